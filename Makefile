@@ -1,0 +1,122 @@
+# `make help` lists the targets. Everything is built into .venv/<version> and target/py<version>,
+# so that several interpreters live side by side and a second run has nothing to do.
+#
+#   make test PYTHON=3.12           another Python than the default python3 (or PYTHON=/its/path)
+#   make test ARGS='-k channel -x'  more arguments for pytest
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.SECONDEXPANSION:
+.DELETE_ON_ERROR:
+# The stamps stay.
+.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PYTHON ?=
+ARGS ?=
+MATURIN_FLAGS ?= --release
+
+# "3.12 /usr/bin/python3.12": looked up once, and only when a target needs it.
+FOUND = $(eval FOUND := $(shell tools/find-pythons --default $(PYTHON)))$(or $(FOUND),$(error no usable Python))
+TAG = $(firstword $(FOUND))
+PY = $(lastword $(FOUND))
+VENV = .venv/$(TAG)
+
+SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
+RUST_TESTED := -p stackless-core -p stackless-stack
+
+.PHONY: help demo test test-all test-rust test-python test-packages bench bench-check lint format \
+        nightly build wheel clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+# ------------------------------------------------------------------ set up and build
+
+.venv/%/.ready: requirements-dev.txt $$(wildcard benches/requirements.txt)
+	@tools/check-system "$(PY)"
+	@echo "== environment .venv/$* for $(PY)"
+	@.venv/$*/bin/python -c '' 2>/dev/null || { \
+	  rm -rf .venv/$*; mkdir -p .venv; \
+	  if command -v uv >/dev/null; then uv venv -q --seed --python "$(PY)" .venv/$*; \
+	  else "$(PY)" -m venv .venv/$*; fi; }
+	@if command -v uv >/dev/null; then uv pip install -q --python .venv/$*/bin/python -r requirements-dev.txt; \
+	 else .venv/$*/bin/python -m pip install -q -r requirements-dev.txt; fi
+	@touch $@
+
+.venv/%/.built: .venv/%/.ready pyproject.toml $(SOURCES)
+	@echo "== building for $(PY)"
+	@unset CONDA_PREFIX; VIRTUAL_ENV="$(CURDIR)/.venv/$*" CARGO_TARGET_DIR="$(CURDIR)/target/py$*" \
+	  .venv/$*/bin/maturin develop $(MATURIN_FLAGS)
+	@touch $@
+
+build: $$(VENV)/.built ## Build the extension for the default Python
+
+# ------------------------------------------------------------------ run and test
+
+demo: build ## Set up, build and run the programs of the talk
+	@$(VENV)/bin/python examples/demo.py $(ARGS)
+
+test: test-rust test-python ## All tests on the default Python
+
+test-rust:
+	@tools/check-system
+	@echo "== Rust tests"
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  cargo nextest run --no-tests pass $(RUST_TESTED) && cargo test -q --doc $(RUST_TESTED); \
+	else cargo test -q $(RUST_TESTED); fi
+
+test-python: build
+	@echo "== Python tests on $(TAG) ($(PY))"
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-all: test-rust ## All tests on every supported Python that is found
+	@tools/test-all $(ARGS)
+
+test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try each outside the tree
+	@$(VENV)/bin/python tests/packaging/check_packages.py
+
+nightly: build ## The long tests: more cases, more rounds (an hour or so)
+	@PROPTEST_CASES=20000 cargo test --release -q $(RUST_TESTED)
+	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=3600 $(ARGS)
+
+# ------------------------------------------------------------------ measure
+
+.venv/%/.bench: .venv/%/.ready $$(wildcard benches/requirements.txt)
+	@test ! -e benches/requirements.txt || .venv/$*/bin/python -m pip install -q -r benches/requirements.txt
+	@touch $@
+
+bench: build $$(VENV)/.bench ## Measure against greenlet, gevent, asyncio, threads and Go
+	@$(VENV)/bin/python benches/run.py $(ARGS)
+
+bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
+	@$(VENV)/bin/python benches/check.py $(ARGS)
+
+# ------------------------------------------------------------------ check and release
+
+lint: build ## Formatting, warnings, types, stubs, changelog
+	cargo fmt --all --check
+	PYO3_PYTHON="$(CURDIR)/$(VENV)/bin/python" CARGO_TARGET_DIR="$(CURDIR)/target/lint" \
+	  cargo clippy -q --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	MYPYPATH=python $(VENV)/bin/python -m mypy.stubtest stackless \
+	  --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist.txt
+	tools/check-changelog
+
+format: $$(VENV)/.ready ## Format Rust and Python
+	cargo fmt --all
+	$(VENV)/bin/ruff check --fix-only -q .
+	$(VENV)/bin/ruff format -q .
+
+wheel: $$(VENV)/.ready ## Build a wheel for the default Python, and the sdist, into dist/
+	CARGO_TARGET_DIR="$(CURDIR)/target/py$(TAG)" $(VENV)/bin/maturin build --release --sdist \
+	  --interpreter "$(CURDIR)/$(VENV)/bin/python" --out dist
+
+clean: ## Remove everything that was built
+	rm -rf target .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f python/stackless/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

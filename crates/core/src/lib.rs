@@ -1,0 +1,103 @@
+//! The rules of Stackless: who stands where, and who runs next.
+//!
+//! This crate knows nothing of Python, of C stacks or of the operating system. It keeps three
+//! kinds of record in one [`World`], refers to them by small integers, and moves tasklets between
+//! places when it is told to. Everything that *happens* (the switch of stacks, the values that
+//! change hands, exceptions) is the caller's part.
+//!
+//! ```text
+//!   thread 0                      channel 7 (balance +2)
+//!   ┌────────────────────┐        ┌───────────────────────┐
+//!   │ ring  ┌─> a ─> b ─┐│        │ queue  s1 ─> s2       │   s1, s2: senders that wait,
+//!   │       └─ main <───┘│        └───────────────────────┘   the longest waiting first
+//!   │ head: a (it runs)  │
+//!   │ watchdogs: [w]     │        w sits inside run(): it is in no ring
+//!   └────────────────────┘
+//! ```
+//!
+//! A tasklet is in at most one list: its thread's ring, or one channel's queue. Both are threaded
+//! through the same two link fields of its record, so moving it is a few stores.
+//!
+//! The words are those of the Stackless contract. *Link* puts a tasklet at the far end of the ring,
+//! directly before the one that runs; the *right neighbour* of the running tasklet is next.
+
+mod channel;
+mod ring;
+mod watchdog;
+
+pub use channel::{Cid, Direction, Hand, Waits};
+pub use ring::{Hid, Tid};
+pub use watchdog::Idle;
+
+use channel::Channel;
+use ring::{Node, Thread};
+
+/// No record: the end of a list, or a field that holds nothing.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Every tasklet, channel and thread of a process. `P` is what the caller wants back for a
+/// tasklet's id, and `C` for a channel's: pointers to their objects, usually.
+pub struct World<P, C> {
+    nodes: Slots<Node<P>>,
+    channels: Slots<Channel<C>>,
+    threads: Slots<Thread>,
+}
+
+impl<P: Copy, C: Copy> World<P, C> {
+    /// An empty world.
+    pub const fn new() -> Self {
+        Self { nodes: Slots::new(), channels: Slots::new(), threads: Slots::new() }
+    }
+}
+
+impl<P: Copy, C: Copy> Default for World<P, C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A vector whose freed places are used again, the last freed first.
+struct Slots<T> {
+    items: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Slots<T> {
+    const fn new() -> Self {
+        Self { items: Vec::new(), free: Vec::new() }
+    }
+
+    fn insert(&mut self, item: T) -> u32 {
+        if let Some(index) = self.free.pop() {
+            self.items[index as usize] = Some(item);
+            return index;
+        }
+        assert!(self.items.len() < NONE as usize, "more than 2^32 - 1 records");
+        self.items.push(Some(item));
+        (self.items.len() - 1) as u32
+    }
+
+    fn remove(&mut self, index: u32) {
+        self.items[index as usize] = None;
+        self.free.push(index);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.items.iter().enumerate().filter_map(|(i, item)| Some((i as u32, item.as_ref()?)))
+    }
+}
+
+impl<T> std::ops::Index<u32> for Slots<T> {
+    type Output = T;
+    #[inline]
+    fn index(&self, index: u32) -> &T {
+        self.items[index as usize].as_ref().expect("an id that is in use")
+    }
+}
+
+impl<T> std::ops::IndexMut<u32> for Slots<T> {
+    #[inline]
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        self.items[index as usize].as_mut().expect("an id that is in use")
+    }
+}

@@ -1,0 +1,349 @@
+//! What Stackless knows of CPython's inside, and nothing of scheduling.
+//!
+//! `shim.c` is compiled against the headers of the interpreter that the extension is built for;
+//! this is its Rust face. A [`State`] is one tasklet's share of a thread state while it does not
+//! run. The picture is at the top of the shim.
+
+use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
+use std::ffi::{c_int, c_long, c_ulong, c_void};
+
+const STATE_SIZE: usize = 256; // SL_STATE_SIZE of the shim, which checks it
+
+/// One tasklet's share of a thread state. Its layout is the shim's secret, and differs from one
+/// minor version to the next. A started tasklet's data stack follows it in memory.
+#[repr(C, align(16))]
+pub struct State {
+    opaque: [u8; STATE_SIZE],
+}
+
+impl State {
+    /// All zero: a place to initialise.
+    pub const ZERO: Self = Self { opaque: [0; STATE_SIZE] };
+}
+
+unsafe extern "C" {
+    fn sl_swap(ts: *mut PyThreadState, from: *mut State, to: *mut State);
+    fn sl_load(ts: *mut PyThreadState, state: *mut State);
+    fn sl_init_main(ts: *mut PyThreadState, state: *mut State);
+    fn sl_init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject);
+    fn sl_finish(ts: *mut PyThreadState, state: *mut State);
+    fn sl_abandon(state: *mut State);
+    fn sl_is_foreign(ts: *mut PyThreadState, state: *mut State) -> c_int;
+    fn sl_current_context(ts: *mut PyThreadState) -> *mut PyObject;
+    fn sl_peek_context(ts: *mut PyThreadState) -> *mut PyObject;
+    fn sl_state_context(state: *mut State) -> *mut PyObject;
+    fn sl_context_entered(context: *mut PyObject) -> c_int;
+    fn sl_set_context(ts: *mut PyThreadState, state: *mut State, context: *mut PyObject);
+    fn sl_depth(ts: *mut PyThreadState, state: *mut State) -> c_int;
+    fn sl_nesting(ts: *mut PyThreadState, state: *mut State) -> c_int;
+    fn sl_frame_object(ts: *mut PyThreadState, state: *mut State) -> *mut PyObject;
+    fn sl_traverse(state: *mut State, visit: visitproc, arg: *mut c_void) -> c_int;
+    fn sl_trace_object(ts: *mut PyThreadState, state: *mut State, profile: c_int) -> *mut PyObject;
+    fn sl_set_trace(
+        ts: *mut PyThreadState,
+        state: *mut State,
+        setter: *mut PyObject,
+        function: *mut PyObject,
+    ) -> c_int;
+    fn sl_thread_state() -> *mut PyThreadState;
+    fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
+    fn sl_trashcan(o: *mut PyObject, slot: destructor, body: destructor);
+    fn sl_next_thread(ts: *mut PyThreadState) -> *mut PyThreadState;
+
+    // Exported by CPython, declared in its pythread.h.
+    fn PyThread_allocate_lock() -> *mut c_void;
+    fn PyThread_acquire_lock_timed(lock: *mut c_void, microseconds: i64, interruptible: c_int) -> c_int;
+    fn PyThread_release_lock(lock: *mut c_void);
+    fn PyThread_free_lock(lock: *mut c_void);
+    #[link_name = "PyThread_get_thread_ident"]
+    fn thread_ident() -> c_ulong;
+}
+
+/// Whose fields a question is about.
+#[derive(Clone, Copy)]
+pub enum Of {
+    /// The running tasklet: they are in the thread state itself.
+    Running,
+    /// A suspended one.
+    Suspended(*mut State),
+}
+
+impl Of {
+    fn pointer(self) -> *mut State {
+        match self {
+            Of::Running => std::ptr::null_mut(),
+            Of::Suspended(state) => state,
+        }
+    }
+}
+
+/// The calling thread's state, null where there is none.
+#[inline]
+pub fn thread_state() -> *mut PyThreadState {
+    // SAFETY: callable from anywhere.
+    unsafe { sl_thread_state() }
+}
+
+/// The calling thread's identity, as `threading.get_ident()` gives it.
+pub fn ident() -> c_ulong {
+    // SAFETY: callable from anywhere.
+    unsafe { thread_ident() }
+}
+
+/// The identity of the thread that a state was made for.
+///
+/// # Safety
+/// `ts` is a living thread state.
+pub unsafe fn ident_of(ts: *mut PyThreadState) -> c_ulong {
+    // SAFETY: the caller's.
+    unsafe { sl_thread_ident(ts) }
+}
+
+/// Every thread state of this interpreter.
+///
+/// # Safety
+/// The GIL is held, and stays held while the iterator is used.
+pub unsafe fn thread_states() -> impl Iterator<Item = *mut PyThreadState> {
+    let mut at = std::ptr::null_mut();
+    std::iter::from_fn(move || {
+        // SAFETY: the GIL keeps the list as it is.
+        at = unsafe { sl_next_thread(at) };
+        (!at.is_null()).then_some(at)
+    })
+}
+
+/// Writes the running tasklet's share of the thread state down in `from`, and loads `to`'s.
+///
+/// # Safety
+/// `ts` is the calling thread's; no exception is set; both states are initialised; the caller
+/// switches to the C stack that belongs to `to` before any Python code runs.
+#[inline(always)]
+pub unsafe fn swap(ts: *mut PyThreadState, from: *mut State, to: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_swap(ts, from, to) }
+}
+
+/// Loads a state without saving the one that is loaded: its tasklet has ended.
+///
+/// # Safety
+/// As [`swap`].
+pub unsafe fn load(ts: *mut PyThreadState, state: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_load(ts, state) }
+}
+
+/// Prepares the state of the tasklet that is already running: a thread's main one.
+///
+/// # Safety
+/// `ts` is the calling thread's, `state` is writable.
+pub unsafe fn init_main(ts: *mut PyThreadState, state: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_init_main(ts, state) }
+}
+
+/// Prepares the state of a tasklet that has not begun. Its data stack lies between the state and
+/// `end`. `stack` is the size of its C stack in bytes. The reference to `context` is taken over.
+///
+/// # Safety
+/// `ts` is the calling thread's; everything from `state` to `end` is writable and stays so while the
+/// tasklet lives; `context` is an owned reference or null.
+pub unsafe fn init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject) {
+    // SAFETY: the caller's.
+    unsafe { sl_init(ts, state, end, stack, context) }
+}
+
+/// Drops what the thread state holds for the running tasklet, which has ended: trace functions, the
+/// handled exception, the context. May run Python code.
+///
+/// # Safety
+/// `state` is the running tasklet's, and `ts` the calling thread's.
+pub unsafe fn finish(ts: *mut PyThreadState, state: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_finish(ts, state) }
+}
+
+/// Drops what a suspended state owns itself, not what its frames own. It is never loaded again.
+///
+/// # Safety
+/// The GIL is held.
+pub unsafe fn abandon(state: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_abandon(state) }
+}
+
+/// Does the running code stand on a data stack that is not that of `state`? Somebody else switches C
+/// stacks in this thread then, and a switch of ours would corrupt both.
+///
+/// # Safety
+/// `state` is the running tasklet's, and `ts` the calling thread's.
+#[inline]
+pub unsafe fn is_foreign(ts: *mut PyThreadState, state: *mut State) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_is_foreign(ts, state) != 0 }
+}
+
+/// The running tasklet's context, made if there is none: a new reference, null with an exception.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn current_context(ts: *mut PyThreadState) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_current_context(ts) }
+}
+
+/// A tasklet's context: a borrowed reference or null.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn context(ts: *mut PyThreadState, of: Of) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe {
+        match of {
+            Of::Running => sl_peek_context(ts),
+            Of::Suspended(state) => sl_state_context(state),
+        }
+    }
+}
+
+/// Replaces a tasklet's context; the reference is taken over.
+///
+/// # Safety
+/// `ts` is the calling thread's; `context` is an owned reference to a `contextvars.Context`.
+pub unsafe fn set_context(ts: *mut PyThreadState, of: Of, context: *mut PyObject) {
+    // SAFETY: the caller's.
+    unsafe { sl_set_context(ts, of.pointer(), context) }
+}
+
+/// Is somebody inside `context.run()`? Null counts as no.
+///
+/// # Safety
+/// `context` is a `contextvars.Context` or null.
+pub unsafe fn context_entered(context: *mut PyObject) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_context_entered(context) != 0 }
+}
+
+/// Python calls in progress.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn depth(ts: *mut PyThreadState, of: Of) -> c_long {
+    // SAFETY: the caller's.
+    unsafe { sl_depth(ts, of.pointer()).into() }
+}
+
+/// Entries into the interpreter through C, above the tasklet's own.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn nesting(ts: *mut PyThreadState, of: Of) -> c_long {
+    // SAFETY: the caller's.
+    unsafe { sl_nesting(ts, of.pointer()).into() }
+}
+
+/// The innermost Python frame: a new reference, or null if there is none.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn frame_object(ts: *mut PyThreadState, of: Of) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_frame_object(ts, of.pointer()) }
+}
+
+/// For `tp_traverse`: visits what a suspended tasklet holds.
+///
+/// # Safety
+/// `state` is that of a suspended tasklet, and a garbage collection is under way.
+pub unsafe fn traverse(state: *mut State, visit: visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { sl_traverse(state, visit, arg) }
+}
+
+/// The trace function, or the profile function: a borrowed reference or null.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn trace_object(ts: *mut PyThreadState, of: Of, profile: bool) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_trace_object(ts, of.pointer(), profile.into()) }
+}
+
+/// Calls `setter(function)`, `sys.settrace` or `sys.setprofile`, on behalf of a tasklet. False with
+/// an exception.
+///
+/// # Safety
+/// `ts` is the calling thread's; nothing switches tasklets during the call.
+pub unsafe fn set_trace(ts: *mut PyThreadState, of: Of, setter: *mut PyObject, function: *mut PyObject) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_set_trace(ts, of.pointer(), setter, function) == 0 }
+}
+
+/// Runs `body`, the rest of the destructor `slot`, now, or has the interpreter call `slot` again
+/// later where destructors are nested too deeply.
+///
+/// # Safety
+/// `o` is being destroyed, and the garbage collector does not track it any more.
+pub unsafe fn trashcan(o: *mut PyObject, slot: destructor, body: destructor) {
+    // SAFETY: the caller's.
+    unsafe { sl_trashcan(o, slot, body) }
+}
+
+/// How a wait on an [`Alarm`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    ByAlarm,
+    ByTimeout,
+    /// A signal arrived; its Python handler has not run yet.
+    BySignal,
+}
+
+/// A binary semaphore on which a thread sleeps until another one rings. CPython's own lock, whose
+/// wait ends when a signal arrives.
+pub struct Alarm(*mut c_void);
+
+impl Alarm {
+    /// A quiet alarm.
+    pub fn new() -> Self {
+        // SAFETY: no precondition; a new lock is free, and taking it cannot block.
+        let lock = unsafe {
+            let lock = PyThread_allocate_lock();
+            assert!(!lock.is_null(), "no memory for a lock");
+            PyThread_acquire_lock_timed(lock, -1, 0);
+            lock
+        };
+        Self(lock)
+    }
+
+    /// Wakes the sleeper, or the next one to come. The caller sees to it that nobody rings twice
+    /// before somebody woke.
+    pub fn ring(&self) {
+        // SAFETY: the lock exists, and is held: by nobody in particular, which its kind permits.
+        unsafe { PyThread_release_lock(self.0) }
+    }
+
+    /// Sleeps until somebody rings, a signal arrives, or the time is over. Call it without the GIL.
+    pub fn wait(&self, microseconds: i64) -> Woken {
+        // SAFETY: the lock exists.
+        match unsafe { PyThread_acquire_lock_timed(self.0, microseconds, 1) } {
+            1 => Woken::ByAlarm,
+            2 => Woken::BySignal,
+            _ => Woken::ByTimeout,
+        }
+    }
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // SAFETY: nobody waits any more; the lock is released before it is freed, as it must be.
+        unsafe {
+            PyThread_release_lock(self.0);
+            PyThread_free_lock(self.0);
+        }
+    }
+}

@@ -1,0 +1,513 @@
+/* What we touch of CPython's inside, compiled against the headers of the interpreter it will run
+ * in. Everything here is private to that minor version: layouts come from its own headers, never
+ * from a copy of ours. Scheduling is not known here.
+ *
+ * A tasklet that is not running has its share of the thread state written down in a `sl_state`:
+ *
+ *     thread state (one per thread)               sl_state (one per started tasklet)
+ *     ┌───────────────────────────────┐           ┌──────────────────────────────┐
+ *     │ frame, data stack, exc_info,  │  <─load─  │ the same fields, saved       │
+ *     │ depth, context, tracing, ...  │  ─save─>  ├──────────────────────────────┤
+ *     ├───────────────────────────────┤           │ exc_state: bottom of its     │
+ *     │ everything else is the        │           │   stack of handled exceptions│
+ *     │ thread's and stays            │           │ root chunk: its data stack,  │
+ *     └───────────────────────────────┘           │   frames grow upwards ──>    │
+ *                                                 └──────────────────────────────┘
+ *
+ * The columns (source: Include/cpython/pystate.h and Python/ceval.c of each version):
+ *
+ *     what            3.11                      3.12                       3.13
+ *     frame           cframe (chain of records  cframe                     current_frame
+ *                     on the C stack)
+ *     depth           recursion_remaining       py_recursion_remaining     as 3.12
+ *     C depth         (the same counter)        c_recursion_remaining      as 3.12
+ *     event           tracing_what              what_event                 as 3.12
+ *     trash can       trash_delete_nesting,     trash.delete_nesting,      delete_later
+ *                     trash_delete_later        trash.delete_later
+ *     executor        -                         -                          previous_executor
+ *     entry frame     is_entry                  owner CSTACK               owner CSTACK
+ *
+ * Depth is kept as calls in progress, not as calls remaining, so that sys.setrecursionlimit()
+ * holds for suspended tasklets as well. Left per thread: async generator hooks, the coroutine
+ * origin depth, the thread's dict.
+ */
+#define Py_BUILD_CORE 1
+#include <Python.h>
+#include "internal/pycore_frame.h"
+
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
+#error "stackless supports CPython 3.11, 3.12 and 3.13"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "stackless needs a CPython with the GIL"
+#endif
+
+#define V311 (PY_VERSION_HEX < 0x030C0000)
+#define V312 (PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030D0000)
+#define V313 (PY_VERSION_HEX >= 0x030D0000)
+
+typedef struct _PyInterpreterFrame frame_t;
+
+typedef struct {
+#if V313
+    frame_t *frame;
+    PyObject *previous_executor;
+#else
+    _PyCFrame *cframe;
+    int trash_nesting;
+#endif
+    int depth;
+    int c_remaining;
+    int tracing;
+    int event;
+    _PyStackChunk *chunk;
+    PyObject **top;
+    PyObject **limit;
+    _PyErr_StackItem *exc_info;
+    PyObject *context;
+    PyObject *trash;
+    Py_tracefunc tracefunc, profilefunc;
+    PyObject *traceobj, *profileobj;
+    /* Not saved fields, but what they point to at the bottom. */
+    _PyStackChunk *root;
+    _PyErr_StackItem exc_state;
+#if !V313
+    _PyCFrame root_cframe;
+#endif
+    /* The data stack begins here; in a main tasklet it is unused. Keep it last. */
+    _PyStackChunk data;
+} sl_state;
+
+#define SL_STATE_SIZE 256 /* as crates/cpython/src/lib.rs has it */
+_Static_assert(sizeof(sl_state) <= SL_STATE_SIZE, "sl_state outgrew its place");
+
+static inline frame_t *thread_frame(PyThreadState *ts)
+{
+#if V313
+    return ts->current_frame;
+#else
+    return ts->cframe->current_frame;
+#endif
+}
+
+static inline frame_t *state_frame(sl_state *s)
+{
+#if V313
+    return s->frame;
+#else
+    return s->cframe->current_frame;
+#endif
+}
+
+/* ------------------------------------------------------------------ swapping */
+
+static inline void save(PyThreadState *ts, sl_state *s)
+{
+#if V313
+    s->frame = ts->current_frame;
+    s->previous_executor = ts->previous_executor;
+    s->trash = ts->delete_later;
+#else
+    s->cframe = ts->cframe;
+#endif
+#if V312
+    s->trash_nesting = ts->trash.delete_nesting;
+    s->trash = ts->trash.delete_later;
+#elif V311
+    s->trash_nesting = ts->trash_delete_nesting;
+    s->trash = ts->trash_delete_later;
+#endif
+#if V311
+    s->depth = ts->recursion_limit - ts->recursion_remaining;
+    s->event = ts->tracing_what;
+#else
+    s->depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+    s->c_remaining = ts->c_recursion_remaining;
+    s->event = ts->what_event;
+#endif
+    s->tracing = ts->tracing;
+    s->chunk = ts->datastack_chunk;
+    s->top = ts->datastack_top;
+    s->limit = ts->datastack_limit;
+    s->exc_info = ts->exc_info;
+    s->context = ts->context;
+    s->tracefunc = ts->c_tracefunc;
+    s->traceobj = ts->c_traceobj;
+    s->profilefunc = ts->c_profilefunc;
+    s->profileobj = ts->c_profileobj;
+}
+
+static inline void load(PyThreadState *ts, sl_state *s)
+{
+#if V313
+    ts->current_frame = s->frame;
+    ts->previous_executor = s->previous_executor;
+    ts->delete_later = s->trash;
+#else
+    ts->cframe = s->cframe;
+#endif
+#if V312
+    ts->trash.delete_nesting = s->trash_nesting;
+    ts->trash.delete_later = s->trash;
+#elif V311
+    ts->trash_delete_nesting = s->trash_nesting;
+    ts->trash_delete_later = s->trash;
+#endif
+#if V311
+    ts->recursion_remaining = ts->recursion_limit - s->depth;
+    ts->tracing_what = s->event;
+#else
+    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
+    ts->c_recursion_remaining = s->c_remaining;
+    ts->what_event = s->event;
+#endif
+    ts->tracing = s->tracing;
+    ts->datastack_chunk = s->chunk;
+    ts->datastack_top = s->top;
+    ts->datastack_limit = s->limit;
+    ts->exc_info = s->exc_info;
+    if (ts->context != s->context) {
+        /* Context variables cache their value under (thread id, context_ver). */
+        ts->context = s->context;
+        ts->context_ver++;
+    }
+    ts->c_tracefunc = s->tracefunc;
+    ts->c_traceobj = s->traceobj;
+    ts->c_profilefunc = s->profilefunc;
+    ts->c_profileobj = s->profileobj;
+}
+
+void sl_swap(PyThreadState *ts, sl_state *from, sl_state *to)
+{
+#ifndef NDEBUG
+    /* An exception in flight belongs to a C function that did not put it aside. */
+    assert(PyErr_Occurred() == NULL);
+#endif
+    save(ts, from);
+    load(ts, to);
+}
+
+void sl_load(PyThreadState *ts, sl_state *s)
+{
+    load(ts, s);
+}
+
+static _PyStackChunk *bottom_chunk(PyThreadState *ts)
+{
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    while (chunk != NULL && chunk->previous != NULL) {
+        chunk = chunk->previous;
+    }
+    return chunk;
+}
+
+/* The state of a thread's main tasklet: nothing to prepare, it is saved at its first switch. */
+void sl_init_main(PyThreadState *ts, sl_state *s)
+{
+    memset(s, 0, sizeof(*s));
+    s->root = bottom_chunk(ts);
+}
+
+/* A tasklet that has not begun: no frame, an empty data stack that ends at `end`. The reference to
+ * the context is taken over. `stack` is the size of its C stack. */
+void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *context)
+{
+    memset(s, 0, sizeof(*s));
+#if !V313
+    s->root_cframe.previous = &ts->root_cframe;
+    s->cframe = &s->root_cframe;
+#endif
+#if !V311
+    /* CPython trusts its limit to a stack of 8 MiB; a smaller one gets its share. */
+#if V312
+    const long full = C_RECURSION_LIMIT;
+#else
+    const long full = Py_C_RECURSION_LIMIT;
+#endif
+    const size_t whole = (size_t)8 << 20;
+    s->c_remaining = stack >= whole ? (int)full : (int)(full * (long)(stack >> 10) / (long)(whole >> 10));
+#endif
+    s->data.size = (size_t)(end - (char *)&s->data);
+    s->chunk = s->root = &s->data;
+    /* The first slot stays unused, as in CPython's own root chunk: popping never frees it. */
+    s->top = &s->data.data[1];
+    s->limit = (PyObject **)(end - ((uintptr_t)end % sizeof(PyObject *)));
+    s->exc_info = &s->exc_state;
+    s->context = context;
+}
+
+/* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. */
+void sl_finish(PyThreadState *ts, sl_state *s)
+{
+    /* Through the API, so that CPython's count of traced threads stays right. */
+    if (ts->c_tracefunc != NULL) {
+        PyEval_SetTrace(NULL, NULL);
+    }
+    if (ts->c_profilefunc != NULL) {
+        PyEval_SetProfile(NULL, NULL);
+    }
+    Py_CLEAR(s->exc_state.exc_value);
+    PyObject *context = ts->context;
+    ts->context = NULL;
+    ts->context_ver++;
+    Py_XDECREF(context);
+}
+
+/* Drops what a state that will never be loaded again owns itself; not what its frames own. */
+void sl_abandon(sl_state *s)
+{
+    Py_CLEAR(s->context);
+    Py_CLEAR(s->traceobj);
+    Py_CLEAR(s->profileobj);
+}
+
+/* Is the running code on a data stack that is not this tasklet's? Then somebody else switches C
+ * stacks here (a greenlet), and our bookkeeping does not describe what runs. */
+int sl_is_foreign(PyThreadState *ts, sl_state *s)
+{
+    if (ts->datastack_chunk == s->root) {
+        return 0;
+    }
+    _PyStackChunk *bottom = bottom_chunk(ts);
+    if (s->root == NULL) {
+        /* The main tasklet of a thread that had not run Python code before. */
+        s->root = bottom;
+    }
+    return bottom != s->root;
+}
+
+/* ------------------------------------------------------------------ contexts */
+
+/* The running tasklet's context, made if there is none. A new reference; NULL with an exception. */
+PyObject *sl_current_context(PyThreadState *ts)
+{
+    if (ts->context == NULL) {
+        PyObject *context = PyContext_New();
+        if (context == NULL) {
+            return NULL;
+        }
+        ts->context = context;
+        ts->context_ver++;
+    }
+    return Py_NewRef(ts->context);
+}
+
+/* Of the running tasklet: a borrowed reference or NULL. */
+PyObject *sl_peek_context(PyThreadState *ts)
+{
+    return ts->context;
+}
+
+/* A suspended tasklet's context: a borrowed reference or NULL. */
+PyObject *sl_state_context(sl_state *s)
+{
+    return s->context;
+}
+
+/* Has the context been entered with Context.run()? The layout is in pycore_context.h. */
+#include "internal/pycore_context.h"
+int sl_context_entered(PyObject *context)
+{
+    return context != NULL && ((PyContext *)context)->ctx_entered;
+}
+
+/* Takes over a reference, drops the one to the old context. `s` NULL: of the running tasklet. */
+void sl_set_context(PyThreadState *ts, sl_state *s, PyObject *context)
+{
+    PyObject *old;
+    if (s == NULL) {
+        old = ts->context;
+        ts->context = context;
+        ts->context_ver++;
+    }
+    else {
+        old = s->context;
+        s->context = context;
+    }
+    Py_XDECREF(old);
+}
+
+/* ------------------------------------------------------------------ frames */
+
+static inline int is_entry(frame_t *f)
+{
+#if V311
+    return f->is_entry;
+#else
+    return f->owner == FRAME_OWNED_BY_CSTACK;
+#endif
+}
+
+static inline int is_shim(frame_t *f)
+{
+#if V311
+    return 0;
+#else
+    return f->owner == FRAME_OWNED_BY_CSTACK;
+#endif
+}
+
+static frame_t *first_frame(PyThreadState *ts, sl_state *s)
+{
+    return s == NULL ? thread_frame(ts) : state_frame(s);
+}
+
+/* Python calls in progress. `s` NULL: of the running tasklet. */
+int sl_depth(PyThreadState *ts, sl_state *s)
+{
+    int depth = 0;
+    for (frame_t *f = first_frame(ts, s); f != NULL; f = f->previous) {
+        depth += !is_shim(f) && !_PyFrame_IsIncomplete(f);
+    }
+    return depth;
+}
+
+/* Entries into the interpreter through C, below the one that called the tasklet's function. */
+int sl_nesting(PyThreadState *ts, sl_state *s)
+{
+    int entries = 0;
+    for (frame_t *f = first_frame(ts, s); f != NULL; f = f->previous) {
+        entries += is_entry(f);
+    }
+    return entries > 0 ? entries - 1 : 0;
+}
+
+/* The innermost frame as an object: a new reference, NULL without an exception if there is none. */
+PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
+{
+    /* Making the frame object may collect garbage, and its finalizers must not run on a frame chain
+     * that is not theirs. */
+    int collecting = PyGC_Disable();
+#if V313
+    frame_t *mine = ts->current_frame;
+    if (s != NULL) {
+        ts->current_frame = s->frame;
+    }
+    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
+    ts->current_frame = mine;
+#else
+    _PyCFrame *mine = ts->cframe;
+    if (s != NULL) {
+        ts->cframe = s->cframe;
+    }
+    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
+    ts->cframe = mine;
+#endif
+    if (collecting) {
+        PyGC_Enable();
+    }
+    return frame;
+}
+
+/* For the garbage collector: what a suspended tasklet holds, as far as it can be known. Frames that
+ * belong to generators are visited by these. The values on the evaluation stacks are not visited:
+ * while its C stack exists, nobody knows how many there are. That only makes a cycle through them
+ * look reachable. */
+int sl_traverse(sl_state *s, visitproc visit, void *arg)
+{
+    Py_VISIT(s->context);
+    Py_VISIT(s->traceobj);
+    Py_VISIT(s->profileobj);
+    Py_VISIT(s->exc_state.exc_value);
+    for (frame_t *f = state_frame(s); f != NULL; f = f->previous) {
+        if (f->owner != FRAME_OWNED_BY_THREAD) {
+            continue;
+        }
+        Py_VISIT(f->frame_obj);
+        Py_VISIT(f->f_locals);
+#if V311
+        PyCodeObject *code = f->f_code;
+        Py_VISIT(f->f_func);
+        Py_VISIT(f->f_code);
+#elif V312
+        PyCodeObject *code = f->f_code;
+        Py_VISIT(f->f_funcobj);
+        Py_VISIT(f->f_code);
+#else
+        PyCodeObject *code = _PyFrame_GetCode(f);
+        Py_VISIT(f->f_funcobj);
+        Py_VISIT(f->f_executable);
+#endif
+        for (int i = 0; i < code->co_nlocalsplus; i++) {
+            Py_VISIT(f->localsplus[i]);
+        }
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------ tracing */
+
+/* The trace (or profile) function: a borrowed reference or NULL. `s` NULL: the running tasklet's. */
+PyObject *sl_trace_object(PyThreadState *ts, sl_state *s, int profile)
+{
+    if (s == NULL) {
+        return profile ? ts->c_profileobj : ts->c_traceobj;
+    }
+    return profile ? s->profileobj : s->traceobj;
+}
+
+/* Calls `setter(function)`, which is sys.settrace or sys.setprofile, as if `s` were running. The
+ * caller sees to it that nothing switches meanwhile. */
+int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *function)
+{
+    sl_state mine;
+    if (s != NULL) {
+        save(ts, &mine);
+        /* Only what tracing looks at; the data stack stays ours, the setter may call audit hooks. */
+        sl_state view = mine;
+        view.tracefunc = s->tracefunc;
+        view.traceobj = s->traceobj;
+        view.profilefunc = s->profilefunc;
+        view.profileobj = s->profileobj;
+        view.tracing = s->tracing;
+#if V311
+        view.cframe = s->cframe;
+#endif
+        load(ts, &view);
+    }
+    PyObject *result = PyObject_CallOneArg(setter, function);
+    if (s != NULL) {
+        s->tracefunc = ts->c_tracefunc;
+        s->traceobj = ts->c_traceobj;
+        s->profilefunc = ts->c_profilefunc;
+        s->profileobj = ts->c_profileobj;
+        ts->c_tracefunc = mine.tracefunc;
+        ts->c_traceobj = mine.traceobj;
+        ts->c_profilefunc = mine.profilefunc;
+        ts->c_profileobj = mine.profileobj;
+        ts->tracing = mine.tracing;
+#if V311
+        ts->cframe = mine.cframe;
+#endif
+    }
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* ------------------------------------------------------------------ threads */
+
+PyThreadState *sl_thread_state(void)
+{
+    return _PyThreadState_UncheckedGet();
+}
+
+unsigned long sl_thread_ident(PyThreadState *ts)
+{
+    return ts->thread_id;
+}
+
+PyThreadState *sl_next_thread(PyThreadState *ts)
+{
+    return ts == NULL ? PyInterpreterState_ThreadHead(PyInterpreterState_Get()) : PyThreadState_Next(ts);
+}
+
+/* ------------------------------------------------------------------ deallocation */
+
+/* Runs `body`, the rest of the destructor `slot`, unless destructors are nested too deeply: then the
+ * interpreter calls `slot` again later. Needed where an object owns objects of its own kind. */
+void sl_trashcan(PyObject *op, destructor slot, destructor body)
+{
+    Py_TRASHCAN_BEGIN(op, slot)
+    body(op);
+    Py_TRASHCAN_END
+}

@@ -1,0 +1,238 @@
+//! Channels: send and receive.
+
+use crate::bomb;
+use crate::kernel::{
+    adopt_link, depart, may_switch, object, plan_departure, prepare, switch_and_resume, world,
+};
+use crate::py::*;
+use crate::tasklet::T;
+use crate::thread::{self, Sched};
+use pyo3_ffi::*;
+use stackless_core::{Cid, Direction, Hand, Tid, Waits};
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::null_mut;
+
+/// A channel, as the interpreter sees it.
+#[repr(C)]
+pub struct Channel {
+    head: UnsafeCell<PyObject>,
+    /// For `tp_weaklistoffset`; managed by the interpreter.
+    weakrefs: Cell<Obj>,
+    pub id: Cell<Cid>,
+}
+
+pub type C = &'static Channel;
+
+impl Channel {
+    pub const WEAKREF_OFFSET: usize = std::mem::offset_of!(Channel, weakrefs);
+
+    /// The channel behind an object that is one.
+    ///
+    /// # Safety
+    /// `o` is an instance of our channel type, initialised by its `tp_new`.
+    #[inline(always)]
+    pub unsafe fn from(o: Obj) -> C {
+        // SAFETY: the caller's.
+        unsafe { &*o.cast::<Channel>() }
+    }
+
+    pub fn obj(&self) -> Obj {
+        self.head.get()
+    }
+
+    #[inline(always)]
+    pub fn cid(&self) -> Cid {
+        self.id.get()
+    }
+}
+
+/// Sends `value`, which is taken over; null is None. Returns None.
+#[inline(always)]
+pub fn send(ch: C, value: Obj) -> Res<Obj> {
+    act(ch, Direction::Send, Waits::ToSend, value)
+}
+
+#[inline(always)]
+pub fn receive(ch: C) -> Res<Obj> {
+    act(ch, Direction::Receive, Waits::ToReceive, null_mut())
+}
+
+/// The next value of an iteration: `Err` without an exception set is its end.
+#[inline(always)]
+pub fn iterate(ch: C) -> Res<Obj> {
+    if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
+        return Err(Raised);
+    }
+    act(ch, Direction::Receive, Waits::ToIterate, null_mut())
+}
+
+#[inline(always)]
+fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+    let s = match thread::current() {
+        Ok(s) => s,
+        Err(raised) => {
+            drop_ref(value);
+            return Err(raised);
+        }
+    };
+    let done = match world(|w| w.partner(ch.cid(), direction)) {
+        Some(partner) => meet(s, ch, object(partner), direction, value),
+        None => wait(s, ch, waits, value),
+    };
+    match done {
+        Ok(result) => result,
+        Err(Raised) => {
+            drop_ref(value);
+            Err(Raised)
+        }
+    }
+}
+
+/// A partner waits. The outer error means that nothing happened.
+#[inline(always)]
+fn meet(s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) -> Res<Res<Obj>> {
+    let here = std::ptr::eq(partner.sched.get(), s);
+    let hand = if here && !s.is_asleep() { world(|w| w.hand_over(ch.cid(), direction)) } else { Hand::Keep };
+    let me = s.current();
+    match hand {
+        Hand::Keep => {
+            if partner.scheduler().is_none() {
+                return Err(runtime_error("tasklet has no thread"));
+            }
+            let mine = exchange(s, partner, direction, value);
+            adopt_link(partner);
+            s.settle();
+            Ok(bomb::unpack(mine))
+        }
+        Hand::ToPartner => {
+            may_switch(s)?;
+            let mine = exchange(s, partner, direction, value);
+            put_aside(s, me, mine);
+            world(|w| {
+                w.link_next(partner.tid());
+                w.run_now(partner.tid());
+            });
+            // SAFETY: nothing is owned in this frame any more.
+            Ok(unsafe { switch_and_resume(s, partner) })
+        }
+        Hand::ToNeighbour => {
+            may_switch(s)?;
+            let neighbour: Tid = world(|w| w.right_neighbour(me.tid()));
+            let next = if neighbour == me.tid() { partner } else { object(neighbour) };
+            prepare(s, next)?;
+            let mine = exchange(s, partner, direction, value);
+            put_aside(s, me, mine);
+            adopt_link(partner);
+            world(|w| w.run_now(next.tid()));
+            // SAFETY: nothing is owned in this frame any more.
+            Ok(unsafe { switch_and_resume(s, next) })
+        }
+    }
+}
+
+/// Takes the partner out of the queue and exchanges the values: it gets `value`, and what it sent
+/// (or null) is the result.
+#[inline(always)]
+fn exchange(s: &'static Sched, partner: T, direction: Direction, value: Obj) -> Obj {
+    world(|w| w.dequeue(partner.tid()));
+    let theirs = partner.tempval.replace(value);
+    if direction == Direction::Receive || theirs.is_null() {
+        return theirs;
+    }
+    s.drop_later(theirs);
+    null_mut()
+}
+
+/// What the running tasklet will resume with.
+#[inline(always)]
+fn put_aside(s: &'static Sched, me: T, value: Obj) {
+    let old = me.tempval.replace(value);
+    if !old.is_null() {
+        s.drop_later(old);
+    }
+}
+
+/// Nobody waits: the running tasklet does. The outer error means that nothing happened.
+#[inline(always)]
+fn wait(s: &'static Sched, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
+    let me = s.current();
+    if me.flags.get().block_trap {
+        return Err(runtime_error("this tasklet does not like to be blocked."));
+    }
+    if world(|w| w.closing(ch.cid())) {
+        return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
+    }
+    may_switch(s)?;
+    let next = plan_departure(s)?;
+    put_aside(s, me, value);
+    world(|w| {
+        w.unlink(me.tid());
+        w.enqueue(ch.cid(), me.tid(), waits);
+    });
+    // SAFETY: nothing is owned in this frame any more.
+    Ok(unsafe { depart(s, next) })
+}
+
+/// `close()`: the queue grows no more, and waiting iterations end.
+pub fn close(ch: C) -> Res<()> {
+    for tid in world(|w| w.close(ch.cid())) {
+        let t = object(tid);
+        if t.scheduler().is_none() {
+            drop_ref(t.obj());
+            continue;
+        }
+        // SAFETY: the exception type exists.
+        let bomb = bomb::of_class(unsafe { PyExc_StopIteration }, &[])?;
+        let old = t.tempval.replace(bomb);
+        adopt_link(t);
+        drop_ref(old);
+    }
+    Ok(())
+}
+
+/// `send_exception(exc, *args)`: a class with arguments, or an instance alone.
+pub fn exception_bomb(args: &[Obj]) -> Res<Obj> {
+    crate::args::at_least("send_exception", 1, args.len())?;
+    if is_exception_class(args[0]) {
+        return bomb::of_class(args[0], &args[1..]);
+    }
+    if !is_exception(args[0]) {
+        return Err(type_error("channel.send_exception needs Exception or string subclass as first parameter"));
+    }
+    if args.len() > 1 {
+        return Err(type_error("instance exception may not have a separate value"));
+    }
+    bomb::of_parts(args[0], null_mut(), null_mut())
+}
+
+/// `send_sequence(iterable)`: how many were sent.
+pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
+    // SAFETY: living objects, owned references.
+    unsafe {
+        let iterator = check(PyObject_GetIter(iterable))?;
+        let mut sent = 0;
+        let result = loop {
+            let value = PyIter_Next(iterator);
+            if value.is_null() {
+                break if raised() { Err(Raised) } else { Ok(int_obj(sent)) };
+            }
+            match send(ch, value) {
+                Ok(nothing) => drop_ref(nothing),
+                Err(raised) => break Err(raised),
+            }
+            sent += 1;
+        };
+        drop_ref(iterator);
+        result
+    }
+}
+
+/// A channel that nobody refers to can have waiters whose thread is gone: they leave the queue.
+pub fn release_waiters(ch: C) {
+    let _closing = world(|w| w.close(ch.cid())).into_iter().map(|t| drop_ref(object(t).obj())).count();
+    while let Some(t) = world(|w| w.first_waiting(ch.cid())) {
+        world(|w| w.dequeue(t));
+        drop_ref(object(t).obj());
+    }
+    world(|w| w.forget_channel(ch.cid()));
+}

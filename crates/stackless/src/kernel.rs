@@ -1,0 +1,359 @@
+//! The switch: how one tasklet stops and another goes on.
+//!
+//! Every started tasklet has a *seat*, at the place where its C stack and its data stack meet:
+//!
+//! ```text
+//!   one slot of stackless-stack
+//!   ┌───────┬────────────────────────────┬──────────┬───────────────────────────────────┐
+//!   │ guard │              <── C stack   │ Seat     │ data stack (Python frames) ──>    │
+//!   └───────┴────────────────────────────┴──────────┴───────────────────────────────────┘
+//!                                        ^top        State ends in the root chunk
+//!
+//!   Tasklet object ──seat──> Seat { resume: where its C stack was left
+//!                                   slot:   what to give back at the end
+//!                                   state:  its share of the thread state }
+//! ```
+//!
+//! A main tasklet runs on the thread's own stack; its seat lies on the heap and has no slot.
+//!
+//! There is no scheduler loop. A call that must wait decides who goes on ([`crate::thread::Sched`]
+//! and the world's lists), swaps the thread state, and jumps:
+//!
+//! ```text
+//!   tasklet A                        tasklet B
+//!   ch.receive()                     (suspended inside a call of its own)
+//!     plan: who goes on? B
+//!     commit: A into the queue
+//!     swap + switch ───────────────> returns from *its* switch
+//!        ...                           resumed(): takes its tempval, drops what A left
+//!                                      returns to its Python code
+//! ```
+//!
+//! The order is always *plan, then commit*: everything that can fail (no stack for a fresh tasklet,
+//! a switch that is not allowed here) is found out before anything has moved, so a failed call
+//! leaves ring, queue and counters as they were.
+//!
+//! # References
+//!
+//! A tasklet that stands in a list (ring, queue, or the stack of watchdogs) is owned by it: one
+//! reference for each list it is in. Moving from ring to queue hands the reference on. The
+//! reference of a tasklet that leaves the ring for nowhere (paused or ended) is dropped by whoever
+//! runs next, since it may be the last one: [`Sched::drop_later`].
+//!
+//! No Rust destructor, owned reference or borrow may be alive in a C frame across [`switch`]: it is
+//! not unwound when a tasklet ends elsewhere.
+
+use crate::bomb;
+use crate::py::*;
+use crate::tasklet::{T, Tasklet};
+use crate::thread::Sched;
+use pyo3_ffi::*;
+use stackless_core::{Idle, Tid};
+use stackless_cpython::{self as cpython, State};
+use stackless_stack::{self as stack, Slot, StackError};
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::null_mut;
+
+pub type World = stackless_core::World<T, crate::channel::C>;
+
+struct TheWorld(UnsafeCell<World>);
+
+// SAFETY: only reached through `world`, with the GIL held.
+unsafe impl Sync for TheWorld {}
+
+static WORLD: TheWorld = TheWorld(UnsafeCell::new(World::new()));
+
+/// The one access to everybody's lists. `f` must not run Python code and not come back here.
+#[inline(always)]
+pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
+    // SAFETY: the GIL keeps other threads out, and the rule above this very one.
+    f(unsafe { &mut *WORLD.0.get() })
+}
+
+#[repr(C, align(16))]
+pub struct Seat {
+    resume: Cell<*mut u8>,
+    slot: Option<Slot>,
+    /// Last: the data stack begins at its end.
+    pub state: UnsafeCell<State>,
+}
+
+impl Seat {
+    /// The seat of a main tasklet.
+    pub fn of_main() -> Box<Self> {
+        Box::new(Self { resume: Cell::new(null_mut()), slot: None, state: UnsafeCell::new(State::ZERO) })
+    }
+
+    #[inline(always)]
+    pub fn state(&self) -> *mut State {
+        self.state.get()
+    }
+}
+
+impl Tasklet {
+    #[inline(always)]
+    pub fn seat(&self) -> &'static Seat {
+        debug_assert!(self.started());
+        // SAFETY: a started tasklet's seat lives until its end.
+        unsafe { &*self.seat.get() }
+    }
+}
+
+/// The object of a tasklet that the world names.
+#[inline(always)]
+pub fn object(t: Tid) -> T {
+    world(|w| w.payload(t))
+}
+
+/// May this thread switch now?
+#[inline(always)]
+pub fn may_switch(s: &'static Sched) -> Res<()> {
+    // SAFETY: the running tasklet's state, and its thread.
+    let foreign = unsafe { cpython::is_foreign(s.ts, s.current().seat().state()) };
+    if foreign || s.no_switch.get() != 0 { Err(refuse_switch(s, foreign)) } else { Ok(()) }
+}
+
+#[cold]
+fn refuse_switch(s: &'static Sched, foreign: bool) -> Raised {
+    if foreign {
+        return runtime_error(
+            "cannot switch tasklets inside a greenlet: its C stack is not the tasklet's own \
+             (switch back to the greenlet that the tasklet began in first)",
+        );
+    }
+    debug_assert!(s.no_switch.get() > 0);
+    runtime_error("cannot switch tasklets here: the thread sleeps until a tasklet can run, and this is a signal handler")
+}
+
+/// Sees to it that a tasklet can be switched to: gives a fresh one its stack.
+#[inline(always)]
+pub fn prepare(s: &'static Sched, t: T) -> Res<()> {
+    if t.started() { Ok(()) } else { seat(s, t) }
+}
+
+fn seat(s: &'static Sched, t: T) -> Res<()> {
+    let slot = s.stacks.borrow_mut().get().map_err(no_stack)?;
+    // SAFETY: the slot is ours alone now, its top is aligned, and its room is larger than a seat.
+    unsafe {
+        let seat = slot.top().cast::<Seat>();
+        let resume = stack::prepare(slot.top(), begin, seat.cast());
+        (&raw mut (*seat).resume).write(Cell::new(resume));
+        (&raw mut (*seat).slot).write(Some(slot));
+        take_seat(s, t, &*seat);
+    }
+    Ok(())
+}
+
+/// A fresh tasklet takes a seat that nobody sits on.
+fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
+    let slot = seat.slot.expect("main tasklets keep their seats");
+    let end = slot.top().wrapping_add(slot.room());
+    // SAFETY: the slot's room reaches from its top to `end`.
+    unsafe { cpython::init(s.ts, seat.state(), end, slot.size(), t.context.replace(null_mut())) };
+    t.seat.set(std::ptr::from_ref(seat).cast_mut());
+}
+
+#[cold]
+fn no_stack(error: StackError) -> Raised {
+    raise(Exc::Memory, &format!("no C stack for another tasklet: {error}"))
+}
+
+/// Stops the running tasklet and continues `next`, which is prepared. The world's lists agree
+/// already. Comes back when somebody continues the caller.
+///
+/// # Safety
+/// Nothing that needs dropping is alive in the callers' Rust frames.
+#[inline(always)]
+pub unsafe fn switch(s: &'static Sched, next: T) {
+    let (from, to) = (s.current().seat(), next.seat());
+    s.set_current(next);
+    // SAFETY: both seats are in use by living tasklets of this thread, `to` is suspended; no Python
+    // code runs between the two steps.
+    unsafe {
+        cpython::swap(s.ts, from.state(), to.state());
+        stack::switch(from.resume.as_ptr(), to.resume.get());
+    }
+}
+
+/// After a switch came back: what the pending call returns. Bombs explode here.
+#[inline(always)]
+pub fn resumed(s: &'static Sched) -> Res<Obj> {
+    let value = s.current().tempval.replace(null_mut());
+    s.settle();
+    bomb::unpack(value)
+}
+
+/// Switches and returns what the pending call returns.
+///
+/// # Safety
+/// As [`switch`].
+#[inline(always)]
+pub unsafe fn switch_and_resume(s: &'static Sched, next: T) -> Res<Obj> {
+    // SAFETY: the caller's. The scheduler is the same when we come back: tasklets do not change
+    // threads while they have a stack.
+    unsafe { switch(s, next) };
+    resumed(s)
+}
+
+/// The first code on every fresh C stack. It runs tasklets one after the other: when one ends and
+/// the next has not begun yet, that one takes over the stack.
+unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
+    let s = crate::thread::of_running_tasklet();
+    loop {
+        s.settle();
+        run_body(s.current());
+        let next = crate::ending::end(s);
+        pass_on(s, next);
+    }
+}
+
+/// Calls the tasklet's function. Afterwards an exception is set, or not.
+fn run_body(t: T) {
+    let func = t.func.replace(null_mut());
+    let args = t.args.replace(null_mut());
+    let kwargs = t.kwargs.replace(null_mut());
+    let value = t.tempval.replace(null_mut());
+    // A bomb that was thrown into it before it began goes off instead of the call.
+    if let Ok(value) = bomb::unpack(value) {
+        drop_ref(value);
+        // SAFETY: a callable, a tuple, a dict or null.
+        drop_ref(unsafe { PyObject_Call(func, args, kwargs) });
+    }
+    [func, args, kwargs].into_iter().for_each(drop_ref);
+}
+
+/// The running tasklet has ended. If `next` has not begun, it takes over the stack and this
+/// returns; else `next` continues where it was, and this never returns.
+fn pass_on(s: &'static Sched, next: T) {
+    let ended = s.current();
+    let seat = ended.seat();
+    ended.seat.set(null_mut());
+    s.set_current(next);
+    if !next.started() {
+        take_seat(s, next, seat);
+        // SAFETY: the running code stays on its stack, and the state is new.
+        unsafe { cpython::load(s.ts, seat.state()) };
+        return;
+    }
+    let slot = seat.slot.expect("main tasklets do not end here");
+    let to = next.seat();
+    let mut nowhere = null_mut();
+    // SAFETY: `next` is suspended. We go on running on the slot that we give back until the switch,
+    // which is the next thing that happens; nobody comes back to it.
+    unsafe {
+        s.stacks.borrow_mut().put(slot);
+        cpython::load(s.ts, to.state());
+        stack::switch(&mut nowhere, to.resume.get());
+    }
+    unreachable!("nobody continues an ended tasklet");
+}
+
+/// The running tasklet is about to leave the ring. Who goes on?
+#[derive(Clone, Copy)]
+pub enum Next {
+    /// This one. (It may not be in the ring yet: the `run()` caller that goes on when all is done.)
+    Switch(T),
+    /// Nobody of this thread; somebody in another thread may change that.
+    Sleep,
+}
+
+/// Plans the departure of the running tasklet from the ring, for a queue or for good. The error is
+/// the deadlock.
+#[inline(always)]
+pub fn plan_departure(s: &'static Sched) -> Res<Next> {
+    let me = s.current();
+    let neighbour = world(|w| w.payload(w.right_neighbour(me.tid())));
+    if !std::ptr::eq(neighbour, me) {
+        prepare(s, neighbour)?;
+        return Ok(Next::Switch(neighbour));
+    }
+    when_alone(s, me)
+}
+
+#[cold]
+fn when_alone(s: &'static Sched, me: T) -> Res<Next> {
+    match world(|w| w.when_idle(me.tid())) {
+        Idle::Resume(watcher) => Ok(Next::Switch(object(watcher))),
+        Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
+        Idle::Stuck(_) => Err(deadlock()),
+    }
+}
+
+pub fn deadlock() -> Raised {
+    runtime_error("Deadlock: the last runnable tasklet cannot be blocked.")
+}
+
+/// Carries out a planned departure, after the running tasklet has left the ring, and returns what
+/// its pending call returns.
+///
+/// # Safety
+/// As [`switch`].
+#[inline(always)]
+pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
+    match next {
+        Next::Switch(t) => {
+            if world(|w| !w.in_ring(t.tid())) {
+                link(t);
+            }
+            // SAFETY: the caller's.
+            unsafe { switch_and_resume(s, t) }
+        }
+        // SAFETY: the caller's.
+        Next::Sleep => unsafe { depart_to_sleep(s) },
+    }
+}
+
+/// The running tasklet waits, and nobody of this thread can run: the thread sleeps on its stack.
+///
+/// # Safety
+/// As [`switch`].
+#[cold]
+unsafe fn depart_to_sleep(s: &'static Sched) -> Res<Obj> {
+    let me = s.current();
+    if s.sleep().is_err() {
+        // Nobody can act any more (a deadlock), or a signal handler raised: the exception goes to
+        // whoever watches, or stays here.
+        let watcher = object(world(|w| w.watcher(me.tid_thread())));
+        let bomb = bomb::of_raised();
+        crate::ending::deliver(watcher, bomb);
+    }
+    let next = s.runs_next().expect("the sleep has an end");
+    if std::ptr::eq(next, me) {
+        return resumed(s);
+    }
+    // A fresh tasklet may have been put into the empty ring by another thread.
+    if prepare(s, next).is_err() {
+        let bomb = bomb::of_raised();
+        crate::ending::deliver(me, bomb);
+        return resumed(s);
+    }
+    // SAFETY: the caller's.
+    unsafe { switch_and_resume(s, next) }
+}
+
+impl Tasklet {
+    fn tid_thread(&self) -> stackless_core::Hid {
+        self.scheduler().expect("a running tasklet has a scheduler").hid()
+    }
+}
+
+/// Appends a tasklet that stands in no list to its thread's ring, which then owns it, and wakes that
+/// thread if it sleeps.
+pub fn link(t: T) {
+    new_ref(t.obj());
+    adopt_link(t);
+}
+
+/// The same for one that was taken from a queue: the reference is handed on.
+pub fn adopt_link(t: T) {
+    if world(|w| w.link(t.tid())) {
+        t.scheduler().expect("a linked tasklet has a scheduler").wake();
+    }
+}
+
+/// The running tasklet leaves the ring for nowhere: whoever runs next drops the ring's reference.
+pub fn unlink_running(s: &'static Sched) {
+    let me = s.current();
+    world(|w| w.unlink(me.tid()));
+    s.drop_later(me.obj());
+}

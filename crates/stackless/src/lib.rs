@@ -1,0 +1,64 @@
+//! `stackless._stackless`: tasklets and channels for CPython.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `kernel` | the switch, and the rules for everything around it |
+//! | `thread` | one scheduler per thread: its beginning, sleep and end |
+//! | `ending` | how a tasklet ends; uncaught exceptions |
+//! | `throw` | exceptions from one tasklet into another |
+//! | `channel` | send and receive |
+//! | `tasklet` | the tasklet object |
+//! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
+//! | `channel_type`, `bomb` | the other types |
+//! | `module` | the functions |
+//! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
+
+mod args;
+mod attributes;
+mod bomb;
+mod channel;
+mod channel_type;
+mod ending;
+mod kernel;
+mod lifetime;
+mod module;
+mod moves;
+mod py;
+mod tasklet;
+mod tasklet_type;
+mod thread;
+mod throw;
+mod types;
+
+use pyo3_ffi::*;
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+
+unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
+    let done = module::check_interpreter().and_then(|()| module::fill(module));
+    if done.is_ok() { 0 } else { -1 }
+}
+
+/// The module's entry point, called by the import system.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInit__stackless() -> *mut PyObject {
+    let slots = vec![
+        PyModuleDef_Slot { slot: Py_mod_exec, value: exec as *mut c_void },
+        #[cfg(Py_3_12)]
+        PyModuleDef_Slot { slot: Py_mod_multiple_interpreters, value: Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED },
+        PyModuleDef_Slot { slot: 0, value: null_mut() },
+    ];
+    let definition = Box::leak(Box::new(PyModuleDef {
+        m_base: PyModuleDef_HEAD_INIT,
+        m_name: c"_stackless".as_ptr(),
+        m_doc: c"The engine of stackless. Import stackless instead.".as_ptr(),
+        m_size: 0,
+        m_methods: null_mut(),
+        m_slots: slots.leak().as_mut_ptr(),
+        m_traverse: None,
+        m_clear: None,
+        m_free: None,
+    }));
+    // SAFETY: the definition lives for ever.
+    unsafe { PyModuleDef_Init(definition) }
+}

@@ -1,0 +1,116 @@
+//! How tasklet objects are collected and destroyed.
+//!
+//! A tasklet that is suspended holds a C stack full of references that nobody can list. It is never
+//! thrown away: when nothing refers to it any more, its finaliser raises TaskletExit in it, and the
+//! stack unwinds by itself. Where an object must go although its stack is still alive (a subclass
+//! whose `__del__` does not call ours), the stack moves to a new plain tasklet object, which is
+//! finalised instead.
+
+use crate::args;
+use crate::kernel::world;
+use crate::py::*;
+use crate::tasklet::T;
+use crate::tasklet_type::{allocate_plain, this};
+use crate::thread;
+use crate::throw;
+use crate::types;
+use pyo3_ffi::*;
+use stackless_cpython as cpython;
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+
+pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: a tasklet, during a collection.
+    let t = unsafe { this(o) };
+    let own =
+        [type_of(o).cast(), t.tempval.get(), t.func.get(), t.args.get(), t.kwargs.get(), t.context.get()];
+    let result = types::visit_all(own, visit, arg);
+    if result != 0 || !t.started() || t.scheduler().is_none() || t.is_current() || t.is_main() {
+        return result;
+    }
+    // SAFETY: started, not current: suspended.
+    unsafe { cpython::traverse(t.seat().state(), visit, arg) }
+}
+
+pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
+    // SAFETY: a tasklet.
+    let t = unsafe { this(o) };
+    if !t.started() {
+        t.unbind();
+    }
+    clear(&t.tempval);
+    0
+}
+
+pub unsafe extern "C" fn tp_finalize(o: Obj) {
+    // SAFETY: a tasklet.
+    let t = unsafe { this(o) };
+    if t.started() {
+        aside(|| throw::finalize(t));
+    }
+}
+
+pub unsafe extern "C" fn tp_dealloc(o: Obj) {
+    // SAFETY: the reference count is 0. The collector must not see the object from here on, unless
+    // the finaliser brings it back.
+    unsafe {
+        if PyObject_CallFinalizerFromDealloc(o) < 0 {
+            return;
+        }
+        PyObject_GC_UnTrack(o.cast());
+        cpython::trashcan(o, tp_dealloc, destroy);
+    }
+}
+
+unsafe extern "C" fn destroy(o: Obj) {
+    // SAFETY: nobody refers to the object; the usual steps of a garbage-collected heap type.
+    unsafe {
+        let t = this(o);
+        if t.started() {
+            aside(|| outlive(t));
+        }
+        PyObject_ClearWeakRefs(o);
+        t.unbind();
+        clear(&t.tempval);
+        world(|w| w.forget_tasklet(t.tid()));
+        types::free(o);
+    }
+}
+
+/// The object goes, its stack is alive.
+fn outlive(t: T) {
+    let seat = t.seat.replace(null_mut());
+    if t.scheduler().is_none() || thread::exited() {
+        // It can never run again: its frames are leaked, and with them its stack.
+        // SAFETY: a suspended state that nobody will load.
+        return unsafe { cpython::abandon((*seat).state()) };
+    }
+    let Ok(heir) = allocate_plain(t.sched.get()) else {
+        // SAFETY: as above: without memory for the heir, the stack is leaked.
+        unsafe { cpython::abandon((*seat).state()) };
+        return write_unraisable(null_mut());
+    };
+    heir.seat.set(seat);
+    heir.flags.set(t.flags.get());
+    heir.tempval.set(t.tempval.replace(null_mut()));
+    throw::finalize(heir);
+    drop_ref(heir.obj());
+}
+
+unsafe extern "C" fn del(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    give(args::no_arguments("__del__", args).map(|()| {
+        throw::finalize(t);
+        none()
+    }))
+}
+
+pub fn methods() -> Vec<PyMethodDef> {
+    vec![types::method(
+        "__del__",
+        "__del__($self, /)\n--\n\nThe finaliser: ends a paused tasklet that was started with TaskletExit.",
+        del,
+    )]
+}
+

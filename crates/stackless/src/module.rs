@@ -1,0 +1,372 @@
+//! The extension module's functions and constants.
+
+use crate::args;
+use crate::bomb;
+use crate::channel_type;
+use crate::kernel::{
+    adopt_link, depart, may_switch, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
+};
+use crate::py::*;
+use crate::tasklet_type;
+use crate::thread::{self, Sched};
+use crate::types::{self, TypeCell};
+use pyo3_ffi::*;
+use stackless_cpython as cpython;
+use stackless_stack::{self as stack, Limits};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+pub static TASKLET: TypeCell = TypeCell::new();
+pub static CHANNEL: TypeCell = TypeCell::new();
+static TASKLET_EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+static ERROR_HANDLER: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+
+pub fn tasklet_type() -> *mut PyTypeObject {
+    TASKLET.get()
+}
+
+/// The exception class, borrowed.
+pub fn tasklet_exit() -> Obj {
+    TASKLET_EXIT.load(Relaxed)
+}
+
+/// What `set_error_handler` was given: borrowed, null for none.
+pub fn error_handler() -> Obj {
+    ERROR_HANDLER.load(Relaxed)
+}
+
+// ---------------------------------------------------------------------- scheduling
+
+unsafe extern "C" fn schedule(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
+    let Ok(value) = (unsafe { return_value("schedule", args, count, names) }) else { return null_mut() };
+    give(do_schedule(value))
+}
+
+fn do_schedule(value: Obj) -> Res<Obj> {
+    let s = thread::current()?;
+    let me = s.current();
+    let value = if value.is_null() { me.obj() } else { value };
+    let next = world(|w| w.payload(w.right_neighbour(me.tid())));
+    if std::ptr::eq(next, me) {
+        return Ok(new_ref(value));
+    }
+    may_switch(s)?;
+    prepare(s, next)?;
+    keep(s, value);
+    world(|w| w.run_now(next.tid()));
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch_and_resume(s, next) }
+}
+
+/// What the running tasklet's pending call will return.
+fn keep(s: &'static Sched, value: Obj) {
+    let value = if is_none(value) { null_mut() } else { new_ref(value) };
+    let old = s.current().tempval.replace(value);
+    if !old.is_null() {
+        s.drop_later(old);
+    }
+}
+
+/// The optional argument `retval`: borrowed, null if it was not given.
+///
+/// # Safety
+/// The arguments are those of a METH_FASTCALL | METH_KEYWORDS call.
+#[inline(always)]
+unsafe fn return_value(name: &str, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<Obj> {
+    if count == 0 && names.is_null() {
+        return Ok(null_mut());
+    }
+    // SAFETY: the caller's.
+    unsafe { args::named(name, ["retval"], args, count, names) }.map(|[value]| value)
+}
+
+unsafe extern "C" fn schedule_remove(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
+    let Ok(value) = (unsafe { return_value("schedule_remove", args, count, names) }) else { return null_mut() };
+    give(do_schedule_remove(value))
+}
+
+fn do_schedule_remove(value: Obj) -> Res<Obj> {
+    let s = thread::current()?;
+    let me = s.current();
+    let value = if value.is_null() { me.obj() } else { value };
+    if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
+        return Ok(new_ref(value)); // nobody could resume it: nothing happens
+    }
+    may_switch(s)?;
+    let next = plan_departure(s)?;
+    keep(s, value);
+    unlink_running(s);
+    // SAFETY: nothing is owned in this frame.
+    unsafe { depart(s, next) }
+}
+
+unsafe extern "C" fn run(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::no_arguments("run", args).and_then(|()| do_run()))
+}
+
+fn do_run() -> Res<Obj> {
+    let s = thread::current()?;
+    let me = s.current();
+    let next = world(|w| w.payload(w.right_neighbour(me.tid())));
+    if std::ptr::eq(next, me) {
+        return Ok(none());
+    }
+    may_switch(s)?;
+    prepare(s, next)?;
+    // The ring's reference is the watchdogs' from here on.
+    world(|w| w.enter_run(me.tid()));
+    // SAFETY: nothing is owned in this frame.
+    let result = unsafe { switch_and_resume(s, next) };
+    let (found, inner) = world(|w| w.leave_run(me.tid()));
+    for t in inner.into_iter().map(object) {
+        // Their run() calls return as well, in turn.
+        if world(|w| w.is_linked(t.tid())) {
+            drop_ref(t.obj());
+        } else {
+            adopt_link(t);
+        }
+    }
+    if found {
+        drop_ref(me.obj());
+    }
+    result
+}
+
+// ---------------------------------------------------------------------- questions
+
+unsafe extern "C" fn getcurrent(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::no_arguments("getcurrent", args).and_then(|()| thread::current()).map(|s| new_ref(s.current().obj())))
+}
+
+unsafe extern "C" fn getmain(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::no_arguments("getmain", args).and_then(|()| thread::current()).map(|s| new_ref(s.main().obj())))
+}
+
+unsafe extern "C" fn getruncount(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    let s = args::no_arguments("getruncount", args).and_then(|()| thread::current());
+    give(s.map(|s| int_obj(world(|w| w.run_count(s.hid())).into())))
+}
+
+unsafe extern "C" fn getcurrentid(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    let s = args::no_arguments("getcurrentid", args).and_then(|()| thread::current());
+    give(s.map(|s| {
+        let t = s.current();
+        let id = if t.is_main() { s.ident() } else { t.serial.get() };
+        // SAFETY: no precondition.
+        unsafe { PyLong_FromUnsignedLongLong(id) }
+    }))
+}
+
+unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
+    bool_obj(cfg!(debug_assertions))
+}
+
+unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
+    give(thread::current().and_then(|_| {
+        let tasklets: Vec<Obj> =
+            world(|w| w.tasklets()).into_iter().map(object).filter(|t| t.started() && !t.is_main()).map(|t| t.obj()).collect();
+        // SAFETY: a new list that takes over the references put into it.
+        unsafe {
+            let list = check(PyList_New(tasklets.len() as Py_ssize_t))?;
+            for (i, t) in tasklets.into_iter().enumerate() {
+                PyList_SET_ITEM(list, i as Py_ssize_t, new_ref(t));
+            }
+            Ok(list)
+        }
+    }))
+}
+
+unsafe extern "C" fn get_thread_info(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(do_get_thread_info(args))
+}
+
+fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
+    args::at_most("get_thread_info", 1, args.len())?;
+    let mut s = thread::current()?;
+    if let Some(id) = args.first() {
+        // SAFETY: a living object; thread identities are unsigned, -1 means the calling thread.
+        let id = unsafe { PyLong_AsLongLong(*id) };
+        if id == -1 && raised() {
+            return Err(Raised);
+        }
+        if id != -1 {
+            s = thread::find_ident(id as u64).ok_or_else(|| runtime_error("Thread id not found"))?;
+        }
+    }
+    // SAFETY: living objects; "N" takes the int over.
+    unsafe {
+        check(Py_BuildValue(
+            c"(OOi)".as_ptr(),
+            s.main().obj(),
+            s.current().obj(),
+            world(|w| w.run_count(s.hid())) as std::ffi::c_int,
+        ))
+    }
+}
+
+unsafe extern "C" fn set_error_handler(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    if args::at_most("set_error_handler", 1, args.len()).is_err() {
+        return null_mut();
+    }
+    let new = args.first().copied().and_then(some).map_or(null_mut(), new_ref);
+    let old = ERROR_HANDLER.swap(new, Relaxed);
+    if old.is_null() { none() } else { old }
+}
+
+// ---------------------------------------------------------------------- stacks
+
+/// (size, count): the package makes a named tuple of it.
+unsafe extern "C" fn stack_limits(_: Obj, _: Obj) -> Obj {
+    let Limits { size, count } = stack::limits();
+    // SAFETY: two integers.
+    unsafe { Py_BuildValue(c"(nn)".as_ptr(), size as Py_ssize_t, count as Py_ssize_t) }
+}
+
+unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(do_change_stack_limits(args).map(|()| none()))
+}
+
+fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
+    let [size, count] = args else { return Err(type_error("two integers are required")) };
+    let number = |o: &Obj| {
+        // SAFETY: a living object.
+        let n = unsafe { PyLong_AsSsize_t(*o) };
+        if n == -1 && raised() { Err(Raised) } else { Ok(n.max(0) as usize) }
+    };
+    let limits = Limits { size: number(size)?, count: number(count)? };
+    stack::set_limits(limits).map_err(|text| raise(Exc::Value, text))
+}
+
+// ---------------------------------------------------------------------- for the package
+
+unsafe extern "C" fn at_exit(_: Obj, _: Obj) -> Obj {
+    give(thread::at_exit().map(|()| none()))
+}
+
+/// Does nothing, in the cheapest way a C function can be called: what benchmarks compare with.
+unsafe extern "C" fn noop(_: Obj, _: *mut Obj, _: Py_ssize_t) -> Obj {
+    none()
+}
+
+fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method_keywords(
+            "schedule",
+            "schedule($module, /, retval=<current>)\n--\n\nLet the next tasklet of the run queue run; go on when the queue comes round.\n\n\
+             Returns retval, by default the calling tasklet. Alone in the queue: returns at once.",
+            schedule,
+        ),
+        types::method_keywords(
+            "schedule_remove",
+            "schedule_remove($module, /, retval=<current>)\n--\n\nLet the next tasklet run, and leave the run queue: the caller is paused.\n\n\
+             Returns retval, by default the calling tasklet, when somebody inserts or runs it; its\n\
+             tempval decides. Raises RuntimeError where nobody is left to run (deadlock).",
+            schedule_remove,
+        ),
+        types::method(
+            "run",
+            "run($module, /)\n--\n\nRun tasklets until none is left in this thread's run queue.\n\n\
+             Blocked and paused tasklets do not keep it waiting. An uncaught exception of a tasklet is\n\
+             raised here; the others stay in the queue. May be nested: the innermost call returns first.",
+            run,
+        ),
+        types::method("getcurrent", "getcurrent($module, /)\n--\n\nThe running tasklet of the calling thread.", getcurrent),
+        types::method("getmain", "getmain($module, /)\n--\n\nThe main tasklet of the calling thread.", getmain),
+        types::method(
+            "getruncount",
+            "getruncount($module, /)\n--\n\nHow many tasklets the calling thread's run queue holds, the running one included.",
+            getruncount,
+        ),
+        types::method(
+            "getcurrentid",
+            "getcurrentid($module, /)\n--\n\nA number for the running tasklet: its thread's identity for a main tasklet, else one of its own.",
+            getcurrentid,
+        ),
+        types::method(
+            "get_thread_info",
+            "get_thread_info($module, thread_id=-1, /)\n--\n\nThe tuple (main tasklet, current tasklet, run count) of a thread; -1 is the calling one.\n\n\
+             Raises RuntimeError for a thread that has not used tasklets.",
+            get_thread_info,
+        ),
+        types::method_noargs("getdebug", "getdebug($module, /)\n--\n\nTrue in a debug build of this module.", getdebug),
+        types::method_noargs(
+            "getuncollectables",
+            "getuncollectables($module, /)\n--\n\nThe tasklets that hold a C stack.",
+            getuncollectables,
+        ),
+        types::method(
+            "set_error_handler",
+            "set_error_handler($module, handler=None, /)\n--\n\nLet handler(type, value, traceback) deal with exceptions that tasklets do not catch.\n\n\
+             It is called in the dying tasklet. What it raises goes on to the run() caller. Not called\n\
+             for TaskletExit and SystemExit. Returns the previous handler, or None.",
+            set_error_handler,
+        ),
+        types::method_noargs("_stack_limits", "The limits (size, count).", stack_limits),
+        types::method("_set_stack_limits", "Sets the limits (size, count).", change_stack_limits),
+        types::method_noargs("_at_exit", "Ends the main thread's tasklets.", at_exit),
+        types::method("_noop_fastcall", "Does nothing.", noop),
+    ]
+}
+
+/// Fills the module.
+pub fn fill(module: Obj) -> Res<()> {
+    thread::ready(module)?;
+    bomb::add(module)?;
+    channel_type::add(module)?;
+    tasklet_type::add(module)?;
+    // SAFETY: a module and valid tables; owned references go where they are said to go.
+    unsafe {
+        if PyModule_AddFunctions(module, types::method_table(&functions())) < 0 {
+            return Err(Raised);
+        }
+        let doc = forever("Ends a tasklet silently. A subclass of SystemExit, and a built-in name.");
+        let exit = check(PyErr_NewExceptionWithDoc(
+            c"stackless.TaskletExit".as_ptr(),
+            doc,
+            PyExc_SystemExit,
+            null_mut(),
+        ))?;
+        TASKLET_EXIT.store(exit, Relaxed);
+        if PyModule_AddObjectRef(module, c"TaskletExit".as_ptr(), exit) < 0
+            || PyModule_AddStringConstant(module, c"_arch".as_ptr(), forever(stack::ARCH)) < 0
+        {
+            return Err(Raised);
+        }
+    }
+    // The thread that imports us has its main tasklet from now on: inside a greenlet it would be
+    // too late to find out which stack is the thread's own.
+    thread::current().map(|_| ())
+}
+
+/// Is this the interpreter that we can work in?
+pub fn check_interpreter() -> Res<()> {
+    // SAFETY: the GIL is held.
+    let main = unsafe { PyInterpreterState_Get() == PyInterpreterState_Main() };
+    let ts = cpython::thread_state();
+    if main && !ts.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the exception type exists.
+    unsafe {
+        PyErr_SetString(PyExc_ImportError, c"stackless does not support subinterpreters".as_ptr());
+    }
+    Err(Raised)
+}

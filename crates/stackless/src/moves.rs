@@ -1,0 +1,216 @@
+//! The methods of `tasklet` that move tasklets: insert, remove, run, switch, kill, throw.
+
+use crate::args;
+use crate::bomb;
+use crate::kernel::{link, may_switch, prepare, resumed, switch_and_resume, unlink_running, world};
+use crate::py::*;
+use crate::tasklet::T;
+use crate::tasklet_type::this;
+use crate::thread;
+use crate::throw;
+use crate::types;
+use pyo3_ffi::*;
+use std::ptr::null_mut;
+
+/// May this tasklet be made runnable? What is wrong with its thread is `no_thread`.
+#[inline(always)]
+fn can_run(t: T, no_thread: &str) -> Res<()> {
+    if t.blocked() {
+        return Err(runtime_error("You cannot run a blocked tasklet"));
+    }
+    if t.scheduler().is_none() {
+        return Err(runtime_error(no_thread));
+    }
+    if !t.alive() {
+        return Err(runtime_error("You cannot run an unbound(dead) tasklet"));
+    }
+    Ok(())
+}
+
+fn do_insert(t: T) -> Res<()> {
+    can_run(t, "Target thread isn't initialized")?;
+    if !t.linked() {
+        link(t);
+    }
+    Ok(())
+}
+
+fn do_remove(t: T) -> Res<()> {
+    if t.blocked() {
+        return Err(runtime_error("You cannot remove a blocked tasklet."));
+    }
+    if t.scheduler().is_none() || !t.linked() {
+        return Ok(());
+    }
+    if t.is_current() {
+        return Err(runtime_error("The current tasklet cannot be removed."));
+    }
+    world(|w| w.unlink(t.tid()));
+    drop_ref(t.obj());
+    Ok(())
+}
+
+/// `t.run()` and, if the caller is to leave the ring, `t.switch()`.
+fn do_run(t: T, leave: bool) -> Res<Obj> {
+    can_run(t, "tasklet has no thread")?;
+    let s = thread::current()?;
+    let owner = t.scheduler().expect("checked by can_run");
+    if !std::ptr::eq(s, owner) {
+        if leave {
+            return Err(runtime_error("can't switch to a different thread."));
+        }
+        if !t.linked() {
+            new_ref(t.obj());
+        } else if !t.is_current() {
+            world(|w| w.unlink(t.tid()));
+        } else {
+            return Ok(none());
+        }
+        if world(|w| w.link_next(t.tid())) {
+            owner.wake();
+        }
+        return Ok(none());
+    }
+    if t.is_current() {
+        return resumed(s);
+    }
+    may_switch(s)?;
+    prepare(s, t)?;
+    if !t.linked() {
+        link(t);
+    }
+    world(|w| w.run_now(t.tid()));
+    if leave {
+        unlink_running(s);
+    }
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch_and_resume(s, t) }
+}
+
+unsafe extern "C" fn insert(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    give(args::no_arguments("insert", args).and_then(|()| do_insert(t)).map(|()| new_ref(o)))
+}
+
+unsafe extern "C" fn remove(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    give(args::no_arguments("remove", args).and_then(|()| do_remove(t)).map(|()| new_ref(o)))
+}
+
+unsafe extern "C" fn run(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    if args::no_arguments("run", args).is_err() {
+        return null_mut();
+    }
+    give(do_run(t, false))
+}
+
+unsafe extern "C" fn switch(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    if args::no_arguments("switch", args).is_err() {
+        return null_mut();
+    }
+    give(do_run(t, true))
+}
+
+unsafe extern "C" fn throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
+    let (t, given) =
+        unsafe { (this(o), args::named("throw", ["exc", "val", "tb", "pending"], args, count, names)) };
+    let thrown = given.and_then(|[exc, val, tb, pending]| {
+        if exc.is_null() {
+            return Err(type_error("throw() missing required argument 'exc' (pos 1)"));
+        }
+        let pending = truth(pending)?;
+        throw::throw(t, bomb::of_parts(exc, val, tb)?, pending)
+    });
+    give(thrown.map(|()| none()))
+}
+
+unsafe extern "C" fn raise_exception(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let thrown = args::at_least("raise_exception", 1, args.len()).and_then(|()| {
+        if !is_exception_class(args[0]) {
+            let text = "tasklet.raise_exception needs Exception or string subclass as first parameter";
+            return Err(type_error(text));
+        }
+        throw::throw(t, bomb::of_class(args[0], &args[1..])?, false)
+    });
+    give(thrown.map(|()| none()))
+}
+
+unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
+    let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
+    let killed = given.and_then(|[pending]| truth(pending)).and_then(|pending| throw::kill(t, pending));
+    give(killed.map(|()| none()))
+}
+
+/// An optional truth value.
+fn truth(o: Obj) -> Res<bool> {
+    if o.is_null() {
+        return Ok(false);
+    }
+    // SAFETY: a living object.
+    match unsafe { PyObject_IsTrue(o) } {
+        -1 => Err(Raised),
+        truth => Ok(truth != 0),
+    }
+}
+
+pub fn methods() -> Vec<PyMethodDef> {
+    vec![
+        types::method(
+            "insert",
+            "insert($self, /)\n--\n\nAppend to the run queue of the tasklet's thread, if it is not in it; return self.\n\n\
+             Raises RuntimeError if the tasklet is blocked or has nothing to run. May be called from\n\
+             any thread; wakes the tasklet's thread if it sleeps.",
+            insert,
+        ),
+        types::method(
+            "remove",
+            "remove($self, /)\n--\n\nTake out of the run queue: the tasklet is paused then. Returns self.\n\n\
+             Raises RuntimeError if the tasklet is blocked or current.",
+            remove,
+        ),
+        types::method(
+            "run",
+            "run($self, /)\n--\n\nRun this tasklet now; the others of the queue keep their order.\n\n\
+             The caller continues when the queue comes round to it, after those to the right of this\n\
+             tasklet. Returns the caller's tempval. Errors as for insert(). For a tasklet of another\n\
+             thread: it is next in line there, and the call returns at once.",
+            run,
+        ),
+        types::method(
+            "switch",
+            "switch($self, /)\n--\n\nRun this tasklet now and take the caller out of the run queue: it is paused.\n\n\
+             Returns the caller's tempval when somebody resumes it. Raises RuntimeError as run(), and\n\
+             for a tasklet of another thread.",
+            switch,
+        ),
+        types::method_keywords(
+            "throw",
+            "throw($self, /, exc, val=None, tb=None, pending=False)\n--\n\nRaise an exception in this tasklet, at once or, if pending, when its turn comes.\n\n\
+             exc is a class (val: an instance, arguments or None) or an instance (val: None). A blocked\n\
+             tasklet leaves its channel. Raises TypeError for what cannot be raised, RuntimeError if\n\
+             the tasklet is not alive, unless the exception is TaskletExit.",
+            throw,
+        ),
+        types::method(
+            "raise_exception",
+            "raise_exception($self, exc_class, /, *args)\n--\n\nRaise exc_class(*args) in this tasklet, at once. Errors as for throw().",
+            raise_exception,
+        ),
+        types::method_keywords(
+            "kill",
+            "kill($self, /, pending=False)\n--\n\nRaise TaskletExit in this tasklet, at once or, if pending, when its turn comes.\n\n\
+             Nothing happens if it is not alive. One that was never started ends without running.",
+            kill,
+        ),
+    ]
+}

@@ -1,0 +1,225 @@
+//! A thin face over the C API for the rest of this crate.
+//!
+//! Everything in this crate runs with the GIL held. An [`Obj`] is a pointer to a living object, or
+//! null where a function says so; the names say what happens to references: `new_ref` makes one,
+//! `drop_ref` ends one, and a `Cell<Obj>` in a struct owns one unless it says otherwise.
+//!
+//! The functions here are safe to call under these two rules, which the compiler cannot check: it
+//! is whoever brings a pointer into the crate (an entry point, a slot of a type) that vouches for
+//! it.
+
+use pyo3_ffi::*;
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::null_mut;
+
+pub type Obj = *mut PyObject;
+
+/// A Python exception is set.
+#[derive(Debug)]
+pub struct Raised;
+
+pub type Res<T> = Result<T, Raised>;
+
+#[inline(always)]
+pub fn new_ref(o: Obj) -> Obj {
+    // SAFETY: a living object, by the rule of this crate.
+    unsafe { Py_INCREF(o) };
+    o
+}
+
+/// Null is fine.
+#[inline(always)]
+pub fn drop_ref(o: Obj) {
+    // SAFETY: an owned reference or null.
+    unsafe { Py_XDECREF(o) }
+}
+
+#[inline(always)]
+pub fn none() -> Obj {
+    // SAFETY: None exists.
+    new_ref(unsafe { Py_None() })
+}
+
+#[inline(always)]
+pub fn is_none(o: Obj) -> bool {
+    // SAFETY: None exists.
+    std::ptr::eq(o, unsafe { Py_None() })
+}
+
+/// Null for null and for None.
+#[inline(always)]
+pub fn some(o: Obj) -> Option<Obj> {
+    (!o.is_null() && !is_none(o)).then_some(o)
+}
+
+pub fn bool_obj(b: bool) -> Obj {
+    // SAFETY: True and False exist.
+    new_ref(unsafe { if b { Py_True() } else { Py_False() } })
+}
+
+pub fn int_obj(i: i64) -> Obj {
+    // SAFETY: no precondition.
+    unsafe { PyLong_FromLongLong(i) }
+}
+
+#[inline(always)]
+pub fn type_of(o: Obj) -> *mut PyTypeObject {
+    // SAFETY: a living object.
+    unsafe { Py_TYPE(o) }
+}
+
+/// Empties an owning cell and drops what was in it.
+pub fn clear(cell: &Cell<Obj>) {
+    drop_ref(cell.replace(null_mut()));
+}
+
+/// A C API call's result: null means that an exception is set.
+#[inline(always)]
+pub fn check(o: Obj) -> Res<Obj> {
+    if o.is_null() { Err(Raised) } else { Ok(o) }
+}
+
+/// For the return value of an entry point.
+#[inline(always)]
+pub fn give(result: Res<Obj>) -> Obj {
+    result.unwrap_or(null_mut())
+}
+
+/// The exception types that we raise.
+#[derive(Clone, Copy)]
+pub enum Exc {
+    Type,
+    Value,
+    Runtime,
+    Attribute,
+    Memory,
+}
+
+#[cold]
+pub fn raise(kind: Exc, text: &str) -> Raised {
+    let text = CString::new(text.replace('\0', "\\0")).expect("no NUL is left");
+    // SAFETY: the exception types exist, and the text ends with NUL.
+    unsafe {
+        let kind = match kind {
+            Exc::Type => PyExc_TypeError,
+            Exc::Value => PyExc_ValueError,
+            Exc::Runtime => PyExc_RuntimeError,
+            Exc::Attribute => PyExc_AttributeError,
+            Exc::Memory => PyExc_MemoryError,
+        };
+        PyErr_SetString(kind, text.as_ptr());
+    }
+    Raised
+}
+
+pub fn type_error(text: &str) -> Raised {
+    raise(Exc::Type, text)
+}
+
+pub fn runtime_error(text: &str) -> Raised {
+    raise(Exc::Runtime, text)
+}
+
+/// The exception that is set, taken away: (type, value, traceback), owned, null where there is none.
+pub fn take_exception() -> [Obj; 3] {
+    let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
+    // SAFETY: three places for three owned references.
+    #[allow(deprecated, reason = "the one form that 3.11 has as well")]
+    unsafe {
+        PyErr_Fetch(&mut kind, &mut value, &mut traceback);
+        if !kind.is_null() {
+            PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
+        }
+    }
+    [kind, value, traceback]
+}
+
+/// Sets an exception; the references are taken over.
+pub fn set_exception([kind, value, traceback]: [Obj; 3]) -> Raised {
+    // SAFETY: owned references or null.
+    #[allow(deprecated, reason = "the one form that 3.11 has as well")]
+    unsafe {
+        PyErr_Restore(kind, value, traceback);
+    }
+    Raised
+}
+
+/// Is an exception set?
+#[inline(always)]
+pub fn raised() -> bool {
+    // SAFETY: the GIL is held.
+    unsafe { !PyErr_Occurred().is_null() }
+}
+
+/// Tells the user, through `sys.unraisablehook`, of an exception that has nowhere to go.
+pub fn write_unraisable(context: Obj) {
+    // SAFETY: an exception is set, the context lives or is null.
+    unsafe { PyErr_WriteUnraisable(context) }
+}
+
+/// Runs `f` with no exception set, and then sets the one that was set before again.
+pub fn aside(f: impl FnOnce()) {
+    let before = take_exception();
+    f();
+    if before[0].is_null() {
+        return;
+    }
+    set_exception(before);
+}
+
+pub fn is_callable(o: Obj) -> bool {
+    // SAFETY: a living object.
+    unsafe { PyCallable_Check(o) != 0 }
+}
+
+/// Is it a class derived from BaseException?
+pub fn is_exception_class(o: Obj) -> bool {
+    // SAFETY: a living object.
+    unsafe { PyExceptionClass_Check(o) != 0 }
+}
+
+/// Is it an instance of BaseException?
+pub fn is_exception(o: Obj) -> bool {
+    // SAFETY: a living object.
+    unsafe { PyExceptionInstance_Check(o) != 0 }
+}
+
+/// Is `kind`, an exception class, `base` or derived from it?
+pub fn is_subclass(kind: Obj, base: Obj) -> bool {
+    // SAFETY: both live.
+    unsafe { PyErr_GivenExceptionMatches(kind, base) != 0 }
+}
+
+/// The value of an argument that must be a bool or an int; `text` is the TypeError.
+pub fn bool_arg(o: Obj, text: &str) -> Res<bool> {
+    // SAFETY: a living object.
+    unsafe {
+        if PyLong_Check(o) == 0 {
+            return Err(type_error(text));
+        }
+        Ok(PyObject_IsTrue(o) != 0)
+    }
+}
+
+/// `Type.__name__`.
+pub fn type_name(o: Obj) -> String {
+    // SAFETY: type names end with NUL and live as long as the type.
+    let name = unsafe { CStr::from_ptr((*type_of(o)).tp_name) }.to_string_lossy().into_owned();
+    name.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+/// A NUL-terminated text that lives for ever: for tables that CPython keeps pointers to.
+pub fn forever(text: &str) -> *const c_char {
+    CString::new(text).expect("no NUL in a constant").into_raw()
+}
+
+/// An owned reference from `sys`.
+pub fn from_sys(name: &CStr) -> Res<Obj> {
+    // SAFETY: a NUL-terminated name; the answer is borrowed.
+    let o = unsafe { PySys_GetObject(name.as_ptr()) };
+    if o.is_null() {
+        return Err(runtime_error(&format!("sys.{} is gone", name.to_string_lossy())));
+    }
+    Ok(new_ref(o))
+}

@@ -1,0 +1,166 @@
+//! The tasklet object: its fields, and the small questions about its state.
+
+use crate::kernel::{Seat, world};
+use crate::py::{Obj, clear, some};
+use crate::thread::Sched;
+use pyo3_ffi::*;
+use stackless_core::{Cid, Tid};
+use std::cell::{Cell, UnsafeCell};
+use std::ptr::{null, null_mut};
+
+/// A tasklet, as the interpreter sees it. All fields are cells: several pieces of code hold it at
+/// the same time, and the GIL keeps them apart.
+#[repr(C)]
+pub struct Tasklet {
+    head: UnsafeCell<PyObject>,
+    /// For `t(...)`: where `tp_vectorcall_offset` points.
+    pub vectorcall: Cell<Option<vectorcallfunc>>,
+    /// For `tp_weaklistoffset`; managed by the interpreter.
+    weakrefs: Cell<Obj>,
+    /// What the pending switch call will return; null is None.
+    pub tempval: Cell<Obj>,
+    /// The callable and its arguments, until the tasklet starts. A *bound* tasklet, which has no
+    /// arguments yet, keeps its callable in `tempval`.
+    pub func: Cell<Obj>,
+    pub args: Cell<Obj>,
+    /// Null: no keyword arguments.
+    pub kwargs: Cell<Obj>,
+    /// The context that it will run in, until it starts; then its state holds it. Null: none yet.
+    pub context: Cell<Obj>,
+    /// Its scheduler; null once its thread has ended. Borrowed: the thread's end clears it.
+    pub sched: Cell<*const Sched>,
+    /// Its stack and thread state, from its start to its end; null otherwise.
+    pub seat: Cell<*mut Seat>,
+    /// A number of its own for life, for `getcurrentid`.
+    pub serial: Cell<u64>,
+    pub id: Cell<Tid>,
+    pub flags: Cell<Flags>,
+}
+
+/// What can be switched on and off in a tasklet.
+#[derive(Clone, Copy, Default)]
+pub struct Flags {
+    pub atomic: bool,
+    pub ignore_nesting: bool,
+    pub block_trap: bool,
+    /// It refused to die; it counts as dead.
+    pub zombie: bool,
+}
+
+pub type T = &'static Tasklet;
+
+impl Tasklet {
+    pub fn obj(&self) -> Obj {
+        self.head.get()
+    }
+
+    /// The tasklet behind an object that is one.
+    ///
+    /// # Safety
+    /// `o` is an instance of our tasklet type, initialised by [`crate::tasklet_type::allocate`].
+    #[inline(always)]
+    pub unsafe fn from(o: Obj) -> T {
+        // SAFETY: the caller's; the layout begins with the object head.
+        unsafe { &*o.cast::<Tasklet>() }
+    }
+
+    #[inline(always)]
+    pub fn tid(&self) -> Tid {
+        self.id.get()
+    }
+
+    /// Its scheduler, None once its thread has ended.
+    #[inline(always)]
+    pub fn scheduler(&self) -> Option<&'static Sched> {
+        let sched = self.sched.get();
+        // SAFETY: the pointer is cleared before the scheduler is freed.
+        (!sched.is_null()).then(|| unsafe { &*sched })
+    }
+
+    pub fn set_flags(&self, change: impl FnOnce(&mut Flags)) {
+        let mut flags = self.flags.get();
+        change(&mut flags);
+        self.flags.set(flags);
+    }
+
+    /// Has it begun, and not ended?
+    #[inline(always)]
+    pub fn started(&self) -> bool {
+        !self.seat.get().is_null()
+    }
+
+    /// Has it something to run or to resume?
+    pub fn alive(&self) -> bool {
+        !self.sched.get().is_null() && !self.flags.get().zombie && (self.started() || !self.args.get().is_null())
+    }
+
+    pub fn linked(&self) -> bool {
+        world(|w| w.is_linked(self.tid()))
+    }
+
+    pub fn channel(&self) -> Option<Cid> {
+        world(|w| w.waits(self.tid())).map(|(c, _)| c)
+    }
+
+    pub fn blocked(&self) -> bool {
+        self.channel().is_some()
+    }
+
+    pub fn is_current(&self) -> bool {
+        self.scheduler().is_some_and(|s| std::ptr::eq(s.current(), self))
+    }
+
+    pub fn is_main(&self) -> bool {
+        self.scheduler().is_some_and(|s| std::ptr::eq(s.main(), self))
+    }
+
+    pub fn paused(&self) -> bool {
+        self.alive() && !self.linked() && !self.is_current()
+    }
+
+    /// Replaces the tempval; the reference is taken over, None is stored as null.
+    pub fn put(&self, value: Obj) {
+        let value = if some(value).is_none() {
+            crate::py::drop_ref(value);
+            null_mut()
+        } else {
+            value
+        };
+        let old = self.tempval.replace(value);
+        if !old.is_null() {
+            crate::py::drop_ref(old);
+        }
+    }
+
+    /// Forgets the callable and its arguments. May run Python code.
+    pub fn unbind(&self) {
+        clear(&self.func);
+        clear(&self.args);
+        clear(&self.kwargs);
+        clear(&self.context);
+    }
+
+    /// Fills a freshly allocated, zeroed object.
+    ///
+    /// # Safety
+    /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
+    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> Tid, serial: u64) -> T {
+        // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
+        // before anybody reads it.
+        let t = unsafe { Self::from(o) };
+        t.vectorcall.set(Some(crate::tasklet_type::call));
+        t.sched.set(sched);
+        t.serial.set(serial);
+        t.id.set(id(t));
+        t
+    }
+
+    /// Where the interpreter finds the two fields that it uses itself.
+    pub const VECTORCALL_OFFSET: usize = std::mem::offset_of!(Tasklet, vectorcall);
+    pub const WEAKREF_OFFSET: usize = std::mem::offset_of!(Tasklet, weakrefs);
+
+    /// It belongs to no thread any more.
+    pub fn orphan(&self) {
+        self.sched.set(null());
+    }
+}

@@ -1,0 +1,394 @@
+//! One scheduler for each thread: its beginning, its sleep and its end.
+
+use crate::bomb;
+use crate::kernel::{Seat, object, world};
+use crate::py::*;
+use crate::tasklet::{T, Tasklet};
+use crate::tasklet_type;
+use crate::types;
+use pyo3_ffi::*;
+use stackless_core::Hid;
+use stackless_cpython::{self as cpython, Alarm, Woken};
+use stackless_stack::Pool;
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::ffi::c_void;
+use std::ptr::{null_mut, with_exposed_provenance};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+/// A thread's share of the runtime.
+pub struct Sched {
+    pub ts: *mut PyThreadState,
+    hid: Cell<Option<Hid>>,
+    /// Owned. Null only while the scheduler is made.
+    main: Cell<*const Tasklet>,
+    current: Cell<*const Tasklet>,
+    main_seat: Cell<*mut Seat>,
+    /// Stacks that no tasklet uses.
+    pub stacks: RefCell<Pool>,
+    /// What whoever runs next drops: one reference, nearly always, and the rest.
+    dropped: Cell<Obj>,
+    more_dropped: RefCell<Vec<Obj>>,
+    /// Not 0 while a switch would be wrong: signal handlers during a sleep.
+    pub no_switch: Cell<u32>,
+    asleep: Cell<bool>,
+    rung: Cell<bool>,
+    alarm: Alarm,
+}
+
+/// Between two looks at whether anybody can still wake a sleeping thread.
+const LOOK_MICROSECONDS: i64 = 100_000;
+
+struct Threads(UnsafeCell<Vec<&'static Sched>>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Threads {}
+
+static THREADS: Threads = Threads(UnsafeCell::new(Vec::new()));
+
+fn threads<R>(f: impl FnOnce(&mut Vec<&'static Sched>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here runs Python code.
+    f(unsafe { &mut *THREADS.0.get() })
+}
+
+/// The scheduler that was asked for last, by thread state: nearly always the right one.
+static LAST_STATE: AtomicUsize = AtomicUsize::new(0);
+static LAST_SCHED: AtomicUsize = AtomicUsize::new(0);
+
+/// The interpreter is going away: nothing runs in tasklets any more.
+static EXITED: AtomicBool = AtomicBool::new(false);
+
+pub fn exited() -> bool {
+    EXITED.load(Relaxed)
+}
+
+/// The calling thread's scheduler, made at the first use. Ask again after any Python code ran in
+/// between, but not after a switch: tasklets stay with their thread.
+#[inline(always)]
+pub fn current() -> Res<&'static Sched> {
+    let ts = cpython::thread_state();
+    if LAST_STATE.load(Relaxed) == ts as usize {
+        // SAFETY: the pair is written together, and cleared before the scheduler is freed.
+        return Ok(unsafe { &*with_exposed_provenance::<Sched>(LAST_SCHED.load(Relaxed)) });
+    }
+    match find(ts) {
+        Some(s) => {
+            remember(s);
+            Ok(s)
+        }
+        None => begin(ts),
+    }
+}
+
+/// The calling thread's scheduler, which exists.
+pub fn of_running_tasklet() -> &'static Sched {
+    find(cpython::thread_state()).expect("a tasklet runs in a thread with a scheduler")
+}
+
+fn remember(s: &'static Sched) {
+    LAST_STATE.store(s.ts as usize, Relaxed);
+    LAST_SCHED.store(std::ptr::from_ref(s).expose_provenance(), Relaxed);
+}
+
+pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
+    threads(|all| all.iter().copied().find(|s| std::ptr::eq(s.ts, ts)))
+}
+
+/// The scheduler of the thread with this identity.
+pub fn find_ident(ident: u64) -> Option<&'static Sched> {
+    threads(|all| all.iter().copied().find(|s| s.ident() == ident))
+}
+
+/// The calling thread uses tasklets for the first time: its execution becomes the main tasklet.
+#[cold]
+fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
+    let seat = Box::into_raw(Seat::of_main());
+    let s: &'static Sched = Box::leak(Box::new(Sched {
+        ts,
+        hid: Cell::new(None),
+        main: Cell::new(std::ptr::null()),
+        current: Cell::new(std::ptr::null()),
+        main_seat: Cell::new(seat),
+        stacks: RefCell::new(Pool::new()),
+        dropped: Cell::new(null_mut()),
+        more_dropped: RefCell::new(Vec::new()),
+        no_switch: Cell::new(0),
+        asleep: Cell::new(false),
+        rung: Cell::new(false),
+        alarm: Alarm::new(),
+    }));
+    // SAFETY: the seat was just made, and the thread state is the caller's.
+    let made = unsafe {
+        cpython::init_main(ts, (*seat).state());
+        guard_thread(s).and_then(|()| tasklet_type::allocate_plain(std::ptr::from_ref(s)))
+    };
+    let Ok(main) = made else {
+        // SAFETY: nobody has seen them. (The guard, if it was made, finds no scheduler to end.)
+        unsafe {
+            drop(Box::from_raw(seat));
+            drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
+        }
+        return Err(Raised);
+    };
+    main.seat.set(seat);
+    s.main.set(main);
+    s.current.set(main);
+    s.hid.set(Some(world(|w| w.add_thread(main.tid()))));
+    new_ref(main.obj()); // for the ring, besides the one of `main`
+    threads(|all| all.push(s));
+    remember(s);
+    Ok(s)
+}
+
+impl Sched {
+    #[inline(always)]
+    pub fn current(&self) -> T {
+        // SAFETY: the ring or its own activity keeps the running tasklet alive.
+        unsafe { &*self.current.get() }
+    }
+
+    #[inline(always)]
+    pub fn set_current(&self, t: T) {
+        self.current.set(t);
+    }
+
+    pub fn main(&self) -> T {
+        // SAFETY: owned by the scheduler.
+        unsafe { &*self.main.get() }
+    }
+
+    #[inline(always)]
+    pub fn hid(&self) -> Hid {
+        self.hid.get().expect("the scheduler is complete")
+    }
+
+    /// None while the scheduler is made.
+    #[inline(always)]
+    pub fn try_hid(&self) -> Option<Hid> {
+        self.hid.get()
+    }
+
+    pub fn ident(&self) -> u64 {
+        // SAFETY: a scheduler does not outlive its thread state.
+        unsafe { cpython::ident_of(self.ts) }
+    }
+
+    /// Whoever runs next drops this reference.
+    #[inline(always)]
+    pub fn drop_later(&self, o: Obj) {
+        if self.dropped.get().is_null() {
+            self.dropped.set(o);
+        } else {
+            self.more_dropped.borrow_mut().push(o);
+        }
+    }
+
+    /// Drops what was left to drop. May run Python code, which may switch.
+    #[inline(always)]
+    pub fn settle(&self) {
+        let o = self.dropped.replace(null_mut());
+        if !o.is_null() {
+            self.settle_all(o);
+        }
+    }
+
+    fn settle_all(&self, o: Obj) {
+        drop_ref(o);
+        loop {
+            let Some(o) = self.more_dropped.borrow_mut().pop() else { return };
+            drop_ref(o);
+        }
+    }
+
+    /// The tasklet that the ring runs.
+    pub fn runs_next(&self) -> Option<T> {
+        world(|w| w.head(self.hid()).map(|t| w.payload(t)))
+    }
+
+    /// Could another Python thread still make a tasklet of this one runnable?
+    pub fn others_can_act(&self) -> bool {
+        // SAFETY: the GIL is held.
+        unsafe { cpython::thread_states() }
+            .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(|s| !s.asleep.get()))
+    }
+
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.get()
+    }
+
+    /// Somebody made a tasklet of this thread runnable, whose ring was empty.
+    pub fn wake(&self) {
+        if self.asleep.get() && !self.rung.replace(true) {
+            self.alarm.ring();
+        }
+    }
+
+    /// Sleeps, without the GIL, until this thread's ring is not empty. An exception is set if
+    /// nobody is left who could change that, or if a signal handler raised it.
+    pub fn sleep(&self) -> Res<()> {
+        self.asleep.set(true);
+        self.no_switch.set(self.no_switch.get() + 1);
+        let result = self.sleep_on();
+        self.no_switch.set(self.no_switch.get() - 1);
+        self.asleep.set(false);
+        result
+    }
+
+    fn sleep_on(&self) -> Res<()> {
+        while self.runs_next().is_none() {
+            if !self.others_can_act() {
+                return Err(crate::kernel::deadlock());
+            }
+            // SAFETY: the GIL is held before and after, and nothing of Python is touched between.
+            let woken = unsafe {
+                let ts = PyEval_SaveThread();
+                let woken = self.alarm.wait(LOOK_MICROSECONDS);
+                PyEval_RestoreThread(ts);
+                woken
+            };
+            if woken == Woken::ByAlarm {
+                self.rung.set(false);
+            }
+            // SAFETY: the GIL is held.
+            if unsafe { PyErr_CheckSignals() } < 0 {
+                return Err(Raised);
+            }
+        }
+        if self.rung.replace(false) {
+            // It rang between the last wait and here: silence it for the next time.
+            self.alarm.wait(-1);
+        }
+        Ok(())
+    }
+}
+
+// ---------------------------------------------------------------------- the end of a thread
+
+/// Lies in the thread state's dict: CPython destroys it when the thread ends, in that thread.
+#[repr(C)]
+struct Guard {
+    head: UnsafeCell<PyObject>,
+    sched: Cell<*const Sched>,
+}
+
+static GUARD: types::TypeCell = types::TypeCell::new();
+
+fn guard_thread(s: &'static Sched) -> Res<()> {
+    // SAFETY: the type is ready; the dict is borrowed.
+    unsafe {
+        let dict = PyThreadState_GetDict();
+        if dict.is_null() {
+            return Err(runtime_error("this thread has no state to keep its tasklets in"));
+        }
+        let t = GUARD.get();
+        let guard = check((*t).tp_alloc.expect("inherited")(t, 0))?;
+        (*guard.cast::<Guard>()).sched.set(s);
+        let result = PyDict_SetItemString(dict, c"stackless".as_ptr(), guard);
+        drop_ref(guard);
+        if result < 0 { Err(Raised) } else { Ok(()) }
+    }
+}
+
+unsafe extern "C" fn guard_dealloc(o: Obj) {
+    // SAFETY: the last reference to a guard is gone.
+    unsafe {
+        let sched = (*o.cast::<Guard>()).sched.get();
+        if let Some(s) = threads(|all| all.iter().copied().find(|s| std::ptr::eq(*s, sched))) {
+            aside(|| end(s));
+        }
+        types::free(o);
+    }
+}
+
+/// A thread has ended: its tasklets are killed, and what is left of them belongs to no thread.
+fn end(s: &'static Sched) {
+    // After a fork, the child destroys the states of threads that exist in the parent only.
+    let mine = std::ptr::eq(s.ts, cpython::thread_state());
+    let old_main = s.main();
+    if mine && !exited() {
+        if let Ok(main) = tasklet_type::allocate_plain(std::ptr::from_ref(s)) {
+            new_ref(main.obj());
+            world(|w| w.replace_main(s.hid(), main.tid()));
+            main.seat.set(old_main.seat.replace(null_mut()));
+            s.main.set(main);
+            s.current.set(main);
+            drop_ref(old_main.obj()); // the ring's
+            old_main.orphan();
+            kill_all(s);
+            drop_ref(old_main.obj());
+        } else {
+            write_unraisable(null_mut());
+        }
+    }
+    let main = s.main();
+    // The state of the tasklet that ran last is in the thread state, not in its seat.
+    s.current().seat.set(null_mut());
+    main.seat.set(null_mut());
+    let all = world(|w| w.tasklets_of(s.hid()));
+    for t in &all {
+        let t = object(*t);
+        if t.started() {
+            t.set_flags(|f| f.zombie = true);
+        }
+        t.orphan();
+    }
+    let in_ring = world(|w| w.forget_thread(s.hid()));
+    threads(|all| all.retain(|other| !std::ptr::eq(*other, s)));
+    LAST_STATE.store(0, Relaxed);
+    in_ring.into_iter().for_each(|t| drop_ref(object(t).obj()));
+    s.settle();
+    drop_ref(main.obj());
+    if mine {
+        // SAFETY: nobody refers to the scheduler any more: its tasklets were orphaned, and it is
+        // in no table. Of a thread that a fork left behind, the lock may be in any state: leak it.
+        unsafe {
+            drop(Box::from_raw(s.main_seat.get()));
+            drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
+        }
+    }
+}
+
+/// Kills this thread's tasklets, as often as it may take within reason. The caller is its main.
+pub fn kill_all(s: &'static Sched) {
+    for _round in 0..10 {
+        let started: Vec<Obj> = world(|w| {
+            w.tasklets_of(s.hid()).into_iter().map(|t| w.payload(t)).collect::<Vec<_>>()
+        })
+        .into_iter()
+        .filter(|t| t.started() && !t.is_main() && !t.flags.get().zombie)
+        .map(|t| new_ref(t.obj()))
+        .collect();
+        if started.is_empty() {
+            return;
+        }
+        for o in started {
+            // SAFETY: the list owns a reference to each tasklet.
+            let t = unsafe { Tasklet::from(o) };
+            if t.started() && t.scheduler().is_some() && crate::throw::kill_now(t).is_err() {
+                write_unraisable(o);
+            }
+            drop_ref(o);
+        }
+    }
+}
+
+/// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets end
+/// as those of any thread do.
+pub fn at_exit() -> Res<()> {
+    let s = current()?;
+    if std::ptr::eq(s.current(), s.main()) {
+        kill_all(s);
+    }
+    EXITED.store(true, Relaxed);
+    Ok(())
+}
+
+/// A bomb of TaskletExit.
+pub fn exit_bomb() -> Res<Obj> {
+    bomb::of_class(crate::module::tasklet_exit(), &[])
+}
+
+/// Makes the guard's type. Nobody sees it.
+pub fn ready(module: Obj) -> Res<()> {
+    let slots = types::Slots::new().slot(Py_tp_dealloc, guard_dealloc as destructor as *mut c_void);
+    types::add(module, &GUARD, c"stackless._ThreadGuard", size_of::<Guard>(), 0, slots)
+}

@@ -1,0 +1,164 @@
+//! Exceptions from one tasklet into another: kill, throw, raise_exception.
+
+use crate::kernel::{adopt_link, link, may_switch, prepare, switch_and_resume, world};
+use crate::module;
+use crate::py::*;
+use crate::tasklet::T;
+use crate::thread::{self, Sched};
+use crate::bomb;
+use pyo3_ffi::*;
+
+/// Makes a tasklet runnable with a bomb that goes off when its turn comes. The bomb is taken over.
+pub fn leave_for_later(t: T, bomb: Obj) {
+    if t.blocked() {
+        world(|w| w.dequeue(t.tid()));
+        adopt_link(t);
+    } else if !t.linked() {
+        link(t);
+    }
+    drop_ref(t.tempval.replace(bomb));
+}
+
+/// Throws into any tasklet. The bomb is taken over.
+pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
+    let Some(owner) = t.scheduler() else {
+        return throw_to_orphan(t, bomb);
+    };
+    let s = match thread::current() {
+        Ok(s) => s,
+        Err(raised) => {
+            drop_ref(bomb);
+            return Err(raised);
+        }
+    };
+    if std::ptr::eq(s.current(), t) && std::ptr::eq(s, owner) {
+        return Err(bomb::explode(bomb));
+    }
+    if !t.alive() {
+        return throw_to_dead(bomb);
+    }
+    if !std::ptr::eq(s, owner) {
+        throw_abroad(t, bomb, pending);
+        return Ok(());
+    }
+    if pending {
+        leave_for_later(t, bomb);
+        return Ok(());
+    }
+    throw_now(s, t, bomb)
+}
+
+fn throw_now(s: &'static Sched, t: T, bomb: Obj) -> Res<()> {
+    if may_switch(s).is_err() || prepare(s, t).is_err() {
+        drop_ref(bomb);
+        return Err(Raised);
+    }
+    if t.blocked() {
+        world(|w| w.dequeue(t.tid()));
+        adopt_link(t);
+    } else if !t.linked() {
+        link(t);
+    }
+    s.drop_later(t.tempval.replace(bomb));
+    world(|w| w.run_now(t.tid()));
+    // SAFETY: nothing is owned here.
+    unsafe { switch_and_resume(s, t) }.map(drop_ref)
+}
+
+/// Another thread's tasklet: delivered there, next in its line; nothing switches here.
+fn throw_abroad(t: T, bomb: Obj, pending: bool) {
+    if pending || world(|w| w.in_ring(t.tid())) {
+        return leave_for_later(t, bomb);
+    }
+    let queued = t.blocked();
+    if queued {
+        world(|w| w.dequeue(t.tid()));
+    } else {
+        new_ref(t.obj());
+    }
+    let old = t.tempval.replace(bomb);
+    if world(|w| w.link_next(t.tid())) {
+        t.scheduler().expect("checked by the caller").wake();
+    }
+    drop_ref(old);
+}
+
+fn throw_to_dead(bomb: Obj) -> Res<()> {
+    let exit = bomb::is_of(bomb, module::tasklet_exit());
+    drop_ref(bomb);
+    if exit { Ok(()) } else { Err(runtime_error("You cannot throw to a dead tasklet")) }
+}
+
+fn throw_to_orphan(t: T, bomb: Obj) -> Res<()> {
+    let exit = bomb::is_of(bomb, module::tasklet_exit());
+    drop_ref(bomb);
+    if exit && !t.started() { Ok(()) } else { Err(runtime_error("tasklet has no thread")) }
+}
+
+/// `t.kill()`: TaskletExit, at once, wherever it stands.
+pub fn kill_now(t: T) -> Res<()> {
+    throw(t, thread::exit_bomb()?, false)
+}
+
+/// `t.kill(pending)`.
+pub fn kill(t: T, pending: bool) -> Res<()> {
+    if t.scheduler().is_none() {
+        // Its frames cannot run any more. It is dead; only a queue may still hold it.
+        if t.blocked() {
+            world(|w| w.dequeue(t.tid()));
+            drop_ref(t.obj());
+        }
+        return Ok(());
+    }
+    if !t.alive() {
+        return Ok(());
+    }
+    throw(t, thread::exit_bomb()?, pending)
+}
+
+/// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
+/// that its `finally` blocks run. One that refuses ten times is kept in `gc.garbage`.
+pub fn finalize(t: T) {
+    let Some(owner) = t.scheduler() else { return };
+    if !t.started() || t.is_current() || t.is_main() || t.flags.get().zombie || thread::exited() {
+        return;
+    }
+    if world(|w| w.in_ring(t.tid())) {
+        return; // called by hand: it has a future
+    }
+    let Ok(s) = thread::current() else { return write_unraisable(t.obj()) };
+    if !std::ptr::eq(s, owner) || s.no_switch.get() != 0 {
+        // It dies where it belongs, when its turn comes.
+        match thread::exit_bomb() {
+            Ok(bomb) => leave_for_later(t, bomb),
+            Err(Raised) => write_unraisable(t.obj()),
+        }
+        return;
+    }
+    for _ in 0..10 {
+        if kill_now(t).is_err() {
+            write_unraisable(t.obj());
+            break;
+        }
+        if !t.started() || world(|w| w.is_linked(t.tid())) {
+            return; // dead, or it found something to do
+        }
+    }
+    t.set_flags(|f| f.zombie = true);
+    if keep_as_garbage(t.obj()).is_err() {
+        write_unraisable(t.obj());
+    }
+}
+
+fn keep_as_garbage(o: Obj) -> Res<()> {
+    // SAFETY: NUL-terminated names; owned references are dropped.
+    unsafe {
+        let gc = check(PyImport_ImportModule(c"gc".as_ptr()))?;
+        let garbage = PyObject_GetAttrString(gc, c"garbage".as_ptr());
+        drop_ref(gc);
+        let garbage = check(garbage)?;
+        let result = PyList_Append(garbage, o);
+        drop_ref(garbage);
+        if result < 0 { Err(Raised) } else { Ok(()) }
+    }
+}

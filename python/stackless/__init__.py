@@ -1,0 +1,90 @@
+"""Tasklets and channels: Stackless Python on stock CPython.
+
+A tasklet is a call with a stack of its own. It can wait, anywhere, without holding up the others
+of its thread; a channel is where two of them meet to exchange a value.
+
+    >>> import stackless
+    >>> def greet(name):
+    ...     print("Hello,", name)
+    >>> for name in "AB":
+    ...     _ = stackless.tasklet(greet)(name)
+    >>> stackless.run()
+    Hello, A
+    Hello, B
+
+Nothing here is called from two threads at once: the interpreter's lock sees to that. Each thread
+has its own run queue; channels connect tasklets of any threads.
+"""
+
+from __future__ import annotations
+
+import os as _os
+import sys as _sys
+
+from stackless import _check
+
+try:
+    from stackless import _stackless
+except ImportError as _error:
+    raise ImportError(_check.why_not(_error)) from _error
+
+import atexit as _atexit
+import builtins as _builtins
+
+from stackless._module import Module as _Module
+from stackless._stackless import (
+    TaskletExit,
+    bomb,
+    channel,
+    get_thread_info,
+    getcurrent,
+    getcurrentid,
+    getdebug,
+    getmain,
+    getruncount,
+    getuncollectables,
+    run,
+    schedule,
+    schedule_remove,
+    set_error_handler,
+    tasklet,
+)
+from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "StackLimits",
+    "TaskletExit",
+    "atomic",
+    "bomb",
+    "channel",
+    "get_stack_limits",
+    "get_thread_info",
+    "getcurrent",
+    "getcurrentid",
+    "getdebug",
+    "getmain",
+    "getruncount",
+    "getthreads",
+    "getuncollectables",
+    "run",
+    "schedule",
+    "schedule_remove",
+    "set_error_handler",
+    "set_stack_limits",
+    "stackless",
+    "tasklet",
+]
+
+#: The module itself: ``from stackless import stackless`` works as it always did.
+stackless = _sys.modules[__name__]
+stackless.__class__ = _Module
+
+# Programs of old use the bare name.
+_builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
+
+_atexit.register(_stackless._at_exit)
+
+if "STACKLESS_STACK_SIZE" in _os.environ or "STACKLESS_STACK_COUNT" in _os.environ:
+    set_stack_limits(**_check.limits_from(_os.environ))

@@ -1,0 +1,52 @@
+"""Clear words for what stands in the way of an import."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+
+SUPPORTED = "CPython 3.11, 3.12 and 3.13 (with the GIL) on Linux, x86-64 and aarch64"
+
+
+def why_not(error: ImportError) -> str:
+    """What to do about a compiled module that cannot be imported."""
+    running = (
+        f"{platform.python_implementation()} {platform.python_version()} "
+        f"on {platform.system()} {platform.machine()}"
+    )
+    if "subinterpreters" in str(error):
+        return str(error)
+    if not _supported():
+        return f"stackless supports {SUPPORTED}; this is {running}"
+    return (
+        f"stackless has no compiled module for {running}: {error}. "
+        "Install the package for this interpreter with `python -m pip install .` in its source "
+        "directory (this needs Rust and a C compiler), or run `make build` there to work on it"
+    )
+
+
+def _supported() -> bool:
+    return (
+        sys.implementation.name == "cpython"
+        and (3, 11) <= sys.version_info[:2] <= (3, 13)
+        and getattr(sys, "_is_gil_enabled", lambda: True)()
+        and sys.platform == "linux"
+        and platform.machine() in ("x86_64", "aarch64")
+    )
+
+
+def limits_from(environ: Mapping[str, str]) -> dict[str, int]:
+    """The stack limits that the environment asks for, as arguments of set_stack_limits()."""
+    names = {"STACKLESS_STACK_SIZE": "size", "STACKLESS_STACK_COUNT": "count"}
+    limits = {}
+    for variable, name in names.items():
+        if variable in environ:
+            try:
+                limits[name] = int(environ[variable])
+            except ValueError:
+                raise ValueError(
+                    f"the environment variable {variable} must be a whole number, "
+                    f"not {environ[variable]!r}"
+                ) from None
+    return limits

@@ -1,0 +1,48 @@
+"""The attributes of the module that are computed on access, per calling thread."""
+
+from __future__ import annotations
+
+import types
+
+from stackless import _stackless
+from stackless._types import getthreads
+
+
+class Module(types.ModuleType):
+    """The class of the module ``stackless``."""
+
+    @property
+    def current(self) -> _stackless.tasklet:
+        """The running tasklet of the calling thread."""
+        return _stackless.getcurrent()
+
+    @property
+    def main(self) -> _stackless.tasklet:
+        """The main tasklet of the calling thread."""
+        return _stackless.getmain()
+
+    @property
+    def runcount(self) -> int:
+        """How many tasklets the calling thread's run queue holds, the running one included."""
+        return _stackless.getruncount()
+
+    @property
+    def threads(self) -> list[int]:
+        """The identities of all threads, the main thread's first."""
+        return getthreads()
+
+    @property
+    def debug(self) -> bool:
+        """True in a debug build of the engine."""
+        return _stackless.getdebug()
+
+    @property
+    def uncollectables(self) -> list[_stackless.tasklet]:
+        """The tasklets that hold a C stack."""
+        return _stackless.getuncollectables()
+
+    def __reduce_ex__(self, protocol: object) -> str | tuple[object, ...]:
+        """The module pickles and copies as itself."""
+        import importlib
+
+        return importlib.import_module, (self.__name__,)

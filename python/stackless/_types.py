@@ -1,0 +1,68 @@
+"""What needs no engine: the atomic section, thread lists, settings."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import NamedTuple
+
+from stackless import _stackless
+
+
+class atomic:
+    """A context manager in which the current tasklet is not interrupted involuntarily.
+
+    Switches that the code asks for itself stay allowed. May be nested; exceptions pass through.
+    (Stackless contract, section 6.)
+    """
+
+    __slots__ = ("_outer",)
+
+    def __init__(self) -> None:
+        self._outer: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._outer.append(_stackless.getcurrent().set_atomic(True))
+
+    def __exit__(self, *exception: object) -> None:
+        _stackless.getcurrent().set_atomic(self._outer.pop())
+
+
+def getthreads() -> list[int]:
+    """Return the identities of all Python threads, the process's main thread first."""
+    main = threading.main_thread().ident
+    return sorted(sys._current_frames(), key=lambda ident: ident != main)
+
+
+class StackLimits(NamedTuple):
+    """How large C stacks are, and how many there may be."""
+
+    #: Bytes of address space for one tasklet's C stack; only what is touched becomes memory.
+    size: int
+    #: The most stacks of this process.
+    count: int
+
+
+def get_stack_limits() -> StackLimits:
+    """Return the limits in force."""
+    return StackLimits(*_stackless._stack_limits())
+
+
+def set_stack_limits(*, size: int | None = None, count: int | None = None) -> StackLimits:
+    """Change the size of the C stacks of tasklets that start from now on, or the most stacks.
+
+    The default size is 8 MiB of address space, that of a usual main thread. Smaller stacks need
+    less page table memory, and allow less recursion through C code; on Python 3.11 nothing but
+    the recursion limit guards a smaller stack against C recursion that is too deep. The size is
+    rounded up to whole pages. When all `count` stacks are in use, starting another tasklet raises
+    MemoryError. The environment variables STACKLESS_STACK_SIZE and STACKLESS_STACK_COUNT set the
+    limits at import.
+
+    Returns the limits in force. Raises ValueError below 65536 or above 1073741824 bytes, or for a
+    count below 1; TypeError for what is not an int. Applies to all threads.
+    """
+    old = get_stack_limits()
+    _stackless._set_stack_limits(
+        old.size if size is None else size, old.count if count is None else count
+    )
+    return get_stack_limits()

@@ -1,18 +1,46 @@
+from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from types import FrameType, ModuleType, TracebackType
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
+
+from stackless._types import StackLimits as StackLimits
+from stackless._types import atomic as atomic
+from stackless._types import get_stack_limits as get_stack_limits
+from stackless._types import getthreads as getthreads
+from stackless._types import set_stack_limits as set_stack_limits
+
+__version__: str
+__all__ = [
+    "StackLimits",
+    "TaskletExit",
+    "atomic",
+    "bomb",
+    "channel",
+    "get_stack_limits",
+    "get_thread_info",
+    "getcurrent",
+    "getcurrentid",
+    "getdebug",
+    "getmain",
+    "getruncount",
+    "getthreads",
+    "getuncollectables",
+    "run",
+    "schedule",
+    "schedule_remove",
+    "set_error_handler",
+    "set_stack_limits",
+    "stackless",
+    "tasklet",
+]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 class TaskletExit(SystemExit): ...
-
-class StackLimits(NamedTuple):
-    size: int
-    count: int  # type: ignore[assignment]  # hides tuple.count
 
 @disjoint_base
 class tasklet:
@@ -46,7 +74,6 @@ class tasklet:
     def kill(self, pending: bool = False) -> None: ...
     def set_atomic(self, flag: bool | int, /) -> bool: ...
     def set_ignore_nesting(self, flag: bool | int, /) -> bool: ...
-    def bind_thread(self, thread_id: int = -1, /) -> None: ...
     def set_context(self, context: Context, /) -> Self: ...
     def context_run(self, func: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
     @property
@@ -120,35 +147,21 @@ class channel:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
 
-@disjoint_base
+@final
 class bomb:
-    @overload
-    def __init__(
-        self,
-        type: type[BaseException] | None = None,
+    # One tuple, as from sys.exc_info(), is taken apart.
+    def __new__(
+        cls,
+        type: _type[BaseException] | tuple[Any, Any, Any] | None = None,
         value: Any = None,
         traceback: TracebackType | None = None,
-    ) -> None: ...
-    @overload
-    def __init__(self, exc_info: tuple[Any, Any, Any], /) -> None: ...
+    ) -> Self: ...
     @property
-    def type(self) -> type[BaseException] | None: ...
+    def type(self) -> _type[BaseException] | None: ...
     @property
     def value(self) -> Any: ...
     @property
     def traceback(self) -> TracebackType | None: ...
-
-@disjoint_base
-class atomic:
-    def __init__(self) -> None: ...
-    def __enter__(self) -> None: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-        /,
-    ) -> None: ...
 
 def run() -> None: ...
 def schedule(retval: Any = ...) -> Any: ...
@@ -157,7 +170,6 @@ def getcurrent() -> tasklet: ...
 def getmain() -> tasklet: ...
 def getruncount() -> int: ...
 def getcurrentid() -> int: ...
-def getthreads() -> list[int]: ...
 def get_thread_info(thread_id: int = -1, /) -> tuple[tasklet, tasklet, int]: ...
 def getdebug() -> bool: ...
 def getuncollectables() -> list[tasklet]: ...
@@ -166,8 +178,6 @@ def set_error_handler(
     | None = None,
     /,
 ) -> Any: ...
-def set_stack_limits(*, size: int | None = None, count: int | None = None) -> StackLimits: ...
-def get_stack_limits() -> StackLimits: ...
 
 # Looked up on every access, for the calling thread.
 current: tasklet

@@ -54,7 +54,7 @@ fn thread_id(t: T) -> Obj {
 /// Where a started tasklet's thread fields are; None if it has none.
 fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
     let s = t.scheduler()?;
-    if !t.started() || t.flags.get().zombie {
+    if !t.started() {
         return None;
     }
     if !t.is_current() {

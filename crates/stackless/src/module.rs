@@ -43,7 +43,8 @@ unsafe extern "C" fn schedule(_: Obj, args: *const Obj, count: Py_ssize_t, names
     give(do_schedule(value))
 }
 
-fn do_schedule(value: Obj) -> Res<Obj> {
+/// `schedule(value)`; null means the calling tasklet.
+pub fn do_schedule(value: Obj) -> Res<Obj> {
     let s = thread::current()?;
     let me = s.current();
     let value = if value.is_null() { me.obj() } else { value };
@@ -102,10 +103,39 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
     unsafe { depart(s, next) }
 }
 
-unsafe extern "C" fn run(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("run", args).and_then(|()| do_run()))
+unsafe extern "C" fn run(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    if count == 0 && names.is_null() {
+        return give(do_run());
+    }
+    let parameters = ["timeout", "threadblock", "soft", "ignore_nesting", "totaltimeout"];
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
+    let given = unsafe { args::named("run", parameters, args, count, names) };
+    give(given.and_then(run_arguments).and_then(|()| do_run()))
+}
+
+/// A run without a timeout pays no attention to the three flags that say what a timeout does.
+fn run_arguments([timeout, threadblock, soft, ignore_nesting, totaltimeout]: [Obj; 5]) -> Res<()> {
+    let mut ticks = 0;
+    if !timeout.is_null() {
+        // SAFETY: a living object.
+        ticks = unsafe { PyLong_AsLong(timeout) };
+        if ticks == -1 && raised() {
+            return Err(Raised);
+        }
+    }
+    let flags = [threadblock, soft, ignore_nesting, totaltimeout];
+    let mut blocks = false;
+    for (i, flag) in flags.into_iter().enumerate().filter(|(_, f)| !f.is_null()) {
+        // SAFETY: a living object.
+        match unsafe { PyObject_IsTrue(flag) } {
+            -1 => return Err(Raised),
+            truth => blocks |= i == 0 && truth == 1,
+        }
+    }
+    if ticks > 0 || blocks {
+        return Err(raise(Exc::NotImplemented, "run() with a timeout or threadblock is not supported yet"));
+    }
+    Ok(())
 }
 
 fn do_run() -> Res<Obj> {
@@ -281,11 +311,13 @@ fn functions() -> Vec<PyMethodDef> {
              tempval decides. Raises RuntimeError where nobody is left to run (deadlock).",
             schedule_remove,
         ),
-        types::method(
+        types::method_keywords(
             "run",
-            "run($module, /)\n--\n\nRun tasklets until none is left in this thread's run queue.\n\n\
+            "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False)\n--\n\n\
+             Run tasklets until none is left in this thread's run queue.\n\n\
              Blocked and paused tasklets do not keep it waiting. An uncaught exception of a tasklet is\n\
-             raised here; the others stay in the queue. May be nested: the innermost call returns first.",
+             raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\
+             Raises NotImplementedError for a timeout above 0 and for threadblock.",
             run,
         ),
         types::method("getcurrent", "getcurrent($module, /)\n--\n\nThe running tasklet of the calling thread.", getcurrent),

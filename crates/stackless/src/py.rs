@@ -94,6 +94,7 @@ pub enum Exc {
     Runtime,
     Attribute,
     Memory,
+    NotImplemented,
 }
 
 #[cold]
@@ -107,6 +108,7 @@ pub fn raise(kind: Exc, text: &str) -> Raised {
             Exc::Runtime => PyExc_RuntimeError,
             Exc::Attribute => PyExc_AttributeError,
             Exc::Memory => PyExc_MemoryError,
+            Exc::NotImplemented => PyExc_NotImplementedError,
         };
         PyErr_SetString(kind, text.as_ptr());
     }

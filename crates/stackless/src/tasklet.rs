@@ -43,7 +43,7 @@ pub struct Flags {
     pub atomic: bool,
     pub ignore_nesting: bool,
     pub block_trap: bool,
-    /// It refused to die; it counts as dead.
+    /// It refused to die, and was put into `gc.garbage`.
     pub zombie: bool,
 }
 
@@ -91,7 +91,7 @@ impl Tasklet {
 
     /// Has it something to run or to resume?
     pub fn alive(&self) -> bool {
-        !self.sched.get().is_null() && !self.flags.get().zombie && (self.started() || !self.args.get().is_null())
+        !self.sched.get().is_null() && (self.started() || !self.args.get().is_null())
     }
 
     pub fn linked(&self) -> bool {

@@ -155,6 +155,9 @@ fn bind_call(t: T, func: Option<Obj>, args: Option<Obj>, kwargs: Option<Obj>) ->
     }
     // SAFETY: living objects; owned references.
     unsafe {
+        if args.is_some_and(|a| PyTuple_Check(a) == 0 && PyList_Check(a) == 0) {
+            return Err(type_error("args must be a tuple or None"));
+        }
         let args = match args {
             Some(args) => check(PySequence_Tuple(args))?,
             None => PyTuple_New(0),

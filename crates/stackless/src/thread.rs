@@ -347,28 +347,48 @@ fn end(s: &'static Sched) {
     }
 }
 
-/// Kills this thread's tasklets, as often as it may take within reason. The caller is its main.
+/// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more. The
+/// caller is its main. One that lives on is asked again, up to ten times.
 pub fn kill_all(s: &'static Sched) {
-    for _round in 0..10 {
-        let started: Vec<Obj> = world(|w| {
-            w.tasklets_of(s.hid()).into_iter().map(|t| w.payload(t)).collect::<Vec<_>>()
-        })
-        .into_iter()
-        .filter(|t| t.started() && !t.is_main() && !t.flags.get().zombie)
-        .map(|t| new_ref(t.obj()))
-        .collect();
-        if started.is_empty() {
-            return;
-        }
-        for o in started {
+    let (mut rounds, mut alive) = (0, usize::MAX);
+    while rounds < 10 {
+        let others = tasklets_of(s);
+        for &o in &others {
             // SAFETY: the list owns a reference to each tasklet.
             let t = unsafe { Tasklet::from(o) };
-            if t.started() && t.scheduler().is_some() && crate::throw::kill_now(t).is_err() {
-                write_unraisable(o);
+            if t.started() {
+                match exit_bomb() {
+                    Ok(bomb) => crate::throw::leave_for_later(t, bomb),
+                    Err(Raised) => write_unraisable(o),
+                }
+            } else if world(|w| w.in_ring(t.tid())) {
+                world(|w| w.unlink(t.tid()));
+                drop_ref(o);
             }
-            drop_ref(o);
+        }
+        let started = others.iter().filter(|o| has_started(**o)).count();
+        others.into_iter().for_each(drop_ref);
+        if started == 0 {
+            return;
+        }
+        rounds = if started < alive { 0 } else { rounds + 1 };
+        alive = started;
+        match crate::module::do_schedule(null_mut()) {
+            Ok(me) => drop_ref(me),
+            Err(Raised) => write_unraisable(null_mut()),
         }
     }
+}
+
+fn has_started(o: Obj) -> bool {
+    // SAFETY: a tasklet that somebody owns.
+    unsafe { Tasklet::from(o) }.started()
+}
+
+/// All tasklets of a thread but the main one, as owned references.
+fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
+    let all: Vec<T> = world(|w| w.tasklets_of(s.hid()).into_iter().map(|t| w.payload(t)).collect());
+    all.into_iter().filter(|t| !t.is_main()).map(|t| new_ref(t.obj())).collect()
 }
 
 /// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets end

@@ -1,6 +1,6 @@
 //! Exceptions from one tasklet into another: kill, throw, raise_exception.
 
-use crate::kernel::{adopt_link, link, may_switch, prepare, switch_and_resume, world};
+use crate::kernel::{adopt_link, link, may_switch, object, prepare, switch_and_resume, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
@@ -49,6 +49,10 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
 }
 
 fn throw_now(s: &'static Sched, t: T, bomb: Obj) -> Res<()> {
+    if !t.started() && bomb::is_of(bomb, module::tasklet_exit()) {
+        drop_ref(bomb);
+        return end_unstarted(s, t);
+    }
     if may_switch(s).is_err() || prepare(s, t).is_err() {
         drop_ref(bomb);
         return Err(Raised);
@@ -63,6 +67,34 @@ fn throw_now(s: &'static Sched, t: T, bomb: Obj) -> Res<()> {
     world(|w| w.run_now(t.tid()));
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
+}
+
+/// A tasklet that never began ends without a stack. As after any end, its right neighbour is next.
+fn end_unstarted(s: &'static Sched, t: T) -> Res<()> {
+    if !t.linked() {
+        t.unbind();
+        clear(&t.tempval);
+        return Ok(());
+    }
+    let me = s.current();
+    let next = object(world(|w| w.right_neighbour(t.tid())));
+    if !std::ptr::eq(next, me) {
+        may_switch(s)?;
+        prepare(s, next)?;
+    }
+    world(|w| w.unlink(t.tid()));
+    new_ref(t.obj());
+    s.drop_later(t.obj()); // the ring's
+    t.unbind();
+    clear(&t.tempval);
+    drop_ref(t.obj());
+    if std::ptr::eq(next, me) || !world(|w| w.in_ring(next.tid())) {
+        s.settle();
+        return Ok(());
+    }
+    world(|w| w.run_now(next.tid()));
+    // SAFETY: nothing is owned here.
+    unsafe { switch_and_resume(s, next) }.map(drop_ref)
 }
 
 /// Another thread's tasklet: delivered there, next in its line; nothing switches here.
@@ -120,7 +152,7 @@ pub fn kill(t: T, pending: bool) -> Res<()> {
 /// that its `finally` blocks run. One that refuses ten times is kept in `gc.garbage`.
 pub fn finalize(t: T) {
     let Some(owner) = t.scheduler() else { return };
-    if !t.started() || t.is_current() || t.is_main() || t.flags.get().zombie || thread::exited() {
+    if !t.started() || t.is_current() || t.is_main() || thread::exited() {
         return;
     }
     if world(|w| w.in_ring(t.tid())) {

@@ -1,0 +1,14 @@
+"""What is measured, in the order in which it is printed."""
+
+from cases import call, channel, channel_for, create, parser, schedule
+from harness import Case
+
+CASES: list[Case] = [
+    schedule.TWO,
+    schedule.THOUSAND,
+    channel.CASE,
+    channel_for.CASE,
+    create.CASE,
+    call.CASE,
+    parser.CASE,
+]

@@ -1,0 +1,89 @@
+"""Are the ratios still what they must be? Best of several rounds, with a generous margin.
+
+python benches/check.py [--rounds N]
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+import peers
+from cases import channel, create, schedule
+from harness import OURS, Case, Result, run_case
+
+MARGIN = 1.5
+GREENLET = "greenlet, switch ring"
+TIMES_FASTER = 5.0
+TOO_SLOW = "TOO SLOW"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    case: Case
+    most: float  # multiples of an empty call
+
+
+REQUIREMENTS = [
+    Requirement(schedule.TWO, 1.6),
+    Requirement(schedule.THOUSAND, 2.5),
+    Requirement(channel.CASE, 4.0),
+    Requirement(create.CASE, 6.0),
+]
+
+
+def line(what: str, required: str, measured: str, verdict: str) -> None:
+    print(f"{what:<66} {required:>12} {measured:>9}  {verdict}")
+
+
+def judge(shortfall: float) -> str:
+    """The verdict on a measure that misses what is required by this factor; up to 1 it does not."""
+    if shortfall <= 1:
+        return "ok"
+    return "ok within the margin" if shortfall <= MARGIN else TOO_SLOW
+
+
+def check_case(requirement: Requirement, ours: Result) -> bool:
+    required = f"<= {requirement.most:.1f}"
+    title = requirement.case.title
+    if ours.problem:
+        line(title, required, "-", ours.problem)
+        return False
+    measured = min(ours.ratios)
+    verdict = judge(measured / requirement.most)
+    line(title, required, f"{measured:.2f}", verdict)
+    return verdict != TOO_SLOW
+
+
+def check_greenlet(ours: Result, greenlet: Result) -> bool:
+    what, required = "times faster than greenlet's switch ring", f">= {TIMES_FASTER:.1f}"
+    if greenlet.problem:
+        line(what, required, "-", f"NOT CHECKED: {greenlet.problem}")
+        return not greenlet.problem.startswith("failed")
+    if ours.problem:
+        line(what, required, "-", ours.problem)
+        return False
+    measured = greenlet.best / ours.best
+    verdict = judge(TIMES_FASTER / measured)
+    line(what, required, f"{measured:.2f}", verdict)
+    return verdict != TOO_SLOW
+
+
+def main(rounds: int) -> int:
+    if peers.stackless is None:
+        print("stackless is not installed: nothing to check")
+        return 1
+    print(f"multiples of an empty call, best of {rounds} rounds; the margin is {MARGIN}x")
+    line("", "required", "measured", "")
+    passed = []
+    for requirement in REQUIREMENTS:
+        results = run_case(requirement.case, rounds, 0.04, only={OURS, GREENLET})
+        passed.append(check_case(requirement, results[OURS]))
+        if requirement.case is schedule.TWO:
+            passed.append(check_greenlet(results[OURS], results[GREENLET]))
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Check the ratios that must hold.")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="rounds to run (9)")
+    sys.exit(main(parser.parse_args().rounds))

@@ -1,0 +1,47 @@
+"""Go's side of the comparison: built once, then run as a process of its own per measurement."""
+
+import functools
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(__file__).parent / "go" / "main.go"
+
+_directory = tempfile.TemporaryDirectory(prefix="stackless-bench-")
+
+
+@functools.cache
+def problem() -> str | None:
+    """Build the program; says why there is none, if so."""
+    if shutil.which("go") is None:
+        return "skipped: there is no `go` on PATH"
+    built = subprocess.run(
+        ["go", "build", "-o", _program(), SOURCE], capture_output=True, text=True
+    )
+    return f"failed: {built.stderr.strip()}" if built.returncode else None
+
+
+@functools.cache
+def version() -> str:
+    told = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True)
+    return told.stdout.strip().removeprefix("go")
+
+
+def _program() -> Path:
+    return Path(_directory.name, "main")
+
+
+def run(mode: str, operations: int) -> list[float]:
+    """The numbers the program prints."""
+    done = subprocess.run(
+        [_program(), mode, str(operations)], capture_output=True, text=True, timeout=600
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    return [float(word) for word in done.stdout.split()]
+
+
+def seconds(mode: str, operations: int) -> float:
+    [taken] = run(mode, operations)
+    return taken

@@ -1,0 +1,43 @@
+"""Who is measured beside us, as far as installed: each name is a module, or None."""
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+from typing import Any
+
+
+def _optional(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        return None
+
+
+stackless: Any = _optional("stackless")
+greenlet: Any = _optional("greenlet")
+gevent: Any = _optional("gevent")
+gevent_queue: Any = _optional("gevent.queue")
+uvloop: Any = _optional("uvloop")
+
+_INSTALLABLE: dict[str, ModuleType | None] = {
+    "stackless": stackless,
+    "greenlet": greenlet,
+    "gevent": gevent,
+    "uvloop": uvloop,
+}
+
+
+def missing(name: str | None) -> bool:
+    return name is not None and _INSTALLABLE[name] is None
+
+
+def versions() -> dict[str, str | None]:
+    """The installed version of each, None where it is missing."""
+    found: dict[str, str | None] = {}
+    for name, module in _INSTALLABLE.items():
+        distribution = "stackless-rs" if name == "stackless" else name
+        try:
+            found[name] = importlib.metadata.version(distribution) if module else None
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "of an unknown version"
+    return found

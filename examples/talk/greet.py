@@ -1,0 +1,18 @@
+"""Two tasklets run one after the other, in the order in which they were made.
+
+Neither gives way to the other, so each runs from its beginning to its end.
+
+    python examples/talk/greet.py
+"""
+
+import stackless
+
+
+def greet(name: str) -> None:
+    print(f"Hello, {name}")
+
+
+if __name__ == "__main__":
+    for name in "AB":
+        stackless.tasklet(greet)(name)
+    stackless.run()

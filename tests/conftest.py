@@ -1,0 +1,34 @@
+"""What every test shares: it starts and ends with nothing but the main tasklet in the ring."""
+
+import contextlib
+
+import pytest
+import stackless
+
+
+def runnable_besides_main():
+    main = stackless.getmain()
+    found = []
+    tasklet = main.next
+    while tasklet is not None and tasklet is not main:
+        found.append(tasklet)
+        tasklet = tasklet.next
+    return found
+
+
+@pytest.fixture(autouse=True)
+def clean_scheduler():
+    """Fail a test that leaves runnable tasklets behind, and kill them so that the next is not hit."""
+    yield
+    stackless.set_error_handler(None)
+    assert stackless.getcurrent() is stackless.getmain(), "the test ended outside the main tasklet"
+    leftovers = runnable_besides_main()
+    for tasklet in leftovers:
+        tasklet.remove()
+    for tasklet in leftovers:
+        with contextlib.suppress(Exception):
+            tasklet.kill()
+    assert not leftovers, f"the test left {len(leftovers)} runnable tasklets behind"
+    assert stackless.getruncount() == 1
+    assert not stackless.getmain().block_trap
+    assert not stackless.getmain().atomic

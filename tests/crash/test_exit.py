@@ -1,0 +1,205 @@
+"""The interpreter ends while tasklets are suspended: the right exit code, no crash, no noise."""
+
+import pytest
+from child_process import assert_child
+
+MANY = """
+import stackless, sys
+
+def block(channel):
+    channel.receive()
+
+def block_in_c(channel):
+    sorted([2, 1], key=lambda item: channel.receive())
+
+def block_many(body, count=10_000):
+    channel = stackless.channel()
+    for _ in range(count):
+        stackless.tasklet(body)(channel)
+    stackless.run()
+    assert channel.balance == -count
+    return channel
+"""
+
+
+@pytest.mark.parametrize("body", ["block", "block_in_c"])
+def test_exit_with_blocked_tasklets(body):
+    """10,000 blocked tasklets, plain and inside a C callback."""
+    assert_child(f"{MANY}\nchannel = block_many({body})\nprint('end')", prints="end")
+
+
+@pytest.mark.parametrize("body", ["block", "block_in_c"])
+def test_exit_with_blocked_tasklets_that_nothing_names(body):
+    """The channel is a local variable that is gone by then."""
+    assert_child(f"{MANY}\nblock_many({body})\nprint('end')", prints="end")
+
+
+@pytest.mark.parametrize("body", ["block", "block_in_c"])
+def test_exit_with_blocked_tasklets_of_a_finished_thread(body):
+    """The thread that owned them has ended before."""
+    assert_child(
+        f"""{MANY}
+import threading
+thread = threading.Thread(target=lambda: channels.append(block_many({body})))
+channels = []
+thread.start()
+thread.join()
+print(len(channels), 'end')
+""",
+        prints="1 end",
+    )
+
+
+def test_exit_beside_a_daemon_thread_that_sleeps_in_receive():
+    """Its main is blocked, and so are its tasklets."""
+    assert_child(
+        f"""{MANY}
+import threading
+def thread():
+    channel = block_many(block, 100)
+    ready.set()
+    stackless.channel().receive()
+ready = threading.Event()
+threading.Thread(target=thread, daemon=True).start()
+ready.wait()
+block_many(block, 100)
+print('end')
+""",
+        prints="end",
+    )
+
+
+def test_sys_exit_code_with_blocked_tasklets():
+    """sys.exit(42) in main gives 42."""
+    assert_child(f"{MANY}\nchannel = block_many(block)\nsys.exit(42)", exits=42)
+
+
+def test_sys_exit_in_a_tasklet_beside_blocked_ones():
+    """sys.exit(42) in a tasklet gives 42 as well."""
+    assert_child(
+        f"{MANY}\nchannel = block_many(block)\nstackless.tasklet(sys.exit)(42)\nstackless.run()",
+        exits=42,
+    )
+
+
+def test_sys_exit_below_c_recursion():
+    """200 levels of C recursion deep on 20 tasklets (contract 11.7)."""
+    assert_child(
+        """
+        import stackless, sys
+        channel = stackless.channel()
+
+        def deep(level):
+            if level == 0:
+                channel.receive()
+            else:
+                sorted([level - 1], key=deep)
+
+        for _ in range(20):
+            stackless.tasklet(deep)(200)
+        stackless.run()
+        assert channel.balance == -20
+        sys.exit(42)
+        """,
+        exits=42,
+    )
+
+
+def test_exit_with_paused_and_runnable_tasklets():
+    """In the ring, or nowhere; started or not."""
+    assert_child(
+        """
+        import stackless
+        def turns():
+            while True:
+                stackless.schedule()
+        kept = [stackless.tasklet(stackless.schedule_remove)() for _ in range(100)]
+        stackless.run()
+        kept += [stackless.tasklet(turns)() for _ in range(100)]
+        stackless.schedule()
+        kept += [stackless.tasklet(print)("must not run") for _ in range(100)]
+        kept += [stackless.tasklet(print, ("must not run",)) for _ in range(100)]
+        print("end")
+        """,
+        prints="end",
+    )
+
+
+def test_exit_with_tasklets_that_refuse_to_die():
+    """They catch TaskletExit and block again."""
+    assert_child(
+        """
+        import stackless
+        channel = stackless.channel()
+        def stubborn():
+            while True:
+                try:
+                    channel.receive()
+                except BaseException:
+                    pass
+        for _ in range(20):
+            stackless.tasklet(stubborn)()
+        stackless.run()
+        print("end")
+        """,
+        prints="end",
+    )
+
+
+def test_exit_inside_a_tasklet_of_a_c_callback():
+    """SystemExit travels through the C frames of the tasklet and then out of run() in main."""
+    assert_child(
+        """
+        import stackless, sys
+        stackless.tasklet(lambda: sorted([2, 1], key=lambda item: sys.exit(42)))()
+        stackless.run()
+        """,
+        exits=42,
+    )
+
+
+def test_uncaught_error_in_main_with_blocked_tasklets():
+    """The traceback is main's own; code 1."""
+    assert_child(
+        f"{MANY}\nchannel = block_many(block, 100)\nraise KeyError('from main')",
+        exits=1,
+        complains="KeyError: 'from main'",
+    )
+
+
+def test_atexit_functions_can_use_tasklets():
+    """They run before the tasklets are killed."""
+    assert_child(
+        """
+        import atexit, stackless
+        channel = stackless.channel()
+        stackless.tasklet(lambda: print("got", channel.receive()))()
+        stackless.run()
+        atexit.register(channel.send, "a message")
+        """,
+        prints="got a message",
+    )
+
+
+def test_finally_blocks_that_use_tasklets_at_exit():
+    """Whatever a dying tasklet's `finally` does, the exit code stands."""
+    assert_child(
+        """
+        import stackless, sys
+        channel, other = stackless.channel(), stackless.channel()
+
+        def body():
+            try:
+                channel.receive()
+            finally:
+                other.preference = 0
+                stackless.tasklet(int)()
+                stackless.schedule()
+
+        for _ in range(50):
+            stackless.tasklet(body)()
+        stackless.run()
+        sys.exit(42)
+        """,
+        exits=42,
+    )

@@ -1,0 +1,232 @@
+"""Recursion to the limit inside tasklets: RecursionError, never SIGSEGV."""
+
+import pytest
+from child_process import assert_child
+
+DIVES = """
+import functools, json, re, sys
+import stackless
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+def dump_json():
+    json.dumps(nested(100_000))
+
+def dump_json_in_python():
+    json.dumps(nested(100_000), indent=1)
+
+def load_json():
+    json.loads("[" * 100_000)
+
+def default_hook():
+    json.dumps(Opaque(), default=lambda value: [Opaque()])
+
+class Opaque:
+    pass
+
+def repr_of_a_list():
+    repr(nested(100_000))
+
+def repr_of_objects():
+    class Odd:
+        def __repr__(self):
+            return repr([Odd()])
+    repr(Odd())
+
+def sort_key(item=0):
+    sorted([item], key=sort_key)
+
+def reduce(a=0, b=0):
+    functools.reduce(reduce, [1, 2])
+
+def substitute(match=None):
+    re.sub("x", substitute, "x")
+
+def attribute():
+    class Odd:
+        def __getattr__(self, name):
+            return getattr(self, name + "x" if len(name) < 9 else "y")
+    Odd().anything
+
+def compare():
+    class Odd:
+        def __eq__(self, other):
+            return [Odd()] == [Odd()]
+    Odd() == 1
+
+def plain():
+    plain()
+
+def generators(inner=None):
+    yield from generators()
+
+def run_generators():
+    next(generators())
+
+def build_class():
+    class Odd:
+        build_class()
+
+def dive(function):
+    try:
+        function()
+    except RecursionError:
+        return "RecursionError"
+    return "no error"
+"""
+
+DEPTHS = (
+    "dump_json dump_json_in_python load_json default_hook repr_of_a_list repr_of_objects sort_key "
+    "reduce substitute attribute compare plain run_generators build_class"
+).split()
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_recursion_to_the_limit(name):
+    """In a fresh tasklet, in one that is used again, in main in between; then work goes on."""
+    assert_child(
+        f"""{DIVES}
+results = []
+for _ in range(2):
+    stackless.tasklet(lambda: results.append(dive({name})))()
+    stackless.run()
+results.append(dive({name}))
+stackless.tasklet(lambda: results.append(dive({name})))()
+stackless.tasklet(results.append)("alive")
+stackless.run()
+print(*results)
+""",
+        prints="RecursionError " * 4 + "alive",
+    )
+
+
+@pytest.mark.parametrize("name", ["sort_key", "repr_of_a_list", "dump_json"])
+def test_many_tasklets_at_their_limit(name):
+    """Ten tasklets wait half-way down while each of them goes to the limit in turn."""
+    assert_child(
+        f"""{DIVES}
+results = []
+
+def half_way(level=60):
+    if level:
+        sorted([level - 1], key=half_way)
+    else:
+        stackless.schedule()
+        results.append(dive({name}))
+        stackless.schedule()
+
+for _ in range(10):
+    stackless.tasklet(half_way)()
+stackless.run()
+assert results == ["RecursionError"] * 10, results
+print("end")
+""",
+        prints="end",
+    )
+
+
+def test_switch_at_the_recursion_limit():
+    """Switching inside the handler of a RecursionError, deep down."""
+    assert_child(
+        """
+        import stackless
+        log = []
+
+        def down():
+            try:
+                down()
+            except RecursionError:
+                log.append("bottom")
+                stackless.schedule()
+                raise
+
+        def body():
+            try:
+                down()
+            except RecursionError:
+                log.append("top")
+
+        for _ in range(3):
+            stackless.tasklet(body)()
+        stackless.run()
+        assert log.count("top") == 3, log
+        print("end")
+        """,
+        prints="end",
+    )
+
+
+def test_starting_a_tasklet_at_the_recursion_limit_of_main():
+    """Each tasklet has its own budget, whoever starts it from whatever depth."""
+    assert_child(
+        """
+        import stackless
+        log = []
+
+        def down(levels):
+            return levels and 1 + down(levels - 1)
+
+        def at_the_bottom(levels):
+            if levels:
+                at_the_bottom(levels - 1)
+            else:
+                stackless.tasklet(lambda: log.append(down(800)))()
+                stackless.run()
+
+        at_the_bottom(800)
+        print(*log)
+        """,
+        prints="800",
+    )
+
+
+@pytest.mark.parametrize("levels", [20_000, 100_000])
+def test_deep_python_recursion(levels):
+    """With a higher limit: Python calls take no C stack, in a tasklet as elsewhere."""
+    assert_child(
+        f"""
+        import stackless, sys
+        sys.setrecursionlimit({levels} + 100)
+
+        def down(levels):
+            if levels == 0:
+                stackless.schedule()
+                return 0
+            return 1 + down(levels - 1)
+
+        results = []
+        for _ in range(3):
+            stackless.tasklet(lambda: results.append(down({levels})))()
+        stackless.run()
+        print(*results)
+        """,
+        prints=f"{levels} " * 3,
+    )
+
+
+def test_recursion_limit_is_kept_after_the_dives():
+    """The limit itself is as before, and the depth counters are balanced after many dives."""
+    assert_child(
+        f"""{DIVES}
+limit = sys.getrecursionlimit()
+
+def down(levels):
+    return levels and 1 + down(levels - 1)
+
+results = []
+for _ in range(200):
+    stackless.tasklet(dive)(plain)
+    stackless.tasklet(dive)(sort_key)
+    stackless.run()
+stackless.tasklet(lambda: results.append(down(limit - 100)))()
+stackless.run()
+results.append(down(limit - 100))
+assert results == [limit - 100] * 2 and sys.getrecursionlimit() == limit
+print("end")
+""",
+        prints="end",
+    )

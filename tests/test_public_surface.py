@@ -1,0 +1,238 @@
+"""Contract 3: the names of the package, their documentation, and the module's own attributes."""
+
+import ast
+import builtins
+import copy
+import shutil
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+import stackless
+from child_process import assert_child, run_child
+from other_thread import run_in_thread
+
+PACKAGE = Path(stackless.__file__).parent
+PROMISED = (
+    "atomic channel tasklet run schedule schedule_remove getcurrent getmain getruncount "
+    "set_error_handler stackless"
+).split()
+TYPES = [stackless.tasklet, stackless.channel, stackless.bomb, stackless.atomic]
+
+
+def public_members(kind):
+    return [name for name in vars(kind) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_promised_names_are_exported(name):
+    """3: `__all__` gives at least these."""
+    assert name in stackless.__all__
+    assert hasattr(stackless, name)
+
+
+def test_star_import_gives_exactly_all():
+    """3"""
+    names = {}
+    exec("from stackless import *", names)
+    names.pop("__builtins__")
+    assert set(names) == set(stackless.__all__)
+    assert len(stackless.__all__) == len(set(stackless.__all__))
+
+
+def test_the_module_contains_itself():
+    """3"""
+    assert stackless.stackless is stackless
+
+
+def test_the_module_copies_as_itself():
+    """3"""
+    assert copy.copy(stackless) is stackless
+    assert copy.deepcopy(stackless) is stackless
+
+
+def test_importing_puts_taskletexit_into_builtins():
+    """3: programs use the bare name."""
+    assert builtins.TaskletExit is stackless.TaskletExit
+    assert_child("import stackless; print(TaskletExit.__mro__[1].__name__)", prints="SystemExit")
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "schedule", "schedule_remove", "getcurrent", "getmain", "getruncount"]
+)
+def test_functions_are_functions(name):
+    """3: not callable objects."""
+    function = getattr(stackless, name)
+    assert isinstance(function, (types.BuiltinFunctionType, types.FunctionType))
+    assert function.__name__ == name
+
+
+def test_types_are_types():
+    """3, 12: and can be subclassed."""
+    for kind in (stackless.tasklet, stackless.channel):
+        assert type(type("Mine", (kind,), {})()).__base__ is kind
+    assert isinstance(stackless.bomb, type) and isinstance(stackless.atomic, type)
+
+
+def test_attributes_and_functions_agree():
+    """3: module attributes computed on access."""
+    assert stackless.current is stackless.getcurrent()
+    assert stackless.main is stackless.getmain()
+    assert stackless.runcount == stackless.getruncount()
+
+
+def test_attributes_are_right_in_every_thread():
+    """3, 21.17: also while several threads look at the same time."""
+    barrier = threading.Barrier(4, timeout=60)
+    wrong, mains = [], []
+
+    def look():
+        def in_a_tasklet():
+            for _ in range(100):
+                if stackless.current is not mine or stackless.main is not main:
+                    wrong.append("in a tasklet")
+                stackless.schedule()
+
+        main = stackless.main
+        mains.append(main)
+        mine = stackless.tasklet(in_a_tasklet)()
+        barrier.wait()
+        while mine.alive:
+            if stackless.current is not main or stackless.runcount != 2:
+                wrong.append("in main")
+            stackless.schedule()
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+    assert len({id(main) for main in mains}) == 4
+
+
+def test_attributes_cannot_be_shadowed_by_accident():
+    """3: whatever a thread reads first, another gets its own."""
+    here = stackless.current
+    assert run_in_thread(lambda: stackless.current) is not here
+    assert stackless.current is here
+    assert "current" not in vars(stackless)
+
+
+# ------------------------------------------------------------------ documentation and types
+
+
+@pytest.mark.parametrize("name", sorted(set(stackless.__all__) | {"bomb", "TaskletExit"}))
+def test_public_names_are_documented(name):
+    """Every public name has a docstring."""
+    thing = getattr(stackless, name)
+    if isinstance(thing, (type, types.BuiltinFunctionType, types.FunctionType, types.ModuleType)):
+        assert thing.__doc__ and thing.__doc__.strip()
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
+def test_members_are_documented(kind):
+    """Every public method and attribute of the types as well."""
+    undocumented = [name for name in public_members(kind) if not getattr(kind, name).__doc__]
+    assert undocumented == []
+
+
+def stub_names():
+    """Top-level names of the stub, and the members of its classes."""
+    tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    top, members = set(), {}
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            top.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.ClassDef):
+            top.add(node.name)
+            members[node.name] = declared(node.body)
+        else:
+            top.update(declared([node]))
+    return top, members
+
+
+def declared(statements):
+    names = set()
+    for node in statements:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Assign):
+            names.update(target.id for target in node.targets)
+    return names
+
+
+def test_stub_names_everything_public():
+    """Each exported name, and the attributes of the module."""
+    top, _ = stub_names()
+    attributes = {"bomb", "TaskletExit", "current", "main", "runcount"}
+    limits = {"get_stack_limits", "set_stack_limits"}
+    assert (set(stackless.__all__) | attributes | limits) - top == set()
+
+
+def test_stub_names_the_members_of_the_types():
+    """Each public method and attribute."""
+    _, members = stub_names()
+    for kind in (stackless.tasklet, stackless.channel, stackless.bomb):
+        assert set(public_members(kind)) - members[kind.__name__] == set()
+
+
+def test_package_says_that_it_is_typed():
+    """py.typed"""
+    assert (PACKAGE / "py.typed").exists()
+
+
+# ------------------------------------------------------------------ where it cannot work
+
+
+@pytest.fixture
+def package_without_compiled_module(tmp_path):
+    """The Python files alone, as on an interpreter there is no build for."""
+    shutil.copytree(
+        PACKAGE,
+        tmp_path / "stackless",
+        ignore=shutil.ignore_patterns("*.so", "*.pyd", "*.dylib", "__pycache__"),
+    )
+    return tmp_path
+
+
+def import_error(place, prepare=""):
+    child = run_child(
+        f"""
+        import sys
+        sys.path.insert(0, {str(place)!r})
+        {prepare}
+        try:
+            import stackless
+        except ImportError as error:
+            print(error)
+        """,
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.strip(), "the import did not fail"
+    return child.stdout
+
+
+def test_missing_compiled_module_says_what_to_do(package_without_compiled_module):
+    """A clear ImportError."""
+    text = import_error(package_without_compiled_module)
+    assert "stackless" in text
+    assert "install" in text or "build" in text
+
+
+def test_unsupported_interpreter_is_named(package_without_compiled_module):
+    """An unknown Python minor: an ImportError that names the supported ones and this one."""
+    prepare = "sys.version_info = (3, 99, 0, 'final', 0)"
+    text = import_error(package_without_compiled_module, prepare)
+    for version in ("3.11", "3.12", "3.13", "3.99"):
+        assert version in text
+
+
+def test_running_interpreter_is_a_supported_one():
+    """What the tests run on is what is promised."""
+    assert (3, 11) <= sys.version_info[:2] <= (3, 13)
+    assert sys.implementation.name == "cpython"

@@ -12,9 +12,10 @@ import textwrap
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+TIME_LIMIT = 3600 if os.environ.get("STACKLESS_NIGHTLY") else 60
 
 
-def run_child(source, *, timeout=60, args=(), env=None):
+def run_child(source, *, timeout=TIME_LIMIT, args=(), env=None):
     """Run `source` in a fresh interpreter with faulthandler on; return the CompletedProcess."""
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(source), *map(str, args)],

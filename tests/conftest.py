@@ -18,7 +18,7 @@ def runnable_besides_main():
 
 @pytest.fixture(autouse=True)
 def clean_scheduler():
-    """Fail a test that leaves runnable tasklets behind, and kill them so that the next is not hit."""
+    """Fail a test that leaves runnable tasklets behind; kill them, so that the next is not hit."""
     yield
     stackless.set_error_handler(None)
     assert stackless.getcurrent() is stackless.getmain(), "the test ended outside the main tasklet"

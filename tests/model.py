@@ -86,9 +86,7 @@ class Model:
             return
         me.started = True
         try:
-            operation = (
-                me.body.throw(content) if kind == "throw" else me.body.send(content)
-            )
+            operation = me.body.throw(content) if kind == "throw" else me.body.send(content)
         except StopIteration:
             self.end(me, None)
         except Exit:

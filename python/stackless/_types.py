@@ -40,7 +40,7 @@ class StackLimits(NamedTuple):
     #: Bytes of address space for one tasklet's C stack; only what is touched becomes memory.
     size: int
     #: The most stacks of this process.
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 def get_stack_limits() -> StackLimits:

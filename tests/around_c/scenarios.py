@@ -290,7 +290,7 @@ def generator_in_a_for_loop(pause):
             pause()
             yield number
 
-    return [number for number in numbers()]  # noqa: C416
+    return [number for number in numbers()]
 
 
 @scenario

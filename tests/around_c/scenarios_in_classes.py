@@ -164,10 +164,9 @@ def numbers_and_text(pause):
             return value
 
     odd = Odd()
-    return (
-        (odd + 1, 2 * odd, [10, 20, 30][odd], float(odd), hex(odd), "ab" * odd)
-        + (str(odd), repr([odd]), f"{odd}", f"{odd:x}", "%s %r" % (odd, odd), odd(5))
-    )
+    numbers = [odd + 1, 2 * odd, [10, 20, 30][odd], float(odd), hex(odd), "ab" * odd]
+    texts = [str(odd), repr([odd]), f"{odd}", f"{odd:x}", "%s" % odd, odd(5)]  # noqa: UP031
+    return numbers, texts
 
 
 @scenario

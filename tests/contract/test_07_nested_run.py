@@ -142,7 +142,7 @@ def test_outer_run_returns_when_its_caller_is_woken(wake):
     stackless.run()
     assert not inner_tasklet.alive
     assert log.index(("main", None)) < log.index(("inner", None))
-    assert sorted(map(str, log)) == sorted(map(str, [("main", None), ("inner", None), "waker ends"]))
+    assert len(log) == 3 and "waker ends" in log
 
 
 def test_woken_outer_run_leaves_no_watchdog_behind():

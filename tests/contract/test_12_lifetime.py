@@ -401,7 +401,7 @@ def test_repr_equality_and_hash_are_the_default(kind):
     """12: identity."""
     one, two = kind(), kind()
     assert repr(one) == object.__repr__(one)
-    assert one == one and one != two  # noqa: PLR0124
+    assert one == one and one != two
     assert len({one, two, one}) == 2
     assert hash(one) == object.__hash__(one)
 

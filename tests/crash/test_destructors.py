@@ -169,7 +169,8 @@ PLACES = (
 @pytest.mark.parametrize("action", ACTIONS)
 def test_destructor_at_every_place(action):
     """One child per action tries every place a tasklet may hold the object."""
-    noisy = action in ("raises", "removes_itself")
+    # "spawns": a destructor that sits in run() when the process exits is ended, audibly.
+    noisy = action in ("raises", "removes_itself", "spawns")
     for place in PLACES:
         if noisy:
             child = run_child(SCENE, args=(action, place))

@@ -22,13 +22,12 @@ impl State {
 }
 
 unsafe extern "C" {
-    fn sl_swap(ts: *mut PyThreadState, from: *mut State, to: *mut State);
-    fn sl_load(ts: *mut PyThreadState, state: *mut State);
+    fn sl_swap(from: *mut State, to: *mut State);
+    fn sl_load(state: *mut State);
     fn sl_init_main(ts: *mut PyThreadState, state: *mut State);
     fn sl_init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject);
     fn sl_finish(ts: *mut PyThreadState, state: *mut State);
     fn sl_abandon(state: *mut State);
-    fn sl_is_foreign(ts: *mut PyThreadState, state: *mut State) -> c_int;
     fn sl_current_context(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_peek_context(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_state_context(state: *mut State) -> *mut PyObject;
@@ -48,6 +47,11 @@ unsafe extern "C" {
     fn sl_thread_state() -> *mut PyThreadState;
     fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
     fn sl_trashcan(o: *mut PyObject, slot: destructor, body: destructor);
+    fn sl_begin_thread(word: *mut c_void, ts: *mut PyThreadState, running: *mut State);
+    fn sl_forbid(change: c_int);
+    fn sl_is_foreign() -> c_int;
+    fn sl_word() -> *mut c_void;
+    fn sl_enter() -> *mut c_void;
     fn sl_next_thread(ts: *mut PyThreadState) -> *mut PyThreadState;
 
     // Exported by CPython, declared in its pythread.h.
@@ -75,6 +79,48 @@ impl Of {
             Of::Suspended(state) => state,
         }
     }
+}
+
+/// From now on the calling thread has a word of the caller's own, which is not odd, and runs the
+/// tasklet with this state. All null: not any more.
+///
+/// # Safety
+/// `ts` is the calling thread's, or null; `running` stays where it is until it is swapped out.
+pub unsafe fn begin_thread(word: *mut c_void, ts: *mut PyThreadState, running: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_begin_thread(word, ts, running) }
+}
+
+/// Switches in this thread are wrong until the change is undone.
+pub fn forbid(change: c_int) {
+    // SAFETY: callable from anywhere.
+    unsafe { sl_forbid(change) }
+}
+
+/// The calling thread's word, null before [`begin_thread`].
+#[inline(always)]
+pub fn word() -> *mut c_void {
+    // SAFETY: callable from anywhere.
+    unsafe { sl_word() }
+}
+
+/// The calling thread's word, and whether a switch would be wrong here: because it was forbidden, or
+/// because the running code is on a data stack that is not the running tasklet's. Somebody else
+/// switches C stacks in this thread then ([`is_foreign`]), and a switch of ours would corrupt both.
+#[inline(always)]
+pub fn enter() -> (*mut c_void, bool) {
+    // SAFETY: callable from anywhere.
+    let word = unsafe { sl_enter() };
+    (word.map_addr(|a| a & !1), word.addr() & 1 != 0)
+}
+
+/// Is the running code on a data stack that is not the running tasklet's?
+///
+/// # Safety
+/// The thread has begun.
+pub unsafe fn is_foreign() -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_is_foreign() != 0 }
 }
 
 /// The calling thread's state, null where there is none.
@@ -115,21 +161,21 @@ pub unsafe fn thread_states() -> impl Iterator<Item = *mut PyThreadState> {
 /// Writes the running tasklet's share of the thread state down in `from`, and loads `to`'s.
 ///
 /// # Safety
-/// `ts` is the calling thread's; no exception is set; both states are initialised; the caller
-/// switches to the C stack that belongs to `to` before any Python code runs.
+/// The thread has begun; no exception is set; both states are initialised; the caller switches to
+/// the C stack that belongs to `to` before any Python code runs.
 #[inline(always)]
-pub unsafe fn swap(ts: *mut PyThreadState, from: *mut State, to: *mut State) {
+pub unsafe fn swap(from: *mut State, to: *mut State) {
     // SAFETY: the caller's.
-    unsafe { sl_swap(ts, from, to) }
+    unsafe { sl_swap(from, to) }
 }
 
 /// Loads a state without saving the one that is loaded: its tasklet has ended.
 ///
 /// # Safety
 /// As [`swap`].
-pub unsafe fn load(ts: *mut PyThreadState, state: *mut State) {
+pub unsafe fn load(state: *mut State) {
     // SAFETY: the caller's.
-    unsafe { sl_load(ts, state) }
+    unsafe { sl_load(state) }
 }
 
 /// Prepares the state of the tasklet that is already running: a thread's main one.
@@ -169,17 +215,6 @@ pub unsafe fn finish(ts: *mut PyThreadState, state: *mut State) {
 pub unsafe fn abandon(state: *mut State) {
     // SAFETY: the caller's.
     unsafe { sl_abandon(state) }
-}
-
-/// Does the running code stand on a data stack that is not that of `state`? Somebody else switches C
-/// stacks in this thread then, and a switch of ours would corrupt both.
-///
-/// # Safety
-/// `state` is the running tasklet's, and `ts` the calling thread's.
-#[inline]
-pub unsafe fn is_foreign(ts: *mut PyThreadState, state: *mut State) -> bool {
-    // SAFETY: the caller's.
-    unsafe { sl_is_foreign(ts, state) != 0 }
 }
 
 /// The running tasklet's context, made if there is none: a new reference, null with an exception.

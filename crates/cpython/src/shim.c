@@ -66,10 +66,12 @@ typedef struct {
     _PyErr_StackItem *exc_info;
     PyObject *context;
     PyObject *trash;
+    /* Not a saved field, but the bottom of the chunks. */
+    _PyStackChunk *root;
+    /* Only where `traced` says so; NULL otherwise. Seldom used, hence behind the rest. */
+    int traced;
     Py_tracefunc tracefunc, profilefunc;
     PyObject *traceobj, *profileobj;
-    /* Not saved fields, but what they point to at the bottom. */
-    _PyStackChunk *root;
     _PyErr_StackItem exc_state;
 #if !V313
     _PyCFrame root_cframe;
@@ -131,10 +133,15 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->limit = ts->datastack_limit;
     s->exc_info = ts->exc_info;
     s->context = ts->context;
-    s->tracefunc = ts->c_tracefunc;
-    s->traceobj = ts->c_traceobj;
-    s->profilefunc = ts->c_profilefunc;
-    s->profileobj = ts->c_profileobj;
+    s->traced = ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
+    if (s->traced) {
+        s->tracefunc = ts->c_tracefunc;
+        s->traceobj = ts->c_traceobj;
+        s->profilefunc = ts->c_profilefunc;
+        s->profileobj = ts->c_profileobj;
+        ts->c_tracefunc = ts->c_profilefunc = NULL;
+        ts->c_traceobj = ts->c_profileobj = NULL;
+    }
 }
 
 static inline void load(PyThreadState *ts, sl_state *s)
@@ -171,25 +178,36 @@ static inline void load(PyThreadState *ts, sl_state *s)
         ts->context = s->context;
         ts->context_ver++;
     }
-    ts->c_tracefunc = s->tracefunc;
-    ts->c_traceobj = s->traceobj;
-    ts->c_profilefunc = s->profilefunc;
-    ts->c_profileobj = s->profileobj;
+    if (s->traced) {
+        ts->c_tracefunc = s->tracefunc;
+        ts->c_traceobj = s->traceobj;
+        ts->c_profilefunc = s->profilefunc;
+        ts->c_profileobj = s->profileobj;
+        s->tracefunc = s->profilefunc = NULL;
+        s->traceobj = s->profileobj = NULL;
+    }
 }
 
-void sl_swap(PyThreadState *ts, sl_state *from, sl_state *to)
+/* What we must know of a thread at every call. The initial-exec model makes it one load, and the
+ * loader keeps room for such small variables of libraries that are loaded late. */
+static __thread struct {
+    void *word; /* our caller's; aligned, so that its lowest bit is free */
+    PyThreadState *ts;
+    sl_state *running;
+    int forbidden; /* not 0: switches are refused for a reason that our caller knows */
+} mine __attribute__((tls_model("initial-exec")));
+
+void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
 {
-#ifndef NDEBUG
-    /* An exception in flight belongs to a C function that did not put it aside. */
-    assert(PyErr_Occurred() == NULL);
-#endif
-    save(ts, from);
-    load(ts, to);
+    mine.word = word;
+    mine.ts = ts;
+    mine.running = running;
+    mine.forbidden = 0;
 }
 
-void sl_load(PyThreadState *ts, sl_state *s)
+void sl_forbid(int change)
 {
-    load(ts, s);
+    mine.forbidden += change;
 }
 
 static _PyStackChunk *bottom_chunk(PyThreadState *ts)
@@ -199,6 +217,52 @@ static _PyStackChunk *bottom_chunk(PyThreadState *ts)
         chunk = chunk->previous;
     }
     return chunk;
+}
+
+/* Is the running code on a data stack that is not this tasklet's? Then somebody else switches C
+ * stacks here (a greenlet), and our bookkeeping does not describe what runs. */
+int sl_is_foreign(void)
+{
+    sl_state *s = mine.running;
+    if (mine.ts->datastack_chunk == s->root) {
+        return 0;
+    }
+    _PyStackChunk *bottom = bottom_chunk(mine.ts);
+    if (s->root == NULL) {
+        /* The main tasklet of a thread that had not run Python code before. */
+        s->root = bottom;
+    }
+    return bottom != s->root;
+}
+
+void *sl_word(void)
+{
+    return mine.word;
+}
+
+/* The word; its lowest bit is set if a switch would be wrong here. */
+void *sl_enter(void)
+{
+    if (mine.word == NULL || (!mine.forbidden && mine.ts->datastack_chunk == mine.running->root)) {
+        return mine.word;
+    }
+    return (char *)mine.word + (mine.forbidden || sl_is_foreign());
+}
+
+void sl_swap(sl_state *from, sl_state *to)
+{
+    PyThreadState *ts = mine.ts;
+    /* An exception in flight belongs to a C function that did not put it aside. */
+    assert(PyErr_Occurred() == NULL);
+    save(ts, from);
+    mine.running = to;
+    load(ts, to);
+}
+
+void sl_load(sl_state *s)
+{
+    mine.running = s;
+    load(mine.ts, s);
 }
 
 /* The state of a thread's main tasklet: nothing to prepare, it is saved at its first switch. */
@@ -259,21 +323,6 @@ void sl_abandon(sl_state *s)
     Py_CLEAR(s->context);
     Py_CLEAR(s->traceobj);
     Py_CLEAR(s->profileobj);
-}
-
-/* Is the running code on a data stack that is not this tasklet's? Then somebody else switches C
- * stacks here (a greenlet), and our bookkeeping does not describe what runs. */
-int sl_is_foreign(PyThreadState *ts, sl_state *s)
-{
-    if (ts->datastack_chunk == s->root) {
-        return 0;
-    }
-    _PyStackChunk *bottom = bottom_chunk(ts);
-    if (s->root == NULL) {
-        /* The main tasklet of a thread that had not run Python code before. */
-        s->root = bottom;
-    }
-    return bottom != s->root;
 }
 
 /* ------------------------------------------------------------------ contexts */
@@ -450,11 +499,12 @@ PyObject *sl_trace_object(PyThreadState *ts, sl_state *s, int profile)
  * caller sees to it that nothing switches meanwhile. */
 int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *function)
 {
-    sl_state mine;
+    sl_state own = {0};
     if (s != NULL) {
-        save(ts, &mine);
+        save(ts, &own);
         /* Only what tracing looks at; the data stack stays ours, the setter may call audit hooks. */
-        sl_state view = mine;
+        sl_state view = own;
+        view.traced = s->traced;
         view.tracefunc = s->tracefunc;
         view.traceobj = s->traceobj;
         view.profilefunc = s->profilefunc;
@@ -467,18 +517,23 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
     }
     PyObject *result = PyObject_CallOneArg(setter, function);
     if (s != NULL) {
-        s->tracefunc = ts->c_tracefunc;
-        s->traceobj = ts->c_traceobj;
-        s->profilefunc = ts->c_profilefunc;
-        s->profileobj = ts->c_profileobj;
-        ts->c_tracefunc = mine.tracefunc;
-        ts->c_traceobj = mine.traceobj;
-        ts->c_profilefunc = mine.profilefunc;
-        ts->c_profileobj = mine.profileobj;
-        ts->tracing = mine.tracing;
+        sl_state view;
+        save(ts, &view);
+        s->traced = view.traced;
+        s->tracefunc = view.traced ? view.tracefunc : NULL;
+        s->traceobj = view.traced ? view.traceobj : NULL;
+        s->profilefunc = view.traced ? view.profilefunc : NULL;
+        s->profileobj = view.traced ? view.profileobj : NULL;
+        view.traced = own.traced;
+        view.tracefunc = own.tracefunc;
+        view.traceobj = own.traceobj;
+        view.profilefunc = own.profilefunc;
+        view.profileobj = own.profileobj;
+        view.tracing = own.tracing;
 #if V311
-        ts->cframe = mine.cframe;
+        view.cframe = own.cframe;
 #endif
+        load(ts, &view);
     }
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

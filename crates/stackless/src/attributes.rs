@@ -225,10 +225,10 @@ fn set_trace(t: T, function: Obj, profile: bool) -> Res<()> {
     }
     let Some((_, of)) = fields(t) else { return Err(runtime_error("tasklet is not alive")) };
     let setter = from_sys(if profile { c"setprofile" } else { c"settrace" })?;
-    s.no_switch.set(s.no_switch.get() + 1);
+    cpython::forbid(1);
     // SAFETY: the calling thread's state; switches are refused meanwhile.
     let set = unsafe { cpython::set_trace(s.ts, of, setter, function) };
-    s.no_switch.set(s.no_switch.get() - 1);
+    cpython::forbid(-1);
     drop_ref(setter);
     if set { Ok(()) } else { Err(Raised) }
 }

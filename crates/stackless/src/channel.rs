@@ -2,11 +2,11 @@
 
 use crate::bomb;
 use crate::kernel::{
-    adopt_link, depart, may_switch, object, plan_departure, prepare, switch_and_resume, world,
+    adopt_link, depart, object, plan_departure, prepare, switch_and_resume, world,
 };
 use crate::py::*;
 use crate::tasklet::T;
-use crate::thread::{self, Sched};
+use crate::thread::{self, Entered, Sched};
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction, Hand, Tid, Waits};
 use std::cell::{Cell, UnsafeCell};
@@ -68,16 +68,16 @@ pub fn iterate(ch: C) -> Res<Obj> {
 
 #[inline(always)]
 fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
-    let s = match thread::current() {
-        Ok(s) => s,
+    let entered = match thread::enter() {
+        Ok(entered) => entered,
         Err(raised) => {
             drop_ref(value);
             return Err(raised);
         }
     };
     let done = match world(|w| w.partner(ch.cid(), direction)) {
-        Some(partner) => meet(s, ch, object(partner), direction, value),
-        None => wait(s, ch, waits, value),
+        Some(partner) => meet(entered, ch, object(partner), direction, value),
+        None => wait(entered, ch, waits, value),
     };
     match done {
         Ok(result) => result,
@@ -90,7 +90,8 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
 
 /// A partner waits. The outer error means that nothing happened.
 #[inline(always)]
-fn meet(s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) -> Res<Res<Obj>> {
+fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -> Res<Res<Obj>> {
+    let s = entered.s;
     let here = std::ptr::eq(partner.sched.get(), s);
     let hand = if here && !s.is_asleep() { world(|w| w.hand_over(ch.cid(), direction)) } else { Hand::Keep };
     let me = s.current();
@@ -105,7 +106,7 @@ fn meet(s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) 
             Ok(bomb::unpack(mine))
         }
         Hand::ToPartner => {
-            may_switch(s)?;
+            entered.may_switch()?;
             let mine = exchange(s, partner, direction, value);
             put_aside(s, me, mine);
             world(|w| {
@@ -116,7 +117,7 @@ fn meet(s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) 
             Ok(unsafe { switch_and_resume(s, partner) })
         }
         Hand::ToNeighbour => {
-            may_switch(s)?;
+            entered.may_switch()?;
             let neighbour: Tid = world(|w| w.right_neighbour(me.tid()));
             let next = if neighbour == me.tid() { partner } else { object(neighbour) };
             prepare(s, next)?;
@@ -154,7 +155,8 @@ fn put_aside(s: &'static Sched, me: T, value: Obj) {
 
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
-fn wait(s: &'static Sched, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
+fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
+    let s = entered.s;
     let me = s.current();
     if me.flags.get().block_trap {
         return Err(runtime_error("this tasklet does not like to be blocked."));
@@ -162,7 +164,7 @@ fn wait(s: &'static Sched, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
     if world(|w| w.closing(ch.cid())) {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
-    may_switch(s)?;
+    entered.may_switch()?;
     let next = plan_departure(s)?;
     put_aside(s, me, value);
     world(|w| {

@@ -105,26 +105,6 @@ pub fn object(t: Tid) -> T {
     world(|w| w.payload(t))
 }
 
-/// May this thread switch now?
-#[inline(always)]
-pub fn may_switch(s: &'static Sched) -> Res<()> {
-    // SAFETY: the running tasklet's state, and its thread.
-    let foreign = unsafe { cpython::is_foreign(s.ts, s.current().seat().state()) };
-    if foreign || s.no_switch.get() != 0 { Err(refuse_switch(s, foreign)) } else { Ok(()) }
-}
-
-#[cold]
-fn refuse_switch(s: &'static Sched, foreign: bool) -> Raised {
-    if foreign {
-        return runtime_error(
-            "cannot switch tasklets inside a greenlet: its C stack is not the tasklet's own \
-             (switch back to the greenlet that the tasklet began in first)",
-        );
-    }
-    debug_assert!(s.no_switch.get() > 0);
-    runtime_error("cannot switch tasklets here: the thread sleeps until a tasklet can run, and this is a signal handler")
-}
-
 /// Sees to it that a tasklet can be switched to: gives a fresh one its stack.
 #[inline(always)]
 pub fn prepare(s: &'static Sched, t: T) -> Res<()> {
@@ -170,7 +150,7 @@ pub unsafe fn switch(s: &'static Sched, next: T) {
     // SAFETY: both seats are in use by living tasklets of this thread, `to` is suspended; no Python
     // code runs between the two steps.
     unsafe {
-        cpython::swap(s.ts, from.state(), to.state());
+        cpython::swap(from.state(), to.state());
         stack::switch(from.resume.as_ptr(), to.resume.get());
     }
 }
@@ -232,7 +212,7 @@ fn pass_on(s: &'static Sched, next: T) {
     if !next.started() {
         take_seat(s, next, seat);
         // SAFETY: the running code stays on its stack, and the state is new.
-        unsafe { cpython::load(s.ts, seat.state()) };
+        unsafe { cpython::load(seat.state()) };
         return;
     }
     let slot = seat.slot.expect("main tasklets do not end here");
@@ -242,7 +222,7 @@ fn pass_on(s: &'static Sched, next: T) {
     // which is the next thing that happens; nobody comes back to it.
     unsafe {
         s.stacks.borrow_mut().put(slot);
-        cpython::load(s.ts, to.state());
+        cpython::load(to.state());
         stack::switch(&mut nowhere, to.resume.get());
     }
     unreachable!("nobody continues an ended tasklet");

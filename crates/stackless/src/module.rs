@@ -4,7 +4,7 @@ use crate::args;
 use crate::bomb;
 use crate::channel_type;
 use crate::kernel::{
-    adopt_link, depart, may_switch, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
+    adopt_link, depart, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
 };
 use crate::py::*;
 use crate::tasklet_type;
@@ -45,14 +45,15 @@ unsafe extern "C" fn schedule(_: Obj, args: *const Obj, count: Py_ssize_t, names
 
 /// `schedule(value)`; null means the calling tasklet.
 pub fn do_schedule(value: Obj) -> Res<Obj> {
-    let s = thread::current()?;
+    let entered = thread::enter()?;
+    let s = entered.s;
     let me = s.current();
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.payload(w.right_neighbour(me.tid())));
     if std::ptr::eq(next, me) {
         return Ok(new_ref(value));
     }
-    may_switch(s)?;
+    entered.may_switch()?;
     prepare(s, next)?;
     keep(s, value);
     world(|w| w.run_now(next.tid()));
@@ -89,13 +90,14 @@ unsafe extern "C" fn schedule_remove(_: Obj, args: *const Obj, count: Py_ssize_t
 }
 
 fn do_schedule_remove(value: Obj) -> Res<Obj> {
-    let s = thread::current()?;
+    let entered = thread::enter()?;
+    let s = entered.s;
     let me = s.current();
     let value = if value.is_null() { me.obj() } else { value };
     if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens
     }
-    may_switch(s)?;
+    entered.may_switch()?;
     let next = plan_departure(s)?;
     keep(s, value);
     unlink_running(s);
@@ -139,13 +141,14 @@ fn run_arguments([timeout, threadblock, soft, ignore_nesting, totaltimeout]: [Ob
 }
 
 fn do_run() -> Res<Obj> {
-    let s = thread::current()?;
+    let entered = thread::enter()?;
+    let s = entered.s;
     let me = s.current();
     let next = world(|w| w.payload(w.right_neighbour(me.tid())));
     if std::ptr::eq(next, me) {
         return Ok(none());
     }
-    may_switch(s)?;
+    entered.may_switch()?;
     prepare(s, next)?;
     // The ring's reference is the watchdogs' from here on.
     world(|w| w.enter_run(me.tid()));
@@ -248,13 +251,11 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
     }
 }
 
-unsafe extern "C" fn set_error_handler(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    if args::at_most("set_error_handler", 1, args.len()).is_err() {
-        return null_mut();
-    }
-    let new = args.first().copied().and_then(some).map_or(null_mut(), new_ref);
+unsafe extern "C" fn set_error_handler(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
+    let given = unsafe { args::named("set_error_handler", ["handler"], args, count, names) };
+    let Ok([handler]) = given else { return null_mut() };
+    let new = some(handler).map_or(null_mut(), new_ref);
     let old = ERROR_HANDLER.swap(new, Relaxed);
     if old.is_null() { none() } else { old }
 }
@@ -344,9 +345,9 @@ fn functions() -> Vec<PyMethodDef> {
             "getuncollectables($module, /)\n--\n\nThe tasklets that hold a C stack.",
             getuncollectables,
         ),
-        types::method(
+        types::method_keywords(
             "set_error_handler",
-            "set_error_handler($module, handler=None, /)\n--\n\nLet handler(type, value, traceback) deal with exceptions that tasklets do not catch.\n\n\
+            "set_error_handler($module, /, handler=None)\n--\n\nLet handler(type, value, traceback) deal with exceptions that tasklets do not catch.\n\n\
              It is called in the dying tasklet. What it raises goes on to the run() caller. Not called\n\
              for TaskletExit and SystemExit. Returns the previous handler, or None.",
             set_error_handler,

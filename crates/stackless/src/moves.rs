@@ -2,7 +2,7 @@
 
 use crate::args;
 use crate::bomb;
-use crate::kernel::{link, may_switch, prepare, resumed, switch_and_resume, unlink_running, world};
+use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::tasklet_type::this;
@@ -53,7 +53,8 @@ fn do_remove(t: T) -> Res<()> {
 /// `t.run()` and, if the caller is to leave the ring, `t.switch()`.
 fn do_run(t: T, leave: bool) -> Res<Obj> {
     can_run(t, "tasklet has no thread")?;
-    let s = thread::current()?;
+    let entered = thread::enter()?;
+    let s = entered.s;
     let owner = t.scheduler().expect("checked by can_run");
     if !std::ptr::eq(s, owner) {
         if leave {
@@ -74,7 +75,7 @@ fn do_run(t: T, leave: bool) -> Res<Obj> {
     if t.is_current() {
         return resumed(s);
     }
-    may_switch(s)?;
+    entered.may_switch()?;
     prepare(s, t)?;
     if !t.linked() {
         link(t);

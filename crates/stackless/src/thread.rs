@@ -12,8 +12,8 @@ use stackless_cpython::{self as cpython, Alarm, Woken};
 use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
-use std::ptr::{null_mut, with_exposed_provenance};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A thread's share of the runtime.
 pub struct Sched {
@@ -28,8 +28,6 @@ pub struct Sched {
     /// What whoever runs next drops: one reference, nearly always, and the rest.
     dropped: Cell<Obj>,
     more_dropped: RefCell<Vec<Obj>>,
-    /// Not 0 while a switch would be wrong: signal handlers during a sleep.
-    pub no_switch: Cell<u32>,
     asleep: Cell<bool>,
     rung: Cell<bool>,
     alarm: Alarm,
@@ -50,10 +48,6 @@ fn threads<R>(f: impl FnOnce(&mut Vec<&'static Sched>) -> R) -> R {
     f(unsafe { &mut *THREADS.0.get() })
 }
 
-/// The scheduler that was asked for last, by thread state: nearly always the right one.
-static LAST_STATE: AtomicUsize = AtomicUsize::new(0);
-static LAST_SCHED: AtomicUsize = AtomicUsize::new(0);
-
 /// The interpreter is going away: nothing runs in tasklets any more.
 static EXITED: AtomicBool = AtomicBool::new(false);
 
@@ -61,32 +55,66 @@ pub fn exited() -> bool {
     EXITED.load(Relaxed)
 }
 
-/// The calling thread's scheduler, made at the first use. Ask again after any Python code ran in
-/// between, but not after a switch: tasklets stay with their thread.
+/// The calling thread's scheduler, made at the first use. Threads and thread states are one to one
+/// in the main interpreter, the only one we work in.
 #[inline(always)]
 pub fn current() -> Res<&'static Sched> {
-    let ts = cpython::thread_state();
-    if LAST_STATE.load(Relaxed) == ts as usize {
-        // SAFETY: the pair is written together, and cleared before the scheduler is freed.
-        return Ok(unsafe { &*with_exposed_provenance::<Sched>(LAST_SCHED.load(Relaxed)) });
+    let s: *const Sched = cpython::word().cast();
+    // SAFETY: the word is cleared before the scheduler is freed.
+    if s.is_null() { begin(cpython::thread_state()) } else { Ok(unsafe { &*s }) }
+}
+
+/// The same for a call that may switch.
+#[inline(always)]
+pub fn enter() -> Res<Entered> {
+    let (word, refused) = cpython::enter();
+    let s: *const Sched = word.cast_const().cast();
+    if s.is_null() {
+        return Ok(Entered { s: begin(cpython::thread_state())?, refused: false });
     }
-    match find(ts) {
-        Some(s) => {
-            remember(s);
-            Ok(s)
-        }
-        None => begin(ts),
+    // SAFETY: as above.
+    Ok(Entered { s: unsafe { &*s }, refused })
+}
+
+/// A thread's scheduler, and whether a switch would be wrong now.
+#[derive(Clone, Copy)]
+pub struct Entered {
+    pub s: &'static Sched,
+    refused: bool,
+}
+
+impl Entered {
+    pub fn refused(self) -> bool {
+        self.refused
     }
+
+    #[inline(always)]
+    pub fn may_switch(self) -> Res<()> {
+        if self.refused { Err(refuse_switch()) } else { Ok(()) }
+    }
+}
+
+#[cold]
+fn refuse_switch() -> Raised {
+    // SAFETY: the thread has begun.
+    if unsafe { cpython::is_foreign() } {
+        return runtime_error(
+            "cannot switch tasklets inside a greenlet: its C stack is not the tasklet's own \
+             (switch back to the greenlet that the tasklet began in first)",
+        );
+    }
+    runtime_error(
+        "cannot switch tasklets here: this is a signal handler while the thread sleeps, \
+         or an audit hook of a call that sets a trace function",
+    )
 }
 
 /// The calling thread's scheduler, which exists.
 pub fn of_running_tasklet() -> &'static Sched {
-    find(cpython::thread_state()).expect("a tasklet runs in a thread with a scheduler")
-}
-
-fn remember(s: &'static Sched) {
-    LAST_STATE.store(s.ts as usize, Relaxed);
-    LAST_SCHED.store(std::ptr::from_ref(s).expose_provenance(), Relaxed);
+    let s: *const Sched = cpython::word().cast();
+    assert!(!s.is_null(), "a tasklet runs in a thread with a scheduler");
+    // SAFETY: as above.
+    unsafe { &*s }
 }
 
 pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
@@ -111,7 +139,6 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
         stacks: RefCell::new(Pool::new()),
         dropped: Cell::new(null_mut()),
         more_dropped: RefCell::new(Vec::new()),
-        no_switch: Cell::new(0),
         asleep: Cell::new(false),
         rung: Cell::new(false),
         alarm: Alarm::new(),
@@ -135,7 +162,8 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     s.hid.set(Some(world(|w| w.add_thread(main.tid()))));
     new_ref(main.obj()); // for the ring, besides the one of `main`
     threads(|all| all.push(s));
-    remember(s);
+    // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
+    unsafe { cpython::begin_thread(std::ptr::from_ref(s).cast_mut().cast(), ts, (*seat).state()) };
     Ok(s)
 }
 
@@ -204,11 +232,12 @@ impl Sched {
         world(|w| w.head(self.hid()).map(|t| w.payload(t)))
     }
 
-    /// Could another Python thread still make a tasklet of this one runnable?
+    /// Could another Python thread still make a tasklet of this one runnable? One that was woken and
+    /// has not got the GIL yet could.
     pub fn others_can_act(&self) -> bool {
         // SAFETY: the GIL is held.
         unsafe { cpython::thread_states() }
-            .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(|s| !s.asleep.get()))
+            .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(|s| !s.asleep.get() || s.runs_next().is_some()))
     }
 
     pub fn is_asleep(&self) -> bool {
@@ -226,9 +255,9 @@ impl Sched {
     /// nobody is left who could change that, or if a signal handler raised it.
     pub fn sleep(&self) -> Res<()> {
         self.asleep.set(true);
-        self.no_switch.set(self.no_switch.get() + 1);
+        cpython::forbid(1); // for signal handlers
         let result = self.sleep_on();
-        self.no_switch.set(self.no_switch.get() - 1);
+        cpython::forbid(-1);
         self.asleep.set(false);
         result
     }
@@ -333,7 +362,10 @@ fn end(s: &'static Sched) {
     }
     let in_ring = world(|w| w.forget_thread(s.hid()));
     threads(|all| all.retain(|other| !std::ptr::eq(*other, s)));
-    LAST_STATE.store(0, Relaxed);
+    if mine {
+        // SAFETY: the thread has no tasklets any more.
+        unsafe { cpython::begin_thread(null_mut(), null_mut(), null_mut()) };
+    }
     in_ring.into_iter().for_each(|t| drop_ref(object(t).obj()));
     s.settle();
     drop_ref(main.obj());
@@ -348,41 +380,38 @@ fn end(s: &'static Sched) {
 }
 
 /// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more. The
-/// caller is its main. One that lives on is asked again, up to ten times.
+/// caller is its main. Their cleaning up may take turns, and may wait: who waits is asked again a
+/// few times, and who still runs after a hundred turns is, too. After a thousand, they stay.
 pub fn kill_all(s: &'static Sched) {
-    let (mut rounds, mut alive) = (0, usize::MAX);
-    while rounds < 10 {
+    for turn in 0..1000 {
         let others = tasklets_of(s);
+        let mut started = 0;
         for &o in &others {
             // SAFETY: the list owns a reference to each tasklet.
             let t = unsafe { Tasklet::from(o) };
+            let in_ring = world(|w| w.in_ring(t.tid()));
             if t.started() {
-                match exit_bomb() {
-                    Ok(bomb) => crate::throw::leave_for_later(t, bomb),
-                    Err(Raised) => write_unraisable(o),
+                started += 1;
+                if turn % 100 == 0 || (turn < 10 && !in_ring) {
+                    match exit_bomb() {
+                        Ok(bomb) => crate::throw::leave_for_later(t, bomb),
+                        Err(Raised) => write_unraisable(o),
+                    }
                 }
-            } else if world(|w| w.in_ring(t.tid())) {
+            } else if in_ring {
                 world(|w| w.unlink(t.tid()));
                 drop_ref(o);
             }
         }
-        let started = others.iter().filter(|o| has_started(**o)).count();
         others.into_iter().for_each(drop_ref);
         if started == 0 {
             return;
         }
-        rounds = if started < alive { 0 } else { rounds + 1 };
-        alive = started;
         match crate::module::do_schedule(null_mut()) {
             Ok(me) => drop_ref(me),
             Err(Raised) => write_unraisable(null_mut()),
         }
     }
-}
-
-fn has_started(o: Obj) -> bool {
-    // SAFETY: a tasklet that somebody owns.
-    unsafe { Tasklet::from(o) }.started()
 }
 
 /// All tasklets of a thread but the main one, as owned references.

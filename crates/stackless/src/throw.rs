@@ -1,10 +1,10 @@
 //! Exceptions from one tasklet into another: kill, throw, raise_exception.
 
-use crate::kernel::{adopt_link, link, may_switch, object, prepare, switch_and_resume, world};
+use crate::kernel::{adopt_link, link, object, prepare, switch_and_resume, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
-use crate::thread::{self, Sched};
+use crate::thread::{self, Entered};
 use crate::bomb;
 use pyo3_ffi::*;
 
@@ -24,13 +24,14 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
     let Some(owner) = t.scheduler() else {
         return throw_to_orphan(t, bomb);
     };
-    let s = match thread::current() {
-        Ok(s) => s,
+    let entered = match thread::enter() {
+        Ok(entered) => entered,
         Err(raised) => {
             drop_ref(bomb);
             return Err(raised);
         }
     };
+    let s = entered.s;
     if std::ptr::eq(s.current(), t) && std::ptr::eq(s, owner) {
         return Err(bomb::explode(bomb));
     }
@@ -45,15 +46,16 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
         leave_for_later(t, bomb);
         return Ok(());
     }
-    throw_now(s, t, bomb)
+    throw_now(entered, t, bomb)
 }
 
-fn throw_now(s: &'static Sched, t: T, bomb: Obj) -> Res<()> {
+fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
+    let s = entered.s;
     if !t.started() && bomb::is_of(bomb, module::tasklet_exit()) {
         drop_ref(bomb);
-        return end_unstarted(s, t);
+        return end_unstarted(entered, t);
     }
-    if may_switch(s).is_err() || prepare(s, t).is_err() {
+    if entered.may_switch().is_err() || prepare(s, t).is_err() {
         drop_ref(bomb);
         return Err(Raised);
     }
@@ -70,7 +72,8 @@ fn throw_now(s: &'static Sched, t: T, bomb: Obj) -> Res<()> {
 }
 
 /// A tasklet that never began ends without a stack. As after any end, its right neighbour is next.
-fn end_unstarted(s: &'static Sched, t: T) -> Res<()> {
+fn end_unstarted(entered: Entered, t: T) -> Res<()> {
+    let s = entered.s;
     if !t.linked() {
         t.unbind();
         clear(&t.tempval);
@@ -79,7 +82,7 @@ fn end_unstarted(s: &'static Sched, t: T) -> Res<()> {
     let me = s.current();
     let next = object(world(|w| w.right_neighbour(t.tid())));
     if !std::ptr::eq(next, me) {
-        may_switch(s)?;
+        entered.may_switch()?;
         prepare(s, next)?;
     }
     world(|w| w.unlink(t.tid()));
@@ -158,8 +161,8 @@ pub fn finalize(t: T) {
     if world(|w| w.in_ring(t.tid())) {
         return; // called by hand: it has a future
     }
-    let Ok(s) = thread::current() else { return write_unraisable(t.obj()) };
-    if !std::ptr::eq(s, owner) || s.no_switch.get() != 0 {
+    let Ok(entered) = thread::enter() else { return write_unraisable(t.obj()) };
+    if !std::ptr::eq(entered.s, owner) || entered.refused() {
         // It dies where it belongs, when its turn comes.
         match thread::exit_bomb() {
             Ok(bomb) => leave_for_later(t, bomb),

@@ -71,13 +71,13 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// n senders wait: n; n receivers wait: -n.
-    #[inline]
+    #[inline(always)]
     pub fn balance(&self, c: Cid) -> i32 {
         self.channels[c.0].balance
     }
 
     /// The longest waiting tasklet.
-    #[inline]
+    #[inline(always)]
     pub fn first_waiting(&self, c: Cid) -> Option<Tid> {
         tid(self.channels[c.0].head)
     }
@@ -103,7 +103,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// Is the queue forbidden to grow?
-    #[inline]
+    #[inline(always)]
     pub fn closing(&self, c: Cid) -> bool {
         self.channels[c.0].closing
     }
@@ -130,7 +130,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// The channel a tasklet waits in, and for what.
-    #[inline]
+    #[inline(always)]
     pub fn waits(&self, t: Tid) -> Option<(Cid, Waits)> {
         match self.nodes[t.0].place {
             Place::Queue(c, w) => Some((c, w)),
@@ -139,7 +139,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// The partner that waits for somebody who acts in this direction.
-    #[inline]
+    #[inline(always)]
     pub fn partner(&self, c: Cid, acting: Direction) -> Option<Tid> {
         let channel = &self.channels[c.0];
         let waits = match acting {
@@ -150,7 +150,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// Who continues when a tasklet acts in this direction and its partner, of the same thread, waits.
-    #[inline]
+    #[inline(always)]
     pub fn hand_over(&self, c: Cid, acting: Direction) -> Hand {
         let channel = &self.channels[c.0];
         if channel.schedule_all {
@@ -164,7 +164,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// Appends an unlinked tasklet to a channel's queue.
-    #[inline]
+    #[inline(always)]
     pub fn enqueue(&mut self, c: Cid, t: Tid, waits: Waits) {
         let channel = &mut self.channels[c.0];
         let tail = channel.tail;
@@ -181,7 +181,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// Takes a waiting tasklet out of its queue, wherever it stands there.
-    #[inline]
+    #[inline(always)]
     pub fn dequeue(&mut self, t: Tid) {
         let node = &mut self.nodes[t.0];
         let Place::Queue(c, waits) = node.place else { return };

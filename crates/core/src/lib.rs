@@ -58,7 +58,7 @@ impl<P: Copy, C: Copy> Default for World<P, C> {
 
 /// A vector whose freed places are used again, the last freed first.
 struct Slots<T> {
-    items: Vec<Option<T>>,
+    items: Vec<T>,
     free: Vec<u32>,
 }
 
@@ -69,35 +69,31 @@ impl<T> Slots<T> {
 
     fn insert(&mut self, item: T) -> u32 {
         if let Some(index) = self.free.pop() {
-            self.items[index as usize] = Some(item);
+            self.items[index as usize] = item;
             return index;
         }
         assert!(self.items.len() < NONE as usize, "more than 2^32 - 1 records");
-        self.items.push(Some(item));
+        self.items.push(item);
         (self.items.len() - 1) as u32
     }
 
+    /// The place may be used again. What is in it stays there until then.
     fn remove(&mut self, index: u32) {
-        self.items[index as usize] = None;
         self.free.push(index);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.items.iter().enumerate().filter_map(|(i, item)| Some((i as u32, item.as_ref()?)))
     }
 }
 
 impl<T> std::ops::Index<u32> for Slots<T> {
     type Output = T;
-    #[inline]
+    #[inline(always)]
     fn index(&self, index: u32) -> &T {
-        self.items[index as usize].as_ref().expect("an id that is in use")
+        &self.items[index as usize]
     }
 }
 
 impl<T> std::ops::IndexMut<u32> for Slots<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, index: u32) -> &mut T {
-        self.items[index as usize].as_mut().expect("an id that is in use")
+        &mut self.items[index as usize]
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Place {
     Ring,
     /// In a channel's queue.
     Queue(Cid, Waits),
+    /// There is no such tasklet: the record is free.
+    Gone,
 }
 
 pub(crate) struct Node<P> {
@@ -54,6 +56,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     /// Drops the record of a tasklet that is in no list.
     pub fn forget_tasklet(&mut self, t: Tid) {
         debug_assert_eq!(self.nodes[t.0].place, Place::Nowhere);
+        self.nodes[t.0].place = Place::Gone;
         self.nodes.remove(t.0);
     }
 
@@ -86,28 +89,30 @@ impl<P: Copy, C: Copy> World<P, C> {
         for t in self.tasklets_of(h) {
             self.nodes[t.0].thread = NONE;
         }
+        self.threads[h.0].watchdogs = Vec::new();
         self.threads.remove(h.0);
         rang
     }
 
     /// Every tasklet that belongs to a thread, wherever it stands.
     pub fn tasklets_of(&self, h: Hid) -> Vec<Tid> {
-        self.nodes.iter().filter(|(_, n)| n.thread == h.0).map(|(i, _)| Tid(i)).collect()
+        self.tasklets().into_iter().filter(|t| self.nodes[t.0].thread == h.0).collect()
     }
 
     /// Every tasklet there is.
     pub fn tasklets(&self) -> Vec<Tid> {
-        self.nodes.iter().map(|(i, _)| Tid(i)).collect()
+        let all = self.nodes.items.iter().enumerate();
+        all.filter(|(_, node)| node.place != Place::Gone).map(|(i, _)| Tid(i as u32)).collect()
     }
 
     /// What the caller stored for this tasklet.
-    #[inline]
+    #[inline(always)]
     pub fn payload(&self, t: Tid) -> P {
         self.nodes[t.0].payload
     }
 
     /// The thread a tasklet belongs to, None once that has ended.
-    #[inline]
+    #[inline(always)]
     pub fn thread_of(&self, t: Tid) -> Option<Hid> {
         let h = self.nodes[t.0].thread;
         (h != NONE).then_some(Hid(h))
@@ -120,13 +125,13 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// Is it in some list (a ring or a queue)?
-    #[inline]
+    #[inline(always)]
     pub fn is_linked(&self, t: Tid) -> bool {
-        self.nodes[t.0].place != Place::Nowhere
+        !matches!(self.nodes[t.0].place, Place::Nowhere | Place::Gone)
     }
 
     /// Is it in its thread's ring?
-    #[inline]
+    #[inline(always)]
     pub fn in_ring(&self, t: Tid) -> bool {
         self.nodes[t.0].place == Place::Ring
     }
@@ -142,32 +147,32 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// The tasklet that this thread's ring runs; None while nobody can run.
-    #[inline]
+    #[inline(always)]
     pub fn head(&self, h: Hid) -> Option<Tid> {
         tid(self.threads[h.0].head)
     }
 
     /// The thread's main tasklet.
-    #[inline]
+    #[inline(always)]
     pub fn main(&self, h: Hid) -> Tid {
         Tid(self.threads[h.0].main)
     }
 
     /// How many tasklets the ring holds, the running one included.
-    #[inline]
+    #[inline(always)]
     pub fn run_count(&self, h: Hid) -> u32 {
         self.threads[h.0].count
     }
 
     /// Who would run if the running tasklet yielded: its right neighbour, itself when alone.
-    #[inline]
+    #[inline(always)]
     pub fn right_neighbour(&self, running: Tid) -> Tid {
         debug_assert_eq!(self.nodes[running.0].place, Place::Ring);
         Tid(self.nodes[running.0].next)
     }
 
     /// Makes a ring member the running one. Nobody moves.
-    #[inline]
+    #[inline(always)]
     pub fn run_now(&mut self, t: Tid) {
         let node = &self.nodes[t.0];
         debug_assert_eq!(node.place, Place::Ring);
@@ -177,7 +182,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     /// Appends an unlinked tasklet to its thread's ring: directly before the running one. Where
     /// nobody could run, it becomes the one that runs; then the answer is true, and a sleeping
     /// thread wants to be woken.
-    #[inline]
+    #[inline(always)]
     pub fn link(&mut self, t: Tid) -> bool {
         let thread = self.nodes[t.0].thread;
         let head = self.threads[thread].head;
@@ -204,7 +209,7 @@ impl<P: Copy, C: Copy> World<P, C> {
         false
     }
 
-    #[inline]
+    #[inline(always)]
     fn link_before(&mut self, t: Tid, after: u32) {
         let before = self.nodes[after].prev;
         self.nodes[before].next = t.0;
@@ -217,7 +222,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 
     /// Takes a tasklet out of its ring. If it was the running one, its right neighbour is now.
-    #[inline]
+    #[inline(always)]
     pub fn unlink(&mut self, t: Tid) {
         let node = &mut self.nodes[t.0];
         debug_assert_eq!(node.place, Place::Ring);

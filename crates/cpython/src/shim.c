@@ -83,6 +83,15 @@ typedef struct {
 #define SL_STATE_SIZE 256 /* as crates/cpython/src/lib.rs has it */
 _Static_assert(sizeof(sl_state) <= SL_STATE_SIZE, "sl_state outgrew its place");
 
+/* Both are copied together. */
+#if V311
+#define EVENT tracing_what
+#else
+#define EVENT what_event
+#endif
+_Static_assert(offsetof(PyThreadState, EVENT) == offsetof(PyThreadState, tracing) + sizeof(int), "moved apart");
+_Static_assert(offsetof(sl_state, event) == offsetof(sl_state, tracing) + sizeof(int), "moved apart");
+
 static inline frame_t *thread_frame(PyThreadState *ts)
 {
 #if V313
@@ -121,13 +130,11 @@ static inline void save(PyThreadState *ts, sl_state *s)
 #endif
 #if V311
     s->depth = ts->recursion_limit - ts->recursion_remaining;
-    s->event = ts->tracing_what;
 #else
     s->depth = ts->py_recursion_limit - ts->py_recursion_remaining;
     s->c_remaining = ts->c_recursion_remaining;
-    s->event = ts->what_event;
 #endif
-    s->tracing = ts->tracing;
+    memcpy(&s->tracing, &ts->tracing, 2 * sizeof(int)); /* and the event */
     s->chunk = ts->datastack_chunk;
     s->top = ts->datastack_top;
     s->limit = ts->datastack_limit;
@@ -162,13 +169,11 @@ static inline void load(PyThreadState *ts, sl_state *s)
 #endif
 #if V311
     ts->recursion_remaining = ts->recursion_limit - s->depth;
-    ts->tracing_what = s->event;
 #else
     ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
     ts->c_recursion_remaining = s->c_remaining;
-    ts->what_event = s->event;
 #endif
-    ts->tracing = s->tracing;
+    memcpy(&ts->tracing, &s->tracing, 2 * sizeof(int));
     ts->datastack_chunk = s->chunk;
     ts->datastack_top = s->top;
     ts->datastack_limit = s->limit;

@@ -29,9 +29,9 @@ pub fn deliver(t: T, bomb: Obj) {
 
 /// The running tasklet's function has returned, or raised. Takes the tasklet out of everything and
 /// says who goes on. Its own stack stays in use until then.
-pub fn end(s: &'static Sched) -> T {
+pub fn end(s: &'static Sched, returned: bool) -> T {
     let me = s.current();
-    let mut target = if raised() { uncaught(s, me) } else { None };
+    let mut target = if returned { None } else { uncaught(s, me) };
     // SAFETY: the running tasklet's own state. This may run Python code, hence before anything else.
     unsafe { cpython::finish(s.ts, me.seat().state()) };
     clear(&me.tempval);

@@ -181,25 +181,31 @@ unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     let s = crate::thread::of_running_tasklet();
     loop {
         s.settle();
-        run_body(s.current());
-        let next = crate::ending::end(s);
+        let returned = run_body(s.current());
+        let next = crate::ending::end(s, returned);
         pass_on(s, next);
     }
 }
 
-/// Calls the tasklet's function. Afterwards an exception is set, or not.
-fn run_body(t: T) {
+/// Calls the tasklet's function. Did it return? Else an exception is set.
+fn run_body(t: T) -> bool {
     let func = t.func.replace(null_mut());
     let args = t.args.replace(null_mut());
     let kwargs = t.kwargs.replace(null_mut());
     let value = t.tempval.replace(null_mut());
     // A bomb that was thrown into it before it began goes off instead of the call.
-    if let Ok(value) = bomb::unpack(value) {
-        drop_ref(value);
-        // SAFETY: a callable, a tuple, a dict or null.
-        drop_ref(unsafe { PyObject_Call(func, args, kwargs) });
-    }
+    let returned = match bomb::unpack(value) {
+        Err(Raised) => false,
+        Ok(value) => {
+            drop_ref(value);
+            // SAFETY: a callable, a tuple, a dict or null.
+            let result = unsafe { PyObject_Call(func, args, kwargs) };
+            drop_ref(result);
+            !result.is_null()
+        }
+    };
     [func, args, kwargs].into_iter().for_each(drop_ref);
+    returned
 }
 
 /// The running tasklet has ended. If `next` has not begun, it takes over the stack and this

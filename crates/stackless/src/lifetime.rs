@@ -54,11 +54,16 @@ pub unsafe extern "C" fn tp_dealloc(o: Obj) {
     // SAFETY: the reference count is 0. The collector must not see the object from here on, unless
     // the finaliser brings it back.
     unsafe {
-        if PyObject_CallFinalizerFromDealloc(o) < 0 {
+        let t = this(o);
+        if t.started() && PyObject_CallFinalizerFromDealloc(o) < 0 {
             return;
         }
         PyObject_GC_UnTrack(o.cast());
-        cpython::trashcan(o, tp_dealloc, destroy);
+        if t.owns_nothing() {
+            destroy(o);
+        } else {
+            cpython::trashcan(o, tp_dealloc, destroy);
+        }
     }
 }
 
@@ -69,7 +74,9 @@ unsafe extern "C" fn destroy(o: Obj) {
         if t.started() {
             aside(|| outlive(t));
         }
-        PyObject_ClearWeakRefs(o);
+        if t.has_weakrefs() {
+            PyObject_ClearWeakRefs(o);
+        }
         t.unbind();
         clear(&t.tempval);
         world(|w| w.forget_tasklet(t.tid()));

@@ -44,6 +44,7 @@ unsafe extern "C" fn schedule(_: Obj, args: *const Obj, count: Py_ssize_t, names
 }
 
 /// `schedule(value)`; null means the calling tasklet.
+#[inline(always)]
 pub fn do_schedule(value: Obj) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
@@ -62,6 +63,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
 }
 
 /// What the running tasklet's pending call will return.
+#[inline(always)]
 fn keep(s: &'static Sched, value: Obj) {
     let value = if is_none(value) { null_mut() } else { new_ref(value) };
     let old = s.current().tempval.replace(value);

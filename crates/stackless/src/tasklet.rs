@@ -140,6 +140,16 @@ impl Tasklet {
         clear(&self.context);
     }
 
+    /// Is there nothing to drop in it, as in a tasklet that has ended?
+    pub fn owns_nothing(&self) -> bool {
+        let cells = [&self.func, &self.args, &self.kwargs, &self.context, &self.tempval];
+        !self.started() && cells.iter().all(|cell| cell.get().is_null())
+    }
+
+    pub fn has_weakrefs(&self) -> bool {
+        !self.weakrefs.get().is_null()
+    }
+
     /// Fills a freshly allocated, zeroed object.
     ///
     /// # Safety

@@ -8,7 +8,7 @@ mod arch;
 mod pool;
 mod slab;
 
-pub use arch::{prepare, switch};
+pub use arch::{prefetch, prepare, switch};
 pub use pool::Pool;
 pub use slab::{Limits, Slot, StackError, limits, set_limits};
 

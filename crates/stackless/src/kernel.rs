@@ -138,6 +138,31 @@ fn no_stack(error: StackError) -> Raised {
     raise(Exc::Memory, &format!("no C stack for another tasklet: {error}"))
 }
 
+/// With many tasklets in the ring, what the next ones need has left the processor's nearest cache:
+/// asks for the object of the one after the next two, and for the seat and the stack of the one
+/// after the next, on the guess that it was left at the same depth as the next.
+#[inline(always)]
+pub fn foresee(s: &'static Sched, next: T) {
+    const MANY: u32 = 64;
+    let (second, third) = world(|w| {
+        if w.run_count(s.hid()) < MANY {
+            return (None, None);
+        }
+        let second = w.right_neighbour(next.tid());
+        (Some(w.payload(second)), Some(w.payload(w.right_neighbour(second))))
+    });
+    let (Some(second), Some(third)) = (second, third) else { return };
+    let object = std::ptr::from_ref(third).cast::<u8>();
+    stack::prefetch::<2>(object);
+    let (near, far) = (next.seat.get().cast::<u8>(), second.seat.get().cast::<u8>());
+    if far.is_null() || near.is_null() {
+        return;
+    }
+    let depth = near.addr().wrapping_sub(next.seat().resume.get().addr());
+    stack::prefetch::<8>(far);
+    stack::prefetch::<6>(far.wrapping_sub(depth));
+}
+
 /// Stops the running tasklet and continues `next`, which is prepared. The world's lists agree
 /// already. Comes back when somebody continues the caller.
 ///

@@ -10,7 +10,7 @@ use crate::args;
 use crate::kernel::world;
 use crate::py::*;
 use crate::tasklet::T;
-use crate::tasklet_type::{allocate_plain, this};
+use crate::tasklet_type::{allocate_plain, release, this};
 use crate::thread;
 use crate::throw;
 use crate::types;
@@ -80,7 +80,7 @@ unsafe extern "C" fn destroy(o: Obj) {
         t.unbind();
         clear(&t.tempval);
         world(|w| w.forget_tasklet(t.tid()));
-        types::free(o);
+        release(o);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::args;
 use crate::bomb;
 use crate::channel_type;
 use crate::kernel::{
-    adopt_link, depart, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
+    adopt_link, depart, foresee, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
 };
 use crate::py::*;
 use crate::tasklet_type;
@@ -58,6 +58,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     prepare(s, next)?;
     keep(s, value);
     world(|w| w.run_now(next.tid()));
+    foresee(s, next);
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, next) }
 }

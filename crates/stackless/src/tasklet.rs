@@ -13,28 +13,29 @@ use std::ptr::{null, null_mut};
 #[repr(C)]
 pub struct Tasklet {
     head: UnsafeCell<PyObject>,
+    // What every switch touches comes first, to lie in one cache line.
+    /// What the pending switch call will return; null is None.
+    pub tempval: Cell<Obj>,
+    /// Its stack and thread state, from its start to its end; null otherwise.
+    pub seat: Cell<*mut Seat>,
+    /// Its scheduler; null once its thread has ended. Borrowed: the thread's end clears it.
+    pub sched: Cell<*const Sched>,
+    pub id: Cell<Tid>,
+    pub flags: Cell<Flags>,
     /// For `t(...)`: where `tp_vectorcall_offset` points.
     pub vectorcall: Cell<Option<vectorcallfunc>>,
     /// For `tp_weaklistoffset`; managed by the interpreter.
     weakrefs: Cell<Obj>,
-    /// What the pending switch call will return; null is None.
-    pub tempval: Cell<Obj>,
     /// The callable and its arguments, until the tasklet starts. A *bound* tasklet, which has no
-    /// arguments yet, keeps its callable in `tempval`.
+    /// arguments yet, has its callable as tempval too.
     pub func: Cell<Obj>,
     pub args: Cell<Obj>,
     /// Null: no keyword arguments.
     pub kwargs: Cell<Obj>,
     /// The context that it will run in, until it starts; then its state holds it. Null: none yet.
     pub context: Cell<Obj>,
-    /// Its scheduler; null once its thread has ended. Borrowed: the thread's end clears it.
-    pub sched: Cell<*const Sched>,
-    /// Its stack and thread state, from its start to its end; null otherwise.
-    pub seat: Cell<*mut Seat>,
     /// A number of its own for life, for `getcurrentid`.
     pub serial: Cell<u64>,
-    pub id: Cell<Tid>,
-    pub flags: Cell<Flags>,
 }
 
 /// What can be switched on and off in a tasklet.
@@ -160,6 +161,7 @@ impl Tasklet {
         let t = unsafe { Self::from(o) };
         t.vectorcall.set(Some(crate::tasklet_type::call));
         t.sched.set(sched);
+        t.flags.set(Flags::default());
         t.serial.set(serial);
         t.id.set(id(t));
         t

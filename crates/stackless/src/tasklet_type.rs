@@ -29,11 +29,70 @@ unsafe impl Sync for Serial {}
 
 static SERIAL: Serial = Serial(Cell::new(0));
 
+/// Destroyed tasklets of the very type, whose memory the next ones take over: as CPython does for
+/// its own short-lived objects.
+struct Spare(Cell<Vec<Obj>>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Spare {}
+
+static SPARE: Spare = Spare(Cell::new(Vec::new()));
+const SPARES: usize = 256;
+
+fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here comes back or runs Python code.
+    f(unsafe { &mut *SPARE.0.as_ptr() })
+}
+
+/// The end of a tasklet's destruction: all its cells are empty.
+///
+/// # Safety
+/// Nobody refers to the object, and the collector does not track it.
+#[inline(always)]
+pub unsafe fn release(o: Obj) {
+    let kept = std::ptr::eq(type_of(o), module::tasklet_type())
+        && spare(|all| {
+            let room = all.len() < SPARES;
+            if room {
+                all.push(o);
+            }
+            room
+        });
+    // SAFETY: the caller's.
+    unsafe {
+        if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) }
+    }
+}
+
+/// An empty object of the type, its cells zero.
+#[inline(always)]
+unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
+    let again = if std::ptr::eq(kind, module::tasklet_type()) { spare(Vec::pop) } else { None };
+    // SAFETY: a spare object is untracked and complete but for its reference count and the one to
+    // its type; else the type's own allocator gives zeroed memory.
+    unsafe {
+        match again {
+            Some(o) => {
+                Py_INCREF(kind.cast());
+                _Py_NewReference(o);
+                PyObject_GC_Track(o.cast());
+                o
+            }
+            None => (*kind).tp_alloc.expect("inherited")(kind, 0),
+        }
+    }
+}
+
+unsafe extern "C" {
+    // Exported by CPython, declared in its cpython/object.h.
+    fn _Py_NewReference(o: Obj);
+}
+
 #[inline(always)]
 fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
-    // SAFETY: the type's own allocator gives zeroed memory.
+    // SAFETY: an object of the type with empty cells.
     unsafe {
-        let o = check((*kind).tp_alloc.expect("inherited")(kind, 0))?;
+        let o = check(memory(kind))?;
         let serial = SERIAL.0.get() + 1;
         SERIAL.0.set(serial);
         // SAFETY: a scheduler that is being made has no id yet: its main tasklet gets it later.

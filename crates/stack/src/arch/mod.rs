@@ -33,12 +33,12 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 #[cfg(target_arch = "aarch64")]
-pub use aarch64::{prepare, switch};
+pub use aarch64::{prefetch, prepare, switch};
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{prepare, switch};
+pub use x86_64::{prefetch, prepare, switch};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("stackless switches C stacks on x86_64 and aarch64 only");

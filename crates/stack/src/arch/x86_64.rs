@@ -1,6 +1,7 @@
 //! x86-64, System V calling convention.
 
 use super::Entry;
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::arch::{asm, naked_asm};
 
 /// Leaves the running stack, stores its resume point in `*save`, and continues at `resume`.
@@ -63,4 +64,13 @@ unsafe extern "C" fn begin() {
         "ud2",
         ".cfi_endproc",
     )
+}
+
+/// Asks for `LINES` cache lines from `at` on. Any address will do.
+#[inline(always)]
+pub fn prefetch<const LINES: usize>(at: *const u8) {
+    for line in 0..LINES {
+        // SAFETY: a hint; it cannot fault.
+        unsafe { _mm_prefetch(at.wrapping_add(64 * line).cast(), _MM_HINT_T0) };
+    }
 }

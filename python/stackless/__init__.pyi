@@ -182,7 +182,6 @@ def getuncollectables() -> list[tasklet]: ...
 def set_error_handler(
     handler: Callable[[type[BaseException], BaseException, TracebackType | None], object]
     | None = None,
-    /,
 ) -> Any: ...
 
 # Looked up on every access, for the calling thread.

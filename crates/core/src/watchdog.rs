@@ -25,7 +25,11 @@ impl<P: Copy, C: Copy> World<P, C> {
     pub fn when_idle(&self, leaving: Tid) -> Idle {
         let h = self.thread_of(leaving).expect("a running tasklet has a thread");
         let watcher = self.watcher(h);
-        if watcher == leaving || self.is_linked(watcher) { Idle::Stuck(watcher) } else { Idle::Resume(watcher) }
+        if watcher == leaving || self.is_linked(watcher) {
+            Idle::Stuck(watcher)
+        } else {
+            Idle::Resume(watcher)
+        }
     }
 
     /// The running tasklet enters `run()`: it leaves the ring and is the innermost watchdog.

@@ -193,7 +193,13 @@ pub unsafe fn init_main(ts: *mut PyThreadState, state: *mut State) {
 /// # Safety
 /// `ts` is the calling thread's; everything from `state` to `end` is writable and stays so while the
 /// tasklet lives; `context` is an owned reference or null.
-pub unsafe fn init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject) {
+pub unsafe fn init(
+    ts: *mut PyThreadState,
+    state: *mut State,
+    end: *mut u8,
+    stack: usize,
+    context: *mut PyObject,
+) {
     // SAFETY: the caller's.
     unsafe { sl_init(ts, state, end, stack, context) }
 }
@@ -308,7 +314,12 @@ pub unsafe fn trace_object(ts: *mut PyThreadState, of: Of, profile: bool) -> *mu
 ///
 /// # Safety
 /// `ts` is the calling thread's; nothing switches tasklets during the call.
-pub unsafe fn set_trace(ts: *mut PyThreadState, of: Of, setter: *mut PyObject, function: *mut PyObject) -> bool {
+pub unsafe fn set_trace(
+    ts: *mut PyThreadState,
+    of: Of,
+    setter: *mut PyObject,
+    function: *mut PyObject,
+) -> bool {
     // SAFETY: the caller's.
     unsafe { sl_set_trace(ts, of.pointer(), setter, function) == 0 }
 }

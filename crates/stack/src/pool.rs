@@ -32,10 +32,11 @@ impl Pool {
     /// A slot to use, of the size now in force.
     #[inline]
     pub fn get(&mut self) -> Result<Slot, StackError> {
-        if self.size == slab::size() && self.stale.is_empty() {
-            if let Some(slot) = self.free.pop_back() {
-                return Ok(slot);
-            }
+        if self.size == slab::size()
+            && self.stale.is_empty()
+            && let Some(slot) = self.free.pop_back()
+        {
+            return Ok(slot);
         }
         self.refill()
     }

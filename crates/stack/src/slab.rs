@@ -64,7 +64,9 @@ pub enum StackError {
 impl std::fmt::Display for StackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Limit(count) => write!(f, "all {count} stacks are in use (set_stack_limits raises the limit)"),
+            Self::Limit(count) => {
+                write!(f, "all {count} stacks are in use (set_stack_limits raises the limit)")
+            }
             Self::AddressSpace => write!(f, "no address space is left for another stack"),
             Self::Mappings => write!(
                 f,
@@ -117,7 +119,8 @@ impl Slot {
     pub(crate) unsafe fn discard(self, keep: usize) {
         let floor = self.floor() as usize;
         let first_page = self.top as usize & !(PAGE - 1);
-        let end = if keep == 0 { first_page + PAGE + room(self.size) } else { first_page - keep.min(self.size) };
+        let end =
+            if keep == 0 { first_page + PAGE + room(self.size) } else { first_page - keep.min(self.size) };
         // SAFETY: the range lies within the slot, and its content is not needed. A failure only
         // means that the memory stays.
         unsafe { libc::madvise(floor as *mut _, end - floor, libc::MADV_DONTNEED) };

@@ -275,7 +275,9 @@ pub fn getters() -> Vec<PyGetSetDef> {
         ("trace_function", "The tasklet's own sys.settrace() function, or None.", TRACE),
         ("profile_function", "The tasklet's own sys.setprofile() function, or None.", PROFILE),
     ];
-    all.extend(writable.map(|(name, doc, which)| types::property(name, doc, get_writable, set_writable, which)));
+    all.extend(
+        writable.map(|(name, doc, which)| types::property(name, doc, get_writable, set_writable, which)),
+    );
     all
 }
 

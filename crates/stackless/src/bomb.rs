@@ -21,7 +21,6 @@ An exception on its way to a tasklet.\n\n\
 A tasklet that resumes with a bomb as its tempval raises the exception. A single\n\
 tuple, such as sys.exc_info(), is unpacked. The attributes are read-only.";
 
-
 static BOMB: types::TypeCell = types::TypeCell::new();
 
 fn from(o: Obj) -> &'static Bomb {
@@ -76,7 +75,10 @@ pub fn of_class(kind: Obj, arguments: &[Obj]) -> Res<Obj> {
 /// A bomb of an exception instance; the reference is taken over.
 fn of_instance(value: Obj) -> Res<Obj> {
     if !is_exception(value) {
-        let text = format!("calling the exception class should have returned an exception, not {}", type_name(value));
+        let text = format!(
+            "calling the exception class should have returned an exception, not {}",
+            type_name(value)
+        );
         drop_ref(value);
         return Err(type_error(&text));
     }

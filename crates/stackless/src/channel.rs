@@ -1,9 +1,7 @@
 //! Channels: send and receive.
 
 use crate::bomb;
-use crate::kernel::{
-    adopt_link, depart, object, plan_departure, prepare, switch_and_resume, world,
-};
+use crate::kernel::{adopt_link, depart, object, plan_departure, prepare, switch_and_resume, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
@@ -199,7 +197,9 @@ pub fn exception_bomb(args: &[Obj]) -> Res<Obj> {
         return bomb::of_class(args[0], &args[1..]);
     }
     if !is_exception(args[0]) {
-        return Err(type_error("channel.send_exception needs Exception or string subclass as first parameter"));
+        return Err(type_error(
+            "channel.send_exception needs Exception or string subclass as first parameter",
+        ));
     }
     if args.len() > 1 {
         return Err(type_error("instance exception may not have a separate value"));

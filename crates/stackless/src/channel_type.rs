@@ -158,7 +158,8 @@ unsafe extern "C" fn set(o: Obj, value: Obj, which: *mut c_void) -> c_int {
     let done = if which as usize == PREFERENCE {
         sign(value, "preference must be set to an integer").map(|v| world(|w| w.set_preference(c, v)))
     } else {
-        sign(value, "preference must be set to a bool or integer").map(|v| world(|w| w.set_schedule_all(c, v != 0)))
+        sign(value, "preference must be set to a bool or integer")
+            .map(|v| world(|w| w.set_schedule_all(c, v != 0)))
     };
     if done.is_ok() { 0 } else { -1 }
 }

@@ -60,7 +60,8 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
 
 /// For a watcher that waits in a channel, when the last tasklet that could serve it has ended.
 fn stuck_bomb(watcher: T) -> Obj {
-    let receiving = world(|w| w.waits(watcher.tid())).is_some_and(|(_, waits)| waits != stackless_core::Waits::ToSend);
+    let receiving =
+        world(|w| w.waits(watcher.tid())).is_some_and(|(_, waits)| waits != stackless_core::Waits::ToSend);
     let text = if receiving {
         "the main tasklet is receiving without a sender available."
     } else {

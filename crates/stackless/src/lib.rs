@@ -45,7 +45,10 @@ pub extern "C" fn PyInit__stackless() -> *mut PyObject {
     let slots = vec![
         PyModuleDef_Slot { slot: Py_mod_exec, value: exec as *mut c_void },
         #[cfg(Py_3_12)]
-        PyModuleDef_Slot { slot: Py_mod_multiple_interpreters, value: Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED },
+        PyModuleDef_Slot {
+            slot: Py_mod_multiple_interpreters,
+            value: Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED,
+        },
         PyModuleDef_Slot { slot: 0, value: null_mut() },
     ];
     let definition = Box::leak(Box::new(PyModuleDef {

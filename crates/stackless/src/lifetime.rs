@@ -120,4 +120,3 @@ pub fn methods() -> Vec<PyMethodDef> {
         del,
     )]
 }
-

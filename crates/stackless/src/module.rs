@@ -88,7 +88,9 @@ unsafe fn return_value(name: &str, args: *const Obj, count: Py_ssize_t, names: O
 
 unsafe extern "C" fn schedule_remove(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
-    let Ok(value) = (unsafe { return_value("schedule_remove", args, count, names) }) else { return null_mut() };
+    let Ok(value) = (unsafe { return_value("schedule_remove", args, count, names) }) else {
+        return null_mut();
+    };
     give(do_schedule_remove(value))
 }
 
@@ -177,13 +179,19 @@ fn do_run() -> Res<Obj> {
 unsafe extern "C" fn getcurrent(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("getcurrent", args).and_then(|()| thread::current()).map(|s| new_ref(s.current().obj())))
+    give(
+        args::no_arguments("getcurrent", args)
+            .and_then(|()| thread::current())
+            .map(|s| new_ref(s.current().obj())),
+    )
 }
 
 unsafe extern "C" fn getmain(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("getmain", args).and_then(|()| thread::current()).map(|s| new_ref(s.main().obj())))
+    give(
+        args::no_arguments("getmain", args).and_then(|()| thread::current()).map(|s| new_ref(s.main().obj())),
+    )
 }
 
 unsafe extern "C" fn getruncount(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -211,8 +219,12 @@ unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
 
 unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
     give(thread::current().and_then(|_| {
-        let tasklets: Vec<Obj> =
-            world(|w| w.tasklets()).into_iter().map(object).filter(|t| t.started() && !t.is_main()).map(|t| t.obj()).collect();
+        let tasklets: Vec<Obj> = world(|w| w.tasklets())
+            .into_iter()
+            .map(object)
+            .filter(|t| t.started() && !t.is_main())
+            .map(|t| t.obj())
+            .collect();
         // SAFETY: a new list that takes over the references put into it.
         unsafe {
             let list = check(PyList_New(tasklets.len() as Py_ssize_t))?;
@@ -324,8 +336,16 @@ fn functions() -> Vec<PyMethodDef> {
              Raises NotImplementedError for a timeout above 0 and for threadblock.",
             run,
         ),
-        types::method("getcurrent", "getcurrent($module, /)\n--\n\nThe running tasklet of the calling thread.", getcurrent),
-        types::method("getmain", "getmain($module, /)\n--\n\nThe main tasklet of the calling thread.", getmain),
+        types::method(
+            "getcurrent",
+            "getcurrent($module, /)\n--\n\nThe running tasklet of the calling thread.",
+            getcurrent,
+        ),
+        types::method(
+            "getmain",
+            "getmain($module, /)\n--\n\nThe main tasklet of the calling thread.",
+            getmain,
+        ),
         types::method(
             "getruncount",
             "getruncount($module, /)\n--\n\nHow many tasklets the calling thread's run queue holds, the running one included.",
@@ -342,7 +362,11 @@ fn functions() -> Vec<PyMethodDef> {
              Raises RuntimeError for a thread that has not used tasklets.",
             get_thread_info,
         ),
-        types::method_noargs("getdebug", "getdebug($module, /)\n--\n\nTrue in a debug build of this module.", getdebug),
+        types::method_noargs(
+            "getdebug",
+            "getdebug($module, /)\n--\n\nTrue in a debug build of this module.",
+            getdebug,
+        ),
         types::method_noargs(
             "getuncollectables",
             "getuncollectables($module, /)\n--\n\nThe tasklets that hold a C stack.",

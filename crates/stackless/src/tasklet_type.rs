@@ -59,9 +59,7 @@ pub unsafe fn release(o: Obj) {
             room
         });
     // SAFETY: the caller's.
-    unsafe {
-        if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) }
-    }
+    unsafe { if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) } }
 }
 
 /// An empty object of the type, its cells zero.
@@ -183,7 +181,11 @@ fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     }
     let unbinds = func.is_none() && args.is_none() && kwargs.is_none();
     if t.started() {
-        let text = if t.is_main() && unbinds { "can't unbind the main tasklet" } else { "tasklet has C state on its stack" };
+        let text = if t.is_main() && unbinds {
+            "can't unbind the main tasklet"
+        } else {
+            "tasklet has C state on its stack"
+        };
         return Err(runtime_error(text));
     }
     if unbinds {

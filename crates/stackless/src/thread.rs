@@ -236,8 +236,9 @@ impl Sched {
     /// has not got the GIL yet could.
     pub fn others_can_act(&self) -> bool {
         // SAFETY: the GIL is held.
-        unsafe { cpython::thread_states() }
-            .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(|s| !s.asleep.get() || s.runs_next().is_some()))
+        unsafe { cpython::thread_states() }.any(|ts| {
+            !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(|s| !s.asleep.get() || s.runs_next().is_some())
+        })
     }
 
     pub fn is_asleep(&self) -> bool {

@@ -1,11 +1,11 @@
 //! Exceptions from one tasklet into another: kill, throw, raise_exception.
 
+use crate::bomb;
 use crate::kernel::{adopt_link, link, object, prepare, switch_and_resume, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered};
-use crate::bomb;
 use pyo3_ffi::*;
 
 /// Makes a tasklet runnable with a bomb that goes off when its turn comes. The bomb is taken over.

@@ -40,7 +40,13 @@ impl Slots {
 
     pub fn getters(self, getters: &[PyGetSetDef]) -> Self {
         let mut table = getters.to_vec();
-        table.push(PyGetSetDef { name: std::ptr::null(), get: None, set: None, doc: std::ptr::null(), closure: null_mut() });
+        table.push(PyGetSetDef {
+            name: std::ptr::null(),
+            get: None,
+            set: None,
+            doc: std::ptr::null(),
+            closure: null_mut(),
+        });
         self.slot(Py_tp_getset, table.leak().as_mut_ptr().cast())
     }
 
@@ -127,7 +133,13 @@ pub fn visit_all<const N: usize>(objects: [Obj; N], visit: visitproc, arg: *mut 
 }
 
 pub fn getter(name: &str, doc: &str, get: getter, which: usize) -> PyGetSetDef {
-    PyGetSetDef { name: forever(name), get: Some(get), set: None, doc: forever(doc), closure: which as *mut c_void }
+    PyGetSetDef {
+        name: forever(name),
+        get: Some(get),
+        set: None,
+        doc: forever(doc),
+        closure: which as *mut c_void,
+    }
 }
 
 pub fn property(name: &str, doc: &str, get: getter, set: setter, which: usize) -> PyGetSetDef {

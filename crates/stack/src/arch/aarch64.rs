@@ -77,6 +77,8 @@ unsafe extern "C" fn begin() {
 pub fn prefetch<const LINES: usize>(at: *const u8) {
     for line in 0..LINES {
         // SAFETY: a hint; it cannot fault.
-        unsafe { asm!("prfm pldl1keep, [{0}]", in(reg) at.wrapping_add(64 * line), options(nostack, readonly)) };
+        unsafe {
+            asm!("prfm pldl1keep, [{0}]", in(reg) at.wrapping_add(64 * line), options(nostack, readonly))
+        };
     }
 }

@@ -24,7 +24,7 @@ import sys as _sys
 from stackless import _check
 
 try:
-    from stackless import _stackless
+    import stackless._stackless as _stackless
 except ImportError as _error:
     raise ImportError(_check.why_not(_error)) from _error
 

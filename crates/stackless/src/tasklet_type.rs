@@ -113,12 +113,21 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
     // SAFETY: a vectorcall of the type.
     unsafe {
         let count = PyVectorcall_NARGS(count);
-        let given = if count == 1 && names.is_null() {
-            Ok([*args, null_mut(), null_mut()])
-        } else {
-            args::named("tasklet", PARAMETERS, args, count, names)
+        if count == 1 && names.is_null() && is_callable(*args) {
+            let Ok(s) = thread::current() else { return null_mut() };
+            let Ok(context) = check(cpython::current_context(s.ts)) else { return null_mut() };
+            let Ok(t) = allocate(kind.cast(), s) else {
+                drop_ref(context);
+                return null_mut();
+            };
+            t.context.set(context);
+            t.tempval.set(new_ref(*args));
+            t.func.set(new_ref(*args));
+            return t.obj();
+        }
+        let Ok([func, call_args, kwargs]) = args::named("tasklet", PARAMETERS, args, count, names) else {
+            return null_mut();
         };
-        let Ok([func, call_args, kwargs]) = given else { return null_mut() };
         let made = thread::current().and_then(|s| allocate(kind.cast(), s));
         let Ok(t) = made else { return null_mut() };
         if bind_to(t, func, call_args, kwargs).is_err() {

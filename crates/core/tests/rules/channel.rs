@@ -1,0 +1,184 @@
+//! Channels: who waits, and who continues when two meet.
+
+use crate::{Named, paused, queue_of, ring_of, runnable, thread, waiting};
+use stackless_core::Direction::{Receive, Send};
+use stackless_core::Hand::{Keep, ToNeighbour, ToPartner};
+use stackless_core::Waits::{ToIterate, ToReceive, ToSend};
+
+/// A new channel is open, empty, and prefers the receiver.
+#[test]
+fn a_new_channel() {
+    let mut w = Named::new();
+    let c = w.add_channel("c");
+    assert_eq!((w.balance(c), w.first_waiting(c), w.preference(c)), (0, None, -1));
+    assert!(!w.closing(c) && !w.schedule_all(c));
+    assert_eq!(w.channel_payload(c), "c");
+}
+
+/// n senders wait: +n. n receivers wait: -n, those in an iteration included.
+#[test]
+fn balance_counts_senders_up_and_receivers_down() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let (c, d) = (w.add_channel("c"), w.add_channel("d"));
+    waiting(&mut w, h, c, ToSend, ["s", "t"]);
+    let [r] = waiting(&mut w, h, d, ToReceive, ["r"]);
+    waiting(&mut w, h, d, ToIterate, ["i", "j"]);
+    assert_eq!((w.balance(c), w.balance(d)), (2, -3));
+    w.dequeue(r);
+    assert_eq!(w.balance(d), -2);
+}
+
+/// First come, first served; `next` leads through the queue, and the queue has two ends.
+#[test]
+fn the_queue_is_first_in_first_out() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let c = w.add_channel("c");
+    let [a, b, d] = waiting(&mut w, h, c, ToSend, ["a", "b", "d"]);
+    assert_eq!(queue_of(&w, c), "a b d");
+    assert_eq!((w.prev(a), w.next(d), w.prev(d)), (None, None, Some(b)));
+    assert_eq!(w.waits(b), Some((c, ToSend)));
+    assert!(w.is_linked(b) && !w.in_ring(b));
+    assert_eq!(w.partner(c, Receive), Some(a));
+}
+
+/// A tasklet may leave the queue from any place, and comes back at the end of it.
+#[test]
+fn leaving_from_the_front_the_middle_and_the_end() {
+    for (at, left) in [(0, "b d"), (1, "a d"), (2, "a b")] {
+        let mut w = Named::new();
+        let h = thread(&mut w);
+        let c = w.add_channel("c");
+        let all = waiting(&mut w, h, c, ToReceive, ["a", "b", "d"]);
+        w.dequeue(all[at]);
+        assert_eq!((queue_of(&w, c).as_str(), w.balance(c)), (left, -2));
+        assert!(!w.is_linked(all[at]) && w.waits(all[at]).is_none());
+        assert_eq!((w.next(all[at]), w.prev(all[at])), (None, None));
+        w.enqueue(c, all[at], ToReceive);
+        assert_eq!(queue_of(&w, c), format!("{left} {}", w.payload(all[at])));
+    }
+}
+
+/// A partner is somebody who waits for the opposite; nobody is a partner for his own kind.
+#[test]
+fn partners_wait_for_the_opposite() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let c = w.add_channel("c");
+    assert_eq!((w.partner(c, Send), w.partner(c, Receive)), (None, None));
+    for (waits, for_sender, for_receiver) in
+        [(ToSend, false, true), (ToReceive, true, false), (ToIterate, true, false)]
+    {
+        let [t] = waiting(&mut w, h, c, waits, ["t"]);
+        assert_eq!(w.partner(c, Send), for_sender.then_some(t));
+        assert_eq!(w.partner(c, Receive), for_receiver.then_some(t));
+        w.dequeue(t);
+    }
+}
+
+/// The whole table of who continues: preference by direction, and schedule_all beats it.
+#[test]
+fn hand_over_table() {
+    let mut w = Named::new();
+    let c = w.add_channel("c");
+    for (preference, sending, receiving) in
+        [(-1, ToPartner, Keep), (0, Keep, Keep), (1, Keep, ToPartner), (100, Keep, ToPartner)]
+    {
+        w.set_preference(c, preference);
+        assert_eq!((w.hand_over(c, Send), w.hand_over(c, Receive)), (sending, receiving), "{preference}");
+        w.set_schedule_all(c, true);
+        assert_eq!((w.hand_over(c, Send), w.hand_over(c, Receive)), (ToNeighbour, ToNeighbour));
+        w.set_schedule_all(c, false);
+    }
+}
+
+/// A preference is clamped to its sign.
+#[test]
+fn preference_is_a_sign() {
+    let mut w = Named::new();
+    let c = w.add_channel("c");
+    for (given, kept) in [(i8::MIN, -1), (-7, -1), (0, 0), (3, 1), (i8::MAX, 1)] {
+        w.set_preference(c, given);
+        assert_eq!(w.preference(c), kept);
+    }
+}
+
+/// `close` takes those out who wait in an iteration, in the order in which they waited; the plain
+/// receivers stay, and can still be served.
+#[test]
+fn close_ends_iterations_only() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let c = w.add_channel("c");
+    let [i] = waiting(&mut w, h, c, ToIterate, ["i"]);
+    let [r] = waiting(&mut w, h, c, ToReceive, ["r"]);
+    let [j, k] = waiting(&mut w, h, c, ToIterate, ["j", "k"]);
+    assert_eq!(w.close(c), [i, j, k]);
+    assert_eq!((queue_of(&w, c).as_str(), w.balance(c), w.closing(c)), ("r", -1, true));
+    assert_eq!(w.partner(c, Send), Some(r));
+    assert!([i, j, k].iter().all(|&t| !w.is_linked(t)));
+    w.open(c);
+    assert!(!w.closing(c));
+}
+
+/// Senders that wait are not disturbed by `close`.
+#[test]
+fn close_leaves_senders() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let c = w.add_channel("c");
+    waiting(&mut w, h, c, ToSend, ["s", "t"]);
+    assert_eq!(w.close(c), []);
+    assert_eq!((queue_of(&w, c).as_str(), w.balance(c)), ("s t", 2));
+}
+
+/// Taking a tasklet that waits nowhere out of its queue changes nothing, neither for one in the
+/// ring nor for a paused one.
+#[test]
+fn dequeue_of_one_who_does_not_wait() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let [a] = runnable(&mut w, h, ["a"]);
+    let b = paused(&mut w, h, "b");
+    w.dequeue(a);
+    w.dequeue(b);
+    assert_eq!(ring_of(&w, h), "main a");
+    assert!(!w.is_linked(b));
+}
+
+/// Rings and queues share the link fields of a tasklet: moving it to and fro mixes nothing up, and
+/// tasklets of several threads stand in one queue.
+#[test]
+fn to_and_fro_between_ring_and_queue() {
+    let mut w = Named::new();
+    let (g, h) = (thread(&mut w), thread(&mut w));
+    let c = w.add_channel("c");
+    let [a, b] = runnable(&mut w, g, ["a", "b"]);
+    let [x, y] = runnable(&mut w, h, ["x", "y"]);
+    for t in [y, a, x] {
+        w.unlink(t);
+        w.enqueue(c, t, ToSend);
+    }
+    assert_eq!(queue_of(&w, c), "y a x");
+    assert_eq!((ring_of(&w, g).as_str(), ring_of(&w, h).as_str()), ("main b", "main"));
+    w.dequeue(a);
+    w.link(a);
+    assert_eq!((ring_of(&w, g).as_str(), queue_of(&w, c).as_str()), ("main b a", "y x"));
+    assert_eq!((w.next(a), w.prev(a)), (Some(w.main(g)), Some(b)));
+}
+
+/// A channel that uses the place of a forgotten one is as new.
+#[test]
+fn forgotten_channels_leave_no_trace() {
+    let mut w = Named::new();
+    let c = w.add_channel("c");
+    w.set_preference(c, 1);
+    w.set_schedule_all(c, true);
+    w.close(c);
+    w.forget_channel(c);
+    let d = w.add_channel("d");
+    assert_eq!(c, d, "the record is used again");
+    assert_eq!((w.channel_payload(d), w.preference(d)), ("d", -1));
+    assert!(!w.schedule_all(d) && !w.closing(d));
+}

@@ -1,0 +1,72 @@
+//! The rules, tested from outside through the crate's public face.
+//!
+//! * `ring`, `channel`, `watchdog`, `thread`: one plain test per sentence of the contract.
+//! * `order`: small programs of tasklets, and the order in which their steps happen.
+//! * `against_model`: long random histories, played to the real thing and to a naive `model`.
+
+mod against_model;
+mod channel;
+mod model;
+mod order;
+mod play;
+mod ring;
+mod thread;
+mod watchdog;
+
+use stackless_core::{Cid, Hid, Tid, World};
+
+/// A world whose tasklets and channels have one-letter or one-word names.
+type Named = World<&'static str, &'static str>;
+
+/// A thread with a main tasklet called "main".
+fn thread(w: &mut Named) -> Hid {
+    let main = w.add_tasklet(None, "main");
+    w.add_thread(main)
+}
+
+/// A tasklet in no list.
+fn paused(w: &mut Named, h: Hid, name: &'static str) -> Tid {
+    w.add_tasklet(Some(h), name)
+}
+
+/// Tasklets that were appended to the ring one after the other.
+fn runnable<const N: usize>(w: &mut Named, h: Hid, names: [&'static str; N]) -> [Tid; N] {
+    names.map(|name| {
+        let t = paused(w, h, name);
+        w.link(t);
+        t
+    })
+}
+
+/// Tasklets that began to wait one after the other.
+fn waiting<const N: usize>(
+    w: &mut Named,
+    h: Hid,
+    c: Cid,
+    waits: stackless_core::Waits,
+    names: [&'static str; N],
+) -> [Tid; N] {
+    names.map(|name| {
+        let t = paused(w, h, name);
+        w.enqueue(c, t, waits);
+        t
+    })
+}
+
+/// The ring in words, the running tasklet first.
+fn ring_of(w: &Named, h: Hid) -> String {
+    let first = w.head(h);
+    let mut names = Vec::new();
+    let mut at = first;
+    while let Some(t) = at {
+        names.push(w.payload(t));
+        at = w.next(t).filter(|&n| Some(n) != first);
+    }
+    names.join(" ")
+}
+
+/// The queue in words, the longest waiting first.
+fn queue_of(w: &Named, c: Cid) -> String {
+    let names = std::iter::successors(w.first_waiting(c), |&t| w.next(t)).map(|t| w.payload(t));
+    names.collect::<Vec<_>>().join(" ")
+}

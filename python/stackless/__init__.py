@@ -36,6 +36,8 @@ from stackless._stackless import (
     TaskletExit,
     bomb,
     channel,
+    get_channel_callback,
+    get_schedule_callback,
     get_thread_info,
     getcurrent,
     getcurrentid,
@@ -46,7 +48,10 @@ from stackless._stackless import (
     run,
     schedule,
     schedule_remove,
+    set_channel_callback,
     set_error_handler,
+    set_schedule_callback,
+    switch_trap,
     tasklet,
 )
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
@@ -59,6 +64,8 @@ __all__ = [
     "atomic",
     "bomb",
     "channel",
+    "get_channel_callback",
+    "get_schedule_callback",
     "get_stack_limits",
     "get_thread_info",
     "getcurrent",
@@ -71,9 +78,12 @@ __all__ = [
     "run",
     "schedule",
     "schedule_remove",
+    "set_channel_callback",
     "set_error_handler",
+    "set_schedule_callback",
     "set_stack_limits",
     "stackless",
+    "switch_trap",
     "tasklet",
 ]
 

@@ -1,6 +1,7 @@
 //! Channels: send and receive.
 
 use crate::bomb;
+use crate::hooks;
 use crate::kernel::{adopt_link, depart, object, plan_departure, prepare, switch_and_resume, world};
 use crate::py::*;
 use crate::tasklet::T;
@@ -66,13 +67,21 @@ pub fn iterate(ch: C) -> Res<Obj> {
 
 #[inline(always)]
 fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
-    let entered = match thread::enter() {
+    let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
             drop_ref(value);
             return Err(raised);
         }
     };
+    if hooks::ON_CHANNEL.is_set() {
+        return act_observed(entered, ch, direction, waits, value);
+    }
+    act_on(entered, ch, direction, waits, value)
+}
+
+#[inline(always)]
+fn act_on(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.cid(), direction)) {
         Some(partner) => meet(entered, ch, object(partner), direction, value),
         None => wait(entered, ch, waits, value),
@@ -84,6 +93,35 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
             Err(Raised)
         }
     }
+}
+
+/// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
+/// the value in the tempval of the tasklet that acts; after a transfer to another thread.
+#[cold]
+fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+    let s = entered.s;
+    if s.in_channel_callback.get() {
+        drop_ref(value);
+        return Err(runtime_error("Recursive channel call due to callbacks!"));
+    }
+    let partner = world(|w| w.partner(ch.cid(), direction)).map(object);
+    let abroad = partner.is_some_and(|t| !std::ptr::eq(t.sched.get(), s));
+    if !abroad {
+        let me = s.current();
+        me.put(if value.is_null() { null_mut() } else { new_ref(value) });
+        let told = hooks::announce_operation(s, ch, direction, partner.is_none());
+        me.put(null_mut());
+        if told.is_err() {
+            drop_ref(value);
+            return Err(Raised);
+        }
+    }
+    let result = act_on(entered, ch, direction, waits, value)?;
+    if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
+        drop_ref(result);
+        return Err(Raised);
+    }
+    Ok(result)
 }
 
 /// A partner waits. The outer error means that nothing happened.
@@ -154,6 +192,7 @@ fn put_aside(s: &'static Sched, me: T, value: Obj) {
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
 fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
+    entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
     if me.flags.get().block_trap {
@@ -162,8 +201,7 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
     if world(|w| w.closing(ch.cid())) {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
-    entered.may_switch()?;
-    let next = plan_departure(s)?;
+    let next = plan_departure(entered)?;
     put_aside(s, me, value);
     world(|w| {
         w.unlink(me.tid());

@@ -2,6 +2,7 @@
 
 use crate::bomb;
 use crate::kernel::{adopt_link, link, object, world};
+use crate::hooks::ON_ERROR;
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
@@ -9,7 +10,6 @@ use crate::thread::{self, Sched};
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
-use std::ptr::null_mut;
 
 /// Wakes a tasklet with a bomb (or null), wherever it waits; it is the running one of its ring from
 /// now on. The bomb is taken over.
@@ -108,21 +108,11 @@ fn is_main_thread() -> bool {
 
 /// Offers the exception to the error handler. What the handler raises goes on instead.
 fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
-    let handler = module::error_handler();
-    if handler.is_null() {
-        return Err(exception);
+    match ON_ERROR.offer(exception) {
+        Err(exception) => Err(exception),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Raised)) => Err(take_exception()),
     }
-    let handler = new_ref(handler);
-    let arguments = exception.map(|part| if part.is_null() { none() } else { part });
-    // SAFETY: living objects.
-    let result = unsafe { PyObject_Vectorcall(handler, arguments.as_ptr(), 3, null_mut()) };
-    drop_ref(handler);
-    arguments.into_iter().for_each(drop_ref);
-    if result.is_null() {
-        return Err(take_exception());
-    }
-    drop_ref(result);
-    Ok(())
 }
 
 /// SystemExit in a tasklet of the process's main thread: the others are killed, and then main gets

@@ -44,9 +44,10 @@
 //! not unwound when a tasklet ends elsewhere.
 
 use crate::bomb;
+use crate::hooks;
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
-use crate::thread::Sched;
+use crate::thread::{Entered, Sched};
 use pyo3_ffi::*;
 use stackless_core::{Idle, Tid};
 use stackless_cpython::{self as cpython, State};
@@ -170,6 +171,9 @@ pub fn foresee(s: &'static Sched, next: T) {
 /// Nothing that needs dropping is alive in the callers' Rust frames.
 #[inline(always)]
 pub unsafe fn switch(s: &'static Sched, next: T) {
+    if hooks::ON_SCHEDULE.is_set() {
+        hooks::announce_switch(s, Some(s.current()), next);
+    }
     let (from, to) = (s.current().seat(), next.seat());
     s.set_current(next);
     // SAFETY: both seats are in use by living tasklets of this thread, `to` is suspended; no Python
@@ -221,6 +225,10 @@ fn run_body(t: T) -> bool {
     // A bomb that was thrown into it before it began goes off instead of the call.
     let returned = match bomb::unpack(value) {
         Err(Raised) => false,
+        Ok(value) if func.is_null() => {
+            drop_ref(value); // a schedule callback killed it on its way here
+            true
+        }
         Ok(value) => {
             drop_ref(value);
             // SAFETY: a callable, a tuple, a dict or null.
@@ -238,6 +246,11 @@ fn run_body(t: T) -> bool {
 fn pass_on(s: &'static Sched, next: T) {
     let ended = s.current();
     let seat = ended.seat();
+    if hooks::ON_SCHEDULE.is_set() {
+        hooks::announce_switch(s, Some(ended), next);
+        // SAFETY: the callback may have left a context or a trace function behind.
+        unsafe { cpython::finish(s.ts, seat.state()) };
+    }
     ended.seat.set(null_mut());
     s.set_current(next);
     if !next.started() {
@@ -271,14 +284,18 @@ pub enum Next {
 /// Plans the departure of the running tasklet from the ring, for a queue or for good. The error is
 /// the deadlock.
 #[inline(always)]
-pub fn plan_departure(s: &'static Sched) -> Res<Next> {
+pub fn plan_departure(entered: Entered) -> Res<Next> {
+    let s = entered.s;
     let me = s.current();
     let neighbour = world(|w| w.payload(w.right_neighbour(me.tid())));
     if !std::ptr::eq(neighbour, me) {
+        entered.may_switch()?;
         prepare(s, neighbour)?;
         return Ok(Next::Switch(neighbour));
     }
-    when_alone(s, me)
+    let next = when_alone(s, me)?;
+    entered.may_switch()?;
+    Ok(next)
 }
 
 #[cold]

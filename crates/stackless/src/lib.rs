@@ -7,6 +7,7 @@
 //! | `ending` | how a tasklet ends; uncaught exceptions |
 //! | `throw` | exceptions from one tasklet into another |
 //! | `channel` | send and receive |
+//! | `hooks` | callbacks and the switch trap |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
 //! | `channel_type`, `bomb` | the other types |
@@ -19,6 +20,7 @@ mod bomb;
 mod channel;
 mod channel_type;
 mod ending;
+mod hooks;
 mod kernel;
 mod lifetime;
 mod module;

@@ -3,6 +3,7 @@
 use crate::args;
 use crate::bomb;
 use crate::channel_type;
+use crate::hooks;
 use crate::kernel::{
     adopt_link, depart, foresee, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
 };
@@ -19,7 +20,6 @@ use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 pub static TASKLET: TypeCell = TypeCell::new();
 pub static CHANNEL: TypeCell = TypeCell::new();
 static TASKLET_EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
-static ERROR_HANDLER: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 pub fn tasklet_type() -> *mut PyTypeObject {
     TASKLET.get()
@@ -28,11 +28,6 @@ pub fn tasklet_type() -> *mut PyTypeObject {
 /// The exception class, borrowed.
 pub fn tasklet_exit() -> Obj {
     TASKLET_EXIT.load(Relaxed)
-}
-
-/// What `set_error_handler` was given: borrowed, null for none.
-pub fn error_handler() -> Obj {
-    ERROR_HANDLER.load(Relaxed)
 }
 
 // ---------------------------------------------------------------------- scheduling
@@ -102,8 +97,7 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
     if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens
     }
-    entered.may_switch()?;
-    let next = plan_departure(s)?;
+    let next = plan_departure(entered)?;
     keep(s, value);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
@@ -270,9 +264,56 @@ unsafe extern "C" fn set_error_handler(_: Obj, args: *const Obj, count: Py_ssize
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
     let given = unsafe { args::named("set_error_handler", ["handler"], args, count, names) };
     let Ok([handler]) = given else { return null_mut() };
-    let new = some(handler).map_or(null_mut(), new_ref);
-    let old = ERROR_HANDLER.swap(new, Relaxed);
-    if old.is_null() { none() } else { old }
+    hooks::ON_ERROR.set(handler)
+}
+
+unsafe extern "C" fn set_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(set_callback(&hooks::ON_SCHEDULE, "schedule", args))
+}
+
+unsafe extern "C" fn set_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(set_callback(&hooks::ON_CHANNEL, "channel", args))
+}
+
+fn set_callback(hook: &hooks::Hook, which: &str, args: &[Obj]) -> Res<Obj> {
+    let callback = args::one_argument(&format!("set_{which}_callback"), args)?;
+    if !is_none(callback) && !is_callable(callback) {
+        return Err(type_error(&format!("{which} callback must be callable")));
+    }
+    Ok(hook.set(callback))
+}
+
+unsafe extern "C" fn get_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::no_arguments("get_schedule_callback", args).map(|()| hooks::ON_SCHEDULE.get()))
+}
+
+unsafe extern "C" fn get_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::no_arguments("get_channel_callback", args).map(|()| hooks::ON_CHANNEL.get()))
+}
+
+unsafe extern "C" fn switch_trap(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
+    let given = unsafe { args::named("switch_trap", ["change"], args, count, names) };
+    give(given.and_then(|[change]| {
+        let s = thread::current()?;
+        if change.is_null() {
+            return Ok(int_obj(s.trap.get()));
+        }
+        // SAFETY: a living object.
+        let change = unsafe { PyLong_AsLong(change) };
+        if change == -1 && raised() {
+            return Err(Raised);
+        }
+        Ok(int_obj(hooks::change_trap(s, change)))
+    }))
 }
 
 // ---------------------------------------------------------------------- stacks
@@ -378,6 +419,28 @@ fn functions() -> Vec<PyMethodDef> {
              It is called in the dying tasklet. What it raises goes on to the run() caller. Not called\n\
              for TaskletExit and SystemExit. Returns the previous handler, or None.",
             set_error_handler,
+        ),
+        types::method(
+            "set_schedule_callback",
+            "set_schedule_callback($module, callback, /)\n--\n\nCall callback(previous, next) before every switch, on any thread; None: do not.\n\n\
+             It must not switch. Its exceptions go to sys.unraisablehook. previous is None when a thread\n\
+             begins. Returns the callback before, or None. Raises TypeError for what is not callable.",
+            set_schedule_callback,
+        ),
+        types::method("get_schedule_callback", "get_schedule_callback($module, /)\n--\n\nThe schedule callback, or None.", get_schedule_callback),
+        types::method(
+            "set_channel_callback",
+            "set_channel_callback($module, callback, /)\n--\n\nCall callback(channel, tasklet, sending, willblock) at every channel operation; None: do not.\n\n\
+             The value under way is the tasklet's tempval. An exception refuses the operation. Using a\n\
+             channel inside is a RuntimeError. Returns the callback before, or None.",
+            set_channel_callback,
+        ),
+        types::method("get_channel_callback", "get_channel_callback($module, /)\n--\n\nThe channel callback, or None.", get_channel_callback),
+        types::method_keywords(
+            "switch_trap",
+            "switch_trap($module, /, change=0)\n--\n\nAdd to the calling thread's switch trap; return the old value.\n\n\
+             While it is not 0, what would switch tasklets raises RuntimeError and changes nothing.",
+            switch_trap,
         ),
         types::method_noargs("_stack_limits", "The limits (size, count).", stack_limits),
         types::method("_set_stack_limits", "Sets the limits (size, count).", change_stack_limits),

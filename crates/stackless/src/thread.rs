@@ -1,6 +1,7 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
 use crate::bomb;
+use crate::hooks;
 use crate::kernel::{Seat, object, world};
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
@@ -28,6 +29,9 @@ pub struct Sched {
     /// What whoever runs next drops: one reference, nearly always, and the rest.
     dropped: Cell<Obj>,
     more_dropped: RefCell<Vec<Obj>>,
+    /// `switch_trap`: not 0 forbids switches.
+    pub trap: Cell<i64>,
+    pub in_channel_callback: Cell<bool>,
     asleep: Cell<bool>,
     rung: Cell<bool>,
     alarm: Alarm,
@@ -64,9 +68,18 @@ pub fn current() -> Res<&'static Sched> {
     if s.is_null() { begin(cpython::thread_state()) } else { Ok(unsafe { &*s }) }
 }
 
-/// The same for a call that may switch.
+/// The same for a call that may switch. Refused outright while the running tasklet is on its way out
+/// of the ring: in a signal handler during a sleep, and in a schedule callback.
 #[inline(always)]
 pub fn enter() -> Res<Entered> {
+    let entered = enter_anywhere()?;
+    entered.at_rest()?;
+    Ok(entered)
+}
+
+/// The same for a call that has something to do there as well.
+#[inline(always)]
+pub fn enter_anywhere() -> Res<Entered> {
     let (word, refused) = cpython::enter();
     let s: *const Sched = word.cast_const().cast();
     if s.is_null() {
@@ -88,14 +101,23 @@ impl Entered {
         self.refused
     }
 
+    /// Does the running tasklet stand in the ring?
+    #[inline(always)]
+    pub fn at_rest(self) -> Res<()> {
+        if self.refused && !world(|w| w.in_ring(self.s.current().tid())) {
+            return Err(refuse_switch(self.s));
+        }
+        Ok(())
+    }
+
     #[inline(always)]
     pub fn may_switch(self) -> Res<()> {
-        if self.refused { Err(refuse_switch()) } else { Ok(()) }
+        if self.refused { Err(refuse_switch(self.s)) } else { Ok(()) }
     }
 }
 
 #[cold]
-fn refuse_switch() -> Raised {
+fn refuse_switch(s: &'static Sched) -> Raised {
     // SAFETY: the thread has begun.
     if unsafe { cpython::is_foreign() } {
         return runtime_error(
@@ -103,9 +125,12 @@ fn refuse_switch() -> Raised {
              (switch back to the greenlet that the tasklet began in first)",
         );
     }
+    if s.trap.get() != 0 {
+        return runtime_error("switch_trap");
+    }
     runtime_error(
-        "cannot switch tasklets here: this is a signal handler while the thread sleeps, \
-         or an audit hook of a call that sets a trace function",
+        "cannot switch tasklets here: this is a schedule callback, a signal handler while the thread \
+         sleeps, or an audit hook of a call that sets a trace function",
     )
 }
 
@@ -139,6 +164,8 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
         stacks: RefCell::new(Pool::new()),
         dropped: Cell::new(null_mut()),
         more_dropped: RefCell::new(Vec::new()),
+        trap: Cell::new(0),
+        in_channel_callback: Cell::new(false),
         asleep: Cell::new(false),
         rung: Cell::new(false),
         alarm: Alarm::new(),
@@ -164,6 +191,10 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     threads(|all| all.push(s));
     // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
     unsafe { cpython::begin_thread(std::ptr::from_ref(s).cast_mut().cast(), ts, (*seat).state()) };
+    if hooks::ON_SCHEDULE.is_set() {
+        hooks::announce_switch(s, None, main);
+        s.settle();
+    }
     Ok(s)
 }
 

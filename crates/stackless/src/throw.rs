@@ -24,7 +24,7 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
     let Some(owner) = t.scheduler() else {
         return throw_to_orphan(t, bomb);
     };
-    let entered = match thread::enter() {
+    let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
             drop_ref(bomb);
@@ -51,6 +51,10 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
 
 fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
     let s = entered.s;
+    if entered.at_rest().is_err() {
+        drop_ref(bomb);
+        return Err(Raised);
+    }
     if !t.started() && bomb::is_of(bomb, module::tasklet_exit()) {
         drop_ref(bomb);
         return end_unstarted(entered, t);
@@ -161,7 +165,7 @@ pub fn finalize(t: T) {
     if world(|w| w.in_ring(t.tid())) {
         return; // called by hand: it has a future
     }
-    let Ok(entered) = thread::enter() else { return write_unraisable(t.obj()) };
+    let Ok(entered) = thread::enter_anywhere() else { return write_unraisable(t.obj()) };
     if !std::ptr::eq(entered.s, owner) || entered.refused() {
         // It dies where it belongs, when its turn comes.
         match thread::exit_bomb() {

@@ -49,7 +49,9 @@ fn an_outer_run_pops_the_inner_ones() {
     let h = thread(&mut w);
     let [a, b, c] = runnable(&mut w, h, ["a", "b", "c"]);
     let main = w.main(h);
-    [main, a, b, c].map(|t| w.enter_run(t));
+    for t in [main, a, b, c] {
+        w.enter_run(t);
+    }
     assert_eq!(w.leave_run(a), (true, vec![c, b]));
     assert_eq!(w.watcher(h), main);
     assert_eq!((w.leave_run(b), w.leave_run(c)), ((false, vec![]), (false, vec![])));

@@ -1,0 +1,536 @@
+//! Random histories, played to the world and to the naive model. After every move the two must agree
+//! in everything that can be asked.
+
+use crate::model::{self, Model, Thread, alive};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::TestCaseError;
+use stackless_core::{Cid, Direction, Hand, Hid, Idle, Tid, Waits, World};
+use std::fmt::Debug;
+
+/// What happens next. Whom it concerns is picked from those to whom it can happen; if there is
+/// nobody, nothing happens.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    NewTasklet,
+    /// One that belongs to no thread.
+    NewOrphan,
+    ForgetTasklet,
+    NewThread,
+    ForgetThread,
+    ReplaceMain,
+    SetThread,
+    NewChannel,
+    ForgetChannel,
+    Link,
+    LinkNext,
+    Unlink,
+    RunNow,
+    Yield,
+    Enqueue(Waits),
+    Dequeue,
+    /// The running tasklet meets the partner that waits, or waits itself.
+    Act(Direction, Waits),
+    Preference(i8),
+    ScheduleAll(bool),
+    Close,
+    Open,
+    EnterRun,
+    LeaveRun,
+    /// A tasklet that sits in `run()` is woken and returns, and so do the inner ones.
+    WakeSitter,
+}
+use Move::*;
+
+/// A move, and two picks.
+type Choice = (Move, Index, Index);
+
+fn choice() -> impl Strategy<Value = Choice> {
+    let waits = || prop_oneof![Just(Waits::ToSend), Just(Waits::ToReceive), Just(Waits::ToIterate)];
+    let act = waits().prop_map(|waits| match waits {
+        Waits::ToSend => Act(Direction::Send, waits),
+        _ => Act(Direction::Receive, waits),
+    });
+    let moves = prop_oneof![
+        6 => Just(NewTasklet),
+        1 => Just(NewOrphan),
+        3 => Just(ForgetTasklet),
+        1 => Just(NewThread),
+        1 => Just(ForgetThread),
+        1 => Just(ReplaceMain),
+        2 => Just(SetThread),
+        1 => Just(NewChannel),
+        1 => Just(ForgetChannel),
+        6 => Just(Link),
+        4 => Just(LinkNext),
+        6 => Just(Unlink),
+        4 => Just(RunNow),
+        6 => Just(Yield),
+        8 => waits().prop_map(Enqueue),
+        4 => Just(Dequeue),
+        20 => act,
+        3 => (-3_i8..=3).prop_map(Preference),
+        2 => any::<bool>().prop_map(ScheduleAll),
+        2 => Just(Close),
+        2 => Just(Open),
+        4 => Just(EnterRun),
+        2 => Just(LeaveRun),
+        3 => Just(WakeSitter),
+    ];
+    (moves, any::<Index>(), any::<Index>())
+}
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(2000), failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// No valid history tells the world from the model.
+    #[test]
+    fn the_world_does_as_the_model(choices in prop::collection::vec(choice(), 1..60)) {
+        let mut both = Both::new();
+        both.check()?;
+        for choice in choices {
+            both.play(choice)?;
+            both.check()?;
+        }
+    }
+}
+
+type Checked = Result<(), TestCaseError>;
+
+/// The world and its model. The ids at a number's place are those that the world gave.
+struct Both {
+    world: World<usize, usize>,
+    model: Model,
+    tids: Vec<Tid>,
+    hids: Vec<Hid>,
+    cids: Vec<Cid>,
+    /// What has happened, in the model's numbers.
+    history: Vec<String>,
+}
+
+impl Both {
+    /// Two threads and two channels; the first thread has two more runnable tasklets.
+    fn new() -> Self {
+        let (world, model) = (World::new(), Model::new());
+        let mut both = Self { world, model, tids: vec![], hids: vec![], cids: vec![], history: vec![] };
+        both.new_thread();
+        both.new_thread();
+        both.new_channel();
+        both.new_channel();
+        for _ in 0..2 {
+            let t = both.new_tasklet(Some(0));
+            both.world.link(both.tids[t]);
+            both.model.link(t);
+        }
+        both
+    }
+
+    fn new_tasklet(&mut self, thread: Option<usize>) -> usize {
+        let t = self.tids.len();
+        self.tids.push(self.world.add_tasklet(thread.map(|h| self.hids[h]), t));
+        self.model.tasklets.push(Some(model::Tasklet { thread }));
+        t
+    }
+
+    fn new_thread(&mut self) {
+        let main = self.new_tasklet(None);
+        let h = self.hids.len();
+        self.hids.push(self.world.add_thread(self.tids[main]));
+        self.model.tasklets[main] = Some(model::Tasklet { thread: Some(h) });
+        self.model.threads.push(Some(model::Thread { main, ring: [main].into(), watchdogs: vec![] }));
+    }
+
+    fn new_channel(&mut self) {
+        self.cids.push(self.world.add_channel(self.cids.len()));
+        let (queue, preference) = (Default::default(), -1);
+        let channel = model::Channel { queue, preference, schedule_all: false, closing: false };
+        self.model.channels.push(Some(channel));
+    }
+
+    // ------------------------------------------------------------ who can be picked
+
+    fn pick(from: Vec<usize>, index: Index) -> Option<usize> {
+        (!from.is_empty()).then(|| from[index.index(from.len())])
+    }
+
+    fn tasklet_that(&self, index: Index, fits: impl Fn(&Model, usize) -> bool) -> Option<usize> {
+        let all = alive(&self.model.tasklets).into_iter();
+        Self::pick(all.filter(|&t| fits(&self.model, t)).collect(), index)
+    }
+
+    fn paused(&self, index: Index) -> Option<usize> {
+        self.tasklet_that(index, |m, t| m.tasklet(t).thread.is_some() && !m.is_linked(t))
+    }
+
+    fn in_ring(&self, index: Index) -> Option<usize> {
+        self.tasklet_that(index, |m, t| m.ring_place(t).is_some())
+    }
+
+    fn thread(&self, index: Index) -> Option<usize> {
+        Self::pick(alive(&self.model.threads), index)
+    }
+
+    fn running(&self, index: Index) -> Option<usize> {
+        let heads = alive(&self.model.threads).into_iter();
+        Self::pick(heads.filter_map(|h| self.model.thread(h).ring.front().copied()).collect(), index)
+    }
+
+    fn channel(&self, index: Index) -> Option<usize> {
+        Self::pick(alive(&self.model.channels), index)
+    }
+
+    /// May somebody begin to wait there for this?
+    fn may_wait(&self, c: usize, waits: Waits) -> bool {
+        let balance = self.model.balance(c);
+        let other_kind = if waits == Waits::ToSend { balance < 0 } else { balance > 0 };
+        !self.model.channel(c).closing && !other_kind
+    }
+
+    // ------------------------------------------------------------ moves
+
+    fn play(&mut self, (this, one, two): Choice) -> Checked {
+        // None: there was nobody to whom it could happen.
+        self.try_play(this, one, two).unwrap_or(Ok(()))
+    }
+
+    fn note(&mut self, what: impl Debug, whom: impl Debug) {
+        self.history.push(format!("{what:?} {whom:?}"));
+    }
+
+    fn try_play(&mut self, this: Move, one: Index, two: Index) -> Option<Checked> {
+        match this {
+            NewTasklet | NewOrphan if alive(&self.model.tasklets).len() >= 16 => {}
+            NewTasklet => {
+                let h = self.thread(one)?;
+                self.note(this, h);
+                self.new_tasklet(Some(h));
+            }
+            NewOrphan => {
+                self.note(this, ());
+                self.new_tasklet(None);
+            }
+            ForgetTasklet => {
+                let t = self.tasklet_that(one, |m, t| !m.is_needed(t))?;
+                self.note(this, t);
+                self.world.forget_tasklet(self.tids[t]);
+                self.model.tasklets[t] = None;
+            }
+            NewThread if alive(&self.model.threads).len() < 4 => {
+                self.note(this, ());
+                self.new_thread();
+            }
+            ForgetThread => {
+                let h = self.thread(one)?;
+                self.note(this, h);
+                let rang = self.world.forget_thread(self.hids[h]);
+                let expected = self.model.forget_thread(h);
+                return Some(self.same("emptied ring", self.numbers(&rang), expected));
+            }
+            ReplaceMain => {
+                let h = self.thread(one)?;
+                let is_new = |m: &Model, t| m.tasklet(t).thread == Some(h) && !m.is_needed(t);
+                let new = self.tasklet_that(two, is_new)?;
+                let Thread { main, ring, .. } = self.model.thread(h);
+                (ring.front() == Some(main)).then_some(())?;
+                self.note(this, (h, new));
+                self.world.replace_main(self.hids[h], self.tids[new]);
+                self.model.replace_main(h, new);
+            }
+            SetThread => {
+                let t = self.tasklet_that(one, |m, t| m.waits(t).is_some() || !m.is_needed(t))?;
+                let home = alive(&self.model.threads).into_iter().any(|h| {
+                    let Thread { main, watchdogs, .. } = self.model.thread(h);
+                    *main == t || watchdogs.contains(&t)
+                });
+                let h = self.thread(two).filter(|_| !home)?;
+                self.note(this, (t, h));
+                self.world.set_thread(self.tids[t], self.hids[h]);
+                self.model.tasklets[t] = Some(model::Tasklet { thread: Some(h) });
+            }
+            NewChannel if alive(&self.model.channels).len() < 4 => {
+                self.note(this, ());
+                self.new_channel();
+            }
+            NewThread | NewChannel => {}
+            ForgetChannel => {
+                let c = self.channel(one).filter(|&c| self.model.channel(c).queue.is_empty())?;
+                self.note(this, c);
+                self.world.forget_channel(self.cids[c]);
+                self.model.channels[c] = None;
+            }
+            Link | LinkNext => {
+                let t = self.paused(one)?;
+                self.note(this, t);
+                return Some(self.link(t, matches!(this, LinkNext)));
+            }
+            Unlink => {
+                let t = self.in_ring(one)?;
+                self.note(this, t);
+                self.world.unlink(self.tids[t]);
+                self.model.unlink(t);
+            }
+            RunNow => {
+                let t = self.in_ring(one)?;
+                self.note(this, t);
+                self.run_now(t);
+            }
+            Yield => {
+                let t = self.running(one)?;
+                self.note(this, t);
+                self.world.run_now(self.world.right_neighbour(self.tids[t]));
+                self.model.run_now(self.model.next(t)?);
+            }
+            Enqueue(waits) => {
+                let t = self.tasklet_that(one, |m, t| !m.is_linked(t))?;
+                let c = self.channel(two).filter(|&c| self.may_wait(c, waits))?;
+                self.note(this, (t, c));
+                self.enqueue(c, t, waits);
+            }
+            Dequeue => {
+                let t = self.tasklet_that(one, |_, _| true)?;
+                self.note(this, t);
+                self.dequeue(t);
+            }
+            Act(direction, waits) => {
+                let (t, c) = (self.running(one)?, self.channel(two)?);
+                self.note(this, (t, c));
+                return Some(self.act(t, c, direction, waits));
+            }
+            Preference(sign) => {
+                let c = self.channel(one)?;
+                self.note(this, c);
+                self.world.set_preference(self.cids[c], sign);
+                self.model.channel_mut(c).preference = sign.clamp(-1, 1);
+            }
+            ScheduleAll(all) => {
+                let c = self.channel(one)?;
+                self.note(this, c);
+                self.world.set_schedule_all(self.cids[c], all);
+                self.model.channel_mut(c).schedule_all = all;
+            }
+            Close => {
+                let c = self.channel(one)?;
+                self.note(this, c);
+                let ended = self.world.close(self.cids[c]);
+                let expected = self.model.close(c);
+                return Some(self.same("ended iterations", self.numbers(&ended), expected));
+            }
+            Open => {
+                let c = self.channel(one)?;
+                self.note(this, c);
+                self.world.open(self.cids[c]);
+                self.model.channel_mut(c).closing = false;
+            }
+            EnterRun => {
+                let t = self.running(one)?;
+                self.note(this, t);
+                self.world.enter_run(self.tids[t]);
+                self.model.enter_run(t);
+            }
+            LeaveRun => {
+                let t = self.tasklet_that(one, |_, _| true)?;
+                self.note(this, t);
+                return Some(self.leave_run(t).map(drop));
+            }
+            WakeSitter => {
+                let sits = |m: &Model, t| {
+                    let thread = m.tasklet(t).thread;
+                    !m.is_linked(t) && thread.is_some_and(|h| m.thread(h).watchdogs.contains(&t))
+                };
+                let t = self.tasklet_that(one, sits)?;
+                self.note(this, t);
+                return Some(self.wake_sitter(t));
+            }
+        }
+        Some(Ok(()))
+    }
+
+    fn link(&mut self, t: usize, next: bool) -> Checked {
+        let woke = if next {
+            (self.world.link_next(self.tids[t]), self.model.link_next(t))
+        } else {
+            (self.world.link(self.tids[t]), self.model.link(t))
+        };
+        self.same("the thread wants to be woken", woke.0, woke.1)
+    }
+
+    fn run_now(&mut self, t: usize) {
+        self.world.run_now(self.tids[t]);
+        self.model.run_now(t);
+    }
+
+    fn enqueue(&mut self, c: usize, t: usize, waits: Waits) {
+        self.world.enqueue(self.cids[c], self.tids[t], waits);
+        self.model.enqueue(c, t, waits);
+    }
+
+    fn dequeue(&mut self, t: usize) {
+        self.world.dequeue(self.tids[t]);
+        self.model.dequeue(t);
+    }
+
+    /// A whole channel operation of a running tasklet. The model changes its ring as the contract's
+    /// table says it in words.
+    fn act(&mut self, me: usize, c: usize, direction: Direction, waits: Waits) -> Checked {
+        let Some(partner) = self.model.partner(c, direction) else {
+            return if self.may_wait(c, waits) { self.block(me, c, waits) } else { Ok(()) };
+        };
+        self.dequeue(partner);
+        let (mine, theirs) = (self.model.tasklet(me).thread, self.model.tasklet(partner).thread);
+        if theirs.is_none() {
+            return Ok(());
+        }
+        if mine != theirs {
+            return self.link(partner, false);
+        }
+        let (me_id, partner_id) = (self.tids[me], self.tids[partner]);
+        match self.world.hand_over(self.cids[c], direction) {
+            Hand::Keep => {
+                self.world.link(partner_id);
+            }
+            Hand::ToPartner => {
+                self.world.link_next(partner_id);
+                self.world.run_now(partner_id);
+            }
+            Hand::ToNeighbour => {
+                self.world.link(partner_id);
+                self.world.run_now(self.world.right_neighbour(me_id));
+            }
+        }
+        let hand = self.model.hand_over(c, direction);
+        let ring = &mut self.model.thread_mut(mine.unwrap()).ring;
+        match hand {
+            // I go on, the partner is appended at the end.
+            Hand::Keep => ring.push_back(partner),
+            // The partner goes on at once, I am now last in the ring.
+            Hand::ToPartner => {
+                ring[0] = partner;
+                ring.push_back(me);
+            }
+            // The partner is appended at the end, my right neighbour goes on.
+            Hand::ToNeighbour => {
+                ring.push_back(partner);
+                ring.rotate_left(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// The running tasklet waits. The last one of its ring may do so if its watcher can go on.
+    fn block(&mut self, me: usize, c: usize, waits: Waits) -> Checked {
+        let mut woken = None;
+        if self.model.next(me) == Some(me) {
+            match self.model.when_idle(me) {
+                (true, watcher) => woken = Some(watcher),
+                (false, _) => return Ok(()),
+            }
+        }
+        self.world.unlink(self.tids[me]);
+        self.model.unlink(me);
+        self.enqueue(c, me, waits);
+        woken.map_or(Ok(()), |watcher| self.link(watcher, false))
+    }
+
+    fn leave_run(&mut self, t: usize) -> Result<Vec<usize>, TestCaseError> {
+        let (found, inner) = self.world.leave_run(self.tids[t]);
+        let expected = self.model.leave_run(t);
+        self.same("popped watchdogs", (found, self.numbers(&inner)), expected.clone())?;
+        Ok(expected.1)
+    }
+
+    fn wake_sitter(&mut self, t: usize) -> Checked {
+        self.link(t, false)?;
+        self.run_now(t);
+        for inner in self.leave_run(t)? {
+            if !self.model.is_linked(inner) {
+                self.link(inner, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    // ------------------------------------------------------------ do they agree?
+
+    fn numbers(&self, ids: &[Tid]) -> Vec<usize> {
+        ids.iter().map(|&t| self.world.payload(t)).collect()
+    }
+
+    fn same<T: PartialEq + Debug>(&self, what: &str, real: T, model: T) -> Checked {
+        if real == model {
+            return Ok(());
+        }
+        let history = self.history.join("\n  ");
+        Err(TestCaseError::fail(format!("{what}: {real:?}, the model: {model:?}, after\n  {history}")))
+    }
+
+    fn check(&self) -> Checked {
+        let (w, m) = (&self.world, &self.model);
+        let tasklets = alive(&m.tasklets);
+        let mut all = self.numbers(&w.tasklets());
+        all.sort_unstable();
+        self.same("tasklets", &all, &tasklets)?;
+        tasklets.iter().try_for_each(|&t| self.check_tasklet(t))?;
+        alive(&m.threads).into_iter().try_for_each(|h| self.check_thread(h))?;
+        alive(&m.channels).into_iter().try_for_each(|c| self.check_channel(c))
+    }
+
+    fn check_tasklet(&self, t: usize) -> Checked {
+        let (w, m, id) = (&self.world, &self.model, self.tids[t]);
+        let tid = |t: usize| self.tids[t];
+        let in_ring = m.ring_place(t).is_some();
+        self.same("payload", w.payload(id), t)?;
+        self.same("thread_of", w.thread_of(id), m.tasklet(t).thread.map(|h| self.hids[h]))?;
+        self.same("is_linked", w.is_linked(id), m.is_linked(t))?;
+        self.same("in_ring", w.in_ring(id), in_ring)?;
+        self.same("waits", w.waits(id), m.waits(t).map(|(c, waits)| (self.cids[c], waits)))?;
+        self.same("next", w.next(id), m.next(t).map(tid))?;
+        self.same("prev", w.prev(id), m.prev(t).map(tid))?;
+        if in_ring {
+            self.same("right_neighbour", Some(w.right_neighbour(id)), m.next(t).map(tid))?;
+        }
+        Ok(())
+    }
+
+    fn check_thread(&self, h: usize) -> Checked {
+        let (w, id, thread) = (&self.world, self.hids[h], self.model.thread(h));
+        let tid = |t: usize| self.tids[t];
+        self.same("main", w.main(id), tid(thread.main))?;
+        self.same("run_count", w.run_count(id) as usize, thread.ring.len())?;
+        self.same("head", w.head(id), thread.ring.front().map(|&t| tid(t)))?;
+        self.same("watcher", w.watcher(id), tid(self.model.watcher(h)))?;
+        let owned = |&t: &usize| self.model.tasklet(t).thread == Some(h);
+        let owned = alive(&self.model.tasklets).into_iter().filter(owned);
+        let mut theirs = self.numbers(&w.tasklets_of(id));
+        theirs.sort_unstable();
+        self.same("tasklets_of", theirs, owned.collect())?;
+        if let (1, Some(&last)) = (thread.ring.len(), thread.ring.front()) {
+            let expected = match self.model.when_idle(last) {
+                (true, watcher) => Idle::Resume(tid(watcher)),
+                (false, watcher) => Idle::Stuck(tid(watcher)),
+            };
+            self.same("when_idle", w.when_idle(tid(last)), expected)?;
+        }
+        Ok(())
+    }
+
+    fn check_channel(&self, c: usize) -> Checked {
+        let (w, m, id, channel) = (&self.world, &self.model, self.cids[c], self.model.channel(c));
+        self.same("channel_payload", w.channel_payload(id), c)?;
+        self.same("balance", w.balance(id), m.balance(c))?;
+        self.same("preference", w.preference(id), channel.preference)?;
+        self.same("schedule_all", w.schedule_all(id), channel.schedule_all)?;
+        self.same("closing", w.closing(id), channel.closing)?;
+        self.same("first_waiting", w.first_waiting(id), channel.queue.front().map(|&(t, _)| self.tids[t]))?;
+        for direction in [Direction::Send, Direction::Receive] {
+            let expected = m.partner(c, direction).map(|t| self.tids[t]);
+            self.same("partner", w.partner(id, direction), expected)?;
+            self.same("hand_over", w.hand_over(id, direction), m.hand_over(c, direction))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! The rules once more, as naively as possible: lists are lists, everything is found by looking.
+//!
+//! Tasklets, threads and channels are numbered in the order of their making, and no number is used
+//! twice. Who is gone is None.
+
+use stackless_core::{Direction, Hand, Waits};
+use std::collections::VecDeque;
+
+pub struct Model {
+    pub tasklets: Vec<Option<Tasklet>>,
+    pub threads: Vec<Option<Thread>>,
+    pub channels: Vec<Option<Channel>>,
+}
+
+pub struct Tasklet {
+    pub thread: Option<usize>,
+}
+
+pub struct Thread {
+    pub main: usize,
+    /// The running tasklet first.
+    pub ring: VecDeque<usize>,
+    /// The innermost last.
+    pub watchdogs: Vec<usize>,
+}
+
+pub struct Channel {
+    /// The longest waiting first.
+    pub queue: VecDeque<(usize, Waits)>,
+    pub preference: i8,
+    pub schedule_all: bool,
+    pub closing: bool,
+}
+
+/// The numbers of those who are not gone.
+pub fn alive<T>(all: &[Option<T>]) -> Vec<usize> {
+    (0..all.len()).filter(|&i| all[i].is_some()).collect()
+}
+
+impl Model {
+    pub fn new() -> Self {
+        Self { tasklets: vec![], threads: vec![], channels: vec![] }
+    }
+
+    pub fn tasklet(&self, t: usize) -> &Tasklet {
+        self.tasklets[t].as_ref().unwrap()
+    }
+
+    pub fn thread(&self, h: usize) -> &Thread {
+        self.threads[h].as_ref().unwrap()
+    }
+
+    pub fn channel(&self, c: usize) -> &Channel {
+        self.channels[c].as_ref().unwrap()
+    }
+
+    pub fn thread_mut(&mut self, h: usize) -> &mut Thread {
+        self.threads[h].as_mut().unwrap()
+    }
+
+    pub fn channel_mut(&mut self, c: usize) -> &mut Channel {
+        self.channels[c].as_mut().unwrap()
+    }
+
+    fn thread_of_mut(&mut self, t: usize) -> &mut Thread {
+        let h = self.tasklet(t).thread.unwrap();
+        self.thread_mut(h)
+    }
+
+    // ------------------------------------------------------------ questions
+
+    /// In which thread's ring, and where there?
+    pub fn ring_place(&self, t: usize) -> Option<(usize, usize)> {
+        let ring = |h: usize| self.thread(h).ring.iter().position(|&x| x == t);
+        alive(&self.threads).into_iter().find_map(|h| ring(h).map(|at| (h, at)))
+    }
+
+    /// In which channel's queue, and where there?
+    pub fn queue_place(&self, t: usize) -> Option<(usize, usize)> {
+        let queue = |c: usize| self.channel(c).queue.iter().position(|&(x, _)| x == t);
+        alive(&self.channels).into_iter().find_map(|c| queue(c).map(|at| (c, at)))
+    }
+
+    pub fn is_linked(&self, t: usize) -> bool {
+        self.ring_place(t).is_some() || self.queue_place(t).is_some()
+    }
+
+    pub fn next(&self, t: usize) -> Option<usize> {
+        if let Some((h, at)) = self.ring_place(t) {
+            let ring = &self.thread(h).ring;
+            return Some(ring[(at + 1) % ring.len()]);
+        }
+        let (c, at) = self.queue_place(t)?;
+        self.channel(c).queue.get(at + 1).map(|&(next, _)| next)
+    }
+
+    pub fn prev(&self, t: usize) -> Option<usize> {
+        if let Some((h, at)) = self.ring_place(t) {
+            let ring = &self.thread(h).ring;
+            return Some(ring[(at + ring.len() - 1) % ring.len()]);
+        }
+        let (c, at) = self.queue_place(t)?;
+        at.checked_sub(1).map(|before| self.channel(c).queue[before].0)
+    }
+
+    pub fn waits(&self, t: usize) -> Option<(usize, Waits)> {
+        self.queue_place(t).map(|(c, at)| (c, self.channel(c).queue[at].1))
+    }
+
+    /// Is it main, or inside `run()`, or in some list? Then its record is needed.
+    pub fn is_needed(&self, t: usize) -> bool {
+        let needs = |h: usize| self.thread(h).main == t || self.thread(h).watchdogs.contains(&t);
+        self.is_linked(t) || alive(&self.threads).into_iter().any(needs)
+    }
+
+    pub fn balance(&self, c: usize) -> i32 {
+        self.channel(c).queue.iter().map(|&(_, waits)| if waits == Waits::ToSend { 1 } else { -1 }).sum()
+    }
+
+    pub fn partner(&self, c: usize, acting: Direction) -> Option<usize> {
+        let &(first, waits) = self.channel(c).queue.front()?;
+        let opposite = (waits == Waits::ToSend) == (acting == Direction::Receive);
+        opposite.then_some(first)
+    }
+
+    pub fn hand_over(&self, c: usize, acting: Direction) -> Hand {
+        let channel = self.channel(c);
+        match (channel.schedule_all, channel.preference, acting) {
+            (true, _, _) => Hand::ToNeighbour,
+            (false, -1, Direction::Send) | (false, 1, Direction::Receive) => Hand::ToPartner,
+            _ => Hand::Keep,
+        }
+    }
+
+    pub fn watcher(&self, h: usize) -> usize {
+        let thread = self.thread(h);
+        *thread.watchdogs.last().unwrap_or(&thread.main)
+    }
+
+    /// The last one of a ring leaves it: is its watcher able to go on?
+    pub fn when_idle(&self, leaving: usize) -> (bool, usize) {
+        let watcher = self.watcher(self.tasklet(leaving).thread.unwrap());
+        (watcher != leaving && !self.is_linked(watcher), watcher)
+    }
+
+    // ------------------------------------------------------------ moves
+
+    pub fn link(&mut self, t: usize) -> bool {
+        let ring = &mut self.thread_of_mut(t).ring;
+        ring.push_back(t);
+        ring.len() == 1
+    }
+
+    pub fn link_next(&mut self, t: usize) -> bool {
+        let ring = &mut self.thread_of_mut(t).ring;
+        ring.insert(1.min(ring.len()), t);
+        ring.len() == 1
+    }
+
+    pub fn unlink(&mut self, t: usize) {
+        self.thread_of_mut(t).ring.retain(|&x| x != t);
+    }
+
+    pub fn run_now(&mut self, t: usize) {
+        let (h, at) = self.ring_place(t).unwrap();
+        self.thread_mut(h).ring.rotate_left(at);
+    }
+
+    pub fn enqueue(&mut self, c: usize, t: usize, waits: Waits) {
+        self.channel_mut(c).queue.push_back((t, waits));
+    }
+
+    pub fn dequeue(&mut self, t: usize) {
+        for channel in self.channels.iter_mut().flatten() {
+            channel.queue.retain(|&(x, _)| x != t);
+        }
+    }
+
+    pub fn close(&mut self, c: usize) -> Vec<usize> {
+        let channel = self.channel_mut(c);
+        channel.closing = true;
+        let (ended, stay) = channel.queue.drain(..).partition(|&(_, waits)| waits == Waits::ToIterate);
+        channel.queue = stay;
+        VecDeque::into_iter(ended).map(|(t, _)| t).collect()
+    }
+
+    pub fn enter_run(&mut self, t: usize) {
+        self.unlink(t);
+        self.thread_of_mut(t).watchdogs.push(t);
+    }
+
+    pub fn leave_run(&mut self, t: usize) -> (bool, Vec<usize>) {
+        let Some(h) = self.tasklet(t).thread else { return (false, vec![]) };
+        let watchdogs = &mut self.thread_mut(h).watchdogs;
+        if !watchdogs.contains(&t) {
+            return (false, vec![]);
+        }
+        let mut inner = vec![];
+        loop {
+            match watchdogs.pop().unwrap() {
+                w if w == t => return (true, inner),
+                w => inner.push(w),
+            }
+        }
+    }
+
+    pub fn replace_main(&mut self, h: usize, new: usize) {
+        let thread = self.thread_mut(h);
+        thread.main = new;
+        thread.ring[0] = new;
+    }
+
+    pub fn forget_thread(&mut self, h: usize) -> Vec<usize> {
+        let gone = self.threads[h].take().unwrap();
+        for tasklet in self.tasklets.iter_mut().flatten() {
+            if tasklet.thread == Some(h) {
+                tasklet.thread = None;
+            }
+        }
+        gone.ring.into()
+    }
+}

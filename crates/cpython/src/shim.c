@@ -116,7 +116,9 @@ static inline void save(PyThreadState *ts, sl_state *s)
 {
 #if V313
     s->frame = ts->current_frame;
+#ifdef _Py_TIER2
     s->previous_executor = ts->previous_executor;
+#endif
     s->trash = ts->delete_later;
 #else
     s->cframe = ts->cframe;
@@ -155,7 +157,9 @@ static inline void load(PyThreadState *ts, sl_state *s)
 {
 #if V313
     ts->current_frame = s->frame;
+#ifdef _Py_TIER2
     ts->previous_executor = s->previous_executor;
+#endif
     ts->delete_later = s->trash;
 #else
     ts->cframe = s->cframe;
@@ -245,13 +249,18 @@ void *sl_word(void)
     return mine.word;
 }
 
+static __attribute__((noinline, cold)) void *look_closer(void)
+{
+    return (char *)mine.word + (mine.word != NULL && (mine.forbidden || sl_is_foreign()));
+}
+
 /* The word; its lowest bit is set if a switch would be wrong here. */
 void *sl_enter(void)
 {
-    if (mine.word == NULL || (!mine.forbidden && mine.ts->datastack_chunk == mine.running->root)) {
-        return mine.word;
+    if (mine.word == NULL || mine.forbidden || mine.ts->datastack_chunk != mine.running->root) {
+        return look_closer();
     }
-    return (char *)mine.word + (mine.forbidden || sl_is_foreign());
+    return mine.word;
 }
 
 void sl_swap(sl_state *from, sl_state *to)

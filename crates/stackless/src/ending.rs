@@ -1,8 +1,8 @@
 //! How a tasklet ends, and where its uncaught exception goes.
 
 use crate::bomb;
-use crate::kernel::{adopt_link, link, object, world};
 use crate::hooks::ON_ERROR;
+use crate::kernel::{adopt_link, link, object, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;

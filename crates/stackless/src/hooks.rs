@@ -50,7 +50,8 @@ impl Hook {
             return Ok(());
         }
         // SAFETY: living objects.
-        let result = unsafe { PyObject_Vectorcall(callable, arguments.as_ptr(), arguments.len(), null_mut()) };
+        let result =
+            unsafe { PyObject_Vectorcall(callable, arguments.as_ptr(), arguments.len(), null_mut()) };
         drop_ref(callable);
         check(result).map(drop_ref)
     }

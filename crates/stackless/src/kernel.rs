@@ -139,20 +139,17 @@ fn no_stack(error: StackError) -> Raised {
     raise(Exc::Memory, &format!("no C stack for another tasklet: {error}"))
 }
 
+/// From how many tasklets in a ring on it pays to [`foresee`].
+pub const MANY: u32 = 64;
+
 /// With many tasklets in the ring, what the next ones need has left the processor's nearest cache:
 /// asks for the object of the one after the next two, and for the seat and the stack of the one
 /// after the next, on the guess that it was left at the same depth as the next.
-#[inline(always)]
-pub fn foresee(s: &'static Sched, next: T) {
-    const MANY: u32 = 64;
+pub fn foresee(next: T) {
     let (second, third) = world(|w| {
-        if w.run_count(s.hid()) < MANY {
-            return (None, None);
-        }
         let second = w.right_neighbour(next.tid());
-        (Some(w.payload(second)), Some(w.payload(w.right_neighbour(second))))
+        (w.payload(second), w.right_neighbour_payload(second))
     });
-    let (Some(second), Some(third)) = (second, third) else { return };
     let object = std::ptr::from_ref(third).cast::<u8>();
     stack::prefetch::<2>(object);
     let (near, far) = (next.seat.get().cast::<u8>(), second.seat.get().cast::<u8>());
@@ -287,7 +284,7 @@ pub enum Next {
 pub fn plan_departure(entered: Entered) -> Res<Next> {
     let s = entered.s;
     let me = s.current();
-    let neighbour = world(|w| w.payload(w.right_neighbour(me.tid())));
+    let neighbour = world(|w| w.right_neighbour_payload(me.tid()));
     if !std::ptr::eq(neighbour, me) {
         entered.may_switch()?;
         prepare(s, neighbour)?;

@@ -5,7 +5,8 @@ use crate::bomb;
 use crate::channel_type;
 use crate::hooks;
 use crate::kernel::{
-    adopt_link, depart, foresee, object, plan_departure, prepare, switch_and_resume, unlink_running, world,
+    MANY, adopt_link, depart, foresee, object, plan_departure, prepare, switch_and_resume, unlink_running,
+    world,
 };
 use crate::py::*;
 use crate::tasklet_type;
@@ -45,15 +46,20 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     let s = entered.s;
     let me = s.current();
     let value = if value.is_null() { me.obj() } else { value };
-    let next = world(|w| w.payload(w.right_neighbour(me.tid())));
+    let next = world(|w| w.right_neighbour_payload(me.tid()));
     if std::ptr::eq(next, me) {
         return Ok(new_ref(value));
     }
     entered.may_switch()?;
     prepare(s, next)?;
     keep(s, value);
-    world(|w| w.run_now(next.tid()));
-    foresee(s, next);
+    let many = world(|w| {
+        w.run_now_in(s.hid(), next.tid());
+        w.run_count(s.hid()) >= MANY
+    });
+    if many {
+        foresee(next);
+    }
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, next) }
 }
@@ -427,7 +433,11 @@ fn functions() -> Vec<PyMethodDef> {
              begins. Returns the callback before, or None. Raises TypeError for what is not callable.",
             set_schedule_callback,
         ),
-        types::method("get_schedule_callback", "get_schedule_callback($module, /)\n--\n\nThe schedule callback, or None.", get_schedule_callback),
+        types::method(
+            "get_schedule_callback",
+            "get_schedule_callback($module, /)\n--\n\nThe schedule callback, or None.",
+            get_schedule_callback,
+        ),
         types::method(
             "set_channel_callback",
             "set_channel_callback($module, callback, /)\n--\n\nCall callback(channel, tasklet, sending, willblock) at every channel operation; None: do not.\n\n\
@@ -435,7 +445,11 @@ fn functions() -> Vec<PyMethodDef> {
              channel inside is a RuntimeError. Returns the callback before, or None.",
             set_channel_callback,
         ),
-        types::method("get_channel_callback", "get_channel_callback($module, /)\n--\n\nThe channel callback, or None.", get_channel_callback),
+        types::method(
+            "get_channel_callback",
+            "get_channel_callback($module, /)\n--\n\nThe channel callback, or None.",
+            get_channel_callback,
+        ),
         types::method_keywords(
             "switch_trap",
             "switch_trap($module, /, change=0)\n--\n\nAdd to the calling thread's switch trap; return the old value.\n\n\

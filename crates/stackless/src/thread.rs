@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// A thread's share of the runtime.
 pub struct Sched {
     pub ts: *mut PyThreadState,
-    hid: Cell<Option<Hid>>,
+    /// Meaningless while the scheduler is made.
+    id: Cell<Hid>,
+    complete: Cell<bool>,
     /// Owned. Null only while the scheduler is made.
     main: Cell<*const Tasklet>,
     current: Cell<*const Tasklet>,
@@ -157,7 +159,8 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,
-        hid: Cell::new(None),
+        id: Cell::new(Hid::NOBODY),
+        complete: Cell::new(false),
         main: Cell::new(std::ptr::null()),
         current: Cell::new(std::ptr::null()),
         main_seat: Cell::new(seat),
@@ -186,7 +189,8 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     main.seat.set(seat);
     s.main.set(main);
     s.current.set(main);
-    s.hid.set(Some(world(|w| w.add_thread(main.tid()))));
+    s.id.set(world(|w| w.add_thread(main.tid())));
+    s.complete.set(true);
     new_ref(main.obj()); // for the ring, besides the one of `main`
     threads(|all| all.push(s));
     // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
@@ -217,13 +221,13 @@ impl Sched {
 
     #[inline(always)]
     pub fn hid(&self) -> Hid {
-        self.hid.get().expect("the scheduler is complete")
+        self.id.get()
     }
 
     /// None while the scheduler is made.
     #[inline(always)]
     pub fn try_hid(&self) -> Option<Hid> {
-        self.hid.get()
+        self.complete.get().then(|| self.id.get())
     }
 
     pub fn ident(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Random histories, played to the world and to the naive model. After every move the two must agree
 //! in everything that can be asked.
 
-use crate::model::{self, Model, Thread, alive};
+use crate::model::{self, Model, Thread, living};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
@@ -45,39 +45,47 @@ use Move::*;
 /// A move, and two picks.
 type Choice = (Move, Index, Index);
 
+/// All moves, with their weights.
+const MOVES: [(usize, Move); 33] = [
+    (6, NewTasklet),
+    (1, NewOrphan),
+    (3, ForgetTasklet),
+    (1, NewThread),
+    (1, ForgetThread),
+    (1, ReplaceMain),
+    (2, SetThread),
+    (1, NewChannel),
+    (1, ForgetChannel),
+    (6, Link),
+    (4, LinkNext),
+    (6, Unlink),
+    (4, RunNow),
+    (6, Yield),
+    (3, Enqueue(Waits::ToSend)),
+    (2, Enqueue(Waits::ToReceive)),
+    (2, Enqueue(Waits::ToIterate)),
+    (4, Dequeue),
+    (8, Act(Direction::Send, Waits::ToSend)),
+    (6, Act(Direction::Receive, Waits::ToReceive)),
+    (3, Act(Direction::Receive, Waits::ToIterate)),
+    (1, Preference(-3)),
+    (1, Preference(-1)),
+    (1, Preference(0)),
+    (1, Preference(1)),
+    (1, Preference(2)),
+    (1, ScheduleAll(false)),
+    (1, ScheduleAll(true)),
+    (2, Close),
+    (2, Open),
+    (4, EnterRun),
+    (2, LeaveRun),
+    (3, WakeSitter),
+];
+
+/// A plain `select`, since `prop_oneof!` of so many is ten times slower.
 fn choice() -> impl Strategy<Value = Choice> {
-    let waits = || prop_oneof![Just(Waits::ToSend), Just(Waits::ToReceive), Just(Waits::ToIterate)];
-    let act = waits().prop_map(|waits| match waits {
-        Waits::ToSend => Act(Direction::Send, waits),
-        _ => Act(Direction::Receive, waits),
-    });
-    let moves = prop_oneof![
-        6 => Just(NewTasklet),
-        1 => Just(NewOrphan),
-        3 => Just(ForgetTasklet),
-        1 => Just(NewThread),
-        1 => Just(ForgetThread),
-        1 => Just(ReplaceMain),
-        2 => Just(SetThread),
-        1 => Just(NewChannel),
-        1 => Just(ForgetChannel),
-        6 => Just(Link),
-        4 => Just(LinkNext),
-        6 => Just(Unlink),
-        4 => Just(RunNow),
-        6 => Just(Yield),
-        8 => waits().prop_map(Enqueue),
-        4 => Just(Dequeue),
-        20 => act,
-        3 => (-3_i8..=3).prop_map(Preference),
-        2 => any::<bool>().prop_map(ScheduleAll),
-        2 => Just(Close),
-        2 => Just(Open),
-        4 => Just(EnterRun),
-        2 => Just(LeaveRun),
-        3 => Just(WakeSitter),
-    ];
-    (moves, any::<Index>(), any::<Index>())
+    let moves = MOVES.iter().flat_map(|&(weight, this)| std::iter::repeat_n(this, weight));
+    (prop::sample::select(moves.collect::<Vec<_>>()), any::<Index>(), any::<Index>())
 }
 
 fn config() -> ProptestConfig {
@@ -154,13 +162,14 @@ impl Both {
 
     // ------------------------------------------------------------ who can be picked
 
-    fn pick(from: Vec<usize>, index: Index) -> Option<usize> {
+    fn pick(from: impl Iterator<Item = usize>, index: Index) -> Option<usize> {
+        let from = from.collect::<Vec<_>>();
         (!from.is_empty()).then(|| from[index.index(from.len())])
     }
 
     fn tasklet_that(&self, index: Index, fits: impl Fn(&Model, usize) -> bool) -> Option<usize> {
-        let all = alive(&self.model.tasklets).into_iter();
-        Self::pick(all.filter(|&t| fits(&self.model, t)).collect(), index)
+        let all = living(&self.model.tasklets).map(|(t, _)| t);
+        Self::pick(all.filter(|&t| fits(&self.model, t)), index)
     }
 
     fn paused(&self, index: Index) -> Option<usize> {
@@ -172,16 +181,16 @@ impl Both {
     }
 
     fn thread(&self, index: Index) -> Option<usize> {
-        Self::pick(alive(&self.model.threads), index)
+        Self::pick(living(&self.model.threads).map(|(h, _)| h), index)
     }
 
     fn running(&self, index: Index) -> Option<usize> {
-        let heads = alive(&self.model.threads).into_iter();
-        Self::pick(heads.filter_map(|h| self.model.thread(h).ring.front().copied()).collect(), index)
+        let threads = living(&self.model.threads);
+        Self::pick(threads.filter_map(|(_, thread)| thread.ring.front().copied()), index)
     }
 
     fn channel(&self, index: Index) -> Option<usize> {
-        Self::pick(alive(&self.model.channels), index)
+        Self::pick(living(&self.model.channels).map(|(c, _)| c), index)
     }
 
     /// May somebody begin to wait there for this?
@@ -204,7 +213,7 @@ impl Both {
 
     fn try_play(&mut self, this: Move, one: Index, two: Index) -> Option<Checked> {
         match this {
-            NewTasklet | NewOrphan if alive(&self.model.tasklets).len() >= 16 => {}
+            NewTasklet | NewOrphan if living(&self.model.tasklets).count() >= 16 => {}
             NewTasklet => {
                 let h = self.thread(one)?;
                 self.note(this, h);
@@ -215,12 +224,12 @@ impl Both {
                 self.new_tasklet(None);
             }
             ForgetTasklet => {
-                let t = self.tasklet_that(one, |m, t| !m.is_needed(t))?;
+                let t = self.tasklet_that(one, |m, t| !m.is_linked(t) && !m.is_bound(t))?;
                 self.note(this, t);
                 self.world.forget_tasklet(self.tids[t]);
                 self.model.tasklets[t] = None;
             }
-            NewThread if alive(&self.model.threads).len() < 4 => {
+            NewThread if living(&self.model.threads).count() < 4 => {
                 self.note(this, ());
                 self.new_thread();
             }
@@ -233,8 +242,9 @@ impl Both {
             }
             ReplaceMain => {
                 let h = self.thread(one)?;
-                let is_new = |m: &Model, t| m.tasklet(t).thread == Some(h) && !m.is_needed(t);
-                let new = self.tasklet_that(two, is_new)?;
+                let new = self.tasklet_that(two, |m, t| {
+                    m.tasklet(t).thread == Some(h) && !m.is_linked(t) && !m.is_bound(t)
+                })?;
                 let Thread { main, ring, .. } = self.model.thread(h);
                 (ring.front() == Some(main)).then_some(())?;
                 self.note(this, (h, new));
@@ -242,17 +252,13 @@ impl Both {
                 self.model.replace_main(h, new);
             }
             SetThread => {
-                let t = self.tasklet_that(one, |m, t| m.waits(t).is_some() || !m.is_needed(t))?;
-                let home = alive(&self.model.threads).into_iter().any(|h| {
-                    let Thread { main, watchdogs, .. } = self.model.thread(h);
-                    *main == t || watchdogs.contains(&t)
-                });
-                let h = self.thread(two).filter(|_| !home)?;
+                let t = self.tasklet_that(one, |m, t| m.ring_place(t).is_none() && !m.is_bound(t))?;
+                let h = self.thread(two)?;
                 self.note(this, (t, h));
                 self.world.set_thread(self.tids[t], self.hids[h]);
                 self.model.tasklets[t] = Some(model::Tasklet { thread: Some(h) });
             }
-            NewChannel if alive(&self.model.channels).len() < 4 => {
+            NewChannel if living(&self.model.channels).count() < 4 => {
                 self.note(this, ());
                 self.new_channel();
             }
@@ -470,13 +476,13 @@ impl Both {
 
     fn check(&self) -> Checked {
         let (w, m) = (&self.world, &self.model);
-        let tasklets = alive(&m.tasklets);
+        let tasklets = living(&m.tasklets).map(|(t, _)| t).collect::<Vec<_>>();
         let mut all = self.numbers(&w.tasklets());
         all.sort_unstable();
         self.same("tasklets", &all, &tasklets)?;
         tasklets.iter().try_for_each(|&t| self.check_tasklet(t))?;
-        alive(&m.threads).into_iter().try_for_each(|h| self.check_thread(h))?;
-        alive(&m.channels).into_iter().try_for_each(|c| self.check_channel(c))
+        living(&m.threads).try_for_each(|(h, _)| self.check_thread(h))?;
+        living(&m.channels).try_for_each(|(c, _)| self.check_channel(c))
     }
 
     fn check_tasklet(&self, t: usize) -> Checked {
@@ -503,11 +509,10 @@ impl Both {
         self.same("run_count", w.run_count(id) as usize, thread.ring.len())?;
         self.same("head", w.head(id), thread.ring.front().map(|&t| tid(t)))?;
         self.same("watcher", w.watcher(id), tid(self.model.watcher(h)))?;
-        let owned = |&t: &usize| self.model.tasklet(t).thread == Some(h);
-        let owned = alive(&self.model.tasklets).into_iter().filter(owned);
+        let owned = living(&self.model.tasklets).filter(|(_, tasklet)| tasklet.thread == Some(h));
         let mut theirs = self.numbers(&w.tasklets_of(id));
         theirs.sort_unstable();
-        self.same("tasklets_of", theirs, owned.collect())?;
+        self.same("tasklets_of", theirs, owned.map(|(t, _)| t).collect())?;
         if let (1, Some(&last)) = (thread.ring.len(), thread.ring.front()) {
             let expected = match self.model.when_idle(last) {
                 (true, watcher) => Idle::Resume(tid(watcher)),

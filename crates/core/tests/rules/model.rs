@@ -32,9 +32,9 @@ pub struct Channel {
     pub closing: bool,
 }
 
-/// The numbers of those who are not gone.
-pub fn alive<T>(all: &[Option<T>]) -> Vec<usize> {
-    (0..all.len()).filter(|&i| all[i].is_some()).collect()
+/// Those who are not gone, with their numbers.
+pub fn living<T>(all: &[Option<T>]) -> impl Iterator<Item = (usize, &T)> {
+    all.iter().enumerate().filter_map(|(number, one)| Some((number, one.as_ref()?)))
 }
 
 impl Model {
@@ -71,14 +71,14 @@ impl Model {
 
     /// In which thread's ring, and where there?
     pub fn ring_place(&self, t: usize) -> Option<(usize, usize)> {
-        let ring = |h: usize| self.thread(h).ring.iter().position(|&x| x == t);
-        alive(&self.threads).into_iter().find_map(|h| ring(h).map(|at| (h, at)))
+        let mut rings = living(&self.threads);
+        rings.find_map(|(h, thread)| Some((h, thread.ring.iter().position(|&x| x == t)?)))
     }
 
     /// In which channel's queue, and where there?
     pub fn queue_place(&self, t: usize) -> Option<(usize, usize)> {
-        let queue = |c: usize| self.channel(c).queue.iter().position(|&(x, _)| x == t);
-        alive(&self.channels).into_iter().find_map(|c| queue(c).map(|at| (c, at)))
+        let mut queues = living(&self.channels);
+        queues.find_map(|(c, channel)| Some((c, channel.queue.iter().position(|&(x, _)| x == t)?)))
     }
 
     pub fn is_linked(&self, t: usize) -> bool {
@@ -107,10 +107,9 @@ impl Model {
         self.queue_place(t).map(|(c, at)| (c, self.channel(c).queue[at].1))
     }
 
-    /// Is it main, or inside `run()`, or in some list? Then its record is needed.
-    pub fn is_needed(&self, t: usize) -> bool {
-        let needs = |h: usize| self.thread(h).main == t || self.thread(h).watchdogs.contains(&t);
-        self.is_linked(t) || alive(&self.threads).into_iter().any(needs)
+    /// Is it a main tasklet, or inside `run()`? Then it is bound to its thread.
+    pub fn is_bound(&self, t: usize) -> bool {
+        living(&self.threads).any(|(_, thread)| thread.main == t || thread.watchdogs.contains(&t))
     }
 
     pub fn balance(&self, c: usize) -> i32 {

@@ -113,20 +113,21 @@ impl<P: Copy, C: Copy> World<P, C> {
         self.channels[c.0].closing = false;
     }
 
-    /// From now on the queue does not grow. The tasklets that wait in an iteration leave it; they
-    /// are returned in the order in which they waited, in no list.
-    pub fn close(&mut self, c: Cid) -> Vec<Tid> {
+    /// From now on the queue does not grow.
+    pub fn close(&mut self, c: Cid) {
         self.channels[c.0].closing = true;
-        let mut ended = Vec::new();
-        let mut at = self.channels[c.0].head;
-        while let Some(t) = tid(at) {
-            at = self.nodes[at].next;
+    }
+
+    /// The longest waiting tasklet that waits in an iteration: closing the channel ends that.
+    pub fn first_iterating(&self, c: Cid) -> Option<Tid> {
+        let mut at = self.first_waiting(c);
+        while let Some(t) = at {
             if self.waits(t).is_some_and(|(_, w)| w == Waits::ToIterate) {
-                self.dequeue(t);
-                ended.push(t);
+                return Some(t);
             }
+            at = self.next(t);
         }
-        ended
+        None
     }
 
     /// The channel a tasklet waits in, and for what.

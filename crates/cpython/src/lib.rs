@@ -48,6 +48,8 @@ unsafe extern "C" {
     fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
     fn sl_trashcan(o: *mut PyObject, slot: destructor, body: destructor);
     fn sl_begin_thread(word: *mut c_void, ts: *mut PyThreadState, running: *mut State);
+    fn sl_end_thread(ts: *mut PyThreadState);
+    fn sl_has_ended(ts: *mut PyThreadState) -> c_int;
     fn sl_forbid(change: c_int);
     fn sl_is_foreign() -> c_int;
     fn sl_word() -> *mut c_void;
@@ -82,13 +84,31 @@ impl Of {
 }
 
 /// From now on the calling thread has a word of the caller's own, which is not odd, and runs the
-/// tasklet with this state. All null: not any more.
+/// tasklet with this state.
 ///
 /// # Safety
-/// `ts` is the calling thread's, or null; `running` stays where it is until it is swapped out.
+/// `ts` is the calling thread's; `running` stays where it is until it is swapped out.
 pub unsafe fn begin_thread(word: *mut c_void, ts: *mut PyThreadState, running: *mut State) {
     // SAFETY: the caller's.
     unsafe { sl_begin_thread(word, ts, running) }
+}
+
+/// The calling thread has no word any more, and [`has_ended`] from now on.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn end_thread(ts: *mut PyThreadState) {
+    // SAFETY: the caller's.
+    unsafe { sl_end_thread(ts) }
+}
+
+/// Has [`end_thread`] been called for this very thread state?
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn has_ended(ts: *mut PyThreadState) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_has_ended(ts) != 0 }
 }
 
 /// Switches in this thread are wrong until the change is undone.

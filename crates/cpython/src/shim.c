@@ -203,6 +203,7 @@ static __thread struct {
     void *word; /* our caller's; aligned, so that its lowest bit is free */
     PyThreadState *ts;
     sl_state *running;
+    uint64_t ended; /* the number of a thread state that has ended here; they begin with 1 */
     int forbidden; /* not 0: switches are refused for a reason that our caller knows */
 } mine __attribute__((tls_model("initial-exec")));
 
@@ -212,6 +213,18 @@ void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
     mine.ts = ts;
     mine.running = running;
     mine.forbidden = 0;
+}
+
+/* Destructors that run while CPython takes the thread state apart must not begin again. */
+void sl_end_thread(PyThreadState *ts)
+{
+    sl_begin_thread(NULL, NULL, NULL);
+    mine.ended = ts->id;
+}
+
+int sl_has_ended(PyThreadState *ts)
+{
+    return mine.ended == ts->id;
 }
 
 void sl_forbid(int change)
@@ -314,21 +327,30 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
     s->context = context;
 }
 
-/* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. */
+/* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. The
+ * destructors that run may put something there again. */
 void sl_finish(PyThreadState *ts, sl_state *s)
 {
-    /* Through the API, so that CPython's count of traced threads stays right. */
-    if (ts->c_tracefunc != NULL) {
-        PyEval_SetTrace(NULL, NULL);
+    while (ts->c_tracefunc != NULL || ts->c_profilefunc != NULL || ts->context != NULL ||
+           s->exc_state.exc_value != NULL) {
+        /* Through the API, so that CPython's count of traced threads stays right. An audit hook can
+         * refuse that; the function must not pass to the next tasklet all the same. */
+        if (ts->c_tracefunc != NULL) {
+            PyEval_SetTrace(NULL, NULL);
+            ts->c_tracefunc = NULL;
+            Py_CLEAR(ts->c_traceobj);
+        }
+        if (ts->c_profilefunc != NULL) {
+            PyEval_SetProfile(NULL, NULL);
+            ts->c_profilefunc = NULL;
+            Py_CLEAR(ts->c_profileobj);
+        }
+        Py_CLEAR(s->exc_state.exc_value);
+        PyObject *context = ts->context;
+        ts->context = NULL;
+        ts->context_ver++;
+        Py_XDECREF(context);
     }
-    if (ts->c_profilefunc != NULL) {
-        PyEval_SetProfile(NULL, NULL);
-    }
-    Py_CLEAR(s->exc_state.exc_value);
-    PyObject *context = ts->context;
-    ts->context = NULL;
-    ts->context_ver++;
-    Py_XDECREF(context);
 }
 
 /* Drops what a state that will never be loaded again owns itself; not what its frames own. */
@@ -527,6 +549,10 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
 #if V311
         view.cframe = s->cframe;
 #endif
+        /* They are the thread state's now: the collector must not see them twice. */
+        s->traced = 0;
+        s->tracefunc = s->profilefunc = NULL;
+        s->traceobj = s->profileobj = NULL;
         load(ts, &view);
     }
     PyObject *result = PyObject_CallOneArg(setter, function);

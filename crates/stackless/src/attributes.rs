@@ -155,14 +155,12 @@ unsafe extern "C" fn context_run(o: Obj, args: *const Obj, count: Py_ssize_t, na
             return give(Err(runtime_error("tasklet belongs to a different thread")));
         }
         let Ok(theirs) = context(t) else { return null_mut() };
-        let caller = s.current();
         let mine = cpython::context(s.ts, Of::Running);
         if !mine.is_null() {
             new_ref(mine);
         }
         cpython::set_context(s.ts, Of::Running, new_ref(theirs));
         let result = PyObject_Vectorcall(*args, args.add(1), count as usize - 1, names);
-        debug_assert!(std::ptr::eq(caller, s.current()), "a call returns in its own tasklet");
         cpython::set_context(s.ts, Of::Running, mine);
         result
     }
@@ -224,6 +222,23 @@ fn set_trace(t: T, function: Obj, profile: bool) -> Res<()> {
         return Err(runtime_error("the tasklet is current in another thread"));
     }
     let Some((_, of)) = fields(t) else { return Err(runtime_error("tasklet is not alive")) };
+    if SETTING.0.replace(true) {
+        return Err(runtime_error("a trace function is being set"));
+    }
+    let done = set_trace_of(s, of, function, profile);
+    SETTING.0.set(false);
+    done
+}
+
+/// While a trace function is being set: the destructor of the old one must not set it again.
+struct Setting(std::cell::Cell<bool>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Setting {}
+
+static SETTING: Setting = Setting(std::cell::Cell::new(false));
+
+fn set_trace_of(s: &'static thread::Sched, of: Of, function: Obj, profile: bool) -> Res<()> {
     let setter = from_sys(if profile { c"setprofile" } else { c"settrace" })?;
     cpython::forbid(1);
     // SAFETY: the calling thread's state; switches are refused meanwhile.

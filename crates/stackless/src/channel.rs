@@ -74,6 +74,10 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
             return Err(raised);
         }
     };
+    if let Err(raised) = thread::raise_pending(entered.s.current()) {
+        drop_ref(value);
+        return Err(raised);
+    }
     if hooks::ON_CHANNEL.is_set() {
         return act_observed(entered, ch, direction, waits, value);
     }
@@ -213,18 +217,26 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
 
 /// `close()`: the queue grows no more, and waiting iterations end.
 pub fn close(ch: C) -> Res<()> {
-    for tid in world(|w| w.close(ch.cid())) {
-        let t = object(tid);
-        if t.scheduler().is_none() {
-            drop_ref(t.obj());
-            continue;
-        }
+    world(|w| w.close(ch.cid()));
+    let mut dropped = Vec::new();
+    while world(|w| w.first_iterating(ch.cid())).is_some() {
+        // Making the bomb may run Python code: ask again who waits.
         // SAFETY: the exception type exists.
         let bomb = bomb::of_class(unsafe { PyExc_StopIteration }, &[])?;
-        let old = t.tempval.replace(bomb);
-        adopt_link(t);
-        drop_ref(old);
+        let Some(tid) = world(|w| w.first_iterating(ch.cid())) else {
+            drop_ref(bomb);
+            break;
+        };
+        let t = object(tid);
+        world(|w| w.dequeue(tid));
+        if t.scheduler().is_some() {
+            dropped.push(t.tempval.replace(bomb));
+            adopt_link(t);
+        } else {
+            dropped.extend([bomb, t.obj()]);
+        }
     }
+    dropped.into_iter().for_each(drop_ref);
     Ok(())
 }
 
@@ -269,7 +281,7 @@ pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
 
 /// A channel that nobody refers to can have waiters whose thread is gone: they leave the queue.
 pub fn release_waiters(ch: C) {
-    let _closing = world(|w| w.close(ch.cid())).into_iter().map(|t| drop_ref(object(t).obj())).count();
+    world(|w| w.close(ch.cid()));
     while let Some(t) = world(|w| w.first_waiting(ch.cid())) {
         world(|w| w.dequeue(t));
         drop_ref(object(t).obj());

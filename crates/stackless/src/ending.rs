@@ -5,7 +5,7 @@ use crate::hooks::ON_ERROR;
 use crate::kernel::{adopt_link, link, object, world};
 use crate::module;
 use crate::py::*;
-use crate::tasklet::T;
+use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use pyo3_ffi::*;
 use stackless_core::Idle;
@@ -31,28 +31,33 @@ pub fn deliver(t: T, bomb: Obj) {
 /// says who goes on. Its own stack stays in use until then.
 pub fn end(s: &'static Sched, returned: bool) -> T {
     let me = s.current();
-    let mut target = if returned { None } else { uncaught(s, me) };
-    // SAFETY: the running tasklet's own state. This may run Python code, hence before anything else.
+    let mut bomb = if returned { None } else { uncaught(s, me) };
+    // SAFETY: the running tasklet's own state. This may run Python code, which may do anything to
+    // other tasklets: who goes on is found out afterwards.
     unsafe { cpython::finish(s.ts, me.seat().state()) };
     clear(&me.tempval);
 
-    let alone = world(|w| w.right_neighbour(me.tid()) == me.tid());
-    let idle = (alone && target.is_none()).then(|| world(|w| w.when_idle(me.tid())));
-    match idle {
-        Some(Idle::Resume(watcher)) => link(object(watcher)),
-        Some(Idle::Stuck(watcher)) if !s.others_can_act() => {
-            target = Some((object(watcher), stuck_bomb(object(watcher))));
+    let watcher = || object(world(|w| w.watcher(s.hid())));
+    loop {
+        if bomb.is_some() || world(|w| w.right_neighbour(me.tid()) != me.tid()) {
+            break;
         }
-        _ => {}
+        match world(|w| w.when_idle(me.tid())) {
+            Idle::Resume(watcher) => link(object(watcher)),
+            Idle::Stuck(_) if s.others_can_act() => break,
+            // Making the error may collect garbage: look again.
+            Idle::Stuck(watcher) => bomb = Some(stuck_bomb(object(watcher))),
+        }
     }
-    // The target may be a tasklet of the ring: it does not leave it together with us.
+    me.set_flags(|f| f.ended = true);
+    // The watcher may be a tasklet of the ring: it does not leave it together with us.
     world(|w| w.unlink(me.tid()));
-    if let Some((t, bomb)) = target {
-        deliver(t, bomb);
+    if let Some(bomb) = bomb {
+        deliver(watcher(), bomb);
     }
     if s.runs_next().is_none() && s.sleep().is_err() {
-        let watcher = object(world(|w| w.watcher(s.hid())));
-        deliver(watcher, bomb::of_raised());
+        let bomb = bomb::of_raised();
+        deliver(watcher(), bomb);
     }
     s.drop_later(me.obj());
     s.runs_next().expect("somebody goes on")
@@ -71,30 +76,32 @@ fn stuck_bomb(watcher: T) -> Obj {
     bomb::of_raised()
 }
 
-/// An exception leaves the tasklet's function. Who is to get it?
-fn uncaught(s: &'static Sched, me: T) -> Option<(T, Obj)> {
-    // SAFETY: the exception types exist.
-    let system_exit = unsafe { PyExc_SystemExit };
-    let exception = take_exception();
-    if is_subclass(exception[0], module::tasklet_exit()) {
-        exception.into_iter().for_each(drop_ref);
-        return None;
-    }
-    if is_subclass(exception[0], system_exit) {
-        if is_main_thread() {
-            exit_process(s, me, exception);
-        } else {
-            exception.into_iter().for_each(drop_ref);
+/// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
+fn uncaught(s: &'static Sched, me: T) -> Option<Obj> {
+    let mut exception = take_exception();
+    if !ends_quietly(&exception) {
+        match handle(exception) {
+            Ok(()) => return None,
+            // As it was, or what the handler raised: that goes the same way.
+            Err(theirs) => exception = theirs,
         }
-        return None;
     }
-    let exception = match handle(exception) {
-        Ok(()) => return None,
-        Err(exception) => exception,
-    };
-    let watcher = object(world(|w| w.watcher(s.hid())));
-    set_exception(exception);
-    Some((watcher, bomb::of_raised()))
+    if !ends_quietly(&exception) {
+        set_exception(exception);
+        return Some(bomb::of_raised());
+    }
+    if is_subclass(exception[0], module::tasklet_exit()) || !is_main_thread() {
+        exception.into_iter().for_each(drop_ref);
+    } else {
+        exit_process(s, me, exception);
+    }
+    None
+}
+
+/// SystemExit and TaskletExit, which is one.
+fn ends_quietly(exception: &[Obj; 3]) -> bool {
+    // SAFETY: the exception type exists.
+    is_subclass(exception[0], unsafe { PyExc_SystemExit })
 }
 
 fn is_main_thread() -> bool {
@@ -119,17 +126,16 @@ fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
 /// it, so that the interpreter never exits on a tasklet's stack.
 fn exit_process(s: &'static Sched, me: T, exception: [Obj; 3]) {
     let main = s.main();
-    let others = world(|w| w.tasklets_of(s.hid()));
-    for t in others {
-        let t = object(t);
-        let waits_or_runs = t.started() || t.linked();
-        if !waits_or_runs || std::ptr::eq(t, me) || std::ptr::eq(t, main) {
-            continue;
+    for o in thread::tasklets_of(s) {
+        // SAFETY: the list owns a reference to each tasklet.
+        let t = unsafe { Tasklet::from(o) };
+        if (t.started() || t.linked()) && !std::ptr::eq(t, me) {
+            match thread::exit_bomb() {
+                Ok(bomb) => crate::throw::leave_for_later(t, bomb),
+                Err(Raised) => write_unraisable(o),
+            }
         }
-        match thread::exit_bomb() {
-            Ok(bomb) => crate::throw::leave_for_later(t, bomb),
-            Err(Raised) => write_unraisable(t.obj()),
-        }
+        drop_ref(o);
     }
     set_exception(exception);
     let bomb = bomb::of_raised();

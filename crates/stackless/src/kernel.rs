@@ -206,19 +206,20 @@ pub unsafe fn switch_and_resume(s: &'static Sched, next: T) -> Res<Obj> {
 unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     let s = crate::thread::of_running_tasklet();
     loop {
+        let t = s.current();
+        let value = t.tempval.replace(null_mut());
         s.settle();
-        let returned = run_body(s.current());
+        let returned = run_body(t, value);
         let next = crate::ending::end(s, returned);
         pass_on(s, next);
     }
 }
 
-/// Calls the tasklet's function. Did it return? Else an exception is set.
-fn run_body(t: T) -> bool {
+/// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Did it return? Else an exception is set.
+fn run_body(t: T, value: Obj) -> bool {
     let func = t.func.replace(null_mut());
     let args = t.args.replace(null_mut());
     let kwargs = t.kwargs.replace(null_mut());
-    let value = t.tempval.replace(null_mut());
     // A bomb that was thrown into it before it began goes off instead of the call.
     let returned = match bomb::unpack(value) {
         Err(Raised) => false,
@@ -249,6 +250,7 @@ fn pass_on(s: &'static Sched, next: T) {
         unsafe { cpython::finish(s.ts, seat.state()) };
     }
     ended.seat.set(null_mut());
+    ended.set_flags(|f| f.ended = false);
     s.set_current(next);
     if !next.started() {
         take_seat(s, next, seat);

@@ -35,10 +35,11 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
-    if !t.started() {
+    if t.started() {
+        clear(&t.tempval);
+    } else {
         t.unbind();
     }
-    clear(&t.tempval);
     0
 }
 
@@ -74,12 +75,12 @@ unsafe extern "C" fn destroy(o: Obj) {
         if t.started() {
             aside(|| outlive(t));
         }
+        // Nobody may find it any more while destructors run.
+        world(|w| w.forget_tasklet(t.tid()));
         if t.has_weakrefs() {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
-        clear(&t.tempval);
-        world(|w| w.forget_tasklet(t.tid()));
         release(o);
     }
 }

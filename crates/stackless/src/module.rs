@@ -45,6 +45,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
+    thread::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.tid()));
     if std::ptr::eq(next, me) {
@@ -99,6 +100,7 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
+    thread::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
     if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens
@@ -159,6 +161,7 @@ fn do_run() -> Res<Obj> {
     world(|w| w.enter_run(me.tid()));
     // SAFETY: nothing is owned in this frame.
     let result = unsafe { switch_and_resume(s, next) };
+    let me = s.current(); // an heir may have taken over the stack
     let (found, inner) = world(|w| w.leave_run(me.tid()));
     for t in inner.into_iter().map(object) {
         // Their run() calls return as well, in turn.
@@ -222,7 +225,7 @@ unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
         let tasklets: Vec<Obj> = world(|w| w.tasklets())
             .into_iter()
             .map(object)
-            .filter(|t| t.started() && !t.is_main())
+            .filter(|t| t.started() && !t.is_main() && t.is_owned())
             .map(|t| t.obj())
             .collect();
         // SAFETY: a new list that takes over the references put into it.

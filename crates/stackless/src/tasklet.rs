@@ -1,7 +1,7 @@
 //! The tasklet object: its fields, and the small questions about its state.
 
 use crate::kernel::{Seat, world};
-use crate::py::{Obj, clear, some};
+use crate::py::{Obj, some};
 use crate::thread::Sched;
 use pyo3_ffi::*;
 use stackless_core::{Cid, Tid};
@@ -44,6 +44,8 @@ pub struct Flags {
     pub atomic: bool,
     pub ignore_nesting: bool,
     pub block_trap: bool,
+    /// Its function has returned; its stack is still in use, to find out who goes on.
+    pub ended: bool,
     /// It refused to die, and was put into `gc.garbage`.
     pub zombie: bool,
 }
@@ -92,7 +94,9 @@ impl Tasklet {
 
     /// Has it something to run or to resume?
     pub fn alive(&self) -> bool {
-        !self.sched.get().is_null() && (self.started() || !self.args.get().is_null())
+        !self.sched.get().is_null()
+            && !self.flags.get().ended
+            && (self.started() || !self.args.get().is_null())
     }
 
     pub fn linked(&self) -> bool {
@@ -133,18 +137,28 @@ impl Tasklet {
         }
     }
 
-    /// Forgets the callable and its arguments. May run Python code.
+    /// Takes out everything that an unstarted tasklet owns, so that all is gone before the first
+    /// destructor runs: the caller drops it when nothing is half done any more.
+    pub fn take_all(&self) -> [Obj; 5] {
+        [&self.func, &self.args, &self.kwargs, &self.context, &self.tempval]
+            .map(|cell| cell.replace(null_mut()))
+    }
+
+    /// Forgets the callable, its arguments and the tempval. May run Python code, at the end.
     pub fn unbind(&self) {
-        clear(&self.func);
-        clear(&self.args);
-        clear(&self.kwargs);
-        clear(&self.context);
+        self.take_all().into_iter().for_each(crate::py::drop_ref);
     }
 
     /// Is there nothing to drop in it, as in a tasklet that has ended?
     pub fn owns_nothing(&self) -> bool {
         let cells = [&self.func, &self.args, &self.kwargs, &self.context, &self.tempval];
         !self.started() && cells.iter().all(|cell| cell.get().is_null())
+    }
+
+    /// Does anybody refer to it? Else it is just being destroyed.
+    pub fn is_owned(&self) -> bool {
+        // SAFETY: the object's memory is there until its destruction is over.
+        unsafe { Py_REFCNT(self.obj()) > 0 }
     }
 
     pub fn has_weakrefs(&self) -> bool {

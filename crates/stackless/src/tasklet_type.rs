@@ -50,7 +50,10 @@ fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
 /// Nobody refers to the object, and the collector does not track it.
 #[inline(always)]
 pub unsafe fn release(o: Obj) {
+    // The collector's mark that its finaliser has run cannot be taken off again.
+    // SAFETY: an object with a collector's header.
     let kept = std::ptr::eq(type_of(o), module::tasklet_type())
+        && unsafe { PyObject_GC_IsFinalized(o) } == 0
         && spare(|all| {
             let room = all.len() < SPARES;
             if room {
@@ -82,8 +85,9 @@ unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
 }
 
 unsafe extern "C" {
-    // Exported by CPython, declared in its cpython/object.h.
+    // Exported by CPython, declared in its cpython/object.h and objimpl.h.
     fn _Py_NewReference(o: Obj);
+    fn PyObject_GC_IsFinalized(o: Obj) -> c_int;
 }
 
 #[inline(always)]
@@ -175,89 +179,117 @@ unsafe extern "C" fn bind(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     }
 }
 
-/// `bind`: null counts as None.
+/// `bind`: null counts as None. What is to be stored is made first, as making it may run Python
+/// code; then the tasklet's state is checked and changed in one go; last, the old values are dropped.
 #[inline(always)]
 fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     let (func, args, kwargs) = (some(func), some(args), some(kwargs));
     if func.is_some_and(|f| !is_callable(f)) {
         return Err(type_error("tasklet function must be a callable or None"));
     }
+    // SAFETY: living objects, and the calling thread's state.
+    let new = unsafe {
+        if args.is_some_and(|a| PyTuple_Check(a) == 0 && PyList_Check(a) == 0) {
+            return Err(type_error("args must be a tuple or None"));
+        }
+        if kwargs.is_some_and(|k| PyDict_Check(k) == 0) {
+            return Err(type_error("kwargs must be a dict or None"));
+        }
+        let call = args.is_some() || kwargs.is_some();
+        let args = match args {
+            Some(args) => check(PySequence_Tuple(args))?,
+            None if call => PyTuple_New(0),
+            None => null_mut(),
+        };
+        let kwargs = kwargs.map_or(null_mut(), |k| PyDict_Copy(k));
+        // The tasklet will run in the context of whoever binds its function.
+        let context = match func {
+            Some(_) => cpython::current_context(cpython::thread_state()),
+            None => null_mut(),
+        };
+        New { func: func.map_or(null_mut(), new_ref), args, kwargs, context }
+    };
+    if raised() {
+        new.drop();
+        return Err(Raised);
+    }
+    match may_bind(t, &new) {
+        Ok(()) => {
+            store(t, new);
+            Ok(())
+        }
+        Err(raised) => {
+            aside(|| new.drop());
+            Err(raised)
+        }
+    }
+}
+
+/// What `bind` is to store: owned references or null.
+struct New {
+    func: Obj,
+    args: Obj,
+    kwargs: Obj,
+    context: Obj,
+}
+
+impl New {
+    fn drop(&self) {
+        [self.func, self.args, self.kwargs, self.context].into_iter().for_each(drop_ref);
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.func.is_null() && self.args.is_null()
+    }
+}
+
+fn may_bind(t: T, new: &New) -> Res<()> {
     if t.is_current() {
         return Err(runtime_error("can't (re)bind the current tasklet"));
     }
     if t.linked() {
         return Err(runtime_error("tasklet is scheduled"));
     }
-    let unbinds = func.is_none() && args.is_none() && kwargs.is_none();
     if t.started() {
-        let text = if t.is_main() && unbinds {
-            "can't unbind the main tasklet"
-        } else {
-            "tasklet has C state on its stack"
-        };
+        let unbinds_main = t.is_main() && new.is_nothing();
+        let text =
+            if unbinds_main { "can't unbind the main tasklet" } else { "tasklet has C state on its stack" };
         return Err(runtime_error(text));
     }
-    if unbinds {
-        t.unbind();
-        clear(&t.tempval);
+    if new.args.is_null() {
         return Ok(());
     }
-    if args.is_some() || kwargs.is_some() {
-        return bind_call(t, func, args, kwargs);
-    }
-    if let Some(func) = func {
-        share_context(t)?;
-        drop_ref(t.tempval.replace(new_ref(func)));
-        drop_ref(t.func.replace(new_ref(func)));
-        clear(&t.args);
-        clear(&t.kwargs);
-    }
-    Ok(())
-}
-
-/// `bind` with arguments: ready to run.
-fn bind_call(t: T, func: Option<Obj>, args: Option<Obj>, kwargs: Option<Obj>) -> Res<()> {
-    if func.is_none() && t.func.get().is_null() {
+    if new.func.is_null() && t.func.get().is_null() {
         return Err(runtime_error("the tasklet was not bound to a function"));
     }
     if t.scheduler().is_none() {
         return Err(runtime_error("tasklet has no thread"));
     }
-    // SAFETY: living objects; owned references.
-    unsafe {
-        if args.is_some_and(|a| PyTuple_Check(a) == 0 && PyList_Check(a) == 0) {
-            return Err(type_error("args must be a tuple or None"));
-        }
-        let args = match args {
-            Some(args) => check(PySequence_Tuple(args))?,
-            None => PyTuple_New(0),
-        };
-        if kwargs.is_some_and(|k| PyDict_Check(k) == 0) {
-            drop_ref(args);
-            return Err(type_error("kwargs must be a dict or None"));
-        }
-        let kwargs = match kwargs {
-            Some(kwargs) => PyDict_Copy(kwargs),
-            None => null_mut(),
-        };
-        if let Some(func) = func {
-            share_context(t)?;
-            drop_ref(t.func.replace(new_ref(func)));
-        }
-        drop_ref(t.args.replace(args));
-        drop_ref(t.kwargs.replace(kwargs));
-        clear(&t.tempval);
-    }
     Ok(())
 }
 
-/// The tasklet will run in the context of whoever binds it.
-#[inline(always)]
-fn share_context(t: T) -> Res<()> {
-    // SAFETY: the calling thread's state.
-    let context = check(unsafe { cpython::current_context(cpython::thread_state()) })?;
-    drop_ref(t.context.replace(context));
-    Ok(())
+fn store(t: T, new: New) {
+    let old = if new.func.is_null() && !new.is_nothing() {
+        // The function that was bound before keeps its place, and its context.
+        [
+            null_mut(),
+            t.args.replace(new.args),
+            t.kwargs.replace(new.kwargs),
+            null_mut(),
+            t.tempval.replace(null_mut()),
+        ]
+    } else {
+        let old = t.take_all();
+        if new.args.is_null() && !new.func.is_null() {
+            t.tempval.set(new_ref(new.func));
+        }
+        t.func.set(new.func);
+        t.args.set(new.args);
+        t.kwargs.set(new.kwargs);
+        t.context.set(new.context);
+        old
+    };
+    old.into_iter().for_each(drop_ref);
 }
 
 /// `t(*args, **kwargs)`.
@@ -280,40 +312,61 @@ unsafe extern "C" fn setup(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
 /// `args` and `names` are those of a vectorcall.
 #[inline(always)]
 unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()> {
-    if t.started() || !t.args.get().is_null() || t.linked() {
-        return Err(runtime_error("tasklet is alive"));
-    }
-    if t.func.get().is_null() {
-        return Err(runtime_error("the tasklet was not bound to a function"));
-    }
-    if t.scheduler().is_none() {
-        return Err(runtime_error("tasklet has no thread"));
-    }
-    // SAFETY: living arguments; owned references.
-    unsafe {
+    // SAFETY: the caller's; living arguments, owned references.
+    let (tuple, dict) = unsafe {
         let tuple = check(PyTuple_New(count))?;
         for i in 0..count {
             PyTuple_SET_ITEM(tuple, i, new_ref(*args.offset(i)));
         }
-        if !names.is_null() && PyTuple_GET_SIZE(names) > 0 {
-            let Ok(dict) = check(PyDict_New()) else {
+        let named = !names.is_null() && PyTuple_GET_SIZE(names) > 0;
+        let dict = if named { keywords(args.offset(count), names) } else { Ok(null_mut()) };
+        match dict {
+            Ok(dict) => (tuple, dict),
+            Err(raised) => {
                 drop_ref(tuple);
-                return Err(Raised);
-            };
-            for i in 0..PyTuple_GET_SIZE(names) {
-                if PyDict_SetItem(dict, PyTuple_GET_ITEM(names, i), *args.offset(count + i)) < 0 {
-                    drop_ref(tuple);
-                    drop_ref(dict);
-                    return Err(Raised);
-                }
+                return Err(raised);
             }
-            t.kwargs.set(dict);
         }
-        t.args.set(tuple);
+    };
+    // Making these may have run Python code; from here to the end of the change nothing does.
+    let refused = if t.started() || !t.args.get().is_null() || t.linked() {
+        Some("tasklet is alive")
+    } else if t.func.get().is_null() {
+        Some("the tasklet was not bound to a function")
+    } else if t.scheduler().is_none() {
+        Some("tasklet has no thread")
+    } else {
+        None
+    };
+    if let Some(text) = refused {
+        drop_ref(tuple);
+        drop_ref(dict);
+        return Err(runtime_error(text));
     }
+    t.args.set(tuple);
+    t.kwargs.set(dict);
+    let old = t.tempval.replace(null_mut());
     link(t);
-    clear(&t.tempval);
+    drop_ref(old);
     Ok(())
+}
+
+/// The keyword arguments of a vectorcall as a dict.
+///
+/// # Safety
+/// `values` points to as many living objects as the tuple `names` has items.
+unsafe fn keywords(values: *const Obj, names: Obj) -> Res<Obj> {
+    // SAFETY: the caller's.
+    unsafe {
+        let dict = check(PyDict_New())?;
+        for i in 0..PyTuple_GET_SIZE(names) {
+            if PyDict_SetItem(dict, PyTuple_GET_ITEM(names, i), *values.offset(i)) < 0 {
+                drop_ref(dict);
+                return Err(Raised);
+            }
+        }
+        Ok(dict)
+    }
 }
 
 /// Makes the type and puts it into the module.

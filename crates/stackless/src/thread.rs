@@ -35,6 +35,8 @@ pub struct Sched {
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
     asleep: Cell<bool>,
+    /// Asleep, but a signal handler runs.
+    in_handler: Cell<bool>,
     rung: Cell<bool>,
     alarm: Alarm,
 }
@@ -156,6 +158,27 @@ pub fn find_ident(ident: u64) -> Option<&'static Sched> {
 /// The calling thread uses tasklets for the first time: its execution becomes the main tasklet.
 #[cold]
 fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
+    // SAFETY: the calling thread's state.
+    if unsafe { cpython::has_ended(ts) } {
+        return Err(runtime_error("this thread is ending, and its tasklets have ended"));
+    }
+    // A collection here would run finalisers that come back here.
+    // SAFETY: the GIL is held.
+    let collects = unsafe { PyGC_Disable() } != 0;
+    let made = make(ts);
+    if collects {
+        // SAFETY: as above.
+        unsafe { PyGC_Enable() };
+    }
+    let s = made?;
+    if hooks::ON_SCHEDULE.is_set() {
+        hooks::announce_switch(s, None, s.main());
+        s.settle();
+    }
+    Ok(s)
+}
+
+fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,
@@ -170,6 +193,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
         asleep: Cell::new(false),
+        in_handler: Cell::new(false),
         rung: Cell::new(false),
         alarm: Alarm::new(),
     }));
@@ -195,10 +219,6 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     threads(|all| all.push(s));
     // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
     unsafe { cpython::begin_thread(std::ptr::from_ref(s).cast_mut().cast(), ts, (*seat).state()) };
-    if hooks::ON_SCHEDULE.is_set() {
-        hooks::announce_switch(s, None, main);
-        s.settle();
-    }
     Ok(s)
 }
 
@@ -271,9 +291,12 @@ impl Sched {
     /// has not got the GIL yet could.
     pub fn others_can_act(&self) -> bool {
         // SAFETY: the GIL is held.
-        unsafe { cpython::thread_states() }.any(|ts| {
-            !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(|s| !s.asleep.get() || s.runs_next().is_some())
-        })
+        unsafe { cpython::thread_states() }
+            .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(Sched::can_act))
+    }
+
+    fn can_act(&self) -> bool {
+        !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some()
     }
 
     pub fn is_asleep(&self) -> bool {
@@ -313,8 +336,11 @@ impl Sched {
             if woken == Woken::ByAlarm {
                 self.rung.set(false);
             }
+            self.in_handler.set(true);
             // SAFETY: the GIL is held.
-            if unsafe { PyErr_CheckSignals() } < 0 {
+            let handled = unsafe { PyErr_CheckSignals() };
+            self.in_handler.set(false);
+            if handled < 0 {
                 return Err(Raised);
             }
         }
@@ -399,8 +425,8 @@ fn end(s: &'static Sched) {
     let in_ring = world(|w| w.forget_thread(s.hid()));
     threads(|all| all.retain(|other| !std::ptr::eq(*other, s)));
     if mine {
-        // SAFETY: the thread has no tasklets any more.
-        unsafe { cpython::begin_thread(null_mut(), null_mut(), null_mut()) };
+        // SAFETY: the thread's own state; it has no tasklets any more.
+        unsafe { cpython::end_thread(s.ts) };
     }
     in_ring.into_iter().for_each(|t| drop_ref(object(t).obj()));
     s.settle();
@@ -450,10 +476,22 @@ pub fn kill_all(s: &'static Sched) {
     }
 }
 
-/// All tasklets of a thread but the main one, as owned references.
-fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
+/// All tasklets of a thread but the main one, as owned references; not those that are just being
+/// destroyed.
+pub fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
     let all: Vec<T> = world(|w| w.tasklets_of(s.hid()).into_iter().map(|t| w.payload(t)).collect());
-    all.into_iter().filter(|t| !t.is_main()).map(|t| new_ref(t.obj())).collect()
+    all.into_iter().filter(|t| !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect()
+}
+
+/// An exception that was left for the running tasklet goes off at its next switching call, before
+/// that call would put something else into its place.
+#[inline(always)]
+pub fn raise_pending(me: T) -> Res<()> {
+    let value = me.tempval.get();
+    if value.is_null() || !bomb::is_bomb(value) {
+        return Ok(());
+    }
+    Err(bomb::explode(me.tempval.replace(null_mut())))
 }
 
 /// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets end

@@ -1,7 +1,7 @@
 //! Exceptions from one tasklet into another: kill, throw, raise_exception.
 
 use crate::bomb;
-use crate::kernel::{adopt_link, link, object, prepare, switch_and_resume, world};
+use crate::kernel::{adopt_link, link, prepare, switch_and_resume, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
@@ -80,22 +80,21 @@ fn end_unstarted(entered: Entered, t: T) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
         t.unbind();
-        clear(&t.tempval);
         return Ok(());
     }
     let me = s.current();
-    let next = object(world(|w| w.right_neighbour(t.tid())));
-    if !std::ptr::eq(next, me) {
+    let next = world(|w| w.right_neighbour_payload(t.tid()));
+    let switches = !std::ptr::eq(next, me);
+    if switches {
         entered.may_switch()?;
         prepare(s, next)?;
     }
     world(|w| w.unlink(t.tid()));
-    new_ref(t.obj());
+    for owned in t.take_all().into_iter().filter(|o| !o.is_null()) {
+        s.drop_later(owned);
+    }
     s.drop_later(t.obj()); // the ring's
-    t.unbind();
-    clear(&t.tempval);
-    drop_ref(t.obj());
-    if std::ptr::eq(next, me) || !world(|w| w.in_ring(next.tid())) {
+    if !switches {
         s.settle();
         return Ok(());
     }
@@ -177,7 +176,6 @@ pub fn finalize(t: T) {
     for _ in 0..10 {
         if kill_now(t).is_err() {
             write_unraisable(t.obj());
-            break;
         }
         if !t.started() || world(|w| w.is_linked(t.tid())) {
             return; // dead, or it found something to do

@@ -77,7 +77,7 @@ const MOVES: [(usize, Move); 33] = [
     (1, ScheduleAll(true)),
     (2, Close),
     (2, Open),
-    (4, EnterRun),
+    (8, EnterRun),
     (2, LeaveRun),
     (3, WakeSitter),
 ];
@@ -122,7 +122,7 @@ struct Both {
 }
 
 impl Both {
-    /// Two threads and two channels; the first thread has two more runnable tasklets.
+    /// Two threads and two channels; the first thread has four more runnable tasklets.
     fn new() -> Self {
         let (world, model) = (World::new(), Model::new());
         let mut both = Self { world, model, tids: vec![], hids: vec![], cids: vec![], history: vec![] };
@@ -130,7 +130,7 @@ impl Both {
         both.new_thread();
         both.new_channel();
         both.new_channel();
-        for _ in 0..2 {
+        for _ in 0..4 {
             let t = both.new_tasklet(Some(0));
             both.world.link(both.tids[t]);
             both.model.link(t);

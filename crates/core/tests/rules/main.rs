@@ -53,20 +53,19 @@ fn waiting<const N: usize>(
     })
 }
 
+/// The names from `first` on, as `next` leads. Stops at `first`, or at a hundred, if it must.
+fn names(w: &Named, first: Option<Tid>) -> String {
+    let after = |&t: &Tid| w.next(t).filter(|&n| Some(n) != first);
+    let names = std::iter::successors(first, after).map(|t| w.payload(t));
+    names.take(100).collect::<Vec<_>>().join(" ")
+}
+
 /// The ring in words, the running tasklet first.
 fn ring_of(w: &Named, h: Hid) -> String {
-    let first = w.head(h);
-    let mut names = Vec::new();
-    let mut at = first;
-    while let Some(t) = at {
-        names.push(w.payload(t));
-        at = w.next(t).filter(|&n| Some(n) != first);
-    }
-    names.join(" ")
+    names(w, w.head(h))
 }
 
 /// The queue in words, the longest waiting first.
 fn queue_of(w: &Named, c: Cid) -> String {
-    let names = std::iter::successors(w.first_waiting(c), |&t| w.next(t)).map(|t| w.payload(t));
-    names.collect::<Vec<_>>().join(" ")
+    names(w, w.first_waiting(c))
 }

@@ -69,7 +69,8 @@ pub fn play(main: &[Step], tasklets: &[Program], set_up: impl FnOnce(&mut Toy, C
         play.tasklets.push(t);
         play.steps.push(steps.iter().copied().collect());
     }
-    while play.go_on() {}
+    let steps = (0..1000).take_while(|_| play.go_on()).count();
+    assert!(steps < 1000, "the play does not end: {}", play.log.join(" "));
     play.log.join(" ")
 }
 

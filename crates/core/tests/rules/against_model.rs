@@ -322,8 +322,13 @@ impl Both {
             Close => {
                 let c = self.channel(one)?;
                 self.note(this, c);
-                let ended = self.world.close(self.cids[c]);
-                let expected = self.model.close(c);
+                self.model.channel_mut(c).closing = true;
+                let mut expected = vec![];
+                while let Some(t) = self.model.first_iterating(c) {
+                    self.model.dequeue(t);
+                    expected.push(t);
+                }
+                let ended = crate::close(&mut self.world, self.cids[c]);
                 return Some(self.same("ended iterations", self.numbers(&ended), expected));
             }
             Open => {
@@ -531,6 +536,8 @@ impl Both {
         self.same("schedule_all", w.schedule_all(id), channel.schedule_all)?;
         self.same("closing", w.closing(id), channel.closing)?;
         self.same("first_waiting", w.first_waiting(id), channel.queue.front().map(|&(t, _)| self.tids[t]))?;
+        let iterating = m.first_iterating(c).map(|t| self.tids[t]);
+        self.same("first_iterating", w.first_iterating(id), iterating)?;
         for direction in [Direction::Send, Direction::Receive] {
             let expected = m.partner(c, direction).map(|t| self.tids[t]);
             self.same("partner", w.partner(id, direction), expected)?;

@@ -1,6 +1,6 @@
 //! Channels: who waits, and who continues when two meet.
 
-use crate::{Named, paused, queue_of, ring_of, runnable, thread, waiting};
+use crate::{Named, close, paused, queue_of, ring_of, runnable, thread, waiting};
 use stackless_core::Direction::{Receive, Send};
 use stackless_core::Hand::{Keep, ToNeighbour, ToPartner};
 use stackless_core::Waits::{ToIterate, ToReceive, ToSend};
@@ -104,8 +104,8 @@ fn preference_is_a_sign() {
     }
 }
 
-/// `close` takes those out who wait in an iteration, in the order in which they waited; the plain
-/// receivers stay, and can still be served.
+/// `close` ends those who wait in an iteration, in the order in which they waited; the plain receivers
+/// stay, and can still be served.
 #[test]
 fn close_ends_iterations_only() {
     let mut w = Named::new();
@@ -114,7 +114,9 @@ fn close_ends_iterations_only() {
     let [i] = waiting(&mut w, h, c, ToIterate, ["i"]);
     let [r] = waiting(&mut w, h, c, ToReceive, ["r"]);
     let [j, k] = waiting(&mut w, h, c, ToIterate, ["j", "k"]);
-    assert_eq!(w.close(c), [i, j, k]);
+    assert_eq!(w.first_iterating(c), Some(i));
+    assert_eq!(close(&mut w, c), [i, j, k]);
+    assert_eq!(w.first_iterating(c), None);
     assert_eq!((queue_of(&w, c).as_str(), w.balance(c), w.closing(c)), ("r", -1, true));
     assert_eq!(w.partner(c, Send), Some(r));
     assert!([i, j, k].iter().all(|&t| !w.is_linked(t)));
@@ -129,7 +131,7 @@ fn close_leaves_senders() {
     let h = thread(&mut w);
     let c = w.add_channel("c");
     waiting(&mut w, h, c, ToSend, ["s", "t"]);
-    assert_eq!(w.close(c), []);
+    assert_eq!(close(&mut w, c), []);
     assert_eq!((queue_of(&w, c).as_str(), w.balance(c)), ("s t", 2));
 }
 

@@ -53,6 +53,13 @@ fn waiting<const N: usize>(
     })
 }
 
+/// Closes a channel as the contract wants it: those who wait in an iteration leave the queue.
+fn close<P: Copy, C: Copy>(w: &mut World<P, C>, c: Cid) -> Vec<Tid> {
+    w.close(c);
+    let leave = || w.first_iterating(c).inspect(|&t| w.dequeue(t));
+    std::iter::from_fn(leave).collect()
+}
+
 /// The names from `first` on, as `next` leads. Stops at `first`, or at a hundred, if it must.
 fn names(w: &Named, first: Option<Tid>) -> String {
     let after = |&t: &Tid| w.next(t).filter(|&n| Some(n) != first);

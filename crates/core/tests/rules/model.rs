@@ -116,6 +116,11 @@ impl Model {
         self.channel(c).queue.iter().map(|&(_, waits)| if waits == Waits::ToSend { 1 } else { -1 }).sum()
     }
 
+    pub fn first_iterating(&self, c: usize) -> Option<usize> {
+        let mut queue = self.channel(c).queue.iter();
+        queue.find(|&&(_, waits)| waits == Waits::ToIterate).map(|&(t, _)| t)
+    }
+
     pub fn partner(&self, c: usize, acting: Direction) -> Option<usize> {
         let &(first, waits) = self.channel(c).queue.front()?;
         let opposite = (waits == Waits::ToSend) == (acting == Direction::Receive);
@@ -173,14 +178,6 @@ impl Model {
         for channel in self.channels.iter_mut().flatten() {
             channel.queue.retain(|&(x, _)| x != t);
         }
-    }
-
-    pub fn close(&mut self, c: usize) -> Vec<usize> {
-        let channel = self.channel_mut(c);
-        channel.closing = true;
-        let (ended, stay) = channel.queue.drain(..).partition(|&(_, waits)| waits == Waits::ToIterate);
-        channel.queue = stay;
-        VecDeque::into_iter(ended).map(|(t, _)| t).collect()
     }
 
     pub fn enter_run(&mut self, t: usize) {

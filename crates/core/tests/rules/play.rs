@@ -93,7 +93,7 @@ impl Play {
             }
             SendToAll => {}
             Close => {
-                for t in self.world.close(self.channel) {
+                for t in crate::close(&mut self.world, self.channel) {
                     self.world.link(t);
                 }
             }

@@ -27,6 +27,7 @@ pub struct Here(*mut State);
 
 impl Here {
     /// Comes back at the next [`Fiber::resume`].
+    #[inline(always)]
     pub fn suspend(self) {
         // SAFETY: the state lives as long as its fiber, and the outside was left by `resume`.
         unsafe { switch(&raw mut (*self.0).inside, (*self.0).outside) };
@@ -54,6 +55,7 @@ impl Fiber {
     }
 
     /// Runs the closure until it suspends itself (true) or ends (false). Its panics come out here.
+    #[inline(always)]
     pub fn resume(&self) -> bool {
         // SAFETY: the closure is suspended, or has not begun.
         let end = unsafe {

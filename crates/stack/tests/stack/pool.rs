@@ -173,6 +173,22 @@ fn a_return_right_after_a_change_of_size() {
     put_all(&mut pool, back);
 }
 
+/// A pool that is dropped gives the stacks of an old size back, too.
+#[test]
+fn a_dropped_pool_gives_old_sizes_back() {
+    let _alone = alone();
+    set_limits(Limits { size: SMALL, count: 2 }).unwrap();
+    let mut pool = Pool::new();
+    let old = pool.get().unwrap();
+    set_limits(Limits { size: 2 * SMALL, count: 2 }).unwrap();
+    let new = pool.get().unwrap();
+    put_all(&mut pool, vec![old, new]);
+    drop(pool);
+    let mut pool = Pool::new();
+    let all = get_many(&mut pool, 2);
+    put_all(&mut pool, all);
+}
+
 /// Threads with a pool each do not get in one another's way.
 #[test]
 fn a_pool_per_thread() {

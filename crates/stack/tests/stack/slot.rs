@@ -1,8 +1,8 @@
 //! What a slot promises: so much stack, so much room, and a guard that nobody gets through.
 
 use crate::fiber::Fiber;
-use crate::{assert_died_of_sigsegv, get_many, is_child, peek, poke, put, stacks, together};
-use stackless_stack::{Pool, Slot};
+use crate::{alone, assert_died_of_sigsegv, get_many, is_child, peek, poke, put, stacks, together};
+use stackless_stack::{Limits, Pool, Slot, set_limits};
 use std::hint::black_box;
 
 const PAGE: usize = 4096;
@@ -27,13 +27,15 @@ fn is_readable(address: usize) -> bool {
     }
 }
 
-/// Tops are aligned to cache lines, and not all of them at the same place in their page.
+/// Tops are aligned to cache lines, and not all of them at the same place in their page: there, a good
+/// kilobyte of stack and of room share one page.
 #[test]
 fn tops_are_aligned() {
     let _together = together();
     let mut pool = Pool::new();
     let slots = get_many(&mut pool, 200);
     assert!(slots.iter().all(|slot| slot.top().addr().is_multiple_of(64)));
+    assert!(slots.iter().all(|slot| (1024..=3072).contains(&(slot.top().addr() % PAGE))));
     let places = slots.iter().map(|slot| slot.top().addr() % PAGE).collect::<std::collections::HashSet<_>>();
     assert!(places.len() >= 4, "{places:?}");
     slots.into_iter().for_each(|slot| put(&mut pool, slot));
@@ -58,17 +60,35 @@ fn both_ends_are_writable() {
     }
 }
 
-/// No two slots overlap, and between two that are neighbours lies a guard.
-#[test]
-fn slots_keep_their_distance() {
-    let _together = together();
-    let mut pool = Pool::new();
-    let mut slots = get_many(&mut pool, 2_000);
+fn assert_distance(mut slots: Vec<Slot>) {
     slots.sort_by_key(|slot| slot.top());
     for pair in slots.windows(2) {
         let end = pair[0].top().addr() + pair[0].room();
         assert!(floor(pair[1]) >= end + GUARD, "{pair:?}");
     }
+}
+
+/// No two slots overlap, and between two that are neighbours lies a guard.
+#[test]
+fn slots_keep_their_distance() {
+    let _together = together();
+    let mut pool = Pool::new();
+    let slots = get_many(&mut pool, 2_000);
+    assert_distance(slots.clone());
+    slots.into_iter().for_each(|slot| put(&mut pool, slot));
+}
+
+/// The same where the size changes to and fro.
+#[test]
+fn slots_of_different_sizes_keep_their_distance() {
+    let _alone = alone();
+    let mut pool = Pool::new();
+    let mut slots = Vec::new();
+    for size in [64 << 10, 1 << 20, 128 << 10, 1 << 20, 64 << 10, 100 << 10] {
+        set_limits(Limits { size, count: 1_000 }).unwrap();
+        slots.extend(get_many(&mut pool, 100));
+    }
+    assert_distance(slots.clone());
     slots.into_iter().for_each(|slot| put(&mut pool, slot));
 }
 

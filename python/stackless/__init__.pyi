@@ -19,6 +19,8 @@ __all__ = [
     "atomic",
     "bomb",
     "channel",
+    "get_channel_callback",
+    "get_schedule_callback",
     "get_stack_limits",
     "get_thread_info",
     "getcurrent",
@@ -31,9 +33,12 @@ __all__ = [
     "run",
     "schedule",
     "schedule_remove",
+    "set_channel_callback",
     "set_error_handler",
+    "set_schedule_callback",
     "set_stack_limits",
     "stackless",
+    "switch_trap",
     "tasklet",
 ]
 

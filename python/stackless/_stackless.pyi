@@ -2,6 +2,8 @@
 from stackless import TaskletExit as TaskletExit
 from stackless import bomb as bomb
 from stackless import channel as channel
+from stackless import get_channel_callback as get_channel_callback
+from stackless import get_schedule_callback as get_schedule_callback
 from stackless import get_thread_info as get_thread_info
 from stackless import getcurrent as getcurrent
 from stackless import getcurrentid as getcurrentid
@@ -12,7 +14,10 @@ from stackless import getuncollectables as getuncollectables
 from stackless import run as run
 from stackless import schedule as schedule
 from stackless import schedule_remove as schedule_remove
+from stackless import set_channel_callback as set_channel_callback
 from stackless import set_error_handler as set_error_handler
+from stackless import set_schedule_callback as set_schedule_callback
+from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
 
 _arch: str

@@ -13,7 +13,7 @@ mod switch;
 
 use stackless_stack::{Limits, Pool, Slot, limits as current_limits, set_limits};
 use std::cell::RefCell;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 use std::rc::Rc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -80,7 +80,15 @@ fn is_child() -> bool {
 /// Runs one test of this binary again, in a process of its own. Returns how it ended and what it said.
 fn run_child(test: &str) -> (ExitStatus, String) {
     let mut again = Command::new(std::env::current_exe().expect("the test binary"));
-    let child = again.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().expect("a child");
+    again.args(["--exact", test, "--nocapture"]).env(CHILD, "1");
+    let no_core_dump = || {
+        // SAFETY: the limit is the child's own.
+        unsafe { libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec there is one system call.
+    unsafe { again.pre_exec(no_core_dump) };
+    let child = again.output().expect("a child");
     let said = [child.stdout, child.stderr].concat();
     (child.status, String::from_utf8_lossy(&said).into_owned())
 }

@@ -386,3 +386,49 @@ def test_nobody_is_stuck_while_a_signal_handler_runs():
         """,
         prints="from the handler bye",
     )
+
+
+def test_heir_while_the_tasklet_ends():
+    """12: a subclass with its own __del__ is dropped while a destructor or the error handler waits."""
+    assert_child(
+        """
+        import stackless
+        class Sub(stackless.tasklet):
+            def __del__(self): pass
+        class Fuse:
+            def __del__(self):
+                try: stackless.schedule_remove(None)
+                except TaskletExit: print("killed")
+        def handler(*exception):
+            try: stackless.schedule_remove(None)
+            except TaskletExit: print("killed too")
+        def with_fuse(): stackless.current.tempval = Fuse()
+        stackless.set_error_handler(handler)
+        for body in with_fuse, lambda: 1 / 0:
+            t = Sub(body)()
+            stackless.run()
+            assert t.paused
+            del t
+        print(stackless.runcount)
+        """,
+        prints="killed killed too 1",
+    )
+
+
+def test_sleep_on_the_stack_of_a_paused_tasklet():
+    """8.4: a signal handler's channel operation does not drop it under its own stack."""
+    assert_child(
+        """
+        import signal, stackless, threading, time
+        channel = stackless.channel()
+        signal.signal(signal.SIGALRM, lambda *_: channel.send("from the handler"))
+        threading.Thread(target=time.sleep, args=(0.5,)).start()
+        def body():
+            try: stackless.schedule_remove(None)
+            finally: print("body", stackless.current.alive)
+        stackless.tasklet(body)()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        print(channel.receive())
+        """,
+        prints="body True from the handler",
+    )

@@ -20,6 +20,29 @@
 //!
 //! The words are those of the Stackless contract. *Link* puts a tasklet at the far end of the ring,
 //! directly before the one that runs; the *right neighbour* of the running tasklet is next.
+//!
+//! ```
+//! use stackless_core::{Direction, Hand, Waits, World};
+//!
+//! let mut world = World::<&str, ()>::new();
+//! let main = world.add_tasklet(None, "main");
+//! let thread = world.add_thread(main);
+//! let receiver = world.add_tasklet(Some(thread), "receiver");
+//! let channel = world.add_channel(());
+//!
+//! // The receiver found no partner: it waits.
+//! world.enqueue(channel, receiver, Waits::ToReceive);
+//! assert_eq!(world.balance(channel), -1);
+//!
+//! // Main sends. The channel prefers the receiver, so that one goes on, and main is last.
+//! assert_eq!(world.partner(channel, Direction::Send), Some(receiver));
+//! assert_eq!(world.hand_over(channel, Direction::Send), Hand::ToPartner);
+//! world.dequeue(receiver);
+//! world.link_next(receiver);
+//! world.run_now(receiver);
+//! assert_eq!(world.head(thread), Some(receiver));
+//! assert_eq!(world.right_neighbour(receiver), main);
+//! ```
 
 mod channel;
 mod ring;

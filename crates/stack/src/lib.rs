@@ -3,6 +3,40 @@
 //! [`Pool`] hands out [`Slot`]s: pieces of address space that hold one C stack, with a guard below
 //! it and room for the client's own data above it. [`switch`] leaves one stack and continues on
 //! another; [`prepare`] makes a fresh stack ready to be switched to.
+//!
+//! ```
+//! use stackless_stack::{Pool, prepare, switch};
+//! use std::ptr::null_mut;
+//!
+//! /// Where to go back to, and what was done meanwhile.
+//! struct Errand {
+//!     home: *mut u8,
+//!     done: bool,
+//! }
+//!
+//! unsafe extern "C" fn run(errand: *mut u8) -> ! {
+//!     // SAFETY: below, `prepare` was given an errand, which waits for us.
+//!     unsafe {
+//!         let errand = errand.cast::<Errand>();
+//!         (*errand).done = true;
+//!         switch(&mut null_mut(), (*errand).home);
+//!     }
+//!     unreachable!("nobody comes back");
+//! }
+//!
+//! let mut pool = Pool::new();
+//! let slot = pool.get()?;
+//! let mut errand = Errand { home: null_mut(), done: false };
+//! let errand = &raw mut errand;
+//! // SAFETY: the slot is ours; `run` switches back to where we leave, and is never continued.
+//! unsafe {
+//!     let start = prepare(slot.top(), run, errand.cast());
+//!     switch(&raw mut (*errand).home, start);
+//!     assert!((*errand).done);
+//!     pool.put(slot);
+//! }
+//! # Ok::<(), stackless_stack::StackError>(())
+//! ```
 
 mod arch;
 mod pool;

@@ -30,12 +30,14 @@ pub fn deliver(t: T, bomb: Obj) {
 /// The running tasklet's function has returned, or raised. Takes the tasklet out of everything and
 /// says who goes on. Its own stack stays in use until then.
 pub fn end(s: &'static Sched, returned: bool) -> T {
+    let mut bomb = if returned { None } else { uncaught(s) };
+    // SAFETY: the running tasklet's own state. This may run Python code, which may do anything, even
+    // put an heir into this tasklet's place: who we are and who goes on is found out afterwards.
+    unsafe { cpython::finish(s.ts, s.current().seat().state()) };
+    while !s.current().tempval.get().is_null() {
+        clear(&s.current().tempval);
+    }
     let me = s.current();
-    let mut bomb = if returned { None } else { uncaught(s, me) };
-    // SAFETY: the running tasklet's own state. This may run Python code, which may do anything to
-    // other tasklets: who goes on is found out afterwards.
-    unsafe { cpython::finish(s.ts, me.seat().state()) };
-    clear(&me.tempval);
 
     let watcher = || object(world(|w| w.watcher(s.hid())));
     loop {
@@ -77,7 +79,7 @@ fn stuck_bomb(watcher: T) -> Obj {
 }
 
 /// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
-fn uncaught(s: &'static Sched, me: T) -> Option<Obj> {
+fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
     if !ends_quietly(&exception) {
         match handle(exception) {
@@ -93,7 +95,7 @@ fn uncaught(s: &'static Sched, me: T) -> Option<Obj> {
     if is_subclass(exception[0], module::tasklet_exit()) || !is_main_thread() {
         exception.into_iter().for_each(drop_ref);
     } else {
-        exit_process(s, me, exception);
+        exit_process(s, exception);
     }
     None
 }
@@ -124,12 +126,12 @@ fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
 
 /// SystemExit in a tasklet of the process's main thread: the others are killed, and then main gets
 /// it, so that the interpreter never exits on a tasklet's stack.
-fn exit_process(s: &'static Sched, me: T, exception: [Obj; 3]) {
+fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
     let main = s.main();
     for o in thread::tasklets_of(s) {
         // SAFETY: the list owns a reference to each tasklet.
         let t = unsafe { Tasklet::from(o) };
-        if (t.started() || t.linked()) && !std::ptr::eq(t, me) {
+        if (t.started() || t.linked()) && !t.is_current() {
             match thread::exit_bomb() {
                 Ok(bomb) => crate::throw::leave_for_later(t, bomb),
                 Err(Raised) => write_unraisable(o),

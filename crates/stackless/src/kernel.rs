@@ -337,6 +337,8 @@ pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
 #[cold]
 unsafe fn depart_to_sleep(s: &'static Sched) -> Res<Obj> {
     let me = s.current();
+    // It may be in no list, and be dropped by a signal handler's doings.
+    new_ref(me.obj());
     if s.sleep().is_err() {
         // Nobody can act any more (a deadlock), or a signal handler raised: the exception goes to
         // whoever watches, or stays here.
@@ -345,6 +347,7 @@ unsafe fn depart_to_sleep(s: &'static Sched) -> Res<Obj> {
         crate::ending::deliver(watcher, bomb);
     }
     let next = s.runs_next().expect("the sleep has an end");
+    s.drop_later(me.obj());
     if std::ptr::eq(next, me) {
         return resumed(s);
     }

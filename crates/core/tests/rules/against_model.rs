@@ -98,7 +98,7 @@ proptest! {
 
     /// No valid history tells the world from the model.
     #[test]
-    fn the_world_does_as_the_model(choices in prop::collection::vec(choice(), 1..60)) {
+    fn the_world_does_as_the_model(choices in prop::collection::vec(choice(), 1..50)) {
         let mut both = Both::new();
         both.check()?;
         for choice in choices {

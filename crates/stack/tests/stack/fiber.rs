@@ -6,7 +6,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null_mut;
 
-/// A closure on a stack of its own. Must have come to its end before it is dropped.
+/// A closure on a stack of its own. If it is dropped in the middle, its stack is not used again.
 pub struct Fiber {
     state: *mut State,
     slot: Slot,

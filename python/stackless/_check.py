@@ -15,7 +15,7 @@ def why_not(error: ImportError) -> str:
         f"{platform.python_implementation()} {platform.python_version()} "
         f"on {platform.system()} {platform.machine()}"
     )
-    if "subinterpreters" in str(error):
+    if "subinterpreters" in str(error) or "memory pages" in str(error):
         return str(error)
     if not _supported():
         return f"stackless supports {SUPPORTED}; this is {running}"

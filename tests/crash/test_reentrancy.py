@@ -389,7 +389,7 @@ def test_nobody_is_stuck_while_a_signal_handler_runs():
 
 
 def test_heir_while_the_tasklet_ends():
-    """12: a subclass with its own __del__ is dropped while a destructor or the error handler waits."""
+    """12: a subclass with its own __del__ is dropped while a destructor or handler waits."""
     assert_child(
         """
         import stackless

@@ -65,7 +65,7 @@ impl std::fmt::Display for StackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Limit(count) => {
-                write!(f, "all {count} stacks are in use (set_stack_limits raises the limit)")
+                write!(f, "all {count} stacks exist, in use or kept warm (set_stack_limits raises the limit)")
             }
             Self::AddressSpace => write!(f, "no address space is left for another stack"),
             Self::Mappings => write!(
@@ -174,6 +174,12 @@ fn store() -> std::sync::MutexGuard<'static, Store> {
 /// The limits in force.
 pub fn limits() -> Limits {
     store().limits
+}
+
+/// Does this kernel use pages of the size that the layout of slots is made for?
+pub fn page_size_fits() -> bool {
+    // SAFETY: callable from anywhere.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) == PAGE as libc::c_long }
 }
 
 /// The stack size in force.
@@ -289,6 +295,10 @@ fn guard(low: *mut u8) -> Result<(), StackError> {
         // SAFETY: the guard's range was just cut from our slab and holds nothing.
         if unsafe { libc::madvise(low.cast(), GUARD, MADV_GUARD_INSTALL) } == 0 {
             return Ok(());
+        }
+        // SAFETY: callable from anywhere.
+        if unsafe { *libc::__errno_location() } != libc::EINVAL {
+            return Err(StackError::AddressSpace); // no memory for it just now
         }
         GUARD_BY_MPROTECT.store(true, Relaxed);
     }

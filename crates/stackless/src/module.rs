@@ -222,19 +222,20 @@ unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
 
 unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
     give(thread::current().and_then(|_| {
-        let tasklets: Vec<Obj> = world(|w| w.tasklets())
-            .into_iter()
-            .map(object)
-            .filter(|t| t.started() && !t.is_main() && t.is_owned())
-            .map(|t| t.obj())
-            .collect();
-        // SAFETY: a new list that takes over the references put into it.
+        let all = world(|w| w.tasklets()).into_iter().map(object);
+        let tasklets: Vec<Obj> =
+            all.filter(|t| t.started() && !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect();
+        // SAFETY: a new list takes over the references put into it.
         unsafe {
-            let list = check(PyList_New(tasklets.len() as Py_ssize_t))?;
+            let list = PyList_New(tasklets.len() as Py_ssize_t);
             for (i, t) in tasklets.into_iter().enumerate() {
-                PyList_SET_ITEM(list, i as Py_ssize_t, new_ref(t));
+                if list.is_null() {
+                    drop_ref(t);
+                } else {
+                    PyList_SET_ITEM(list, i as Py_ssize_t, t);
+                }
             }
-            Ok(list)
+            check(list)
         }
     }))
 }
@@ -501,12 +502,14 @@ pub fn check_interpreter() -> Res<()> {
     // SAFETY: the GIL is held.
     let main = unsafe { PyInterpreterState_Get() == PyInterpreterState_Main() };
     let ts = cpython::thread_state();
-    if main && !ts.is_null() {
+    let problem = if !main || ts.is_null() {
+        c"stackless does not support subinterpreters"
+    } else if !stack::page_size_fits() {
+        c"stackless needs a kernel with memory pages of 4 KiB"
+    } else {
         return Ok(());
-    }
+    };
     // SAFETY: the exception type exists.
-    unsafe {
-        PyErr_SetString(PyExc_ImportError, c"stackless does not support subinterpreters".as_ptr());
-    }
+    unsafe { PyErr_SetString(PyExc_ImportError, problem.as_ptr()) };
     Err(Raised)
 }

@@ -471,7 +471,12 @@ pub fn kill_all(s: &'static Sched) {
         }
         match crate::module::do_schedule(null_mut()) {
             Ok(me) => drop_ref(me),
-            Err(Raised) => write_unraisable(null_mut()),
+            Err(Raised) => {
+                write_unraisable(null_mut());
+                if cpython::enter().1 {
+                    return; // nothing can switch here
+                }
+            }
         }
     }
 }

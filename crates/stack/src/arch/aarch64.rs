@@ -1,4 +1,4 @@
-//! AArch64, the procedure call standard of Arm (Linux). Compiled, but not run by us so far.
+//! AArch64, the procedure call standard of Arm (Linux). The switch was compiled and run under an emulator; the whole extension was not.
 
 use super::Entry;
 use std::arch::{asm, naked_asm};

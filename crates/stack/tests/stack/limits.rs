@@ -143,7 +143,7 @@ fn errors_in_words() {
         let text = error.to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     };
-    says(StackError::Limit(12), &["all 12 stacks are in use", "set_stack_limits"]);
+    says(StackError::Limit(12), &["all 12 stacks exist", "set_stack_limits"]);
     says(StackError::AddressSpace, &["no address space is left"]);
     says(StackError::Mappings, &["Linux 6.13", "vm.max_map_count"]);
 }

@@ -432,3 +432,32 @@ def test_sleep_on_the_stack_of_a_paused_tasklet():
         """,
         prints="body True from the handler",
     )
+
+
+@pytest.mark.parametrize("own_del", [False, True])
+def test_garbage_that_runs_again_finds_its_variables(own_del):
+    """12: the collector does not empty what a tasklet uses that its finaliser did not end."""
+    assert_child(
+        f"""
+        import contextvars, gc, stackless
+        class Sub(stackless.tasklet):
+            if {own_del}:
+                def __del__(self): pass
+        def body():
+            me = stackless.current
+            local = {{"key": "value", "me": me}}
+            for _ in range(2):
+                try: stackless.schedule_remove(None)
+                except TaskletExit: stackless.schedule()
+                contextvars.copy_context()
+                assert list(local) == ["key", "me"]
+        t = Sub(body).set_context(contextvars.Context())()
+        stackless.run()
+        del t
+        for _ in range(4):
+            gc.collect()
+            stackless.run()
+        print("end")
+        """,
+        prints="end",
+    )

@@ -5,12 +5,17 @@
 //! stack unwinds by itself. Where an object must go although its stack is still alive (a subclass
 //! whose `__del__` does not call ours), the stack moves to a new plain tasklet object, which is
 //! finalised instead.
+//!
+//! The collector empties what it takes for garbage, after the finalisers. A tasklet that could still
+//! run then would find its variables gone. So a suspended tasklet shows the collector what its frames
+//! hold only while our finaliser is sure to end it: before it has run once, and if no subclass has put
+//! another in its place. Else the frames count as in use, and at worst a cycle stays.
 
 use crate::args;
 use crate::kernel::world;
 use crate::py::*;
 use crate::tasklet::T;
-use crate::tasklet_type::{allocate_plain, release, this};
+use crate::tasklet_type::{PyObject_GC_IsFinalized, allocate_plain, release, this};
 use crate::thread;
 use crate::throw;
 use crate::types;
@@ -28,6 +33,14 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
     if result != 0 || !t.started() || t.scheduler().is_none() || t.is_current() || t.is_main() {
         return result;
     }
+    // SAFETY: an object of a garbage-collected type.
+    let will_end = unsafe {
+        PyObject_GC_IsFinalized(o) == 0
+            && (*type_of(o)).tp_finalize.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor))
+    };
+    if !will_end {
+        return 0;
+    }
     // SAFETY: started, not current: suspended.
     unsafe { cpython::traverse(t.seat().state(), visit, arg) }
 }
@@ -35,9 +48,7 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
-    if t.started() {
-        clear(&t.tempval);
-    } else {
+    if !t.started() {
         t.unbind();
     }
     0

@@ -87,7 +87,7 @@ unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
 unsafe extern "C" {
     // Exported by CPython, declared in its cpython/object.h and objimpl.h.
     fn _Py_NewReference(o: Obj);
-    fn PyObject_GC_IsFinalized(o: Obj) -> c_int;
+    pub fn PyObject_GC_IsFinalized(o: Obj) -> c_int;
 }
 
 #[inline(always)]

@@ -57,6 +57,7 @@ pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
 pub unsafe extern "C" fn tp_finalize(o: Obj) {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
+    t.set_flags(|f| f.finalized = true);
     if t.started() {
         aside(|| throw::finalize(t));
     }

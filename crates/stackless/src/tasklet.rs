@@ -46,6 +46,8 @@ pub struct Flags {
     pub block_trap: bool,
     /// Its function has returned; its stack is still in use, to find out who goes on.
     pub ended: bool,
+    /// Its finaliser has run, which the collector remembers for ever.
+    pub finalized: bool,
     /// It refused to die, and was put into `gc.garbage`.
     pub zombie: bool,
 }

@@ -51,9 +51,9 @@ fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
 #[inline(always)]
 pub unsafe fn release(o: Obj) {
     // The collector's mark that its finaliser has run cannot be taken off again.
-    // SAFETY: an object with a collector's header.
+    // SAFETY: a tasklet, by the caller's word.
     let kept = std::ptr::eq(type_of(o), module::tasklet_type())
-        && unsafe { PyObject_GC_IsFinalized(o) } == 0
+        && !unsafe { this(o) }.flags.get().finalized
         && spare(|all| {
             let room = all.len() < SPARES;
             if room {

@@ -114,7 +114,7 @@ fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, val
         let me = s.current();
         me.put(if value.is_null() { null_mut() } else { new_ref(value) });
         let told = hooks::announce_operation(s, ch, direction, partner.is_none());
-        me.put(null_mut());
+        s.current().put(null_mut());
         if told.is_err() {
             drop_ref(value);
             return Err(Raised);

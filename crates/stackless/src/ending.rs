@@ -36,6 +36,8 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
     unsafe { cpython::finish(s.ts, s.current().seat().state()) };
     while !s.current().tempval.get().is_null() {
         clear(&s.current().tempval);
+        // SAFETY: as above; the destructor may have left something there again.
+        unsafe { cpython::finish(s.ts, s.current().seat().state()) };
     }
     let me = s.current();
 

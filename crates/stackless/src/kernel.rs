@@ -206,10 +206,9 @@ pub unsafe fn switch_and_resume(s: &'static Sched, next: T) -> Res<Obj> {
 unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     let s = crate::thread::of_running_tasklet();
     loop {
-        let t = s.current();
-        let value = t.tempval.replace(null_mut());
-        s.settle();
-        let returned = run_body(t, value);
+        let value = s.current().tempval.replace(null_mut());
+        s.settle(); // an heir may have taken over the stack
+        let returned = run_body(s.current(), value);
         let next = crate::ending::end(s, returned);
         pass_on(s, next);
     }
@@ -223,7 +222,7 @@ fn run_body(t: T, value: Obj) -> bool {
     // A bomb that was thrown into it before it began goes off instead of the call.
     let returned = match bomb::unpack(value) {
         Err(Raised) => false,
-        Ok(value) if func.is_null() => {
+        Ok(value) if func.is_null() || args.is_null() => {
             drop_ref(value); // a schedule callback killed it on its way here
             true
         }

@@ -496,6 +496,9 @@ pub fn raise_pending(me: T) -> Res<()> {
     if value.is_null() || !bomb::is_bomb(value) {
         return Ok(());
     }
+    if world(|w| !w.in_ring(me.tid())) {
+        return Ok(()); // it waits, and this is the exception that it sends
+    }
     Err(bomb::explode(me.tempval.replace(null_mut())))
 }
 

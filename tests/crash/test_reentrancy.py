@@ -461,3 +461,134 @@ def test_garbage_that_runs_again_finds_its_variables(own_del):
         """,
         prints="end",
     )
+
+
+HEIR = """
+import stackless
+class Sub(stackless.tasklet):
+    def __del__(self): pass
+def wait():
+    "Is dropped here; the stack goes on under an heir, while the memory is used again."
+    try: stackless.schedule_remove(None)
+    except TaskletExit: stackless.schedule()
+"""
+
+
+def test_heir_before_the_function_is_called():
+    """12: what was stored in the dropped object is not looked for in its memory."""
+    assert_child(
+        HEIR
+        + """
+class Fuse:
+    def __del__(self): wait()
+stackless.current.tempval = Fuse()
+t = Sub(print)("first")
+stackless.schedule()
+assert t.paused
+del t
+others = [Sub(print, ("must not run",)) for _ in range(50)]
+stackless.run()
+print(all(other.alive for other in others), stackless.runcount)
+""",
+        prints="True 1",
+    )
+
+
+def test_heir_in_the_channel_callback():
+    """9, 12: the tempval that is emptied after the callback is that of the tasklet that acts."""
+    assert_child(
+        HEIR
+        + """
+channel = stackless.channel()
+def callback(*_):
+    del _
+    stackless.set_channel_callback(None)
+    wait()
+def body():
+    try: channel.send(1)
+    except TaskletExit: pass
+t = Sub(body)()
+stackless.set_channel_callback(callback)
+stackless.run()
+assert t.paused
+del t
+others = [Sub(print) for _ in range(50)]
+for other in others: other.tempval = "mine"
+stackless.run()
+print({other.tempval for other in others})
+""",
+        prints="{'mine'}",
+    )
+
+
+def test_schedule_callback_that_rebinds_the_next_tasklet():
+    """9: without arguments there is nothing to call."""
+    assert_child(
+        """
+        import stackless
+        armed = [1]
+        def callback(previous, following):
+            if armed and following is victim:
+                armed.clear()
+                following.remove()
+                following.bind(print)
+        first, victim = [stackless.tasklet(lambda: None)() for _ in range(2)]
+        stackless.set_schedule_callback(callback)
+        stackless.run()
+        print(victim.alive, stackless.runcount)
+        """,
+        prints="False 1",
+    )
+
+
+def test_exception_that_a_sleeping_tasklet_sends():
+    """5.3: a signal handler's channel operation does not take it for one thrown at the sleeper."""
+    assert_child(
+        """
+        import signal, stackless, threading, time
+        channel, other = stackless.channel(), stackless.channel()
+        other.preference = 0
+        signal.signal(signal.SIGALRM, lambda *_: other.send("hello"))
+        handled = threading.Event()
+        def worker():
+            stackless.tasklet(lambda: (print(other.receive()), handled.set()))()
+            stackless.schedule()
+            while not handled.is_set():
+                time.sleep(0.01)
+                stackless.schedule()
+            try: channel.receive()
+            except KeyError as error: print(error.args[0])
+        thread = threading.Thread(target=worker)
+        thread.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        channel.send_exception(KeyError, "for the receiver")
+        thread.join()
+        """,
+        prints="hello for the receiver",
+    )
+
+
+def test_tempval_dropped_at_the_end_leaves_nothing():
+    """14, 15: its destructor sets a context variable, or a trace function."""
+    assert_child(
+        """
+        import contextvars, gc, stackless, sys
+        variable = contextvars.ContextVar("variable")
+        class Marker:
+            alive = 0
+            def __init__(self): Marker.alive += 1
+            def __del__(self): Marker.alive -= 1
+        class Fuse:
+            def __init__(self, trace): self.trace = trace
+            def __del__(self):
+                if self.trace: sys.settrace(lambda *args: None)
+                else: variable.set(Marker())
+        def body(trace): stackless.current.tempval = Fuse(trace)
+        for trace in [False] * 10 + [True]:
+            stackless.tasklet(body)(trace)
+            stackless.run()
+        gc.collect()
+        print(Marker.alive, sys.gettrace())
+        """,
+        prints="0 None",
+    )

@@ -192,29 +192,34 @@ def test_watcher_killed_by_a_destructor():
     )
 
 
+LEAVES_SOMETHING = """
+import contextvars, gc, stackless, sys
+variable = contextvars.ContextVar("variable")
+class Marker:
+    alive = 0
+    def __init__(self): Marker.alive += 1
+    def __del__(self): Marker.alive -= 1
+class Fuse:
+    def __init__(self, trace): self.trace = trace
+    def __del__(self):
+        if self.trace: sys.settrace(lambda *args: None)
+        else: variable.set(Marker())
+"""
+
+
 def test_what_the_end_drops_stays_with_the_tasklet():
     """14, 15: a destructor at the end sets a trace function or a context variable."""
     assert_child(
-        """
-        import contextvars, gc, stackless, sys
-        variable = contextvars.ContextVar("variable")
-        class Marker:
-            alive = 0
-            def __init__(self): Marker.alive += 1
-            def __del__(self): Marker.alive -= 1
-        class Fuse:
-            def __init__(self, trace): self.trace = trace
-            def __del__(self):
-                if self.trace: sys.settrace(lambda *args: None)
-                else: variable.set(Marker())
-        for trace in [False] * 10 + [True]:
-            t = stackless.tasklet(lambda: variable.set(Fuse(trace)))
-            t.set_context(contextvars.Context())()
-            stackless.run()
-            del t
-        gc.collect()
-        print(Marker.alive, sys.gettrace())
-        """,
+        LEAVES_SOMETHING
+        + """
+for trace in [False] * 10 + [True]:
+    t = stackless.tasklet(lambda: variable.set(Fuse(trace)))
+    t.set_context(contextvars.Context())()
+    stackless.run()
+    del t
+gc.collect()
+print(Marker.alive, sys.gettrace())
+""",
         prints="0 None",
     )
 
@@ -571,24 +576,14 @@ def test_exception_that_a_sleeping_tasklet_sends():
 def test_tempval_dropped_at_the_end_leaves_nothing():
     """14, 15: its destructor sets a context variable, or a trace function."""
     assert_child(
-        """
-        import contextvars, gc, stackless, sys
-        variable = contextvars.ContextVar("variable")
-        class Marker:
-            alive = 0
-            def __init__(self): Marker.alive += 1
-            def __del__(self): Marker.alive -= 1
-        class Fuse:
-            def __init__(self, trace): self.trace = trace
-            def __del__(self):
-                if self.trace: sys.settrace(lambda *args: None)
-                else: variable.set(Marker())
-        def body(trace): stackless.current.tempval = Fuse(trace)
-        for trace in [False] * 10 + [True]:
-            stackless.tasklet(body)(trace)
-            stackless.run()
-        gc.collect()
-        print(Marker.alive, sys.gettrace())
-        """,
+        LEAVES_SOMETHING
+        + """
+def body(trace): stackless.current.tempval = Fuse(trace)
+for trace in [False] * 10 + [True]:
+    stackless.tasklet(body)(trace)
+    stackless.run()
+gc.collect()
+print(Marker.alive, sys.gettrace())
+""",
         prints="0 None",
     )

@@ -531,24 +531,29 @@ PyObject *sl_trace_object(PyThreadState *ts, sl_state *s, int profile)
     return profile ? s->profileobj : s->traceobj;
 }
 
+/* What tracing looks at. The data stack is not part of it. */
+static void copy_tracing(sl_state *to, const sl_state *from)
+{
+    to->traced = from->traced;
+    to->tracefunc = from->tracefunc;
+    to->traceobj = from->traceobj;
+    to->profilefunc = from->profilefunc;
+    to->profileobj = from->profileobj;
+    to->tracing = from->tracing;
+#if V311
+    to->cframe = from->cframe;
+#endif
+}
+
 /* Calls `setter(function)`, which is sys.settrace or sys.setprofile, as if `s` were running. The
  * caller sees to it that nothing switches meanwhile. */
 int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *function)
 {
-    sl_state own = {0};
+    sl_state own = {0}, view = {0};
     if (s != NULL) {
         save(ts, &own);
-        /* Only what tracing looks at; the data stack stays ours, the setter may call audit hooks. */
-        sl_state view = own;
-        view.traced = s->traced;
-        view.tracefunc = s->tracefunc;
-        view.traceobj = s->traceobj;
-        view.profilefunc = s->profilefunc;
-        view.profileobj = s->profileobj;
-        view.tracing = s->tracing;
-#if V311
-        view.cframe = s->cframe;
-#endif
+        view = own;
+        copy_tracing(&view, s);
         /* They are the thread state's now: the collector must not see them twice. */
         s->traced = 0;
         s->tracefunc = s->profilefunc = NULL;
@@ -557,22 +562,11 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
     }
     PyObject *result = PyObject_CallOneArg(setter, function);
     if (s != NULL) {
-        sl_state view;
+        /* The setter may have called audit hooks: all but tracing stays as they left it. */
+        memset(&view, 0, sizeof(view));
         save(ts, &view);
-        s->traced = view.traced;
-        s->tracefunc = view.traced ? view.tracefunc : NULL;
-        s->traceobj = view.traced ? view.traceobj : NULL;
-        s->profilefunc = view.traced ? view.profilefunc : NULL;
-        s->profileobj = view.traced ? view.profileobj : NULL;
-        view.traced = own.traced;
-        view.tracefunc = own.tracefunc;
-        view.traceobj = own.traceobj;
-        view.profilefunc = own.profilefunc;
-        view.profileobj = own.profileobj;
-        view.tracing = own.tracing;
-#if V311
-        view.cframe = own.cframe;
-#endif
+        copy_tracing(s, &view);
+        copy_tracing(&view, &own);
         load(ts, &view);
     }
     Py_XDECREF(result);

@@ -2,10 +2,13 @@
 
 use crate::bomb;
 use crate::hooks;
-use crate::kernel::{adopt_link, depart, object, plan_departure, prepare, switch_and_resume, world};
+use crate::kernel::{
+    adopt_link, depart, leave_value, object, plan_departure, prepare, switch_and_resume, world,
+};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
+use crate::throw;
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction, Hand, Tid, Waits};
 use std::cell::{Cell, UnsafeCell};
@@ -74,7 +77,7 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
             return Err(raised);
         }
     };
-    if let Err(raised) = thread::raise_pending(entered.s.current()) {
+    if let Err(raised) = throw::raise_pending(entered.s.current()) {
         drop_ref(value);
         return Err(raised);
     }
@@ -148,7 +151,7 @@ fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -
         Hand::ToPartner => {
             entered.may_switch()?;
             let mine = exchange(s, partner, direction, value);
-            put_aside(s, me, mine);
+            leave_value(s, me, mine);
             world(|w| {
                 w.link_next(partner.tid());
                 w.run_now(partner.tid());
@@ -162,7 +165,7 @@ fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -
             let next = if neighbour == me.tid() { partner } else { object(neighbour) };
             prepare(s, next)?;
             let mine = exchange(s, partner, direction, value);
-            put_aside(s, me, mine);
+            leave_value(s, me, mine);
             adopt_link(partner);
             world(|w| w.run_now(next.tid()));
             // SAFETY: nothing is owned in this frame any more.
@@ -184,15 +187,6 @@ fn exchange(s: &'static Sched, partner: T, direction: Direction, value: Obj) -> 
     null_mut()
 }
 
-/// What the running tasklet will resume with.
-#[inline(always)]
-fn put_aside(s: &'static Sched, me: T, value: Obj) {
-    let old = me.tempval.replace(value);
-    if !old.is_null() {
-        s.drop_later(old);
-    }
-}
-
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
 fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
@@ -206,7 +200,7 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
     let next = plan_departure(entered)?;
-    put_aside(s, me, value);
+    leave_value(s, me, value);
     world(|w| {
         w.unlink(me.tid());
         w.enqueue(ch.cid(), me.tid(), waits);

@@ -2,7 +2,7 @@
 
 use crate::bomb;
 use crate::hooks::ON_ERROR;
-use crate::kernel::{adopt_link, link, object, world};
+use crate::kernel::{leave_value, link, make_runnable, object, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
@@ -13,18 +13,10 @@ use stackless_cpython as cpython;
 
 /// Wakes a tasklet with a bomb (or null), wherever it waits; it is the running one of its ring from
 /// now on. The bomb is taken over.
-pub fn deliver(t: T, bomb: Obj) {
-    if t.blocked() {
-        world(|w| w.dequeue(t.tid()));
-        adopt_link(t);
-    } else if !t.linked() {
-        link(t);
-    }
-    let old = t.tempval.replace(bomb);
+pub fn deliver(s: &'static Sched, t: T, bomb: Obj) {
+    make_runnable(t);
+    leave_value(s, t, bomb);
     world(|w| w.run_now(t.tid()));
-    if let (false, Some(s)) = (old.is_null(), t.scheduler()) {
-        s.drop_later(old);
-    }
 }
 
 /// The running tasklet's function has returned, or raised. Takes the tasklet out of everything and
@@ -57,11 +49,11 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
     // The watcher may be a tasklet of the ring: it does not leave it together with us.
     world(|w| w.unlink(me.tid()));
     if let Some(bomb) = bomb {
-        deliver(watcher(), bomb);
+        deliver(s, watcher(), bomb);
     }
     if s.runs_next().is_none() && s.sleep().is_err() {
         let bomb = bomb::of_raised();
-        deliver(watcher(), bomb);
+        deliver(s, watcher(), bomb);
     }
     s.drop_later(me.obj());
     s.runs_next().expect("somebody goes on")
@@ -134,10 +126,7 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
         // SAFETY: the list owns a reference to each tasklet.
         let t = unsafe { Tasklet::from(o) };
         if (t.started() || t.linked()) && !t.is_current() {
-            match thread::exit_bomb() {
-                Ok(bomb) => crate::throw::leave_for_later(t, bomb),
-                Err(Raised) => write_unraisable(o),
-            }
+            crate::throw::kill_later(t);
         }
         drop_ref(o);
     }
@@ -149,8 +138,7 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
             w.unlink(main.tid());
             w.link(main.tid())
         });
-        let old = main.tempval.replace(bomb);
-        s.drop_later(old);
+        leave_value(s, main, bomb);
     } else {
         crate::throw::leave_for_later(main, bomb);
     }

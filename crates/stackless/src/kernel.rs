@@ -214,7 +214,8 @@ unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     }
 }
 
-/// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Did it return? Else an exception is set.
+/// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Did it return? Else an
+/// exception is set.
 fn run_body(t: T, value: Obj) -> bool {
     let func = t.func.replace(null_mut());
     let args = t.args.replace(null_mut());
@@ -223,7 +224,7 @@ fn run_body(t: T, value: Obj) -> bool {
     let returned = match bomb::unpack(value) {
         Err(Raised) => false,
         Ok(value) if func.is_null() || args.is_null() => {
-            drop_ref(value); // a schedule callback killed it on its way here
+            drop_ref(value); // a schedule callback killed it, or bound it anew, on its way here
             true
         }
         Ok(value) => {
@@ -350,7 +351,7 @@ unsafe fn depart_to_sleep(s: &'static Sched) -> Res<Obj> {
         // whoever watches, or stays here.
         let watcher = object(world(|w| w.watcher(me.tid_thread())));
         let bomb = bomb::of_raised();
-        crate::ending::deliver(watcher, bomb);
+        crate::ending::deliver(s, watcher, bomb);
     }
     let next = s.runs_next().expect("the sleep has an end");
     s.drop_later(me.obj());
@@ -360,7 +361,7 @@ unsafe fn depart_to_sleep(s: &'static Sched) -> Res<Obj> {
     // A fresh tasklet may have been put into the empty ring by another thread.
     if prepare(s, next).is_err() {
         let bomb = bomb::of_raised();
-        crate::ending::deliver(me, bomb);
+        crate::ending::deliver(s, me, bomb);
         return resumed(s);
     }
     // SAFETY: the caller's.
@@ -384,6 +385,26 @@ pub fn link(t: T) {
 pub fn adopt_link(t: T) {
     if world(|w| w.link(t.tid())) {
         t.scheduler().expect("a linked tasklet has a scheduler").wake();
+    }
+}
+
+/// Makes a tasklet runnable, wherever it waits: at the end of its thread's ring if it is not there.
+pub fn make_runnable(t: T) {
+    if t.blocked() {
+        world(|w| w.dequeue(t.tid()));
+        adopt_link(t);
+    } else if !t.linked() {
+        link(t);
+    }
+}
+
+/// Puts a value, which is taken over, or null for None, where a tasklet will find it when it resumes.
+/// What was there is dropped by whoever runs next, so that no Python code runs here.
+#[inline(always)]
+pub fn leave_value(s: &'static Sched, t: T, value: Obj) {
+    let old = t.tempval.replace(value);
+    if !old.is_null() {
+        s.drop_later(old);
     }
 }
 

@@ -14,8 +14,8 @@
 use crate::args;
 use crate::kernel::world;
 use crate::py::*;
-use crate::tasklet::T;
-use crate::tasklet_type::{PyObject_GC_IsFinalized, allocate_plain, release, this};
+use crate::tasklet::{Flags, T};
+use crate::tasklet_type::{allocate_plain, release, this};
 use crate::thread;
 use crate::throw;
 use crate::types;
@@ -33,11 +33,10 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
     if result != 0 || !t.started() || t.scheduler().is_none() || t.is_current() || t.is_main() {
         return result;
     }
-    // SAFETY: an object of a garbage-collected type.
-    let will_end = unsafe {
-        PyObject_GC_IsFinalized(o) == 0
-            && (*type_of(o)).tp_finalize.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor))
-    };
+    // SAFETY: a living type.
+    let finalizer = unsafe { (*type_of(o)).tp_finalize };
+    let will_end = !t.flags.get().finalized
+        && finalizer.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor));
     if !will_end {
         return 0;
     }
@@ -111,7 +110,7 @@ fn outlive(t: T) {
         return write_unraisable(null_mut());
     };
     heir.seat.set(seat);
-    heir.flags.set(t.flags.get());
+    heir.flags.set(Flags { finalized: false, ..t.flags.get() });
     heir.tempval.set(t.tempval.replace(null_mut()));
     throw::finalize(heir);
     drop_ref(heir.obj());

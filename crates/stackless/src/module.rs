@@ -5,12 +5,13 @@ use crate::bomb;
 use crate::channel_type;
 use crate::hooks;
 use crate::kernel::{
-    MANY, adopt_link, depart, foresee, object, plan_departure, prepare, switch_and_resume, unlink_running,
-    world,
+    MANY, adopt_link, depart, foresee, leave_value, object, plan_departure, prepare, switch_and_resume,
+    unlink_running, world,
 };
 use crate::py::*;
 use crate::tasklet_type;
 use crate::thread::{self, Sched};
+use crate::throw;
 use crate::types::{self, TypeCell};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
@@ -45,7 +46,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
-    thread::raise_pending(me)?;
+    throw::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.tid()));
     if std::ptr::eq(next, me) {
@@ -68,11 +69,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
 /// What the running tasklet's pending call will return.
 #[inline(always)]
 fn keep(s: &'static Sched, value: Obj) {
-    let value = if is_none(value) { null_mut() } else { new_ref(value) };
-    let old = s.current().tempval.replace(value);
-    if !old.is_null() {
-        s.drop_later(old);
-    }
+    leave_value(s, s.current(), if is_none(value) { null_mut() } else { new_ref(value) });
 }
 
 /// The optional argument `retval`: borrowed, null if it was not given.
@@ -100,7 +97,7 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
-    thread::raise_pending(me)?;
+    throw::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
     if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens

@@ -85,9 +85,8 @@ unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
 }
 
 unsafe extern "C" {
-    // Exported by CPython, declared in its cpython/object.h and objimpl.h.
+    // Exported by CPython, declared in its cpython/object.h.
     fn _Py_NewReference(o: Obj);
-    pub fn PyObject_GC_IsFinalized(o: Obj) -> c_int;
 }
 
 #[inline(always)]
@@ -97,9 +96,9 @@ fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
         let o = check(memory(kind))?;
         let serial = SERIAL.0.get() + 1;
         SERIAL.0.set(serial);
-        // SAFETY: a scheduler that is being made has no id yet: its main tasklet gets it later.
-        let hid = (*sched).try_hid();
-        Ok(Tasklet::init(o, sched, |t| world(|w| w.add_tasklet(hid, t)), serial))
+        // Of a scheduler that is being made this is nobody's: its main tasklet gets the id later.
+        let hid = (*sched).hid();
+        Ok(Tasklet::init(o, sched, |t| world(|w| w.add_tasklet(Some(hid), t)), serial))
     }
 }
 

@@ -1,6 +1,5 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
-use crate::bomb;
 use crate::hooks;
 use crate::kernel::{Seat, object, world};
 use crate::py::*;
@@ -19,9 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// A thread's share of the runtime.
 pub struct Sched {
     pub ts: *mut PyThreadState,
-    /// Meaningless while the scheduler is made.
+    /// Nobody's while the scheduler is made.
     id: Cell<Hid>,
-    complete: Cell<bool>,
     /// Owned. Null only while the scheduler is made.
     main: Cell<*const Tasklet>,
     current: Cell<*const Tasklet>,
@@ -183,7 +181,6 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,
         id: Cell::new(Hid::NOBODY),
-        complete: Cell::new(false),
         main: Cell::new(std::ptr::null()),
         current: Cell::new(std::ptr::null()),
         main_seat: Cell::new(seat),
@@ -214,7 +211,6 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
     s.main.set(main);
     s.current.set(main);
     s.id.set(world(|w| w.add_thread(main.tid())));
-    s.complete.set(true);
     new_ref(main.obj()); // for the ring, besides the one of `main`
     threads(|all| all.push(s));
     // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
@@ -242,12 +238,6 @@ impl Sched {
     #[inline(always)]
     pub fn hid(&self) -> Hid {
         self.id.get()
-    }
-
-    /// None while the scheduler is made.
-    #[inline(always)]
-    pub fn try_hid(&self) -> Option<Hid> {
-        self.complete.get().then(|| self.id.get())
     }
 
     pub fn ident(&self) -> u64 {
@@ -455,10 +445,7 @@ pub fn kill_all(s: &'static Sched) {
             if t.started() {
                 started += 1;
                 if turn % 100 == 0 || (turn < 10 && !in_ring) {
-                    match exit_bomb() {
-                        Ok(bomb) => crate::throw::leave_for_later(t, bomb),
-                        Err(Raised) => write_unraisable(o),
-                    }
+                    crate::throw::kill_later(t);
                 }
             } else if in_ring {
                 world(|w| w.unlink(t.tid()));
@@ -488,20 +475,6 @@ pub fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
     all.into_iter().filter(|t| !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect()
 }
 
-/// An exception that was left for the running tasklet goes off at its next switching call, before
-/// that call would put something else into its place.
-#[inline(always)]
-pub fn raise_pending(me: T) -> Res<()> {
-    let value = me.tempval.get();
-    if value.is_null() || !bomb::is_bomb(value) {
-        return Ok(());
-    }
-    if world(|w| !w.in_ring(me.tid())) {
-        return Ok(()); // it waits, and this is the exception that it sends
-    }
-    Err(bomb::explode(me.tempval.replace(null_mut())))
-}
-
 /// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets end
 /// as those of any thread do.
 pub fn at_exit() -> Res<()> {
@@ -511,11 +484,6 @@ pub fn at_exit() -> Res<()> {
     }
     EXITED.store(true, Relaxed);
     Ok(())
-}
-
-/// A bomb of TaskletExit.
-pub fn exit_bomb() -> Res<Obj> {
-    bomb::of_class(crate::module::tasklet_exit(), &[])
 }
 
 /// Makes the guard's type. Nobody sees it.

@@ -1,22 +1,44 @@
 //! Exceptions from one tasklet into another: kill, throw, raise_exception.
 
 use crate::bomb;
-use crate::kernel::{adopt_link, link, prepare, switch_and_resume, world};
+use crate::kernel::{leave_value, make_runnable, prepare, switch_and_resume, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered};
 use pyo3_ffi::*;
+use std::ptr::null_mut;
 
 /// Makes a tasklet runnable with a bomb that goes off when its turn comes. The bomb is taken over.
 pub fn leave_for_later(t: T, bomb: Obj) {
-    if t.blocked() {
-        world(|w| w.dequeue(t.tid()));
-        adopt_link(t);
-    } else if !t.linked() {
-        link(t);
-    }
+    make_runnable(t);
     drop_ref(t.tempval.replace(bomb));
+}
+
+/// The same with TaskletExit. Without memory for that, the user is told.
+pub fn kill_later(t: T) {
+    match exit_bomb() {
+        Ok(bomb) => leave_for_later(t, bomb),
+        Err(Raised) => write_unraisable(t.obj()),
+    }
+}
+
+fn exit_bomb() -> Res<Obj> {
+    bomb::of_class(module::tasklet_exit(), &[])
+}
+
+/// An exception that was left for the running tasklet goes off at its next switching call, before
+/// that call would put something else into its place.
+#[inline(always)]
+pub fn raise_pending(me: T) -> Res<()> {
+    let value = me.tempval.get();
+    if value.is_null() || !bomb::is_bomb(value) {
+        return Ok(());
+    }
+    if world(|w| !w.in_ring(me.tid())) {
+        return Ok(()); // it waits, and this is the exception that it sends
+    }
+    Err(bomb::explode(me.tempval.replace(null_mut())))
 }
 
 /// Throws into any tasklet. The bomb is taken over.
@@ -63,13 +85,8 @@ fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
         drop_ref(bomb);
         return Err(Raised);
     }
-    if t.blocked() {
-        world(|w| w.dequeue(t.tid()));
-        adopt_link(t);
-    } else if !t.linked() {
-        link(t);
-    }
-    s.drop_later(t.tempval.replace(bomb));
+    make_runnable(t);
+    leave_value(s, t, bomb);
     world(|w| w.run_now(t.tid()));
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
@@ -135,7 +152,7 @@ fn throw_to_orphan(t: T, bomb: Obj) -> Res<()> {
 
 /// `t.kill()`: TaskletExit, at once, wherever it stands.
 pub fn kill_now(t: T) -> Res<()> {
-    throw(t, thread::exit_bomb()?, false)
+    throw(t, exit_bomb()?, false)
 }
 
 /// `t.kill(pending)`.
@@ -151,7 +168,7 @@ pub fn kill(t: T, pending: bool) -> Res<()> {
     if !t.alive() {
         return Ok(());
     }
-    throw(t, thread::exit_bomb()?, pending)
+    throw(t, exit_bomb()?, pending)
 }
 
 /// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
@@ -167,11 +184,7 @@ pub fn finalize(t: T) {
     let Ok(entered) = thread::enter_anywhere() else { return write_unraisable(t.obj()) };
     if !std::ptr::eq(entered.s, owner) || entered.refused() {
         // It dies where it belongs, when its turn comes.
-        match thread::exit_bomb() {
-            Ok(bomb) => leave_for_later(t, bomb),
-            Err(Raised) => write_unraisable(t.obj()),
-        }
-        return;
+        return kill_later(t);
     }
     for _ in 0..10 {
         if kill_now(t).is_err() {

@@ -230,9 +230,12 @@ impl Model {
         }
     }
 
-    /// Forgets what will not be asked for any more: the tasklets that are over.
+    /// Forgets what will not be asked for any more: the tasklets that are over, but for those that
+    /// a thread has as its main one.
     pub fn forget_the_dead(&mut self) {
-        self.tasklets.retain(|_, t| !t.state.is_over());
+        let threads = &self.threads;
+        let is_main = |n: u32, t: &Tasklet| threads.get(&t.thread).is_some_and(|thread| thread.main == n);
+        self.tasklets.retain(|&n, t| !t.state.is_over() || is_main(n, t));
     }
 
     /// Events that lead from nothing to this state.

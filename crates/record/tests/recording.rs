@@ -155,10 +155,7 @@ proptest! {
         model.forget_the_dead();
         let mut again = Model::default();
         model.as_events(0).iter().for_each(|e| again.apply(e));
-        let mains_alive = model.threads.values().all(|t| model.tasklets.contains_key(&t.main));
-        if mains_alive {
-            prop_assert_eq!(format!("{:?}", picture(&again)), format!("{:?}", picture(&model)));
-        }
+        prop_assert_eq!(format!("{:?}", picture(&again)), format!("{:?}", picture(&model)));
     }
 
     /// A small buffer ends in the state that a large one ends in.
@@ -176,7 +173,8 @@ proptest! {
             let kept = recorder.len();
             let recording = recorder.finish(resolve);
             let mut model = recording.replay(recording.events.len());
-            model.forget_the_dead();
+            // Nonsense may mention the dead again, which brings them back as unstarted ones.
+            model.tasklets.retain(|_, t| !t.state.is_over() && t.state != State::Fresh);
             (model, dropped, kept)
         };
         let (all, none, _) = replayed(1000);
@@ -184,10 +182,7 @@ proptest! {
         prop_assert_eq!(none, 0);
         prop_assert!(kept <= limit);
         prop_assert_eq!(dropped as usize + kept, events.len() + 1);
-        let mains_alive = all.threads.values().all(|t| all.tasklets.contains_key(&t.main));
-        if mains_alive {
-            prop_assert_eq!(format!("{:?}", picture(&last)), format!("{:?}", picture(&all)));
-        }
+        prop_assert_eq!(format!("{:?}", picture(&last)), format!("{:?}", picture(&all)));
     }
 
     /// Any recording survives being saved, and can be exported.

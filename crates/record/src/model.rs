@@ -72,7 +72,7 @@ impl Model {
     pub fn apply(&mut self, e: &Event) {
         if e.tasklet != 0 {
             let t = self.tasklet(e.tasklet, e.thread);
-            t.stack = e.stack;
+            t.stack = if t.state.is_over() { 0 } else { e.stack };
         }
         match e.kind {
             Kind::Thread if e.tasklet != 0 => {
@@ -115,7 +115,7 @@ impl Model {
                 let waiting = self.channels.remove(&e.place).map_or(Vec::new(), |c| c.queue);
                 for t in waiting {
                     let t = self.tasklet(t, e.thread);
-                    (t.state, t.channel, t.value) = (State::Lost, 0, 0);
+                    (t.state, t.stack, t.channel, t.value) = (State::Lost, 0, 0, 0);
                 }
             }
             _ => {}
@@ -225,7 +225,7 @@ impl Model {
         for t in self.tasklets.values_mut().filter(|t| t.thread == number) {
             (t.next, t.prev) = (0, 0);
             if !t.state.is_over() && !t.state.is_blocked() {
-                t.state = State::Lost;
+                (t.state, t.stack) = (State::Lost, 0);
             }
         }
     }

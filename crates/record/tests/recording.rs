@@ -166,9 +166,9 @@ proptest! {
     ) {
         let replayed = |limit| {
             let mut recorder = Recorder::new(limit);
-            let stack = recorder.stacks.push(0, 1, 1, || ());
-            assert_eq!(stack, 1);
-            beginning().into_iter().chain(events.clone()).for_each(|e| recorder.push(e));
+            // Without stacks: nonsense lets the dead have some.
+            let events = events.iter().map(|e| Event { stack: 0, ..*e });
+            beginning().into_iter().chain(events).for_each(|e| recorder.push(e));
             let dropped = recorder.dropped();
             let kept = recorder.len();
             let recording = recorder.finish(resolve);

@@ -10,16 +10,40 @@
  * The function that is told may switch tasklets: the interpreter keeps what it needs on the C stack
  * and in the fields of the thread state that are swapped.
  */
+#define Py_BUILD_CORE 1
 #include "ticks.h"
 
 static int (*on_tick)(void);
 
 #if PY_VERSION_HEX < 0x030C0000
+#include "internal/pycore_frame.h"
+#include "opcode.h"
+
+/* Is the frame at a jump to itself (`while 1: pass`)? That never makes a line event again. */
+static int spins(PyFrameObject *frame)
+{
+    _Py_CODEUNIT at = *frame->f_frame->prev_instr;
+    return (_Py_OPCODE(at) == JUMP_BACKWARD || _Py_OPCODE(at) == JUMP_BACKWARD_QUICK) && _Py_OPARG(at) == 1;
+}
 
 int sl_trace_ticks(PyObject *obj, PyFrameObject *frame, int what, PyObject *arg)
 {
-    if ((what == PyTrace_LINE || what == PyTrace_CALL) && on_tick() < 0) {
+    static PyFrameObject *spinning; /* has opcode events because of us; only compared */
+    if (what == PyTrace_LINE && spins(frame) && !frame->f_trace_opcodes) {
+        frame->f_trace_opcodes = 1;
+        spinning = frame;
+    }
+    int ours = what == PyTrace_OPCODE && spins(frame);
+    if (what == PyTrace_OPCODE && !ours && spinning == frame) {
+        frame->f_trace_opcodes = 0; /* an exception took it out of the loop */
+        spinning = NULL;
+        ours = 1;
+    }
+    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && on_tick() < 0) {
         return -1;
+    }
+    if (ours) {
+        return 0;
     }
     Py_tracefunc own = sl_chained();
     return own == NULL ? 0 : own(obj, frame, what, arg);

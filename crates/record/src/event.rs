@@ -76,6 +76,9 @@ kinds! {
     Return = 14,
     /// A remark of the program's own: `text`.
     Note = 15,
+    /// A transfer after which `other` goes on at once: it is put into the ring directly behind
+    /// `tasklet`, which waits for its next turn.
+    HandOver = 16,
 }
 
 impl TryFrom<u64> for Kind {

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `event` | what an event says |
 //! | `model` | the state of everything after any number of events |
-//! | `recorder` | the ring buffer |
+//! | `recorder`, `clock` | the ring buffer, and when things happen |
 //! | `text`, `stack` | interned texts and call stacks |
 //! | `recording` | the finished recording, its file format and its reader |
 //! | `perfetto` | the export as a Perfetto trace |
@@ -40,8 +40,9 @@
 //! assert_eq!(model.tasklets[&2].state, State::Running);
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod clock;
 mod event;
 mod model;
 mod perfetto;

@@ -102,6 +102,12 @@ impl Model {
                 self.settle(e.other, e);
             }
             Kind::Switch => self.switch(e),
+            Kind::HandOver if e.other != 0 => {
+                self.tasklet(e.other, e.thread);
+                let next = self.tasklets.get(&e.tasklet).map_or(0, |t| t.next);
+                self.link(e.other, if next == e.other { 0 } else { next });
+                self.switch(&Event { flags: Flags::of_state(State::Runnable), ..*e });
+            }
             Kind::Transfer if e.other != 0 => {
                 self.tasklet(e.other, e.thread);
                 self.leave(e.other);

@@ -224,7 +224,7 @@ impl Export<'_> {
 
     /// What must be said while the partner still waits.
     fn before(&mut self, e: &Event, model: &Model) {
-        if e.kind == Kind::Transfer {
+        if matches!(e.kind, Kind::Transfer | Kind::HandOver) {
             self.flows += 1;
             let sends = e.flags.has(Flags::SENDS);
             let (from, to) = if sends { (e.tasklet, e.other) } else { (e.other, e.tasklet) };
@@ -242,7 +242,7 @@ impl Export<'_> {
         }
         let stops = match e.kind {
             Kind::Switch => e.tasklet,
-            Kind::Transfer | Kind::Link | Kind::Unlink => e.other,
+            Kind::Transfer | Kind::HandOver | Kind::Link | Kind::Unlink => e.other,
             _ => 0,
         };
         if stops != 0
@@ -268,6 +268,10 @@ impl Export<'_> {
             Kind::Create => self.name_track(e.other, e.thread, e.text),
             Kind::Label if e.other != 0 => {
                 self.name_track(e.other, model.tasklets[&e.other].thread, e.text);
+            }
+            Kind::HandOver => {
+                self.end(e.time, e.tasklet);
+                self.runs(e.time, e.other, model);
             }
             Kind::Unlink | Kind::Switch => {
                 let stopped = if e.kind == Kind::Switch { e.tasklet } else { e.other };

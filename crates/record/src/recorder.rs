@@ -1,13 +1,13 @@
 //! The ring buffer that a running program writes into.
 
-use crate::event::{Event, Flags};
+use crate::clock::Clock;
+use crate::event::{Event, Flags, Kind};
 use crate::model::Model;
 use crate::recording::{File, Place, Recording};
 use crate::stack::Stacks;
 use crate::text::Texts;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use std::time::Instant;
 
 /// Events, the texts and stacks they refer to, and what has become of the oldest ones.
 pub struct Recorder {
@@ -18,7 +18,7 @@ pub struct Recorder {
     /// The state that the dropped events have led to.
     before: Model,
     dropped: u64,
-    start: Instant,
+    clock: Clock,
     now: u64,
 }
 
@@ -32,7 +32,7 @@ impl Recorder {
             limit: limit.max(16),
             before: Model::default(),
             dropped: 0,
-            start: Instant::now(),
+            clock: Clock::new(),
             now: 0,
         }
     }
@@ -40,7 +40,7 @@ impl Recorder {
     /// Looks at the clock: events pushed from now on happen now.
     #[inline]
     pub fn tick(&mut self) {
-        self.now = self.start.elapsed().as_nanos() as u64;
+        self.now = self.now.max(self.clock.now());
     }
 
     /// Records an event. Its time is that of the last [`Recorder::tick`].
@@ -50,6 +50,18 @@ impl Recorder {
             self.make_room();
         }
         self.events.push_back(Event { time: self.now, ..event });
+    }
+
+    /// If the last event is a transfer from this tasklet to that one, it becomes a hand-over: the
+    /// partner goes on at once. Was it?
+    pub fn hand_over(&mut self, tasklet: u32, partner: u32) -> bool {
+        match self.events.back_mut() {
+            Some(e) if e.kind == Kind::Transfer && e.tasklet == tasklet && e.other == partner => {
+                e.kind = Kind::HandOver;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Records what was printed: one event for pieces that follow one another.
@@ -107,6 +119,8 @@ impl Recorder {
         let first_time = self.events.front().map_or(0, |e| e.time);
         recording.events = self.before.as_events(first_time);
         recording.events.extend(self.events);
+        let nanoseconds = self.clock.nanoseconds();
+        recording.events.iter_mut().for_each(|e| e.time = nanoseconds(e.time));
 
         // Only what the events refer to, in the order in which they do.
         let mut texts = Renumbered::new();

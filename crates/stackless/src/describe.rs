@@ -271,7 +271,8 @@ pub fn text_of(o: Obj) -> Option<String> {
             return None;
         }
         let (start, len): (*const c_char, _) = (PyBytes_AsString(bytes), PyBytes_Size(bytes));
-        let text = String::from_utf8_lossy(std::slice::from_raw_parts(start.cast(), len as usize)).into_owned();
+        let text =
+            String::from_utf8_lossy(std::slice::from_raw_parts(start.cast(), len as usize)).into_owned();
         drop_ref(bytes);
         Some(text)
     }

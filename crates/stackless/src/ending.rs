@@ -5,6 +5,7 @@ use crate::hooks::ON_ERROR;
 use crate::kernel::{leave_value, link, make_runnable, object, world};
 use crate::module;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use pyo3_ffi::*;
@@ -40,7 +41,8 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
         }
         match world(|w| w.when_idle(me.tid())) {
             Idle::Resume(watcher) => link(object(watcher)),
-            Idle::Stuck(_) if s.others_can_act() => break,
+            Idle::Wait(_) | Idle::Stuck(_) if s.others_can_act() => break,
+            Idle::Wait(watcher) => link(object(watcher)),
             // Making the error may collect garbage: look again.
             Idle::Stuck(watcher) => bomb = Some(stuck_bomb(object(watcher))),
         }
@@ -75,6 +77,7 @@ fn stuck_bomb(watcher: T) -> Obj {
 /// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
 fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
+    recording::describe_failure(s, &exception);
     if !ends_quietly(&exception) {
         match handle(exception) {
             Ok(()) => return None,
@@ -138,6 +141,7 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
             w.unlink(main.tid());
             w.link(main.tid())
         });
+        recording::moved(main);
         leave_value(s, main, bomb);
     } else {
         crate::throw::leave_for_later(main, bomb);

@@ -25,7 +25,7 @@ pub fn state_of(t: T) -> State {
     } else if world(|w| w.in_ring(t.tid())) {
         if t.is_current() { State::Running } else { State::Runnable }
     } else if t.started() {
-        let watches = world(|w| w.watcher(s.hid()) == t.tid());
+        let watches = world(|w| w.watchdogs(s.hid()).contains(&t.tid()));
         if watches { State::Watching } else { State::Paused }
     } else if t.alive() || !t.func.get().is_null() {
         State::Fresh

@@ -8,6 +8,9 @@
 //! | `throw` | exceptions from one tasklet into another |
 //! | `channel` | send and receive |
 //! | `hooks` | callbacks and the switch trap |
+//! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
+//! | `recording`, `record_module` | what the recorder is told; its functions |
+//! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
 //! | `channel_type`, `bomb` | the other types |
@@ -19,18 +22,23 @@ mod attributes;
 mod bomb;
 mod channel;
 mod channel_type;
+mod describe;
 mod ending;
 mod hooks;
+mod inspect;
 mod kernel;
 mod lifetime;
 mod module;
 mod moves;
 mod py;
+mod record_module;
+mod recording;
 mod tasklet;
 mod tasklet_type;
 mod thread;
 mod throw;
 mod types;
+mod watchdog;
 
 use pyo3_ffi::*;
 use std::ffi::{c_int, c_void};

@@ -7,6 +7,7 @@
 //!
 //! Only the functions whose names begin with `describe` may run Python code.
 
+use crate::bomb;
 use crate::channel::C;
 use crate::describe::{self, Text, describe};
 use crate::hooks;
@@ -16,13 +17,11 @@ use crate::module;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Sched};
-use pyo3_ffi::*;
 use stackless_core::{Cid, Direction};
-use stackless_cpython::{self as cpython, Of, Place};
+use stackless_cpython::{self as cpython, Place};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, Recording, State};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::ptr::null_mut;
 
 /// Deeper stacks are cut: so many of the innermost calls are kept.
 const DEEPEST: usize = 200;
@@ -30,9 +29,13 @@ const DEEPEST: usize = 200;
 /// A recording that is under way.
 struct Tape {
     recorder: Recorder,
-    tasklets: HashMap<u32, Seen, Fast>,
-    channels: HashMap<Cid, u32, Fast>,
+    /// By the world's numbers.
+    tasklets: Vec<Seen>,
+    /// Their numbers and labels.
+    channels: HashMap<Cid, (u32, u32), Fast>,
     threads: HashMap<*const Sched, u16, Fast>,
+    /// The one that was looked up last.
+    last_thread: (*const Sched, u16),
     /// How many channels and threads have been seen.
     numbers: (u32, u16),
     /// The code objects on recorded stacks: owned.
@@ -49,7 +52,8 @@ type Fast = rustc_hash::FxBuildHasher;
 /// What the recording says of a tasklet so far.
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    thread: u16,
+    /// Whom this is about: the world uses its numbers again.
+    number: u32,
     in_ring: bool,
     /// The text of what it sends.
     value: u32,
@@ -84,6 +88,7 @@ fn number(t: T) -> u32 {
 }
 
 impl Tape {
+    #[inline]
     fn text(&mut self, text: &Text) -> u32 {
         match text {
             Text::Known(text) => self.recorder.texts.intern(text),
@@ -98,14 +103,12 @@ impl Tape {
         let Some(s) = s else { return Event { kind, ..Event::default() } };
         let thread = self.thread(s);
         let me = self.known(s.current(), thread);
-        Event { kind, thread, tasklet: me, stack: self.stack(s.current(), s), ..Event::default() }
+        Event { kind, thread, tasklet: me, stack: self.stack(s.current()), ..Event::default() }
     }
 
-    /// The call stack of a tasklet of this thread.
-    fn stack(&mut self, t: T, s: &'static Sched) -> u32 {
-        let of = if std::ptr::eq(s.current(), t) { Of::Running } else { Of::Suspended(t.seat().state()) };
-        // SAFETY: the thread is the tasklet's own.
-        let places = unsafe { cpython::places(s.ts, of, &mut self.room[..]) };
+    /// The call stack of a tasklet.
+    fn stack(&mut self, t: T) -> u32 {
+        let places = inspect::places(t, &mut self.room[..]);
         let stacks = &mut self.recorder.stacks;
         let mut at = if places.len() == DEEPEST { stacks.push(0, CUT, 0, || ()) } else { 0 };
         for place in places.iter().rev() {
@@ -120,52 +123,91 @@ impl Tape {
     }
 
     fn thread(&mut self, s: &'static Sched) -> u16 {
-        if let Some(&number) = self.threads.get(&std::ptr::from_ref(s)) {
-            return number;
+        if std::ptr::eq(self.last_thread.0, s) {
+            return self.last_thread.1;
         }
+        let thread = match self.threads.get(&std::ptr::from_ref(s)) {
+            Some(&known) => known,
+            None => self.new_thread(s),
+        };
+        self.last_thread = (s, thread);
+        thread
+    }
+
+    fn new_thread(&mut self, s: &'static Sched) -> u16 {
         self.numbers.1 += 1;
         let thread = self.numbers.1;
         self.threads.insert(s, thread);
         let main = s.main();
-        self.tasklets.insert(number(main), Seen { thread, in_ring: true, value: 0 });
+        self.seen(main).in_ring = true;
         let text = self.recorder.texts.intern(&format!("thread {thread}"));
-        self.recorder.push(Event { kind: Kind::Thread, thread, tasklet: number(main), text, ..Event::default() });
+        self.recorder.push(Event {
+            kind: Kind::Thread,
+            thread,
+            tasklet: number(main),
+            text,
+            ..Event::default()
+        });
         let text = self.recorder.texts.intern("main");
         let flags = Flags::CONTINUES;
-        self.recorder.push(Event { kind: Kind::Label, flags, thread, other: number(main), text, ..Event::default() });
+        self.recorder.push(Event {
+            kind: Kind::Label,
+            flags,
+            thread,
+            other: number(main),
+            text,
+            ..Event::default()
+        });
         thread
     }
 
     /// The number of a tasklet, which the recording knows from now on.
     fn known(&mut self, t: T, thread: u16) -> u32 {
-        let number = number(t);
-        if !self.tasklets.contains_key(&number) {
+        if !self.knows(t) {
             self.created(t, thread, Event::default());
         }
-        number
+        number(t)
+    }
+
+    fn knows(&self, t: T) -> bool {
+        self.tasklets.get(t.tid().index()).is_some_and(|seen| seen.number == number(t))
+    }
+
+    fn forget(&mut self, t: T) {
+        if self.knows(t) {
+            self.tasklets[t.tid().index()] = Seen::default();
+        }
     }
 
     fn created(&mut self, t: T, thread: u16, by: Event) {
         let text = self.recorder.texts.intern(&inspect::name_of(t));
-        self.tasklets.insert(number(t), Seen { thread, ..Seen::default() });
+        *self.seen(t) = Seen { number: number(t), ..Seen::default() };
         self.recorder.push(Event { kind: Kind::Create, thread, other: number(t), text, ..by });
     }
 
     fn seen(&mut self, t: T) -> &mut Seen {
-        self.tasklets.entry(number(t)).or_default()
+        let at = t.tid().index();
+        if at >= self.tasklets.len() {
+            self.tasklets.resize(at + 1, Seen::default());
+        }
+        let seen = &mut self.tasklets[at];
+        if seen.number != number(t) {
+            *seen = Seen { number: number(t), ..Seen::default() };
+        }
+        seen
     }
 
     fn channel(&mut self, ch: C, flags: Flags) -> u32 {
-        if let Some(&number) = self.channels.get(&ch.cid()) {
+        if let Some(&(number, _)) = self.channels.get(&ch.cid()) {
             return number;
         }
         self.numbers.0 += 1;
         let number = self.numbers.0;
-        self.channels.insert(ch.cid(), number);
         // SAFETY: the calling thread's state; the name is borrowed.
         let name = unsafe { cpython::variable_name(cpython::thread_state(), ch.obj()) };
         let name = if name.is_null() { None } else { describe::text_of(name) };
         let text = self.recorder.texts.intern(&name.unwrap_or_default());
+        self.channels.insert(ch.cid(), (number, text));
         let flags = settings(ch).with(flags);
         self.recorder.push(Event { kind: Kind::Channel, flags, place: number, text, ..Event::default() });
         number
@@ -179,7 +221,7 @@ impl Tape {
         self.seen(t).in_ring = true;
         let right = object(world(|w| w.right_neighbour(t.tid())));
         let place = if std::ptr::eq(right, t) { 0 } else { number(right) };
-        let thread = self.seen(t).thread;
+        let thread = t.scheduler().map_or(by.thread, |owner| self.thread(owner));
         self.recorder.push(Event { kind: Kind::Link, flags, thread, other: number(t), place, ..by });
     }
 
@@ -200,8 +242,23 @@ impl Tape {
         }
     }
 
+    /// Is this the second half of a transfer, with nothing between?
+    fn handed_over(&mut self, me: T, next: T) -> bool {
+        let beside = world(|w| w.in_ring(me.tid()) && w.right_neighbour(me.tid()) == next.tid());
+        let is_that = beside && !self.seen(next).in_ring && self.recorder.hand_over(number(me), number(next));
+        if is_that {
+            self.seen(next).in_ring = true;
+        }
+        is_that
+    }
+
     /// The running tasklet of `s` stops, and `next` goes on, or nobody.
     fn switched(&mut self, s: &'static Sched, next: Option<T>) {
+        if let Some(next) = next
+            && self.handed_over(s.current(), next)
+        {
+            return;
+        }
         let event = self.event(Some(s), Kind::Switch);
         let me = s.current();
         let (state, place, text) = self.leaving(me);
@@ -221,7 +278,7 @@ impl Tape {
             self.recorder.push(Event { tasklet: 0, stack: 0, other, ..event });
         }
         if state.is_over() {
-            self.tasklets.remove(&number(me));
+            self.forget(me);
         }
     }
 }
@@ -235,7 +292,9 @@ fn settings(ch: C) -> Flags {
 
 /// A switch is about to happen; the world's lists agree already.
 pub fn switched(s: &'static Sched, next: T) {
-    tape(|tape| tape.switched(s, Some(next)));
+    if !std::ptr::eq(s.current(), next) {
+        tape(|tape| tape.switched(s, Some(next)));
+    }
 }
 
 /// The thread falls asleep on the running tasklet's stack.
@@ -260,12 +319,18 @@ pub fn linked(t: T) {
         let by = tape.event(here(), Kind::Link);
         let Some(owner) = t.scheduler() else { return };
         let thread = tape.thread(owner);
-        let new = !tape.tasklets.contains_key(&number(t));
+        let new = !tape.knows(t);
         if new {
             tape.created(t, thread, by);
         }
         tape.link(t, by, if new { Flags::CONTINUES } else { Flags::default() });
     });
+}
+
+/// A tasklet of a ring has got another place in one.
+pub fn moved(t: T) {
+    tape(|tape| tape.seen(t).in_ring = false);
+    linked(t);
 }
 
 /// A tasklet was taken out of a ring or a queue, and put nowhere.
@@ -277,7 +342,7 @@ pub fn unlinked(t: T) {
         let flags = Flags::of_state(state);
         tape.recorder.push(Event { kind: Kind::Unlink, flags, other: number(t), ..by });
         if state.is_over() {
-            tape.tasklets.remove(&number(t));
+            tape.forget(t);
         }
     });
 }
@@ -285,7 +350,8 @@ pub fn unlinked(t: T) {
 /// A tasklet is gone that may never have run.
 pub fn gone(t: T) {
     tape(|tape| {
-        if tape.tasklets.remove(&number(t)).is_some() {
+        if tape.knows(t) {
+            tape.forget(t);
             let by = tape.event(here(), Kind::Unlink);
             let flags = Flags::of_state(State::Ended);
             tape.recorder.push(Event { kind: Kind::Unlink, flags, other: number(t), ..by });
@@ -303,7 +369,7 @@ pub fn describe_sent(s: &'static Sched, value: Obj) {
 }
 
 /// The running tasklet meets its partner, which was taken out of the queue just now.
-pub fn transferred(s: &'static Sched, ch: C, partner: T, direction: Direction, is_bomb: bool) {
+pub fn transferred(s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) {
     tape(|tape| {
         let event = tape.event(Some(s), Kind::Transfer);
         let place = tape.channel(ch, Flags::default());
@@ -311,7 +377,7 @@ pub fn transferred(s: &'static Sched, ch: C, partner: T, direction: Direction, i
             Direction::Send => (tape.seen(s.current()).value, Flags::SENDS),
             Direction::Receive => (tape.seen(partner).value, Flags::default()),
         };
-        if is_bomb {
+        if !value.is_null() && bomb::is_bomb(value) {
             flags = flags.with(Flags::EXCEPTION);
         }
         tape.recorder.push(Event { flags, other: number(partner), place, text, ..event });
@@ -322,16 +388,16 @@ pub fn transferred(s: &'static Sched, ch: C, partner: T, direction: Direction, i
 pub fn channel_changed(ch: C) {
     tape(|tape| {
         let event = tape.event(here(), Kind::Channel);
-        let place = tape.channel(ch, Flags::default());
-        // The label that it has is the one it got when it was first seen: 0 keeps it.
-        tape.recorder.push(Event { flags: settings(ch), place, ..event });
+        tape.channel(ch, Flags::default());
+        let (place, text) = tape.channels[&ch.cid()];
+        tape.recorder.push(Event { flags: settings(ch), place, text, ..event });
     });
 }
 
 /// A channel is no more.
 pub fn channel_gone(ch: C) {
     tape(|tape| {
-        if let Some(place) = tape.channels.remove(&ch.cid()) {
+        if let Some((place, _)) = tape.channels.remove(&ch.cid()) {
             tape.recorder.push(Event { kind: Kind::ChannelEnd, place, ..Event::default() });
         }
     });
@@ -360,7 +426,7 @@ pub fn describe_bound(t: T) {
         let event = tape.event(here(), Kind::Label);
         let Some(owner) = t.scheduler() else { return };
         let thread = tape.thread(owner);
-        if !tape.tasklets.contains_key(&number(t)) {
+        if !tape.knows(t) {
             tape.created(t, thread, event);
         }
         let text = tape.recorder.texts.intern(&label);
@@ -391,7 +457,8 @@ pub fn describe_failure(s: &'static Sched, exception: &[Obj; 3]) {
     let kind = exception[0];
     // SAFETY: a class.
     let exits = is_subclass(kind, module::tasklet_exit());
-    let text = if values && !exits { describe(exception[1]) } else { Text::Other(describe::class_name(kind)) };
+    let text =
+        if values && !exits { describe(exception[1]) } else { Text::Other(describe::class_name(kind)) };
     tape(|tape| {
         let text = tape.text(&text);
         let state = if exits { State::Killed } else { State::Failed };
@@ -402,6 +469,7 @@ pub fn describe_failure(s: &'static Sched, exception: &[Obj; 3]) {
 /// A thread's tasklets are orphans now.
 pub fn thread_ended(s: &'static Sched) {
     tape(|tape| {
+        tape.last_thread = (std::ptr::null(), 0);
         if let Some(thread) = tape.threads.remove(&std::ptr::from_ref(s)) {
             tape.recorder.tick();
             tape.recorder.push(Event { kind: Kind::ThreadEnd, thread, ..Event::default() });
@@ -451,9 +519,10 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
     }
     let mut new = Tape {
         recorder: Recorder::new(limit),
-        tasklets: HashMap::default(),
+        tasklets: Vec::new(),
         channels: HashMap::default(),
         threads: HashMap::default(),
+        last_thread: (std::ptr::null(), 0),
         numbers: (0, 0),
         codes: HashSet::default(),
         room: Box::new([Place::NOWHERE; DEEPEST]),
@@ -470,9 +539,8 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
 fn describe_waiting() -> HashMap<u32, Text, Fast> {
     let all: Vec<T> = world(|w| w.tasklets()).into_iter().map(object).collect();
     let sending = all.into_iter().filter(|t| inspect::state_of(t) == State::Sending);
-    let values: Vec<(u32, Obj)> = sending
-        .map(|t| (number(t), some(t.tempval.get()).map_or_else(none, new_ref)))
-        .collect();
+    let values: Vec<(u32, Obj)> =
+        sending.map(|t| (number(t), some(t.tempval.get()).map_or_else(none, new_ref))).collect();
     values
         .into_iter()
         .map(|(number, value)| {
@@ -501,7 +569,7 @@ impl Tape {
                 self.created(t, thread, before);
             }
             if t.started() {
-                let stack = self.stack(t, s);
+                let stack = self.stack(t);
                 self.recorder.push(Event { kind: Kind::Line, thread, tasklet: number(t), stack, ..before });
             }
             match inspect::waits(t) {
@@ -512,7 +580,13 @@ impl Tape {
                 None => {
                     let flags = before.flags.with(Flags::of_state(state));
                     self.seen(t).in_ring = false;
-                    self.recorder.push(Event { kind: Kind::Unlink, flags, thread, other: number(t), ..before });
+                    self.recorder.push(Event {
+                        kind: Kind::Unlink,
+                        flags,
+                        thread,
+                        other: number(t),
+                        ..before
+                    });
                 }
             }
         }
@@ -551,9 +625,17 @@ impl Tape {
             let text = sent.get(&number(t)).map_or(0, |text| self.text(text));
             let seen = self.seen(t);
             (seen.in_ring, seen.value) = (false, text);
-            let thread = seen.thread;
+            let thread = t.scheduler().map_or(0, |owner| self.thread(owner));
             let flags = before.flags.with(Flags::of_state(inspect::state_of(t)));
-            self.recorder.push(Event { kind: Kind::Unlink, flags, thread, other: number(t), place, text, ..before });
+            self.recorder.push(Event {
+                kind: Kind::Unlink,
+                flags,
+                thread,
+                other: number(t),
+                place,
+                text,
+                ..before
+            });
             at = world(|w| w.next(tid));
         }
     }
@@ -568,7 +650,8 @@ pub fn stop(hidden: impl Fn(&str) -> bool) -> Res<Recording> {
             return Some(stackless_record::Place { function: "…".into(), file: String::new(), line: 0 });
         }
         // SAFETY: the tape owned a reference to each code on its stacks, which is dropped below.
-        let (function, file, line) = unsafe { inspect::resolve(std::ptr::with_exposed_provenance_mut(code), at) };
+        let (function, file, line) =
+            unsafe { inspect::resolve(std::ptr::with_exposed_provenance_mut(code), at) };
         (!hidden(&file)).then_some(stackless_record::Place { function, file, line })
     });
     recording.lost = lost;

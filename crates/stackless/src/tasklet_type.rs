@@ -2,11 +2,13 @@
 
 use crate::args;
 use crate::attributes;
+use crate::hooks;
 use crate::kernel::{link, world};
 use crate::lifetime;
 use crate::module;
 use crate::moves;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use crate::types;
@@ -87,6 +89,11 @@ unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
 unsafe extern "C" {
     // Exported by CPython, declared in its cpython/object.h.
     fn _Py_NewReference(o: Obj);
+}
+
+/// The number of the tasklet that was made last.
+pub fn last_serial() -> u64 {
+    SERIAL.0.get()
 }
 
 #[inline(always)]
@@ -215,6 +222,9 @@ fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     match may_bind(t, &new) {
         Ok(()) => {
             store(t, new);
+            if hooks::watched() {
+                recording::describe_bound(t);
+            }
             Ok(())
         }
         Err(raised) => {
@@ -346,6 +356,9 @@ unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()
     t.kwargs.set(dict);
     let old = t.tempval.replace(null_mut());
     link(t);
+    if hooks::watched() {
+        recording::describe_bound(t);
+    }
     drop_ref(old);
     Ok(())
 }

@@ -12,6 +12,14 @@ pub struct Texts {
     pub lost: u64,
 }
 
+/// The numbers of texts that are there from the beginning.
+impl Texts {
+    pub const LOST: u32 = 1;
+    pub const NONE: u32 = 2;
+    pub const TRUE: u32 = 3;
+    pub const FALSE: u32 = 4;
+}
+
 /// The most bytes of texts that a recording keeps. Beyond it, new texts become `…`.
 const MOST_BYTES: usize = 64 << 20;
 /// What a text costs besides its letters, roughly.
@@ -26,8 +34,9 @@ impl Texts {
             bytes: 0,
             lost: 0,
         };
-        texts.intern("");
-        texts.intern("…");
+        for text in ["", "…", "None", "True", "False"] {
+            texts.intern(text);
+        }
         texts
     }
 
@@ -38,7 +47,7 @@ impl Texts {
         }
         if self.bytes + text.len() > MOST_BYTES {
             self.lost += 1;
-            return 1;
+            return Self::LOST;
         }
         self.bytes += text.len() + OVERHEAD;
         let number = self.all.len() as u32;
@@ -53,7 +62,7 @@ impl Texts {
             return number;
         }
         let number = self.intern(&value.to_string());
-        if number != 1 {
+        if number != Self::LOST {
             self.bytes += OVERHEAD;
             self.integers.insert(value, number);
         }

@@ -109,20 +109,26 @@ fn act_on<const OBSERVED: bool>(
     }
 }
 
-/// The same, with a recording, or with a channel callback: before a transfer within the thread, or a wait, so that it sees
-/// the value in the tempval of the tasklet that acts; after a transfer to another thread.
-#[cold]
-fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
-    let s = entered.s;
-    if direction == Direction::Send && recording::is_on() {
-        recording::describe_sent(s, value);
-        if let Err(raised) = throw::raise_pending(s.current()) {
+/// The same, with a recording: what is sent is described first, which may run Python code.
+#[inline(never)]
+fn act_recorded(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+    if direction == Direction::Send {
+        recording::describe_sent(entered.s, value);
+        if let Err(raised) = throw::raise_pending(entered.s.current()) {
             drop_ref(value);
             return Err(raised);
         }
     }
+    act_on::<true>(entered, ch, direction, waits, value)
+}
+
+/// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
+/// the value in the tempval of the tasklet that acts; after a transfer to another thread.
+#[cold]
+fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+    let s = entered.s;
     if !hooks::ON_CHANNEL.is_set() {
-        return act_on::<true>(entered, ch, direction, waits, value);
+        return act_recorded(entered, ch, direction, waits, value);
     }
     if s.in_channel_callback.get() {
         drop_ref(value);
@@ -140,7 +146,7 @@ fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, val
             return Err(Raised);
         }
     }
-    let result = act_on::<true>(entered, ch, direction, waits, value)?;
+    let result = act_recorded(entered, ch, direction, waits, value)?;
     if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);

@@ -7,6 +7,7 @@
 
 use crate::bomb;
 use crate::py::*;
+use crate::recording;
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use std::cell::Cell;
@@ -19,9 +20,13 @@ const LONGEST: usize = 80;
 const ITEMS: usize = 6;
 const DEPTH: usize = 3;
 
-/// What a value looks like.
+/// What a value looks like. The commonest need no memory.
 pub enum Text {
-    Known(&'static str),
+    /// Not to be shown.
+    Hidden,
+    None,
+    True,
+    False,
     Integer(i64),
     Other(String),
 }
@@ -29,7 +34,10 @@ pub enum Text {
 impl Text {
     pub fn into_string(self) -> String {
         match self {
-            Text::Known(text) => text.into(),
+            Text::Hidden => String::new(),
+            Text::None => "None".into(),
+            Text::True => "True".into(),
+            Text::False => "False".into(),
             Text::Integer(value) => value.to_string(),
             Text::Other(text) => text,
         }
@@ -57,48 +65,65 @@ pub fn set_redactor(function: Obj) -> Res<Obj> {
 /// which does not switch. No exception may be set.
 pub fn describe(value: Obj) -> Text {
     if value.is_null() {
-        return Text::Known("None");
+        return Text::None;
     }
     if bomb::is_bomb(value) {
-        let Some(exception) = bomb::exception(value) else { return Text::Known("bomb()") };
+        let Some(exception) = bomb::exception(value) else { return Text::Other("bomb()".into()) };
         let text = describe(exception);
         drop_ref(exception);
         return text;
     }
     if let Some(text) = redacted(value) {
-        return text;
+        return Text::Other(text);
     }
-    plain(value, DEPTH)
-}
-
-fn plain(value: Obj, depth: usize) -> Text {
-    // SAFETY: living objects; the exact types are checked, and their functions run no Python code.
+    // SAFETY: living objects; the exact type is checked.
     unsafe {
         if is_none(value) {
-            Text::Known("None")
-        } else if PyBool_Check(value) != 0 {
-            Text::Known(if std::ptr::eq(value, Py_True()) { "True" } else { "False" })
+            return Text::None;
+        }
+        if PyBool_Check(value) != 0 {
+            return if std::ptr::eq(value, Py_True()) { Text::True } else { Text::False };
+        }
+        if PyLong_CheckExact(value) != 0 {
+            let mut overflow = 0;
+            let number = PyLong_AsLongLongAndOverflow(value, &mut overflow);
+            if overflow == 0 {
+                return Text::Integer(number);
+            }
+        }
+    }
+    let mut text = String::new();
+    write(&mut text, value, DEPTH);
+    Text::Other(if text.len() > LONGEST { shortened(&text) } else { text })
+}
+
+/// Appends the text for a value.
+fn write(out: &mut String, value: Obj, depth: usize) {
+    // SAFETY: living objects; the exact types are checked, and their functions run no Python code.
+    unsafe {
+        if PyUnicode_CheckExact(value) != 0 {
+            string(out, value)
         } else if PyLong_CheckExact(value) != 0 {
-            integer(value)
-        } else if PyUnicode_CheckExact(value) != 0 {
-            string(value)
+            integer(out, value)
         } else if PyTuple_CheckExact(value) != 0 {
             let closing = if PyTuple_GET_SIZE(value) == 1 { ",)" } else { ")" };
-            sequence(value, "(", closing, depth)
+            sequence(out, value, "(", closing, depth)
         } else if PyList_CheckExact(value) != 0 {
-            sequence(value, "[", "]", depth)
+            sequence(out, value, "[", "]", depth)
         } else if PyDict_CheckExact(value) != 0 {
-            dict(value, depth)
+            dict(out, value, depth)
+        } else if let Some(name) = recording::name_of(value) {
+            out.push_str(&name)
         } else {
-            Text::Other(asked(value))
+            asked(out, value)
         }
     }
 }
 
 /// What the redactor makes of it, if there is one and it has something to say.
-fn redacted(value: Obj) -> Option<Text> {
+fn redacted(value: Obj) -> Option<String> {
     let redactor = some(REDACTOR.load(Relaxed))?;
-    let kind = || Text::Other(format!("<{}>", type_name(value)));
+    let kind = || format!("<{}>", type_name(value));
     if BUSY.replace(true) {
         return Some(kind());
     }
@@ -116,7 +141,7 @@ fn redacted(value: Obj) -> Option<Text> {
         None
     // SAFETY: a living object.
     } else if unsafe { PyUnicode_Check(said) } != 0 {
-        Some(Text::Other(shortened(&text_of(said).unwrap_or_default())))
+        Some(shortened(&text_of(said).unwrap_or_default()))
     } else {
         Some(kind())
     };
@@ -125,12 +150,12 @@ fn redacted(value: Obj) -> Option<Text> {
     text
 }
 
-unsafe fn integer(value: Obj) -> Text {
+fn integer(out: &mut String, value: Obj) {
     let mut overflow = 0;
     // SAFETY: an int.
     let number = unsafe { PyLong_AsLongLongAndOverflow(value, &mut overflow) };
     if overflow == 0 {
-        return Text::Integer(number);
+        return out.push_str(&number.to_string());
     }
     // Writing down a very long one takes a very long time, or is refused.
     // SAFETY: an int, whose method runs no Python code.
@@ -138,54 +163,72 @@ unsafe fn integer(value: Obj) -> Text {
         let bits = PyObject_CallMethod(value, c"bit_length".as_ptr(), std::ptr::null());
         let number = if bits.is_null() { -1 } else { PyLong_AsLong(bits) };
         drop_ref(bits);
+        PyErr_Clear();
         number
     };
     if (0..=200).contains(&bits) {
-        return Text::Other(asked(value));
+        asked(out, value);
+    } else {
+        out.push_str(&format!("<int of {bits} bits>"));
     }
-    // SAFETY: the GIL is held.
-    unsafe { PyErr_Clear() };
-    Text::Other(format!("<int of {bits} bits>"))
 }
 
-unsafe fn string(value: Obj) -> Text {
-    // SAFETY: a str; the part of it is a new one.
+fn string(out: &mut String, value: Obj) {
+    // SAFETY: a str; its UTF-8 belongs to it, and the part of it is a new one.
     unsafe {
-        if PyUnicode_GET_LENGTH(value) <= LONGEST as Py_ssize_t {
-            return Text::Other(asked(value));
+        if PyUnicode_GET_LENGTH(value) > LONGEST as Py_ssize_t {
+            let part = PyUnicode_Substring(value, 0, LONGEST as Py_ssize_t);
+            if part.is_null() {
+                PyErr_Clear();
+                return out.push_str("<str>");
+            }
+            asked(out, part);
+            out.push('…');
+            return drop_ref(part);
         }
-        let part = PyUnicode_Substring(value, 0, LONGEST as Py_ssize_t);
-        if part.is_null() {
+        let mut len = 0;
+        let utf8 = PyUnicode_AsUTF8AndSize(value, &mut len);
+        if utf8.is_null() {
             PyErr_Clear();
-            return Text::Known("<str>");
+            return asked(out, value);
         }
-        let text = asked(part);
-        drop_ref(part);
-        Text::Other(shortened(&format!("{text}…")))
+        let bytes = std::slice::from_raw_parts(utf8.cast::<u8>(), len as usize);
+        match std::str::from_utf8(bytes) {
+            // What repr() would leave as it is.
+            Ok(text) if bytes.iter().all(|b| (0x20..0x7F).contains(b) && !b"'\\".contains(b)) => {
+                out.push('\'');
+                out.push_str(text);
+                out.push('\'');
+            }
+            _ => asked(out, value),
+        }
     }
 }
 
 /// The items of a tuple or a list, asked one after the other: Python code may change the list
 /// meanwhile.
-fn sequence(value: Obj, opening: &str, closing: &str, depth: usize) -> Text {
+fn sequence(out: &mut String, value: Obj, opening: &str, closing: &str, depth: usize) {
     // SAFETY: a living sequence.
     let len = || unsafe { PySequence_Size(value) }.max(0) as usize;
-    let mut parts = Vec::new();
-    while depth > 0 && parts.len() < ITEMS && parts.len() < len() {
+    out.push_str(opening);
+    let mut shown = 0;
+    while depth > 0 && shown < ITEMS && shown < len() {
         // SAFETY: the index is in range; the item is a new reference.
-        let item = unsafe { PySequence_GetItem(value, parts.len() as Py_ssize_t) };
+        let item = unsafe { PySequence_GetItem(value, shown as Py_ssize_t) };
         if item.is_null() {
             // SAFETY: the GIL is held.
             unsafe { PyErr_Clear() };
             break;
         }
-        parts.push(inner(item, depth));
+        separate(out, shown);
+        inner(out, item, depth);
         drop_ref(item);
+        shown += 1;
     }
-    finished(opening, parts, len(), closing)
+    finish(out, shown, len(), closing);
 }
 
-fn dict(value: Obj, depth: usize) -> Text {
+fn dict(out: &mut String, value: Obj, depth: usize) {
     let mut pairs = Vec::new();
     // SAFETY: a living dict; the pairs are kept before any Python code runs.
     let len = unsafe {
@@ -195,38 +238,47 @@ fn dict(value: Obj, depth: usize) -> Text {
         }
         PyDict_Size(value).max(0) as usize
     };
-    let parts = pairs
-        .into_iter()
-        .map(|(key, item)| {
-            let text = format!("{}: {}", inner(key, depth), inner(item, depth));
-            drop_ref(key);
-            drop_ref(item);
-            text
-        })
-        .collect();
-    finished("{", parts, len, "}")
+    out.push('{');
+    let shown = pairs.len();
+    for (i, (key, item)) in pairs.into_iter().enumerate() {
+        separate(out, i);
+        inner(out, key, depth);
+        out.push_str(": ");
+        inner(out, item, depth);
+        drop_ref(key);
+        drop_ref(item);
+    }
+    finish(out, shown, len, "}");
 }
 
-fn inner(item: Obj, depth: usize) -> String {
-    redacted(item).unwrap_or_else(|| plain(item, depth - 1)).into_string()
+fn separate(out: &mut String, shown: usize) {
+    if shown > 0 {
+        out.push_str(", ");
+    }
 }
 
-fn finished(opening: &str, parts: Vec<String>, len: usize, closing: &str) -> Text {
-    let more = match len.saturating_sub(parts.len()) {
-        0 => String::new(),
-        more if parts.is_empty() => format!("… {more}"),
-        more => format!(", … {more} more"),
-    };
-    let closing = if more.is_empty() { closing } else { closing.trim_start_matches(',') };
-    let text = format!("{opening}{}{more}{closing}", parts.join(", "));
-    Text::Other(shortened(&text))
+fn inner(out: &mut String, item: Obj, depth: usize) {
+    match redacted(item) {
+        Some(text) => out.push_str(&text),
+        None => write(out, item, depth - 1),
+    }
 }
 
-/// The value's own repr, shortened. What it raises is part of the text.
-fn asked(value: Obj) -> String {
+fn finish(out: &mut String, shown: usize, len: usize, closing: &str) {
+    if len > shown {
+        separate(out, shown);
+        out.push_str(&format!("… {} more", len - shown));
+        out.push_str(closing.trim_start_matches(','));
+    } else {
+        out.push_str(closing);
+    }
+}
+
+/// Appends the value's own repr, shortened. What it raises is part of the text.
+fn asked(out: &mut String, value: Obj) {
     let nested = BUSY.replace(true);
     if nested {
-        return format!("<{}>", type_name(value));
+        return out.push_str(&format!("<{}>", type_name(value)));
     }
     cpython::forbid(1);
     // SAFETY: a living object.
@@ -234,14 +286,15 @@ fn asked(value: Obj) -> String {
     cpython::forbid(-1);
     BUSY.set(false);
     if text.is_null() {
-        let [kind, error, traceback] = take_exception();
-        let name = class_name(kind);
-        [kind, error, traceback].into_iter().for_each(drop_ref);
-        return format!("<{}, whose repr raises {name}>", type_name(value));
+        let exception = take_exception();
+        out.push_str(&format!("<{}, whose repr raises {}>", type_name(value), class_name(exception[0])));
+        return exception.into_iter().for_each(drop_ref);
     }
-    let shown = text_of(text).map_or_else(|| format!("<{}>", type_name(value)), |text| shortened(&text));
+    match text_of(text) {
+        Some(text) => out.push_str(&shortened(&text)),
+        None => out.push_str(&format!("<{}>", type_name(value))),
+    }
     drop_ref(text);
-    shown
 }
 
 /// `Class.__name__` of a class.

@@ -13,11 +13,7 @@ use stackless_record::State;
 /// What a tasklet is doing.
 pub fn state_of(t: T) -> State {
     if let Some((_, waits)) = waits(t) {
-        return match waits {
-            Waits::ToSend => State::Sending,
-            Waits::ToReceive => State::Receiving,
-            Waits::ToIterate => State::Iterating,
-        };
+        return blocked(waits);
     }
     let Some(s) = t.scheduler() else { return State::Lost };
     if t.flags.get().ended {
@@ -31,6 +27,15 @@ pub fn state_of(t: T) -> State {
         State::Fresh
     } else {
         State::Ended
+    }
+}
+
+/// The state of one that is blocked.
+pub fn blocked(waits: Waits) -> State {
+    match waits {
+        Waits::ToSend => State::Sending,
+        Waits::ToReceive => State::Receiving,
+        Waits::ToIterate => State::Iterating,
     }
 }
 

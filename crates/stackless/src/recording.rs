@@ -8,18 +8,19 @@
 //! Only the functions whose names begin with `describe` may run Python code.
 
 use crate::bomb;
-use crate::channel::C;
+use crate::channel::{C, Channel};
 use crate::describe::{self, Text, describe};
 use crate::hooks;
 use crate::inspect;
 use crate::kernel::{object, world};
 use crate::module;
 use crate::py::*;
-use crate::tasklet::T;
+use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
+use pyo3_ffi::*;
 use stackless_core::{Cid, Direction};
 use stackless_cpython::{self as cpython, Place};
-use stackless_record::{CUT, Event, Flags, Kind, Recorder, Recording, State};
+use stackless_record::{CUT, Event, Flags, Kind, Recorder, Recording, State, Texts};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -31,8 +32,8 @@ struct Tape {
     recorder: Recorder,
     /// By the world's numbers.
     tasklets: Vec<Seen>,
-    /// Their numbers and labels.
-    channels: HashMap<Cid, (u32, u32), Fast>,
+    /// Their numbers, 0 for not seen yet, and labels; by the world's numbers.
+    channels: Vec<(u32, u32)>,
     threads: HashMap<*const Sched, u16, Fast>,
     /// The one that was looked up last.
     last_thread: (*const Sched, u16),
@@ -41,6 +42,8 @@ struct Tape {
     /// The code objects on recorded stacks: owned.
     codes: HashSet<usize, Fast>,
     room: Box<[Place; DEEPEST]>,
+    /// Is this the state before the recording?
+    taking_stock: bool,
     /// Are values shown at all?
     values: bool,
     /// How the tasklet that is ending in a thread ends: by which exception.
@@ -91,7 +94,10 @@ impl Tape {
     #[inline]
     fn text(&mut self, text: &Text) -> u32 {
         match text {
-            Text::Known(text) => self.recorder.texts.intern(text),
+            Text::Hidden => 0,
+            Text::None => Texts::NONE,
+            Text::True => Texts::TRUE,
+            Text::False => Texts::FALSE,
             Text::Integer(value) => self.recorder.texts.integer(*value),
             Text::Other(text) => self.recorder.texts.intern(text),
         }
@@ -135,6 +141,7 @@ impl Tape {
     }
 
     fn new_thread(&mut self, s: &'static Sched) -> u16 {
+        let before = if self.taking_stock { Flags::BEFORE } else { Flags::default() };
         self.numbers.1 += 1;
         let thread = self.numbers.1;
         self.threads.insert(s, thread);
@@ -143,13 +150,14 @@ impl Tape {
         let text = self.recorder.texts.intern(&format!("thread {thread}"));
         self.recorder.push(Event {
             kind: Kind::Thread,
+            flags: before,
             thread,
             tasklet: number(main),
             text,
             ..Event::default()
         });
         let text = self.recorder.texts.intern("main");
-        let flags = Flags::CONTINUES;
+        let flags = before.with(Flags::CONTINUES);
         self.recorder.push(Event {
             kind: Kind::Label,
             flags,
@@ -198,16 +206,25 @@ impl Tape {
     }
 
     fn channel(&mut self, ch: C, flags: Flags) -> u32 {
-        if let Some(&(number, _)) = self.channels.get(&ch.cid()) {
-            return number;
+        match self.channels.get(ch.cid().index()) {
+            Some(&(number, _)) if number != 0 => number,
+            _ => self.new_channel(ch, flags),
         }
+    }
+
+    #[cold]
+    fn new_channel(&mut self, ch: C, flags: Flags) -> u32 {
         self.numbers.0 += 1;
         let number = self.numbers.0;
         // SAFETY: the calling thread's state; the name is borrowed.
         let name = unsafe { cpython::variable_name(cpython::thread_state(), ch.obj()) };
         let name = if name.is_null() { None } else { describe::text_of(name) };
         let text = self.recorder.texts.intern(&name.unwrap_or_default());
-        self.channels.insert(ch.cid(), (number, text));
+        let at = ch.cid().index();
+        if at >= self.channels.len() {
+            self.channels.resize(at + 1, (0, 0));
+        }
+        self.channels[at] = (number, text);
         let flags = settings(ch).with(flags);
         self.recorder.push(Event { kind: Kind::Channel, flags, place: number, text, ..Event::default() });
         number
@@ -227,16 +244,16 @@ impl Tape {
 
     /// Where the running tasklet, which stops, has gone: state, channel, text.
     fn leaving(&mut self, me: T) -> (State, u32, u32) {
+        if let Some((c, waits)) = inspect::waits(me) {
+            let place = self.channel(world(|w| w.channel_payload(c)), Flags::default());
+            let state = inspect::blocked(waits);
+            return (state, place, if state == State::Sending { self.seen(me).value } else { 0 });
+        }
         match inspect::state_of(me) {
             State::Running => (State::Runnable, 0, 0),
             State::Ended => {
                 let (state, text) = self.failing.remove(&number(me)).unwrap_or((State::Ended, 0));
                 (state, 0, text)
-            }
-            state if state.is_blocked() => {
-                let ch = inspect::waits(me).map(|(c, _)| world(|w| w.channel_payload(c)));
-                let place = ch.map_or(0, |ch| self.channel(ch, Flags::default()));
-                (state, place, if state == State::Sending { self.seen(me).value } else { 0 })
             }
             state => (state, 0, 0),
         }
@@ -361,11 +378,19 @@ pub fn gone(t: T) {
 
 /// The running tasklet is about to send this value.
 pub fn describe_sent(s: &'static Sched, value: Obj) {
-    let text = tape(|tape| tape.values).unwrap_or(false).then(|| describe(value));
-    tape(|tape| {
-        let text = text.map_or(0, |text| tape.text(&text));
-        tape.seen(s.current()).value = text;
-    });
+    let remember = |text: &Text| {
+        tape(|tape| {
+            let text = if tape.values { tape.text(text) } else { 0 };
+            tape.seen(s.current()).value = text;
+        });
+    };
+    if value.is_null() {
+        remember(&Text::None);
+    } else if tape(|tape| tape.values) == Some(true) {
+        remember(&describe(value));
+    } else {
+        remember(&Text::Hidden);
+    }
 }
 
 /// The running tasklet meets its partner, which was taken out of the queue just now.
@@ -389,7 +414,7 @@ pub fn channel_changed(ch: C) {
     tape(|tape| {
         let event = tape.event(here(), Kind::Channel);
         tape.channel(ch, Flags::default());
-        let (place, text) = tape.channels[&ch.cid()];
+        let (place, text) = tape.channels[ch.cid().index()];
         tape.recorder.push(Event { flags: settings(ch), place, text, ..event });
     });
 }
@@ -397,7 +422,8 @@ pub fn channel_changed(ch: C) {
 /// A channel is no more.
 pub fn channel_gone(ch: C) {
     tape(|tape| {
-        if let Some((place, _)) = tape.channels.remove(&ch.cid()) {
+        let known = tape.channels.get_mut(ch.cid().index()).map(std::mem::take);
+        if let Some((place, _)) = known.filter(|(number, _)| *number != 0) {
             tape.recorder.push(Event { kind: Kind::ChannelEnd, place, ..Event::default() });
         }
     });
@@ -439,8 +465,8 @@ pub fn describe_bound(t: T) {
 /// The text of an exception that is about to be thrown, for [`thrown`].
 pub fn describe_bomb(bomb: Obj) -> u32 {
     let Some(values) = tape(|tape| tape.values) else { return 0 };
-    let text = values.then(|| describe(bomb));
-    tape(|tape| text.map_or(0, |text| tape.text(&text))).unwrap_or(0)
+    let text = if values { describe(bomb) } else { Text::Hidden };
+    tape(|tape| tape.text(&text)).unwrap_or(0)
 }
 
 /// An exception is on its way into a tasklet.
@@ -497,10 +523,10 @@ pub fn reached(kind: Kind, text: &str) {
 /// The running tasklet returns a value from the innermost function.
 pub fn describe_returned(value: Obj) {
     let Some(values) = tape(|tape| tape.values) else { return };
-    let text = values.then(|| describe(value));
+    let text = if values { describe(value) } else { Text::Hidden };
     tape(|tape| {
         let event = tape.event(here(), Kind::Return);
-        let text = text.map_or(0, |text| tape.text(&text));
+        let text = tape.text(&text);
         tape.recorder.push(Event { text, ..event });
     });
 }
@@ -520,16 +546,18 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
     let mut new = Tape {
         recorder: Recorder::new(limit),
         tasklets: Vec::new(),
-        channels: HashMap::default(),
+        channels: Vec::new(),
         threads: HashMap::default(),
         last_thread: (std::ptr::null(), 0),
         numbers: (0, 0),
         codes: HashSet::default(),
+        taking_stock: true,
         room: Box::new([Place::NOWHERE; DEEPEST]),
         values,
         failing: HashMap::default(),
     };
     new.take_stock(s, &sent);
+    new.taking_stock = false;
     *TAPE.0.borrow_mut() = Some(new);
     hooks::watch(hooks::RECORDER, true);
     Ok(())
@@ -668,6 +696,26 @@ fn take() -> Option<Tape> {
 pub fn forget() {
     if let Some(tape) = take() {
         tape.codes.into_iter().for_each(|code| drop_ref(std::ptr::with_exposed_provenance_mut(code)));
+    }
+}
+
+/// What a recording calls a channel or a tasklet that has no repr of its own; None for other objects,
+/// and without a recording.
+pub fn name_of(o: Obj) -> Option<String> {
+    let is = |of: *mut PyTypeObject| {
+        // SAFETY: living types and a living object.
+        unsafe { PyObject_TypeCheck(o, of) != 0 && (*type_of(o)).tp_repr == (*of).tp_repr }
+    };
+    if is(module::CHANNEL.get()) {
+        // SAFETY: checked just now.
+        let ch = unsafe { Channel::from(o) };
+        tape(|tape| format!("channel {}", tape.channel(ch, Flags::default())))
+    } else if is(module::tasklet_type()) {
+        // SAFETY: checked just now.
+        let t = unsafe { Tasklet::from(o) };
+        tape(|_| format!("tasklet {}", number(t)))
+    } else {
+        None
     }
 }
 

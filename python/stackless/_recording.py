@@ -117,8 +117,12 @@ class record:
         file = open(self.path, "wb")
         try:
             _stackless._record_start(self._limit, self._values)
-            if self._lines:
-                self._lines.start()
+            try:
+                if self._lines:
+                    self._lines.start()
+            except BaseException:
+                _stackless._record_forget()
+                raise
         except BaseException:
             file.close()
             raise
@@ -206,9 +210,7 @@ class _Lines:
         monitoring = sys.monitoring
         free = [tool for tool in (4, 3, 2, 1) if monitoring.get_tool(tool) is None]
         if not free:
-            raise_from = RuntimeError("all numbers of sys.monitoring tools are in use")
-            _stackless._record_forget()
-            raise raise_from
+            raise RuntimeError("all numbers of sys.monitoring tools are in use")
         self._tool = free[0]
         monitoring.use_tool_id(self._tool, "stackless recorder")
         _stackless._record_follow(_quiet_places(), monitoring.DISABLE)
@@ -241,31 +243,26 @@ def _quiet_places() -> tuple[str, ...]:
     return (*_HIDDEN, "<frozen ", *(os.path.join(path, "") for path in paths))
 
 
-def run_script(
-    path: str, argv: list[str], target: str, options: dict[str, Any]
-) -> tuple[record, BaseException | None]:
-    """Run a script as `python script.py` does, and record it. Its SystemExit is returned."""
+def compiled(path: str) -> types.CodeType:
+    """The code of a script. Raises OSError and SyntaxError."""
     script = os.path.abspath(path)
-    code = _compiled(script)
+    with open(script, "rb") as file:
+        return compile(file.read(), script, "exec")
+
+
+def run_script(code: types.CodeType, path: str, args: list[str], recording: record) -> None:
+    """Run a script as `python script.py` does, and record it. Raises what the script raises."""
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=path, __builtins__=__builtins__)
-    recording = record(target, title=os.path.basename(path), **options)
     old = sys.argv[:], sys.path[:], sys.modules["__main__"]
-    sys.argv[:], sys.path[0] = [path, *argv], os.path.dirname(script)
+    sys.argv[:] = [path, *args]
+    sys.path[0] = os.path.dirname(code.co_filename)
     sys.modules["__main__"] = main
     try:
         with recording:
             exec(code, main.__dict__)
-    except SystemExit as error:
-        return recording, error
     finally:
         sys.argv[:], sys.path[:], sys.modules["__main__"] = old
-    return recording, None
-
-
-def _compiled(path: str) -> types.CodeType:
-    with open(path, "rb") as file:
-        return compile(file.read(), path, "exec")
 
 
 os.register_at_fork(after_in_child=_stackless._record_forget)

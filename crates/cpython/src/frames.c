@@ -84,13 +84,15 @@ PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
     return name_in_dict(innermost->f_globals, object);
 }
 
-/* The name of a Python function, or of a method's: a borrowed str, NULL for other objects. */
-PyObject *sl_function_name(PyObject *callable)
+/* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */
+void sl_function(PyObject *callable, PyObject **name, PyObject **code)
 {
     while (PyMethod_Check(callable)) {
         callable = PyMethod_GET_FUNCTION(callable);
     }
-    return PyFunction_Check(callable) ? ((PyFunctionObject *)callable)->func_qualname : NULL;
+    int is_function = PyFunction_Check(callable);
+    *name = is_function ? ((PyFunctionObject *)callable)->func_qualname : NULL;
+    *code = is_function ? ((PyFunctionObject *)callable)->func_code : NULL;
 }
 
 /* The qualified name of a code object and its file name: borrowed. */

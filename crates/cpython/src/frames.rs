@@ -22,7 +22,7 @@ impl Place {
 unsafe extern "C" {
     fn sl_places(ts: *mut PyThreadState, state: *mut State, places: *mut Place, most: c_int) -> c_int;
     fn sl_variable_name(ts: *mut PyThreadState, object: *mut PyObject) -> *mut PyObject;
-    fn sl_function_name(callable: *mut PyObject) -> *mut PyObject;
+    fn sl_function(callable: *mut PyObject, name: *mut *mut PyObject, code: *mut *mut PyObject);
     fn sl_code_names(code: *mut PyObject, name: *mut *mut PyObject, file: *mut *mut PyObject);
     // Exported by CPython, declared in its cpython/code.h.
     fn PyCode_Addr2Line(code: *mut PyObject, at: c_int) -> c_int;
@@ -59,13 +59,16 @@ pub unsafe fn variable_name(ts: *mut PyThreadState, object: *mut PyObject) -> *m
     unsafe { sl_variable_name(ts, object) }
 }
 
-/// The qualified name of a Python function, or of a method's: a borrowed str, null for other objects.
+/// The qualified name of a Python function, or of a method's, and its code: borrowed, null for other
+/// objects.
 ///
 /// # Safety
 /// `callable` is a living object.
-pub unsafe fn function_name(callable: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller's.
-    unsafe { sl_function_name(callable) }
+pub unsafe fn function(callable: *mut PyObject) -> (*mut PyObject, *mut PyObject) {
+    let (mut name, mut code) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the caller's; two places for two pointers.
+    unsafe { sl_function(callable, &mut name, &mut code) };
+    (name, code)
 }
 
 /// The qualified name of a code object, and its file name: borrowed.

@@ -18,7 +18,7 @@ pub struct Event {
     pub tasklet: u32,
     /// To whom.
     pub other: u32,
-    /// A channel; for `Link`, the tasklet that `other` was put directly before.
+    /// A channel; for `Link`, the tasklet that `other` was put directly before; for `Create`, a stack.
     pub place: u32,
     /// A text: a value, a label, an exception, what was printed.
     pub text: u32,
@@ -45,7 +45,8 @@ kinds! {
     Thread = 0,
     /// A thread has ended, and its tasklets run no more.
     ThreadEnd = 1,
-    /// `tasklet` made `other`, or bound it anew. `text` is its label.
+    /// `tasklet` made `other`, or bound it anew. `text` is its label, and `place` the stack that it
+    /// will begin with.
     Create = 2,
     /// `other` has a better label: `text`.
     Label = 3,

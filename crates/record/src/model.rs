@@ -86,8 +86,13 @@ impl Model {
             Kind::ThreadEnd => self.end_thread(e.thread),
             Kind::Create if e.other != 0 => {
                 self.leave(e.other);
-                let new =
-                    Tasklet { thread: e.thread, state: State::Fresh, label: e.text, ..Tasklet::default() };
+                let new = Tasklet {
+                    thread: e.thread,
+                    state: State::Fresh,
+                    label: e.text,
+                    stack: e.place,
+                    ..Tasklet::default()
+                };
                 self.tasklets.insert(e.other, new);
             }
             Kind::Label if e.other != 0 => self.tasklet(e.other, e.thread).label = e.text,

@@ -138,11 +138,15 @@ impl Recorder {
         let mut names = FxHashMap::default();
         for e in &mut recording.events {
             e.text = texts.number(e.text);
-            e.stack = stacks.number(e.stack, &mut |code, at| {
+            let mut resolved = |code, at| {
                 let (name, file, line) = function(resolve(code, at)?);
                 let next = names.len() as u32;
                 Some((*names.entry(name).or_insert(next), file, line))
-            });
+            };
+            e.stack = stacks.number(e.stack, &mut resolved);
+            if e.kind == Kind::Create {
+                e.place = stacks.number(e.place, &mut resolved);
+            }
         }
         let all = self.texts.into_all();
         recording.texts = texts.order.iter().map(|&old| all[old as usize].clone()).collect();

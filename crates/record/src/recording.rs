@@ -2,7 +2,7 @@
 //!
 //! The format is one JSON document; `docs/recording.md` describes it.
 
-use crate::event::Event;
+use crate::event::{Event, Kind};
 use crate::model::Model;
 use serde::{Deserialize, Serialize};
 
@@ -116,7 +116,8 @@ impl Recording {
         }
         for (i, e) in self.events.iter().enumerate() {
             let text_known = (e.text as usize) < texts || e.text == 0;
-            let stack_known = (e.stack as usize) < stacks || e.stack == 0;
+            let known = |stack: u32| (stack as usize) < stacks || stack == 0;
+            let stack_known = known(e.stack) && (e.kind != Kind::Create || known(e.place));
             if !text_known || !stack_known {
                 return Err(format!("the recording is damaged: event {i} refers to what is not there"));
             }

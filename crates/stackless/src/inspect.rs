@@ -61,6 +61,13 @@ pub fn name_of(t: T) -> String {
     if t.is_main() { "main".into() } else { callable_name(t.func.get()) }
 }
 
+/// The code that a tasklet will begin with: borrowed, null if it is no Python function.
+pub fn code_of(t: T) -> Obj {
+    let func = t.func.get();
+    // SAFETY: a living object.
+    if func.is_null() { func } else { unsafe { cpython::function(func) }.1 }
+}
+
 /// The name of what is called, without running Python code.
 pub fn callable_name(callable: Obj) -> String {
     if callable.is_null() {
@@ -68,7 +75,7 @@ pub fn callable_name(callable: Obj) -> String {
     }
     // SAFETY: a living object whose type is checked; all answers are borrowed.
     unsafe {
-        let name = cpython::function_name(callable);
+        let (name, _) = cpython::function(callable);
         if !name.is_null() {
             text_of(name).map_or_else(String::new, |name| short_qualified(&name))
         } else if PyCFunction_Check(callable) != 0 {

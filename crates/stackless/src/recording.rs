@@ -41,7 +41,7 @@ struct Tape {
     numbers: (u32, u16),
     /// The code objects on recorded stacks: owned.
     codes: HashSet<usize, Fast>,
-    room: Box<[Place; DEEPEST]>,
+    room: Vec<Place>,
     /// Is this the state before the recording?
     taking_stock: bool,
     /// Are values shown at all?
@@ -114,18 +114,23 @@ impl Tape {
 
     /// The call stack of a tasklet.
     fn stack(&mut self, t: T) -> u32 {
-        let places = inspect::places(t, &mut self.room[..]);
-        let stacks = &mut self.recorder.stacks;
-        let mut at = if places.len() == DEEPEST { stacks.push(0, CUT, 0, || ()) } else { 0 };
-        for place in places.iter().rev() {
-            let codes = &mut self.codes;
-            at = stacks.push(at, place.code.addr(), place.at as u32, || {
-                if codes.insert(place.code.expose_provenance()) {
-                    new_ref(place.code);
-                }
-            });
-        }
-        at
+        let mut room = std::mem::take(&mut self.room);
+        let places = inspect::places(t, &mut room[..]);
+        let cut = places.len() == DEEPEST;
+        let outermost = if cut { self.recorder.stacks.push(0, CUT, 0, || ()) } else { 0 };
+        let stack = places.iter().rev().fold(outermost, |at, place| self.push_place(at, *place));
+        self.room = room;
+        stack
+    }
+
+    #[inline]
+    fn push_place(&mut self, parent: u32, Place { code, at }: Place) -> u32 {
+        let codes = &mut self.codes;
+        self.recorder.stacks.push(parent, code.addr(), at as u32, || {
+            if codes.insert(code.expose_provenance()) {
+                new_ref(code);
+            }
+        })
     }
 
     fn thread(&mut self, s: &'static Sched) -> u16 {
@@ -190,7 +195,9 @@ impl Tape {
     fn created(&mut self, t: T, thread: u16, by: Event) {
         let text = self.recorder.texts.intern(&inspect::name_of(t));
         *self.seen(t) = Seen { number: number(t), ..Seen::default() };
-        self.recorder.push(Event { kind: Kind::Create, thread, other: number(t), text, ..by });
+        let code = inspect::code_of(t);
+        let place = if code.is_null() { 0 } else { self.push_place(0, Place { code, at: 0 }) };
+        self.recorder.push(Event { kind: Kind::Create, thread, other: number(t), place, text, ..by });
     }
 
     fn seen(&mut self, t: T) -> &mut Seen {
@@ -441,7 +448,8 @@ pub fn describe_bound(t: T) {
     let kept = [t.obj(), func, args].map(new_ref);
     let name = inspect::callable_name(func);
     let shown = describe(args).into_string();
-    let inside = shown.trim_end_matches(')').trim_end_matches(',').trim_start_matches('(');
+    let inside = shown.strip_prefix('(').and_then(|s| s.strip_suffix(')')).unwrap_or("…");
+    let inside = inside.strip_suffix(',').unwrap_or(inside);
     let more = match (kwargs.is_null(), inside.is_empty()) {
         (true, _) => "",
         (false, true) => "…",
@@ -552,7 +560,7 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
         numbers: (0, 0),
         codes: HashSet::default(),
         taking_stock: true,
-        room: Box::new([Place::NOWHERE; DEEPEST]),
+        room: vec![Place::NOWHERE; DEEPEST],
         values,
         failing: HashMap::default(),
     };
@@ -704,7 +712,10 @@ pub fn forget() {
 pub fn name_of(o: Obj) -> Option<String> {
     let is = |of: *mut PyTypeObject| {
         // SAFETY: living types and a living object.
-        unsafe { PyObject_TypeCheck(o, of) != 0 && (*type_of(o)).tp_repr == (*of).tp_repr }
+        unsafe {
+            PyObject_TypeCheck(o, of) != 0
+                && (*type_of(o)).tp_repr.map(|f| f as usize) == (*of).tp_repr.map(|f| f as usize)
+        }
     };
     if is(module::CHANNEL.get()) {
         // SAFETY: checked just now.

@@ -95,6 +95,13 @@ void sl_function(PyObject *callable, PyObject **name, PyObject **code)
     *code = is_function ? ((PyFunctionObject *)callable)->func_code : NULL;
 }
 
+/* The line of an instruction; of the function itself for those that have none. */
+int sl_line(PyObject *code, int at)
+{
+    int line = PyCode_Addr2Line((PyCodeObject *)code, at);
+    return line > 0 ? line : ((PyCodeObject *)code)->co_firstlineno;
+}
+
 /* The qualified name of a code object and its file name: borrowed. */
 void sl_code_names(PyObject *code, PyObject **name, PyObject **file)
 {

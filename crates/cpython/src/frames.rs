@@ -24,8 +24,7 @@ unsafe extern "C" {
     fn sl_variable_name(ts: *mut PyThreadState, object: *mut PyObject) -> *mut PyObject;
     fn sl_function(callable: *mut PyObject, name: *mut *mut PyObject, code: *mut *mut PyObject);
     fn sl_code_names(code: *mut PyObject, name: *mut *mut PyObject, file: *mut *mut PyObject);
-    // Exported by CPython, declared in its cpython/code.h.
-    fn PyCode_Addr2Line(code: *mut PyObject, at: c_int) -> c_int;
+    fn sl_line(code: *mut PyObject, at: c_int) -> c_int;
 }
 
 /// The calls of a tasklet, innermost first, as many as fit: the part of `room` that was filled. Runs
@@ -40,13 +39,13 @@ pub unsafe fn places(ts: *mut PyThreadState, of: Of, room: &mut [Place]) -> &mut
     &mut room[..count as usize]
 }
 
-/// The line of an offset in a code object, 0 if it has none.
+/// The line of an offset in a code object; the function's first for an instruction without one.
 ///
 /// # Safety
 /// `code` is a code object.
 pub unsafe fn line_of(code: *mut PyObject, at: c_int) -> u32 {
     // SAFETY: the caller's.
-    unsafe { PyCode_Addr2Line(code, at) }.max(0) as u32
+    unsafe { sl_line(code, at) }.max(0) as u32
 }
 
 /// The name of a variable of the running code that holds this very object: a borrowed str, or null.

@@ -720,11 +720,15 @@ pub fn name_of(o: Obj) -> Option<String> {
     if is(module::CHANNEL.get()) {
         // SAFETY: checked just now.
         let ch = unsafe { Channel::from(o) };
-        tape(|tape| format!("channel {}", tape.channel(ch, Flags::default())))
+        tape(|tape| {
+            let number = tape.channel(ch, Flags::default());
+            let label = tape.recorder.texts.get(tape.channels[ch.cid().index()].1);
+            format!("{}#{number}", if label.is_empty() { "channel" } else { label })
+        })
     } else if is(module::tasklet_type()) {
         // SAFETY: checked just now.
         let t = unsafe { Tasklet::from(o) };
-        tape(|_| format!("tasklet {}", number(t)))
+        tape(|_| format!("tasklet#{}", number(t)))
     } else {
         None
     }

@@ -1,5 +1,5 @@
 // Puts it all together: the current step, keys, buttons, speed.
-import { Player, STATES } from "./model.js";
+import { KIND, Player, STATES } from "./model.js";
 import { sentence } from "./words.js";
 import { SourceView } from "./source.js";
 import { Stage } from "./stage.js";
@@ -187,8 +187,14 @@ function snapshot() {
   return { step: player.step, events: player.at, tasklets, channels, rings };
 }
 
+// The first tasklet is about to be made: what comes before is seldom what one wants to see.
+function opening() {
+  const first = player.events.findIndex((e, i) => e[1] === KIND.Create && i >= player.stops[0]);
+  return first < 0 ? 0 : player.stops.findIndex((stop) => stop > first) - 1;
+}
+
 connect();
-draw();
+seek(opening());
 fromHash();
 window.stacklessPlayer = {
   get step() { return player.step; },

@@ -11,7 +11,7 @@ export function taskletName(player, id) {
 }
 
 export function channelName(player, id) {
-  return player.text(player.model.channels.get(id)?.label) || `channel ${id}`;
+  return `${player.text(player.model.channels.get(id)?.label) || "channel"}#${id}`;
 }
 
 // Names of tasklets at any time, also of those that are forgotten by now.
@@ -71,7 +71,7 @@ export function sentence(player) {
     case KIND.ThreadEnd:
       return "A thread has ended.";
     case KIND.Output:
-      return `${who(e.tasklet)} prints ${what(e.text)}.`;
+      return `${who(e.tasklet)} prints <code>${escape(player.text(e.text).trimEnd())}</code>`;
     case KIND.Return:
       return `${who(e.tasklet)}: <code>${escape(top(e))}()</code> returns ${what(e.text)}.`;
     case KIND.Call:

@@ -75,7 +75,7 @@ export class SourceView {
     if (!line) return;
     this.marked.push(line);
     const dots = line.firstChild;
-    if (dots.childElementCount < 4) {
+    if (dots.childElementCount < 2 || (current && dots.childElementCount < 3)) {
       const name = escape(taskletName(this.player, id));
       dots.insertAdjacentHTML("beforeend", `<b style="--c:${colour(id)}" title="${name}">${id}</b>`);
     } else if (!dots.lastChild.dataset.more) {
@@ -84,7 +84,7 @@ export class SourceView {
     if (current) {
       line.className = "line current";
       line.style.setProperty("--c", colour(id));
-      const top = line.offsetTop - this.box.offsetTop;
+      const top = line.offsetTop;
       const { scrollTop, clientHeight } = this.box;
       const room = clientHeight / 5;
       if (top < scrollTop + room || top > scrollTop + clientHeight - room) {

@@ -3,12 +3,13 @@ import { FLAG, KIND, STATES, isBlocked, isOver } from "./model.js";
 import { channelName, colour, escape, taskletName } from "./words.js";
 
 const FULL = 8; // up to so many tasklets are drawn with their stacks
-const COMPACT = 200; // up to so many are drawn at all; beyond it they are counted
+const COMPACT = 40; // up to so many with where they are
+const DENSE = 200; // up to so many are drawn at all; beyond it they are counted
 const RING = 14; // up to so many are drawn as a ring
 const CHANNELS = 24;
 const FRAMES = 9; // the innermost calls of a deep stack
 
-const cssState = (state) => STATES[state].replace(/\W+/g, "-");
+const cssState = (state) => STATES[state].replace(/\W+$/, "").replace(/\W+/g, "-");
 
 export class Stage {
   constructor(player) {
@@ -44,15 +45,20 @@ export class Stage {
     all.sort((a, b) => a.id - b.id);
     const full = alive.length <= FULL;
     let html;
-    if (alive.length > COMPACT) {
+    const look = full ? "full" : alive.length > DENSE ? "counted" : alive.length > COMPACT ? "dense" : "compact";
+    if (look === "counted") {
       html = this.counted(alive);
+    } else if (look === "dense") {
+      html = alive.map((t) => this.tile(t)).join("");
     } else {
       // Those that are over go first when there are many.
       const shown = full ? all : alive.sort((a, b) => a.id - b.id);
       html = shown.map((t) => this.card(t, full || t.state === STATES.indexOf("running"), forward)).join("");
     }
-    this.tasklets.className = alive.length > COMPACT ? "counted" : full ? "full" : "compact";
+    this.tasklets.className = look;
+    this.tasklets.parentElement.classList.toggle("crowded", look === "dense" || look === "counted");
     this.tasklets.innerHTML = html || `<p class="empty">${this.filter ? "No tasklet matches." : "No tasklets."}</p>`;
+    this.tasklets.querySelector(".running")?.scrollIntoView({ block: "nearest" });
     this.depths.clear();
     for (const t of all) this.depths.set(t.id, this.player.stack(t.stack).length);
   }
@@ -68,6 +74,15 @@ export class Stage {
       <div class="state"><i></i>${STATES[t.state]}${where} ${value}</div>`;
     return `<article class="tasklet ${cssState(t.state)}${chosen}" data-tasklet="${t.id}" data-state="${STATES[t.state]}"
       data-depth="${stack.length}" style="--c:${colour(t.id)}">${head}${full ? this.frames(t, stack, forward, ran) : this.line(stack)}</article>`;
+  }
+
+  // One of many: its name, and its state as a colour.
+  tile(t) {
+    const chosen = t.id === this.chosen ? " chosen" : "";
+    const depth = this.player.stack(t.stack).length;
+    const title = `${this.name(t.id)} #${t.id}: ${STATES[t.state]}`;
+    return `<article class="tasklet ${cssState(t.state)}${chosen}" data-tasklet="${t.id}" data-state="${STATES[t.state]}"
+      data-depth="${depth}" style="--c:${colour(t.id)}" title="${title}">${this.name(t.id)}</article>`;
   }
 
   line(stack) {
@@ -175,7 +190,8 @@ export class Stage {
     const chip = (id) => {
       const t = model.tasklets.get(id);
       const value = t.value ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
-      return `<li data-waiting="${id}" style="--c:${colour(id)}">${this.name(id)}${value}</li>`;
+      const name = value ? taskletName(this.player, id).replace(/\(.*$/s, "") : taskletName(this.player, id);
+      return `<li data-waiting="${id}" style="--c:${colour(id)}"><span>${escape(name)}</span>${value}</li>`;
     };
     const queue = (kind) => {
       const waiting = c.queue.filter((id) => (STATES[model.tasklets.get(id).state] === "sends") === (kind === "senders"));

@@ -1,124 +1,21 @@
-"""Contract 3: the names of the package, their documentation, and the module's own attributes."""
+"""The package as it is shipped: documentation, stubs, and errors where it cannot work."""
 
 import ast
-import builtins
-import copy
 import shutil
 import sys
-import threading
 import types
 from pathlib import Path
 
 import pytest
 import stackless
-from child_process import assert_child, run_child
-from other_thread import run_in_thread
+from child_process import run_child
 
 PACKAGE = Path(stackless.__file__).parent
-PROMISED = (
-    "atomic channel tasklet run schedule schedule_remove getcurrent getmain getruncount "
-    "set_error_handler stackless"
-).split()
 TYPES = [stackless.tasklet, stackless.channel, stackless.bomb, stackless.atomic]
 
 
 def public_members(kind):
     return [name for name in vars(kind) if not name.startswith("_")]
-
-
-@pytest.mark.parametrize("name", PROMISED)
-def test_promised_names_are_exported(name):
-    """3: `__all__` gives at least these."""
-    assert name in stackless.__all__
-    assert hasattr(stackless, name)
-
-
-def test_star_import_gives_exactly_all():
-    """3"""
-    names = {}
-    exec("from stackless import *", names)
-    names.pop("__builtins__")
-    assert set(names) == set(stackless.__all__)
-    assert len(stackless.__all__) == len(set(stackless.__all__))
-
-
-def test_the_module_contains_itself():
-    """3"""
-    assert stackless.stackless is stackless
-
-
-def test_the_module_copies_as_itself():
-    """3"""
-    assert copy.copy(stackless) is stackless
-    assert copy.deepcopy(stackless) is stackless
-
-
-def test_importing_puts_taskletexit_into_builtins():
-    """3: programs use the bare name."""
-    assert builtins.TaskletExit is stackless.TaskletExit
-    assert_child("import stackless; print(TaskletExit.__mro__[1].__name__)", prints="SystemExit")
-
-
-@pytest.mark.parametrize(
-    "name", ["run", "schedule", "schedule_remove", "getcurrent", "getmain", "getruncount"]
-)
-def test_functions_are_functions(name):
-    """3: not callable objects."""
-    function = getattr(stackless, name)
-    assert isinstance(function, (types.BuiltinFunctionType, types.FunctionType))
-    assert function.__name__ == name
-
-
-def test_types_are_types():
-    """3, 12: and can be subclassed."""
-    for kind in (stackless.tasklet, stackless.channel):
-        assert type(type("Mine", (kind,), {})()).__base__ is kind
-    assert isinstance(stackless.bomb, type) and isinstance(stackless.atomic, type)
-
-
-def test_attributes_and_functions_agree():
-    """3: module attributes computed on access."""
-    assert stackless.current is stackless.getcurrent()
-    assert stackless.main is stackless.getmain()
-    assert stackless.runcount == stackless.getruncount()
-
-
-def test_attributes_are_right_in_every_thread():
-    """3, 21.17: also while several threads look at the same time."""
-    barrier = threading.Barrier(4, timeout=60)
-    wrong, mains = [], []
-
-    def look():
-        def in_a_tasklet():
-            for _ in range(100):
-                if stackless.current is not mine or stackless.main is not main:
-                    wrong.append("in a tasklet")
-                stackless.schedule()
-
-        main = stackless.main
-        mains.append(main)
-        mine = stackless.tasklet(in_a_tasklet)()
-        barrier.wait()
-        while mine.alive:
-            if stackless.current is not main or stackless.runcount != 2:
-                wrong.append("in main")
-            stackless.schedule()
-
-    threads = [threading.Thread(target=look) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert wrong == []
-    assert len({id(main) for main in mains}) == 4
-
-
-def test_attributes_cannot_be_shadowed_by_accident():
-    """3: whatever a thread reads first, another gets its own."""
-    here = stackless.current
-    assert run_in_thread(lambda: stackless.current) is not here
-    assert stackless.current is here
-    assert "current" not in vars(stackless)
 
 
 # ------------------------------------------------------------------ documentation and types

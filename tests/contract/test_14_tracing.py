@@ -1,9 +1,10 @@
-"""Contract 14, the basics: trace and profile functions belong to the tasklet."""
+"""Contract 14: trace and profile functions belong to the tasklet."""
 
 import sys
 
 import pytest
 import stackless
+from other_thread import Owner
 from stackless import channel, schedule, schedule_remove, tasklet
 
 KINDS = {
@@ -278,3 +279,229 @@ def test_local_trace_functions_see_lines_across_switches():
     stackless.run()
     assert [line for line in lines if line in (1, 2, 3)][:3] == [1, 2, 3]
     assert sys.gettrace() is None
+
+
+# ------------------------------------------------------------------ debuggers
+
+
+def line_recorder(lines):
+    def record(frame, event, argument):
+        if event == "line":
+            lines.append((frame.f_code.co_name, frame.f_lineno - frame.f_code.co_firstlineno))
+        return record
+
+    return record
+
+
+def innermost():
+    schedule_remove(None)
+    here = 2
+    here += 1
+    return here
+
+
+def in_the_middle():
+    value = innermost()
+    value += 1
+    return value
+
+
+def outermost():
+    value = in_the_middle()
+    value += 1
+    return value
+
+
+AFTER_RESUMING = [
+    *[("innermost", line) for line in (2, 3, 4)],
+    *[("in_the_middle", line) for line in (2, 3)],
+    *[("outermost", line) for line in (2, 3)],
+]
+
+
+def trace_suspended(t, record):
+    """What a debugger does: the tasklet's function, and that of each of its frames."""
+    t.trace_function = record
+    frame = t.frame
+    while frame is not None:
+        frame.f_trace = record
+        frame = frame.f_back
+
+
+@pytest.mark.parametrize("through_c", [False, True])
+def test_a_suspended_tasklets_frames_are_traced(through_c):
+    """14: lines of functions that were running already, soft and hard."""
+    lines = []
+    body = (lambda: list(map(lambda _: outermost(), [0]))) if through_c else outermost
+    t = tasklet(body)()
+    stackless.run()
+    trace_suspended(t, line_recorder(lines))
+    t.run()
+    assert [line for line in lines if line[0] != "<lambda>"] == AFTER_RESUMING
+    assert sys.gettrace() is None
+
+
+def test_tracing_of_a_suspended_tasklet_can_be_taken_back():
+    """14: before it runs again, nothing is seen."""
+    lines = []
+    t = tasklet(outermost)()
+    stackless.run()
+    trace_suspended(t, line_recorder(lines))
+    t.trace_function = None
+    t.run()
+    assert lines == []
+
+
+def test_frames_without_a_function_of_their_own_are_not_traced():
+    """14: as sys.settrace has it, only new calls are seen."""
+    calls = []
+
+    def body():
+        schedule_remove(None)
+        traced_helper()
+
+    t = tasklet(body)()
+    stackless.run()
+    t.trace_function = recorder(calls)
+    t.run()
+    assert calls == ["traced_helper"]
+
+
+def test_several_suspended_tasklets_one_traced():
+    """14: the others' frames, in the same functions, are not."""
+    lines = []
+    tasklets = [tasklet(outermost)() for _ in range(5)]
+    stackless.run()
+    trace_suspended(tasklets[2], line_recorder(lines))
+    for t in tasklets:
+        t.run()
+    assert lines == AFTER_RESUMING
+
+
+def test_loops_of_suspended_frames_are_traced():
+    """14: each turn of a loop that was running when the function was set."""
+    lines = []
+
+    def body():
+        for _ in range(10):
+            schedule_remove(None)
+            list(range(3))
+
+    t = tasklet(body)()
+    stackless.run()
+    trace_suspended(t, line_recorder(lines))
+    while t.alive:
+        t.run()
+    assert [line for _, line in lines].count(3) == 10
+    assert [line for _, line in lines].count(2) == 9
+
+
+def busy(turns):
+    total = 0
+    for turn in range(turns):
+        total += turn
+        schedule()
+        total -= 1
+        innermost_of_busy(turn)
+    return total
+
+
+def innermost_of_busy(turn):
+    half = turn // 2
+    schedule()
+    half += 1
+    return half
+
+
+def test_a_debugger_in_the_schedule_callback_sees_the_lines():
+    """14: it sets the functions of the next tasklet and of its frames; >= 75 % are then seen."""
+
+    def lines_with(debugger):
+        lines = []
+        record = line_recorder(lines)
+
+        def callback(_, following):
+            if following is not None and not following.is_main:
+                trace_suspended(following, record)
+
+        def traces_itself():
+            sys.settrace(record)
+            busy(10)
+            sys.settrace(None)
+
+        for _ in range(2):
+            tasklet(busy, (10,)).insert() if debugger else tasklet(traces_itself)()
+        if debugger:
+            stackless.set_schedule_callback(callback)
+        try:
+            stackless.run()
+        finally:
+            stackless.set_schedule_callback(None)
+        assert sys.gettrace() is None
+        return [line for line in lines if "busy" in line[0]]
+
+    assert len(lines_with(debugger=True)) >= 0.75 * len(lines_with(debugger=False)) > 50
+
+
+@pytest.mark.parametrize("attribute", ["trace_function", "profile_function"])
+def test_another_threads_current_tasklet_cannot_be_traced(attribute):
+    """14: RuntimeError; its suspended ones can."""
+    calls = []
+
+    def prepare(report):
+        def body():
+            schedule_remove(None)
+            traced_helper()
+            setattr(stackless.current, attribute, None)
+            report.send(list(calls))
+
+        t = tasklet(body)()
+        t.run()
+        return t
+
+    owner = Owner(prepare)
+    with pytest.raises(RuntimeError):
+        setattr(owner.main, attribute, recorder([]))
+    setattr(owner.tasklet, attribute, recorder(calls))
+    owner.tasklet.insert()
+    assert "traced_helper" in owner.result()
+
+
+def test_the_inside_a_trace_function_state_is_per_tasklet():
+    """14: while one tasklet is suspended inside its trace function, another is traced."""
+    log = []
+
+    def record(name):
+        def trace(frame, event, argument):
+            if frame.f_code is traced_helper.__code__:
+                log.append(name)
+                schedule()
+                traced_helper()  # not seen: inside a trace function
+            return None
+
+        return trace
+
+    def traced(name):
+        sys.settrace(record(name))
+        traced_helper()
+        sys.settrace(None)
+
+    for name in "abc":
+        tasklet(traced)(name)
+    stackless.run()
+    assert log == ["a", "b", "c"]
+
+
+def test_settrace_on_unhashable_and_odd_callables():
+    """14: anything callable may be set; what it is is not looked at."""
+
+    class Odd(list):
+        def __call__(self, frame, event, argument):
+            self.append(event)
+
+    odd = Odd()
+    t = tasklet(traced_helper, ())
+    t.trace_function = odd
+    assert t.trace_function is odd
+    t.run()
+    assert "call" in odd

@@ -1,0 +1,292 @@
+"""Contract 7.2 and 18: runs limited by the clock, and by a number of turns."""
+
+import math
+import time
+
+import pytest
+import stackless
+from stackless import channel, schedule, schedule_remove, tasklet
+
+
+class Spinner:
+    """A tasklet that spins until told to stop; ten million turns at most, so that tests end."""
+
+    def __init__(self):
+        self.turns, self.stopped = 0, False
+        self.tasklet = tasklet(self.spin)()
+
+    def spin(self):
+        while not self.stopped and self.turns < 10_000_000:
+            self.turns += 1
+
+    def stop(self):
+        self.stopped = True
+        self.tasklet.insert()
+        assert stackless.run() is None
+
+
+# ------------------------------------------------------------------ seconds
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, 1e-9, 0.01, 0.05])
+def test_an_endless_tasklet_is_interrupted(seconds):
+    """Hard by default: it is returned, out of the ring, and can go on."""
+    spinner = Spinner()
+    victim = stackless.run(seconds=seconds)
+    assert victim is spinner.tasklet
+    assert victim.alive and victim.paused and not victim.scheduled
+    assert victim.recursion_depth == 1
+    spinner.stop()
+
+
+def test_the_budget_is_over_all_tasklets_from_the_start_of_run():
+    """Switching does not prolong it."""
+
+    def yields_for_ever():
+        while not stop:
+            schedule()
+
+    stop = []
+    tasklets = [tasklet(yields_for_ever)() for _ in range(3)]
+    victim = stackless.run(seconds=0.02)
+    assert victim in tasklets
+    stop.append(True)
+    victim.insert()
+    assert stackless.run() is None
+
+
+def test_the_budget_is_used():
+    """It does not expire at once: work that takes far less is done."""
+    done = []
+
+    def short():
+        for _ in range(100):
+            schedule()
+        done.append(True)
+
+    for _ in range(3):
+        tasklet(short)()
+    assert stackless.run(seconds=600) is None
+    assert done == [True] * 3
+
+
+def test_soft():
+    """At the next switch the caller is resumed; everyone stays scheduled."""
+    log = []
+
+    def late():
+        deadline = time.monotonic() + 0.03
+        while time.monotonic() < deadline:
+            pass
+        log.append("late")
+        schedule()
+        log.append("late again")
+
+    tasklet(late)()
+    tasklet(log.append)("other")
+    assert stackless.run(seconds=0.01, soft=True) is None
+    assert log == ["late"] and stackless.runcount == 3
+    assert stackless.run() is None
+    assert log == ["late", "other", "late again"]
+
+
+@pytest.mark.parametrize("seconds", [None, math.inf, 1e300, 10**9, 1e-3 * 2**63])
+def test_no_limit_and_huge_ones(seconds):
+    """None is no limit; large numbers do not wrap around."""
+    log = []
+    tasklet(log.append)("ran")
+    assert stackless.run(seconds=seconds) is None
+    assert log == ["ran"]
+
+
+@pytest.mark.parametrize("ticks, seconds", [(10, 600), (10**9, 0.01)])
+def test_with_ticks_as_well(ticks, seconds):
+    """What comes first."""
+    spinner = Spinner()
+    assert stackless.run(ticks, seconds=seconds) is spinner.tasklet
+    assert spinner.turns < 1000 or ticks > 1000
+    spinner.stop()
+
+
+def test_ignore_nesting():
+    """As with ticks."""
+    spinner = Spinner()
+    spinner.tasklet.kill()
+    t = tasklet(lambda: list(map(lambda _: spinner.spin(), [0])))()
+    assert stackless.run(seconds=0.01, ignore_nesting=True) is t
+    assert t.nesting_level == 1
+    spinner.stopped = True
+    t.insert()
+    stackless.run()
+
+
+@pytest.mark.parametrize("bad", [-1, -0.001, -math.inf, math.nan])
+def test_impossible_budgets(bad):
+    """ValueError, and nothing has run."""
+    log = []
+    t = tasklet(log.append)("ran")
+    with pytest.raises(ValueError):
+        stackless.run(seconds=bad)
+    assert log == [] and t.scheduled
+    stackless.run()
+
+
+@pytest.mark.parametrize("bad", ["1", b"1", [1], object(), 1j])
+def test_budgets_that_are_no_numbers(bad):
+    """TypeError, and nothing has run."""
+    log = []
+    t = tasklet(log.append)("ran")
+    with pytest.raises(TypeError):
+        stackless.run(seconds=bad)
+    assert log == [] and t.scheduled
+    stackless.run()
+
+
+def test_seconds_is_keyword_only():
+    """run() takes at most 5 positional arguments."""
+    with pytest.raises(TypeError, match="takes at most 5 arguments|expected at most 5 arguments"):
+        stackless.run(0, False, False, False, False, 1.0)
+
+
+def test_the_budget_ends_with_its_run():
+    """What runs later is not interrupted."""
+    assert stackless.run(seconds=0.001) is None
+    time.sleep(0.002)
+    done = []
+
+    def loop():
+        for _ in range(10_000):
+            pass
+        done.append(True)
+
+    tasklet(loop)()
+    assert stackless.run() is None
+    assert done == [True]
+
+
+# ------------------------------------------------------------------ run_n_tasklets
+
+
+def turns(log, name, count):
+    for turn in range(count):
+        log.append(name + str(turn))
+        schedule()
+
+
+ALL = ["a0", "b0", "c0", "a1", "b1", "c1"]
+
+
+@pytest.mark.parametrize("n", range(7))
+def test_at_most_n_turns(n):
+    """A turn ends at a switch; the next call goes on with who is next."""
+    log = []
+    tasklets = [tasklet(turns)(log, name, 2) for name in "abc"]
+    assert stackless.run_n_tasklets(n) is None
+    assert log == ALL[:n]
+    assert all(t.scheduled for t in tasklets)
+    assert stackless.run_n_tasklets(2) is None
+    assert log == ALL[: n + 2]
+    stackless.run()
+    assert log == ALL
+
+
+def test_one_by_one():
+    """The order is that of one run()."""
+    log = []
+    for name in "abc":
+        tasklet(turns)(log, name, 2)
+    calls = 0
+    while stackless.runcount > 1:
+        stackless.run_n_tasklets(1)
+        calls += 1
+    assert log == ALL and calls == 9
+
+
+@pytest.mark.parametrize("gives_up", ["end", "block", "schedule_remove", "fail"])
+def test_every_way_to_end_a_turn(gives_up):
+    """Blocking, pausing, ending and failing end a turn as well."""
+    log, ch = [], channel()
+
+    def first():
+        log.append("first")
+        if gives_up == "block":
+            ch.receive()
+        elif gives_up == "schedule_remove":
+            schedule_remove(None)
+        elif gives_up == "fail":
+            raise KeyError("planned")
+
+    t = tasklet(first)()
+    tasklet(log.append)("second")
+    if gives_up == "fail":
+        with pytest.raises(KeyError, match="planned"):
+            stackless.run_n_tasklets(1)
+    else:
+        assert stackless.run_n_tasklets(1) is None
+    assert log == ["first"] and stackless.runcount == 2
+    assert stackless.run_n_tasklets(1) is None
+    assert log == ["first", "second"]
+    t.kill()
+
+
+def test_more_turns_than_there_are():
+    """It returns when nobody is left, as run() does."""
+    log = []
+    tasklet(turns)(log, "a", 3)
+    assert stackless.run_n_tasklets(1000) is None
+    assert log == ["a0", "a1", "a2"] and stackless.runcount == 1
+    assert stackless.run_n_tasklets(1) is None
+
+
+def test_no_turns():
+    """0 runs nobody."""
+    log = []
+    tasklet(log.append)("ran")
+    assert stackless.run_n_tasklets(0) is None
+    assert log == [] and stackless.runcount == 2
+    stackless.run()
+
+
+def test_long_turns_are_not_interrupted():
+    """Turns are counted, not time."""
+    done = []
+
+    def loop(name):
+        for _ in range(20_000):
+            pass
+        done.append(name)
+
+    for name in "abc":
+        tasklet(loop)(name)
+    stackless.run_n_tasklets(2)
+    assert done == ["a", "b"]
+    stackless.run()
+
+
+def test_the_count_ends_with_its_call():
+    """Later switches are free."""
+    tasklet(int)()
+    stackless.run_n_tasklets(5)
+    log = []
+    for name in "abc":
+        tasklet(turns)(log, name, 20)
+    assert stackless.run() is None
+    assert len(log) == 60
+
+
+@pytest.mark.parametrize("bad, error", [(-1, ValueError), ("1", TypeError), (1.5, TypeError)])
+def test_bad_numbers(bad, error):
+    """ValueError below 0, TypeError for what is no integer; nothing has run."""
+    log = []
+    tasklet(log.append)("ran")
+    with pytest.raises(error):
+        stackless.run_n_tasklets(bad)
+    assert log == []
+    stackless.run()
+
+
+def test_needs_its_number():
+    """16"""
+    for arguments in ((), (1, 2)):
+        with pytest.raises(TypeError, match=r"run_n_tasklets\(\) takes exactly one argument"):
+            stackless.run_n_tasklets(*arguments)

@@ -1,0 +1,238 @@
+"""Contract 7.2, 14 and rulings 24: timeouts beside tracers, profilers, coverage tools."""
+
+import sys
+
+import pytest
+import stackless
+from child_process import assert_child
+from stackless import schedule, tasklet
+
+
+def pump(n):
+    hits = 0
+    while t := stackless.run(n):
+        hits += 1
+        assert hits < 1_000_000
+        t.insert()
+    return hits
+
+
+def helper():
+    for _ in range(10):
+        pass
+
+
+def traced_lines(n):
+    """The line events a tasklet sees that traces itself, under run(n); and interrupts."""
+    lines = []
+
+    def trace(frame, event, argument):
+        if frame.f_code is helper.__code__:
+            lines.append((event, frame.f_lineno - frame.f_code.co_firstlineno))
+        return trace
+
+    def body():
+        sys.settrace(trace)
+        for _ in range(5):
+            helper()
+            assert sys.gettrace() is trace
+        sys.settrace(None)
+
+    tasklet(body)()
+    hits = pump(n) if n else stackless.run()
+    assert sys.gettrace() is None
+    return lines, hits
+
+
+@pytest.mark.parametrize("n", [1, 10, 1000])
+def test_settrace_sees_the_same_lines(n):
+    """14: a timeout neither hides events nor adds some."""
+    expected, _ = traced_lines(0)
+    lines, hits = traced_lines(n)
+    assert lines == expected and len(lines) > 100
+    assert hits or n == 1000
+
+
+@pytest.mark.parametrize("n", [1, 10, 1000])
+def test_setprofile_sees_the_same_calls(n):
+    """14: the same for a profile function."""
+
+    def events(n):
+        seen = []
+
+        def profile(frame, event, argument):
+            if frame.f_code is helper.__code__:
+                seen.append(event)
+
+        def body():
+            sys.setprofile(profile)
+            for _ in range(20):
+                helper()
+            assert sys.getprofile() is profile
+            sys.setprofile(None)
+
+        tasklet(body)()
+        pump(n) if n else stackless.run()
+        return seen
+
+    assert events(n) == events(0) == ["call", "return"] * 20
+
+
+def test_a_timeout_does_not_show_as_a_trace_function():
+    """sys.gettrace(), the attributes: None, in the tasklet and in the caller."""
+    seen = set()
+
+    def body():
+        for _ in range(100):
+            me = stackless.current
+            seen.add((sys.gettrace(), sys.getprofile(), me.trace_function, me.profile_function))
+
+    t = tasklet(body)()
+    hits = 0
+    while stackless.run(30) is t:
+        hits += 1
+        seen.add((sys.gettrace(), sys.getprofile(), t.trace_function, t.profile_function))
+        t.insert()
+    assert hits and seen == {(None,) * 4}
+
+
+def test_tracing_in_the_caller_stays_the_callers():
+    """14: run(n) under a traced main: main's function is set afterwards, the tasklet has none."""
+    seen, names = [], []
+
+    def body():
+        seen.append(sys.gettrace())
+        for _ in range(1000):
+            pass
+
+    def trace(frame, event, argument):
+        names.append(frame.f_code.co_name)
+        return trace
+
+    old = sys.gettrace()
+    t = tasklet(body)()
+    sys.settrace(trace)
+    try:
+        victim = stackless.run(50)
+        after = sys.gettrace()
+        helper()
+    finally:
+        sys.settrace(old)
+    assert victim is t and after is trace and seen == [None]
+    assert "helper" in names and "body" not in names
+    t.kill()
+
+
+def test_a_trace_function_that_switches_under_a_timeout():
+    """14: it may, and goes on where it was."""
+    log = []
+
+    def trace(frame, event, argument):
+        if frame.f_code is helper.__code__ and event == "call":
+            log.append("before")
+            schedule()
+            log.append("after")
+        return trace
+
+    def body():
+        sys.settrace(trace)
+        helper()
+        helper()
+        sys.settrace(None)
+        log.append("end")
+
+    tasklet(body)()
+    tasklet(helper)()
+    pump(5)
+    assert log == ["before", "after"] * 2 + ["end"]
+
+
+# ------------------------------------------------------------------ other tools
+
+
+def test_a_program_without_timeouts_is_not_monitored():
+    """Rulings 24: nothing is switched on before the first run with a timeout."""
+    assert_child(
+        """
+        import sys
+        import stackless
+        def body():
+            for _ in range(10):
+                stackless.schedule()
+        for _ in range(3):
+            stackless.tasklet(body)()
+        stackless.run()
+        stackless.run(0)
+        monitoring = getattr(sys, "monitoring", None)
+        if monitoring is not None:
+            assert [monitoring.get_tool(number) for number in range(6)] == [None] * 6
+        assert sys.gettrace() is None and sys.getprofile() is None
+        """
+    )
+
+
+needs_monitoring = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12"
+)
+
+
+@pytest.fixture
+def coverage_tool():
+    """The number of a monitoring tool as coverage.py registers one."""
+    monitoring = sys.monitoring
+    number = monitoring.COVERAGE_ID
+    if monitoring.get_tool(number) is not None:
+        pytest.skip("a coverage tool is active")
+    monitoring.use_tool_id(number, "coverage of the test")
+    yield number
+    monitoring.set_events(number, 0)
+    monitoring.free_tool_id(number)
+
+
+@needs_monitoring
+@pytest.mark.parametrize("disable", [False, True], ids=["all events", "once per line"])
+@pytest.mark.parametrize("n", [1, 10, 1000])
+def test_other_monitoring_tools_see_what_they_would(coverage_tool, n, disable):
+    """Coverage: the same lines, with and without a timeout; and the timeout still works."""
+    monitoring = sys.monitoring
+    lines = []
+
+    def on_line(code, line):
+        if code is helper.__code__:
+            lines.append(line)
+        return monitoring.DISABLE if disable else None
+
+    monitoring.register_callback(coverage_tool, monitoring.events.LINE, on_line)
+    monitoring.set_events(coverage_tool, monitoring.events.LINE)
+
+    def lines_under(n):
+        lines.clear()
+        monitoring.restart_events()
+        tasklet(lambda: [helper() for _ in range(10)])()
+        hits = pump(n) if n else stackless.run()
+        return list(lines), hits
+
+    expected, _ = lines_under(0)
+    seen, hits = lines_under(n)
+    assert seen == expected and len(seen) >= 2
+    assert hits or n == 1000
+
+
+@needs_monitoring
+def test_other_monitoring_tools_may_come_and_go(coverage_tool):
+    """Their set_events and restart_events do not switch ours off."""
+    monitoring = sys.monitoring
+    events = monitoring.events.LINE | monitoring.events.JUMP | monitoring.events.PY_START
+
+    def spin():
+        for _ in range(200):
+            pass
+
+    for chosen in (events, 0, events, 0):
+        monitoring.set_events(coverage_tool, chosen)
+        monitoring.restart_events()
+        t = tasklet(spin)()
+        assert stackless.run(20) is t
+        monitoring.set_events(coverage_tool, events - chosen)
+        t.insert()
+        assert pump(20) > 0

@@ -1,0 +1,695 @@
+"""Contract 7.2: run() with a timeout."""
+
+import gc
+import sys
+
+import pytest
+import stackless
+from stackless import atomic, channel, schedule, schedule_remove, tasklet
+
+
+class Loop:
+    """A tasklet that makes `turns` turns of a loop, then `then()`s; `done` counts them."""
+
+    def __init__(self, turns, then=lambda: None):
+        self.turns, self.then, self.done = turns, then, 0
+        self.tasklet = tasklet(self.body)()
+
+    def body(self):
+        while self.done < self.turns:
+            self.done += 1
+        self.then()
+
+    @property
+    def finished(self):
+        return self.done == self.turns
+
+
+def count(turns):
+    for _ in range(turns):
+        pass
+
+
+def yielding(turns, every):
+    for turn in range(turns):
+        if every and turn % every == 0:
+            schedule()
+
+
+def pump(n, **options):
+    """Let everybody run to the end; return how often somebody was interrupted."""
+    hits = 0
+    while (victim := stackless.run(n, **options)) is not None:
+        hits += 1
+        victim.insert()
+    return hits
+
+
+# ------------------------------------------------------------------ a hard interrupt
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 100])
+def test_run_returns_before_a_loop_of_1000_turns_ends(n):
+    """Also if n is tiny; the victim is returned, alive, paused and out of the ring."""
+    loop = Loop(1000)
+    victim = stackless.run(n)
+    assert victim is loop.tasklet
+    assert loop.done < 1000
+    assert (victim.alive, victim.paused, victim.scheduled, victim.blocked) == (True, True, 0, 0)
+    assert stackless.runcount == 1
+    victim.kill()
+
+
+def test_a_timeout_that_is_long_enough_shows_nothing():
+    """run() returns None when all have ended, as without one."""
+    loops = [Loop(10), Loop(20)]
+    assert stackless.run(10_000) is None
+    assert all(loop.finished for loop in loops)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7])
+def test_recursion_depth_survives_the_interrupt(depth):
+    """4.3, 7.2: as it was when the tasklet was interrupted."""
+    before = []
+
+    def down(levels):
+        if levels > 1:
+            down(levels - 1)
+        else:
+            before.append(stackless.current.recursion_depth)
+            count(0)
+            for _ in range(1000):
+                pass
+
+    t = tasklet(down)(depth)
+    assert stackless.run(100) is t
+    assert before == [depth] and t.recursion_depth == depth
+    t.insert()
+    assert stackless.run() is None
+    assert not t.alive and t.recursion_depth == 0
+
+
+def test_frame_and_locals_of_the_victim():
+    """4.3: the innermost frame of a suspended tasklet."""
+
+    def body(argument):
+        for number in range(1000):
+            local = number
+        return local
+
+    t = tasklet(body)("given")
+    assert stackless.run(50) is t
+    assert t.frame.f_code is body.__code__
+    assert t.frame.f_locals["argument"] == "given"
+    assert 0 <= t.frame.f_locals["number"] < 1000
+    t.kill()
+
+
+def test_the_others_stay_in_the_ring():
+    """The caller goes on at once; who has not run yet runs in the next run()."""
+    log = []
+    victim, others = Loop(1000), [Loop(5, lambda n=n: log.append(n)) for n in range(3)]
+    assert stackless.run(10) is victim.tasklet
+    assert log == [] and all(other.tasklet.scheduled for other in others)
+    assert stackless.runcount == 4
+    assert stackless.run() is None
+    assert log == [0, 1, 2] and not victim.finished
+    victim.tasklet.kill()
+
+
+def test_the_victim_goes_on_when_inserted():
+    """It must be inserted to go on; then it does so where it was interrupted."""
+    loop = Loop(1000)
+    victim = stackless.run(10)
+    done = loop.done
+    assert stackless.run() is None
+    assert loop.done == done and victim.paused
+    victim.insert()
+    assert stackless.run() is None
+    assert loop.finished and not victim.alive
+
+
+@pytest.mark.parametrize("wake", ["run", "switch"])
+def test_the_victim_can_be_run_directly(wake):
+    """Like any paused tasklet."""
+    loop = Loop(1000)
+    victim = stackless.run(10)
+    getattr(victim, wake)()
+    assert loop.finished and not victim.alive
+
+
+def test_the_victim_can_be_killed_or_thrown_at():
+    """The exception is raised where it was interrupted."""
+    log = []
+
+    def body():
+        try:
+            count(1000)
+        except KeyError:
+            log.append("caught")
+            count(1000)
+        finally:
+            log.append("finally")
+
+    t = tasklet(body)()
+    assert stackless.run(10) is t
+    t.throw(KeyError, pending=True)
+    assert stackless.run(10) is t
+    assert log == ["caught"]
+    t.kill()
+    assert log == ["caught", "finally"] and not t.alive
+
+
+def test_the_victim_has_c_state():
+    """10, rulings 14: it cannot be unbound; dropped, it is killed, its `finally` runs."""
+    log = []
+
+    def body():
+        try:
+            count(1000)
+        finally:
+            log.append("finally")
+
+    tasklet(body)()
+    victim = stackless.run(10)
+    assert not victim.restorable
+    with pytest.raises(RuntimeError, match="tasklet has C state on its stack"):
+        victim.bind(None)
+    assert log == []
+    del victim
+    gc.collect()
+    assert log == ["finally"]
+
+
+@pytest.mark.parametrize("n", [0, -1, -1000])
+def test_no_timeout(n):
+    """7.1: negative timeouts count as 0, and 0 is none."""
+    loop = Loop(20_000)
+    assert stackless.run(n) is None
+    assert loop.finished
+
+
+@pytest.mark.parametrize("n", [2**31, 2**32 + 1, sys.maxsize])
+def test_huge_timeouts(n):
+    """They do not wrap around."""
+    loop = Loop(1000)
+    assert stackless.run(n, totaltimeout=True) is None
+    assert loop.finished
+
+
+def test_nobody_to_run():
+    """7.1: returns None at once, timeout or not."""
+    assert stackless.run(1) is None
+    assert stackless.runcount == 1
+
+
+# ------------------------------------------------------------------ what the counter counts
+
+
+def test_the_counter_restarts_at_every_switch():
+    """Slices of 30 turns are never hit at n = 200, whatever their number."""
+    for _ in range(3):
+        tasklet(yielding)(600, 30)
+    assert stackless.run(200) is None
+
+
+def test_yielding_tasklets_are_hit_less_often():
+    """Yielding every 50 turns, with n = 100, against never."""
+    hits = {}
+    for every in (50, None):
+        for _ in range(3):
+            tasklet(yielding)(1000, every)
+        hits[every] = pump(100)
+    assert hits[50] < hits[None]
+
+
+def test_totaltimeout_counts_from_the_start_of_run():
+    """Over all tasklets: nobody's slice is long, but all together are."""
+    loops = [tasklet(yielding)(600, 30) for _ in range(3)]
+    victim = stackless.run(200, totaltimeout=True)
+    assert victim in loops and victim.paused
+    assert all(t.alive for t in loops)
+    victim.insert()
+    assert stackless.run() is None
+
+
+def test_totaltimeout_of_1000_in_a_nested_loop():
+    """It expires inside 10,000 turns."""
+    done = []
+
+    def nested():
+        for _ in range(100):
+            for _ in range(100):
+                pass
+        done.append(True)
+
+    t = tasklet(nested)()
+    assert stackless.run(1000, totaltimeout=True) is t
+    assert not done
+    t.kill()
+
+
+def test_totaltimeout_of_1000_in_a_dozen_statements():
+    """It does not expire during those and three switches."""
+    log = []
+
+    def short():
+        a = 1
+        b = a + 1
+        log.append(a)
+        schedule()
+        c = a + b
+        d = [c]
+        log.append(d)
+        schedule()
+        e = {"d": d}
+        f = len(e)
+        log.append(f)
+        schedule()
+        log.append("end")
+
+    tasklet(short)()
+    tasklet(int)()
+    assert stackless.run(1000, totaltimeout=True) is None
+    assert log[-1] == "end"
+
+
+def test_totaltimeout_of_150_in_a_loop_of_500_turns():
+    """It expires inside."""
+    loop = Loop(500)
+    assert stackless.run(150, totaltimeout=True) is loop.tasklet
+    assert not loop.finished
+    loop.tasklet.kill()
+
+
+def recursive_calls(levels):
+    """2 ** levels calls and no loop."""
+    if levels:
+        recursive_calls(levels - 1)
+        recursive_calls(levels - 1)
+
+
+def test_calls_count_as_well():
+    """A tasklet without any loop is interrupted, too."""
+    t = tasklet(recursive_calls)(10)
+    assert stackless.run(100) is t
+    assert t.recursion_depth > 1
+    assert pump(100) == 0  # it is not in the ring
+    t.insert()
+    assert pump(100) > 1
+
+
+# ------------------------------------------------------------------ soft
+
+
+def blocks():
+    waiting_room.receive()
+
+
+waiting_room = channel()
+
+GIVE_UP = {
+    "schedule": (schedule, "scheduled"),
+    "block": (blocks, "blocked"),
+    "schedule_remove": (schedule_remove, "paused"),
+    "end": (lambda: None, "ended"),
+}
+
+
+def state(t):
+    if not t.alive:
+        return "ended"
+    return "blocked" if t.blocked else "scheduled" if t.scheduled else "paused"
+
+
+@pytest.mark.parametrize(("gives_up", "afterwards"), GIVE_UP.values(), ids=GIVE_UP)
+def test_soft_waits_for_the_next_switch(gives_up, afterwards):
+    """Nothing happens to the tasklet; at its next switch run() returns None instead."""
+    late, other = Loop(1000, gives_up), Loop(5)
+    assert stackless.run(10, soft=True) is None
+    assert late.finished
+    assert state(late.tasklet) == afterwards
+    assert other.done == 0 and other.tasklet.scheduled
+    assert stackless.run() is None
+    assert other.finished
+    late.tasklet.kill()
+
+
+@pytest.mark.parametrize("wake", ["run", "switch"])
+def test_soft_when_the_tasklet_switches_to_another(wake):
+    """Then the other one stays scheduled."""
+    other = Loop(5)
+    other.tasklet.remove()
+    late = Loop(1000, lambda: getattr(other.tasklet, wake)())
+    assert stackless.run(10, soft=True) is None
+    assert late.finished and other.done == 0 and other.tasklet.scheduled
+    assert late.tasklet.alive
+    assert stackless.run() is None
+    assert other.finished
+    late.tasklet.kill()
+
+
+def test_soft_keeps_the_order_of_the_ring():
+    """Everyone stays scheduled: the right neighbour is next, who yielded is last."""
+    log = []
+
+    def body(name, turns):
+        count(turns)
+        log.append(name)
+        schedule()
+        log.append(name + "2")
+
+    for name, turns in (("a", 1000), ("b", 1), ("c", 1)):
+        tasklet(body)(name, turns)
+    assert stackless.run(50, soft=True) is None
+    assert log == ["a"] and stackless.runcount == 4
+    assert stackless.run() is None
+    assert log == ["a", "b", "c", "a2", "b2", "c2"]
+
+
+def test_soft_without_expiry():
+    """run() returns when all have ended."""
+    loops = [Loop(10) for _ in range(3)]
+    assert stackless.run(1000, soft=True) is None
+    assert all(loop.finished for loop in loops)
+
+
+def test_soft_counts_slices_unless_totaltimeout():
+    """The two are independent."""
+    for total in (False, True):
+        tasklets = [tasklet(yielding)(600, 30) for _ in range(3)]
+        assert stackless.run(200, soft=True, totaltimeout=total) is None
+        assert [t.alive for t in tasklets] == [total] * 3
+        assert stackless.runcount == (4 if total else 1)
+        stackless.run()
+
+
+@pytest.mark.parametrize("acting", ["send", "receive"])
+def test_soft_does_not_split_a_hand_over(acting):
+    """The transfer's switch is made; the interrupt moves on to the tasklet switched to."""
+    log, ch = [], channel()
+    ch.preference = -1 if acting == "send" else 1
+
+    def partner():
+        ch.receive() if acting == "send" else ch.send(None)
+        log.append("partner")
+        schedule()
+        log.append("partner again")
+
+    def actor():
+        count(1000)
+        ch.send(None) if acting == "send" else ch.receive()
+        log.append("actor")
+
+    tasklet(partner)()
+    tasklet(actor)()
+    tasklet(log.append)("third")
+    assert stackless.run(50, soft=True) is None
+    assert log == ["partner"]
+    assert stackless.runcount == 4
+    stackless.run()
+    assert sorted(log) == ["actor", "partner", "partner again", "third"]
+
+
+# ------------------------------------------------------------------ interrupts that stay pending
+
+LONG = 1000
+
+
+def in_a_callback(log):
+    def called_from_c(_):
+        count(LONG)
+        log.append("protected part ends")
+
+    list(map(called_from_c, [0]))
+
+
+def atomically(log):
+    with atomic():
+        count(LONG)
+        log.append("protected part ends")
+
+
+def under_set_atomic(log):
+    stackless.current.set_atomic(True)
+    count(LONG)
+    log.append("protected part ends")
+    stackless.current.set_atomic(False)
+
+
+def under_the_trap(log):
+    stackless.switch_trap(1)
+    count(LONG)
+    log.append("protected part ends")
+    stackless.switch_trap(-1)
+
+
+def in_the_channel_callback(log):
+    def callback(*_):
+        count(LONG)
+        log.append("protected part ends")
+
+    ch = channel()
+    ch.preference = 1
+    partner = tasklet(ch.receive)()
+    partner.run()
+    stackless.set_channel_callback(callback)
+    try:
+        ch.send(None)
+    finally:
+        stackless.set_channel_callback(None)
+
+
+PROTECTED = [
+    in_a_callback,
+    atomically,
+    under_set_atomic,
+    under_the_trap,
+    in_the_channel_callback,
+]
+
+
+def protected_body(part, log):
+    part(log)
+    log.append("after it")
+    count(LONG)
+    log.append("end")
+
+
+@pytest.mark.parametrize("part", PROTECTED, ids=lambda part: part.__name__)
+def test_pending_interrupt_fires_when_the_obstacle_is_gone(part):
+    """Atomic, nesting level, switch trap, callback: not inside, but as soon as it is over."""
+    log = []
+    t = tasklet(protected_body)(part, log)
+    victim = stackless.run(100)
+    assert victim is t
+    assert "protected part ends" in log
+    assert "end" not in log
+    assert not t.atomic and stackless.switch_trap() == 0
+    while victim is not None:
+        victim.insert()
+        victim = stackless.run(100)
+    assert log == ["protected part ends", "after it", "end"]
+
+
+def test_schedule_callback_is_not_interrupted():
+    """It runs to its end, however long it takes."""
+    log = []
+
+    def callback(*_):
+        log.append("in")
+        count(LONG)
+        log.append("out")
+
+    for _ in range(2):
+        tasklet(yielding)(100, 10)
+    stackless.set_schedule_callback(callback)
+    try:
+        hits = pump(50)
+    finally:
+        stackless.set_schedule_callback(None)
+    assert log == ["in", "out"] * (len(log) // 2) and len(log) > 40
+    assert hits == 0
+
+
+@pytest.mark.parametrize("how", ["run", "tasklet"])
+def test_ignore_nesting(how):
+    """Interrupted at any level: for all by run(), for one by its own flag."""
+    log = []
+    t = tasklet(protected_body)(in_a_callback, log)
+    if how == "tasklet":
+        assert t.set_ignore_nesting(True) is False
+    options = {"ignore_nesting": True} if how == "run" else {}
+    assert stackless.run(100, **options) is t
+    assert (log, t.nesting_level, t.recursion_depth) == ([], 1, 4)
+    t.insert()
+    pump(100, **options)
+    assert log == ["protected part ends", "after it", "end"]
+
+
+@pytest.mark.parametrize("part", [atomically, under_the_trap], ids=lambda part: part.__name__)
+def test_ignore_nesting_does_not_lift_other_obstacles(part):
+    """Atomic stays atomic."""
+    log = []
+    t = tasklet(protected_body)(part, log)
+    assert stackless.run(100, ignore_nesting=True) is t
+    assert "protected part ends" in log
+    t.kill()
+
+
+def test_explicit_switches_while_an_interrupt_is_pending():
+    """6, 21.15: atomic defers interrupts, never explicit switches."""
+    log = []
+
+    def body():
+        with atomic():
+            count(1000)
+            log.append("yields")
+            schedule()
+            log.append("resumed")
+
+    t = tasklet(body)()
+    tasklet(log.append)("other")
+    pump(50)
+    assert sorted(log) == ["other", "resumed", "yields"]
+    assert not t.alive
+
+
+def test_atomic_is_not_inherited():
+    """21.15: what an atomic tasklet creates can be interrupted."""
+    made = []
+
+    def body():
+        with atomic():
+            made.append(Loop(1000))
+            schedule_remove()
+
+    parent = tasklet(body)()
+    assert stackless.run(50) is made[0].tasklet
+    made[0].tasklet.kill()
+    parent.kill()
+
+
+# ------------------------------------------------------------------ nested runs
+
+
+def test_inner_timeouts_do_not_count():
+    """Only the outermost run-with-timeout does; an inner one is a plain run()."""
+    log = []
+
+    def inner():
+        loop = Loop(1000)
+        log.append(stackless.run(1))
+        log.append(loop.finished)
+
+    tasklet(inner)()
+    assert stackless.run(1_000_000) is None
+    assert log == [None, True]
+
+
+def test_the_outermost_run_with_a_timeout_may_be_an_inner_run():
+    """A plain run() outside of it does not matter."""
+    log = []
+
+    def inner():
+        loop = Loop(1000)
+        victim = stackless.run(10)
+        log.append(victim is loop.tasklet and victim.paused)
+        victim.kill()
+
+    tasklet(inner)()
+    assert stackless.run() is None
+    assert log == [True]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_expiry_wakes_the_outermost_and_pops_the_inner_ones(levels):
+    """They are made runnable, and their run() calls return None in turn."""
+    log, sitting = [], []
+
+    def inner(level):
+        sitting.append(stackless.current)
+        if level < levels:
+            tasklet(inner)(level + 1)
+        else:
+            loops.append(Loop(1000))
+        log.append((level, stackless.run()))
+
+    loops = []
+    tasklet(inner)(1)
+    victim = stackless.run(100)
+    assert victim is loops[0].tasklet
+    assert log == []
+    assert all(t.scheduled for t in sitting) and stackless.runcount == levels + 1
+    assert stackless.run() is None
+    assert sorted(log) == [(level, None) for level in range(1, levels + 1)]
+    assert not loops[0].finished
+    victim.kill()
+
+
+def test_main_is_interrupted_like_any_other():
+    """A tasklet may run main under a timeout: main is the victim then."""
+    log = []
+
+    def supervisor():
+        victim = stackless.run(50, ignore_nesting=True)
+        log.append(victim)
+        victim.insert()
+
+    t = tasklet(supervisor)()
+    schedule()
+    for _ in range(1000):
+        pass
+    log.append("main's loop ends")
+    stackless.run()
+    assert log == [stackless.main, "main's loop ends"] and not t.alive
+
+
+# ------------------------------------------------------------------ a timeout ends with its run()
+
+
+def fails():
+    raise KeyError("planned")
+
+
+def wakes_main():
+    stackless.main.insert()
+    schedule()
+
+
+@pytest.mark.parametrize("ending", ["nobody left", "expired", "exception", "woken"])
+def test_a_timeout_ends_with_its_run(ending):
+    """What runs later, under plain run() or schedule(), is not interrupted; nor is main."""
+    if ending == "nobody left":
+        tasklet(int)()
+        assert stackless.run(10) is None
+    elif ending == "expired":
+        Loop(1000)
+        stackless.run(10).kill()
+    elif ending == "exception":
+        tasklet(fails)()
+        with pytest.raises(KeyError, match="planned"):
+            stackless.run(10)
+    else:
+        tasklet(wakes_main)()
+        assert stackless.run(10) is None
+    count(1000)
+    loop = Loop(1000)
+    while not loop.finished:
+        schedule()
+        assert loop.tasklet.scheduled or loop.finished
+    loop = Loop(1000)
+    assert stackless.run() is None
+    assert loop.finished
+
+
+def test_uncaught_exception_goes_to_run_with_a_timeout():
+    """8.3, as without one; the others stay."""
+    loop = Loop(5)
+    loop.tasklet.remove()
+    tasklet(fails)()
+    loop.tasklet.insert()
+    with pytest.raises(KeyError, match="planned"):
+        stackless.run(1000)
+    assert stackless.run(1000) is None
+    assert loop.finished

@@ -160,12 +160,13 @@ TABLE = [
           "make the tasklet in the thread where it shall run, and use channels between threads",
           here=_member(stackless.tasklet, "bind_thread"), present=WARNING, telling=True),
     Entry("module", "enable_softswitch", ERROR,
-          f"switching is always hard, whatever the flag says: {_STARTED}", "leave the call out",
+          f"soft switching does not make tasklets restorable: {_STARTED}",
+          "leave the call out",
           here=lambda: hasattr(stackless, "enable_softswitch"), present=WARNING),
     # ---- works differently
     Entry("call", "run(timeout)", WARNING,
-          "the timeout counts loop turns and calls here, not bytecodes: about a fifth of the number"
-          " for the same work", "try smaller numbers"),
+          "the timeout counts loop turns and calls here (on Python 3.11, lines and calls), not"
+          " bytecodes: about a fifth of the number does the same work", "try smaller numbers"),
     Entry("call", "bind(None)", WARNING,
           f"refused with a RuntimeError after the start: {_STARTED}",
           "use `kill()`, which runs its `finally` blocks; one that never started can be unbound",

@@ -53,9 +53,10 @@ def is_not_restorable():
     assert tasklet.restorable and stackless.tasklet(print, ()).restorable
 
 
-def softswitch_changes_nothing():
+def softswitch_does_not_restore():
     assert stackless.enable_softswitch(None) is True
     is_not_restorable()
+    refuses_unbinding()
 
 
 def counts_loop_turns():
@@ -68,12 +69,8 @@ def counts_loop_turns():
             turns += 1
 
     stackless.tasklet(work)()
-    try:
-        victim = stackless.run(1000)
-    except NotImplementedError:
-        stackless.run()
-        pytest.skip("no timeouts yet")
-    assert 500 < turns < 2000
+    victim = stackless.run(1000)
+    assert 300 < turns < 2000  # on Python 3.11 each of the two lines counts
     victim.kill()
 
 
@@ -188,7 +185,7 @@ def sys_version_is_silent():
 
 DEMONSTRATIONS = {
     ("tasklet", "bind_thread"): refuses_another_thread,
-    ("module", "enable_softswitch"): softswitch_changes_nothing,
+    ("module", "enable_softswitch"): softswitch_does_not_restore,
     ("call", "run(timeout)"): counts_loop_turns,
     ("call", "bind(None)"): refuses_unbinding,
     ("tasklet", "restorable"): is_not_restorable,

@@ -292,6 +292,89 @@ def test_clear_survives_one_that_comes_back():
     assert log == ["a", "b"] and channel.balance == 0
 
 
+# ------------------------------------------------------------------ nested and flat
+
+
+@pytest.fixture
+def flat():
+    assert scheduler.get_use_nested_tasklets() is True
+    assert scheduler.set_use_nested_tasklets(False) is None
+    yield
+    scheduler.set_use_nested_tasklets(True)
+
+
+def animals():
+    """bar makes Dog, Cat and Monkey, and runs Dog."""
+    log = []
+
+    def bar():
+        dog = scheduler.tasklet(log.append)("Dog")
+        scheduler.tasklet(log.append)("Cat")
+        scheduler.tasklet(log.append)("Monkey")
+        dog.run()
+        log.append("(bar ends)")
+
+    scheduler.tasklet(log.append)("Rabbit")
+    scheduler.tasklet(bar)()
+    scheduler.tasklet(log.append)("Donkey")
+    scheduler.run()
+    return " ".join(log)
+
+
+def test_nested_is_as_in_stackless():
+    """2.3"""
+    assert animals() == "Rabbit Dog Cat Monkey (bar ends) Donkey"
+
+
+def test_flat_runs_one_and_goes_on(flat):
+    assert scheduler.get_use_nested_tasklets() is False
+    assert animals() == "Rabbit Dog (bar ends) Donkey Cat Monkey"
+
+
+def test_flat_concerns_plain_tasklets_and_all_threads(flat):
+    def work():
+        log = []
+        a, b = (stackless.tasklet(log.append)(name) for name in "ab")
+        a.run()
+        log.append("caller")
+        stackless.run()
+        return log
+
+    assert work() == run_in_thread(work) == ["a", "caller", "b"]
+
+
+def test_flat_leaves_paused_blocked_and_trapped_ones_alone(flat):
+    log = []
+    a, b = (stackless.tasklet(log.append)(name) for name in "ab")
+    scheduler.switch_trap(1)
+    with pytest.raises(RuntimeError, match="switch_trap"):
+        b.run()
+    scheduler.switch_trap(-1)
+    assert (scheduler.current.next, scheduler.current.prev) == (a, b)
+    b.remove()
+    b.run()
+    assert log == ["b"]
+    scheduler.run()
+    assert log == ["b", "a"]
+    channel = stackless.channel()
+    c = stackless.tasklet(channel.receive)()
+    scheduler.run()
+    with pytest.raises(RuntimeError, match="blocked"):
+        c.run()
+    c.kill()
+    scheduler.current.run()
+
+
+def test_flat_keeps_switch(flat):
+    """`t.switch()` pauses the caller: others run on."""
+    log = []
+    main = scheduler.current
+    a = stackless.tasklet(log.append)("a")
+    stackless.tasklet(lambda: (log.append("b"), main.insert()))()
+    a.switch()
+    assert log == ["a", "b"]
+
+
 # ------------------------------------------------------------------ dont_raise
 
 

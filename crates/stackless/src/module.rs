@@ -9,6 +9,7 @@ use crate::kernel::{
     MANY, depart, foresee, leave_value, object, plan_departure, prepare, switch_and_resume, unlink_running,
     world,
 };
+use crate::moves;
 use crate::py::*;
 use crate::tasklet_type;
 use crate::thread::{self, Sched};
@@ -476,6 +477,7 @@ fn functions() -> Vec<PyMethodDef> {
     ];
     all.extend(watchdog::functions());
     all.extend(counts::functions());
+    all.extend(moves::functions());
     all
 }
 

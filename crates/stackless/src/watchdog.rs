@@ -9,9 +9,7 @@ use crate::args;
 use crate::attributes::nesting;
 use crate::bomb;
 use crate::hooks;
-use crate::kernel::{
-    Next, adopt_link, leave, leave_value, object, prepare, resumed, switch, unseat, world,
-};
+use crate::kernel::{Next, adopt_link, leave, leave_value, object, prepare, resumed, switch, unseat, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
@@ -157,7 +155,8 @@ fn do_run(run: Run) -> Res<Obj> {
     s.watch.used.set(true);
     if run.needs_ticks() {
         // SAFETY: the GIL is held, no exception is set.
-        let started = unsafe { cpython::start_ticks(OnTicks { tick, interrupt, settled, must_raise, throw_in }) };
+        let started =
+            unsafe { cpython::start_ticks(OnTicks { tick, interrupt, settled, must_raise, throw_in }) };
         if !started {
             return Err(Raised);
         }

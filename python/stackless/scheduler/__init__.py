@@ -36,7 +36,9 @@ __all__ = [
     "get_schedule_manager",
     "get_tasklets_completed_last_run_with_timeout",
     "get_tasklets_switched_last_run_with_timeout",
+    "get_use_nested_tasklets",
     "run_with_timeout",
+    "set_use_nested_tasklets",
     "unblock_all_channels",
 ]
 
@@ -117,6 +119,20 @@ def unblock_all_channels() -> int:
     for one in channels:
         kill_waiting(one)
     return len(channels)
+
+
+def set_use_nested_tasklets(flag: bool, /) -> None:
+    """Choose what `t.run()` does with a tasklet that is runnable already, in all threads.
+
+    True, as in Stackless and by default: those behind t run before the caller goes on. False: t
+    moves to directly before the caller, which goes on when t gives way or ends.
+    """
+    _stackless._set_use_nested_tasklets(flag)
+
+
+def get_use_nested_tasklets() -> bool:
+    """Return what `set_use_nested_tasklets` set last."""
+    return _stackless._get_use_nested_tasklets()
 
 
 def run_with_timeout(nanoseconds: int, /) -> None:

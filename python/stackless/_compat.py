@@ -165,8 +165,8 @@ TABLE = [
           here=lambda: hasattr(stackless, "enable_softswitch"), present=WARNING),
     # ---- works differently
     Entry("call", "run(timeout)", WARNING,
-          "ticks come in portions of 5 for a turn of a loop or a call (on Python 3.11, 2 for a line or"
-          " a call), however much code that is", "measure, and try smaller numbers"),
+          "ticks come in portions: 5 for a turn of a loop or a call (2 for a line or a call on Python"
+          " 3.11), however much code that is", "measure, and try smaller numbers"),
     Entry("call", "bind(None)", WARNING,
           f"refused with a RuntimeError after the start: {_STARTED}",
           "use `kill()`, which runs its `finally` blocks; one that never started can be unbound",

@@ -53,11 +53,15 @@ def main(argv: list[str]) -> int:
     return status
 
 
-if __name__ == "__main__":
+def _command() -> int:
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    sys.exit(status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_command())

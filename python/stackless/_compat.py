@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,7 +59,6 @@ def _copies(make: Callable[[], object]) -> Callable[[], bool]:
     return copies
 
 
-@cache
 def _parks() -> bool:
     """Whether a started tasklet can go without a C stack."""
     started = stackless.tasklet(stackless.schedule_remove, ())
@@ -165,8 +163,8 @@ TABLE = [
           here=lambda: hasattr(stackless, "enable_softswitch"), present=WARNING),
     # ---- works differently
     Entry("call", "run(timeout)", WARNING,
-          "ticks come in portions: 5 for a turn of a loop or a call (2 for a line or a call on Python"
-          " 3.11), however much code that is", "measure, and try smaller numbers"),
+          "ticks come in portions: 5 for a turn of a loop or a call (2 for a line or a call on"
+          " Python 3.11), however much code that is", "measure, and try smaller numbers"),
     Entry("call", "bind(None)", WARNING,
           f"refused with a RuntimeError after the start: {_STARTED}",
           "use `kill()`, which runs its `finally` blocks; one that never started can be unbound",

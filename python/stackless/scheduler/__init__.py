@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import stackless
-from stackless import *  # type: ignore[no-redef]  # noqa: F403
+import stackless as _package
+from stackless import *  # noqa: F403
 from stackless import _stackless
 from stackless.scheduler._channels import QueueChannel, kill_waiting
 from stackless.scheduler._channels import channel as channel
@@ -24,7 +24,6 @@ from stackless.scheduler._tasklets import here
 from stackless.scheduler._tasklets import tasklet as tasklet
 
 __all__ = [
-    *stackless.__all__,
     "QueueChannel",
     "ScheduleManager",
     "block_trap",
@@ -41,6 +40,7 @@ __all__ = [
     "set_use_nested_tasklets",
     "unblock_all_channels",
 ]
+__all__ += _package.__all__
 
 _stackless._count_switches()
 
@@ -49,7 +49,7 @@ def __getattr__(name: str) -> Any:
     """What `stackless` computes on access, such as `current`."""
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(stackless, name)
+    return getattr(_package, name)
 
 
 class ScheduleManager:
@@ -91,8 +91,8 @@ def calculateruncount() -> int:
     return sum(1 for _ in _ring(_stackless.getcurrent()))
 
 
-def _ring(first: stackless.tasklet) -> Iterator[stackless.tasklet]:
-    at: stackless.tasklet | None = first
+def _ring(first: _package.tasklet) -> Iterator[_package.tasklet]:
+    at: _package.tasklet | None = first
     while at is not None:
         yield at
         at = at.next if at.next is not first else None
@@ -145,7 +145,7 @@ def run_with_timeout(nanoseconds: int, /) -> None:
     completed = here.completed
     others = _stackless._switches() - _stackless._switches(me)
     try:
-        stackless.run(seconds=nanoseconds / 1e9, soft=True)
+        _package.run(seconds=nanoseconds / 1e9, soft=True)
     finally:
         switched = _stackless._switches() - _stackless._switches(me) - others
         _here.last_run = (here.completed - completed, switched)

@@ -86,7 +86,7 @@ def _report() -> None:
         traceback.print_exc()
 
 
-def _callable_or_none(name: str, value: object) -> None:
+def _callable_or_none(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a callable or None")
 

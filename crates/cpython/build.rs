@@ -1,9 +1,13 @@
-//! Compiles the shim against the headers of the interpreter that the extension is built for.
+//! Compiles the C files against the headers of the interpreter that the extension is built for.
 
 use std::process::Command;
 
+const FILES: [&str; 3] = ["shim.c", "ticks.c", "ticks.h"];
+
 fn main() {
-    println!("cargo:rerun-if-changed=src/shim.c");
+    for file in FILES {
+        println!("cargo:rerun-if-changed=src/{file}");
+    }
     let config = pyo3_build_config::get();
     let python = config.executable().expect("the path of the Python to build for (set PYO3_PYTHON)");
     let include = Command::new(python)
@@ -12,7 +16,7 @@ fn main() {
         .expect("Python runs");
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
-    build.file("src/shim.c").flag("-std=c11").warnings(true).extra_warnings(false);
+    build.files(["src/shim.c", "src/ticks.c"]).flag("-std=c11").warnings(true).extra_warnings(false);
     // Fields that were just stored one by one must be loaded one by one: wider loads wait for the
     // stores to reach the cache, which made a switch a quarter slower.
     build.force_frame_pointer(false).flag("-fvisibility=hidden");

@@ -2,6 +2,7 @@
 from stackless import TaskletExit as TaskletExit
 from stackless import bomb as bomb
 from stackless import channel as channel
+from stackless import enable_softswitch as enable_softswitch
 from stackless import get_channel_callback as get_channel_callback
 from stackless import get_schedule_callback as get_schedule_callback
 from stackless import get_thread_info as get_thread_info
@@ -12,6 +13,7 @@ from stackless import getmain as getmain
 from stackless import getruncount as getruncount
 from stackless import getuncollectables as getuncollectables
 from stackless import run as run
+from stackless import run_n_tasklets as run_n_tasklets
 from stackless import schedule as schedule
 from stackless import schedule_remove as schedule_remove
 from stackless import set_channel_callback as set_channel_callback

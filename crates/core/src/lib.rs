@@ -50,7 +50,7 @@ mod watchdog;
 
 pub use channel::{Cid, Direction, Hand, Waits};
 pub use ring::{Hid, Tid};
-pub use watchdog::Idle;
+pub use watchdog::{Idle, Limit, Turn};
 
 use channel::Channel;
 use ring::{Node, Thread};

@@ -1,6 +1,7 @@
 //! Tasklets and the rings of runnable ones.
 
 use crate::channel::{Cid, Waits};
+use crate::watchdog::{Timer, Watchdog};
 use crate::{NONE, World};
 
 /// A tasklet's id, valid from [`World::add_tasklet`] to [`World::forget_tasklet`].
@@ -44,7 +45,9 @@ pub(crate) struct Thread {
     pub(crate) count: u32,
     pub(crate) main: u32,
     /// The tasklets inside `run()`, outermost first.
-    pub(crate) watchdogs: Vec<u32>,
+    pub(crate) watchdogs: Vec<Watchdog>,
+    /// The limit of the outermost `run()` that has one.
+    pub(crate) timer: Option<Timer>,
 }
 
 pub(crate) fn tid(index: u32) -> Option<Tid> {
@@ -67,7 +70,13 @@ impl<P: Copy, C: Copy> World<P, C> {
 
     /// A new thread whose ring holds `main` alone, and runs it.
     pub fn add_thread(&mut self, main: Tid) -> Hid {
-        let h = self.threads.insert(Thread { head: NONE, count: 0, main: main.0, watchdogs: Vec::new() });
+        let h = self.threads.insert(Thread {
+            head: NONE,
+            count: 0,
+            main: main.0,
+            watchdogs: Vec::new(),
+            timer: None,
+        });
         self.nodes[main.0].thread = h;
         self.link(main);
         Hid(h)
@@ -95,6 +104,7 @@ impl<P: Copy, C: Copy> World<P, C> {
             self.nodes[t.0].thread = NONE;
         }
         self.threads[h.0].watchdogs = Vec::new();
+        self.threads[h.0].timer = None;
         self.threads.remove(h.0);
         rang
     }

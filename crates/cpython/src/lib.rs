@@ -26,6 +26,7 @@ unsafe extern "C" {
     fn sl_load(state: *mut State);
     fn sl_init_main(ts: *mut PyThreadState, state: *mut State);
     fn sl_init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject);
+    fn sl_unload(state: *mut State, context: *mut *mut PyObject) -> c_int;
     fn sl_finish(ts: *mut PyThreadState, state: *mut State);
     fn sl_abandon(state: *mut State);
     fn sl_current_context(ts: *mut PyThreadState) -> *mut PyObject;
@@ -34,7 +35,8 @@ unsafe extern "C" {
     fn sl_context_entered(context: *mut PyObject) -> c_int;
     fn sl_set_context(ts: *mut PyThreadState, state: *mut State, context: *mut PyObject);
     fn sl_depth(ts: *mut PyThreadState, state: *mut State) -> c_int;
-    fn sl_nesting(ts: *mut PyThreadState, state: *mut State) -> c_int;
+    fn sl_nesting(ts: *mut PyThreadState, state: *mut State, before: *mut PyObject) -> c_int;
+    fn sl_thread_dict(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_frame_object(ts: *mut PyThreadState, state: *mut State) -> *mut PyObject;
     fn sl_traverse(state: *mut State, visit: visitproc, arg: *mut c_void) -> c_int;
     fn sl_trace_object(ts: *mut PyThreadState, state: *mut State, profile: c_int) -> *mut PyObject;
@@ -54,6 +56,8 @@ unsafe extern "C" {
     fn sl_is_foreign() -> c_int;
     fn sl_word() -> *mut c_void;
     fn sl_enter() -> *mut c_void;
+    fn sl_start_ticks(on_tick: unsafe extern "C" fn() -> c_int) -> c_int;
+    fn sl_show_ticks(ts: *mut PyThreadState, on: c_int);
     fn sl_next_thread(ts: *mut PyThreadState) -> *mut PyThreadState;
 
     // Exported by CPython, declared in its pythread.h.
@@ -143,6 +147,26 @@ pub unsafe fn is_foreign() -> bool {
     unsafe { sl_is_foreign() != 0 }
 }
 
+/// From now on `on_tick` is called at every tick of every thread's Python code (`ticks.c` says what
+/// that is); it may switch tasklets, and returns -1 with an exception set to raise that there. On
+/// 3.11 only in threads that [`show_ticks`]. False with an exception.
+///
+/// # Safety
+/// The GIL is held, and no exception is set.
+pub unsafe fn start_ticks(on_tick: unsafe extern "C" fn() -> c_int) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_start_ticks(on_tick) == 0 }
+}
+
+/// Does the calling thread need ticks? (Other versions than 3.11 make them always, once started.)
+///
+/// # Safety
+/// `ts` is the calling thread's, which has begun.
+pub unsafe fn show_ticks(ts: *mut PyThreadState, on: bool) {
+    // SAFETY: the caller's.
+    unsafe { sl_show_ticks(ts, on.into()) }
+}
+
 /// The calling thread's state, null where there is none.
 #[inline]
 pub fn thread_state() -> *mut PyThreadState {
@@ -224,6 +248,17 @@ pub unsafe fn init(
     unsafe { sl_init(ts, state, end, stack, context) }
 }
 
+/// Undoes [`init`] for a tasklet that has not begun, and returns the context. None if it must stay as
+/// it is, since it was given a trace function.
+///
+/// # Safety
+/// `state` was initialised, and never loaded.
+pub unsafe fn unload(state: *mut State) -> Option<*mut PyObject> {
+    let mut context = std::ptr::null_mut();
+    // SAFETY: the caller's.
+    (unsafe { sl_unload(state, &mut context) } != 0).then_some(context)
+}
+
 /// Drops what the thread state holds for the running tasklet, which has ended: trace functions, the
 /// handled exception, the context. May run Python code.
 ///
@@ -293,13 +328,23 @@ pub unsafe fn depth(ts: *mut PyThreadState, of: Of) -> c_long {
     unsafe { sl_depth(ts, of.pointer()).into() }
 }
 
-/// Entries into the interpreter through C, above the tasklet's own.
+/// Entries into the interpreter through C, above the tasklet's own. Frames with the globals `before`
+/// (borrowed or null) at the bottom do not count.
 ///
 /// # Safety
 /// `ts` is the calling thread's.
-pub unsafe fn nesting(ts: *mut PyThreadState, of: Of) -> c_long {
+pub unsafe fn nesting(ts: *mut PyThreadState, of: Of, before: *mut PyObject) -> c_long {
     // SAFETY: the caller's.
-    unsafe { sl_nesting(ts, of.pointer()).into() }
+    unsafe { sl_nesting(ts, of.pointer(), before).into() }
+}
+
+/// The dict of a thread: borrowed, null with an exception.
+///
+/// # Safety
+/// `ts` is a living thread state, and the GIL is held.
+pub unsafe fn thread_dict(ts: *mut PyThreadState) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_thread_dict(ts) }
 }
 
 /// The innermost Python frame: a new reference, or null if there is none.

@@ -34,6 +34,9 @@
 #define Py_BUILD_CORE 1
 #include <Python.h>
 #include "internal/pycore_frame.h"
+#include "internal/pycore_interp.h"
+#include "internal/pycore_ceval.h"
+#include "ticks.h"
 
 #if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
 #error "stackless supports CPython 3.11, 3.12 and 3.13"
@@ -60,6 +63,9 @@ typedef struct {
     int c_remaining;
     int tracing;
     int event;
+#if !V311
+    uint64_t version; /* of sys.monitoring, see instrumentation() */
+#endif
     _PyStackChunk *chunk;
     PyObject **top;
     PyObject **limit;
@@ -110,7 +116,110 @@ static inline frame_t *state_frame(sl_state *s)
 #endif
 }
 
+/* ------------------------------------------------------------------ the calling thread */
+
+/* What we must know of a thread at every call. The initial-exec model makes it one load, and the
+ * loader keeps room for such small variables of libraries that are loaded late. */
+static __thread struct {
+    void *word; /* our caller's; aligned, so that its lowest bit is free */
+    PyThreadState *ts;
+    sl_state *running;
+    uint64_t ended; /* the number of a thread state that has ended here; they begin with 1 */
+    int forbidden; /* not 0: switches are refused for a reason that our caller knows */
+#if V311
+    int ticking;           /* the tick function stands in front of the trace function */
+    Py_tracefunc chained;  /* then: the running tasklet's own trace function */
+#endif
+} mine __attribute__((tls_model("initial-exec")));
+
+#if V311
+/* The running tasklet's own trace function. */
+static inline Py_tracefunc own_tracefunc(PyThreadState *ts)
+{
+    return ts->c_tracefunc == sl_trace_ticks ? mine.chained : ts->c_tracefunc;
+}
+
+static inline void use_tracing(PyThreadState *ts)
+{
+    int on = ts->tracing == 0 && (ts->c_tracefunc != NULL || ts->c_profilefunc != NULL);
+    ts->cframe->use_tracing = on ? 255 : 0;
+}
+
+/* Puts the tick function in front of the running tasklet's trace function. sys.gettrace() goes on
+ * showing that one, since the object belongs to it. */
+static inline void show_ticks(PyThreadState *ts)
+{
+    mine.chained = own_tracefunc(ts);
+    ts->c_tracefunc = sl_trace_ticks;
+}
+
+static void hide_ticks(PyThreadState *ts)
+{
+    ts->c_tracefunc = own_tracefunc(ts);
+}
+
+Py_tracefunc sl_chained(void)
+{
+    return mine.chained;
+}
+#else
+#define own_tracefunc(ts) ((ts)->c_tracefunc)
+#define hide_ticks(ts) ((void)0)
+#endif
+
+/* While `on`, on 3.11, every line and call of this thread's tasklets is a tick. */
+void sl_show_ticks(PyThreadState *ts, int on)
+{
+#if V311
+    mine.ticking = on;
+    if (on) {
+        show_ticks(ts);
+    }
+    else {
+        hide_ticks(ts);
+    }
+    use_tracing(ts);
+#endif
+}
+
 /* ------------------------------------------------------------------ swapping */
+
+#if !V311
+/* Goes up whenever a tool or a trace function wants other events. CPython brings running code up to
+ * date then, found by the frames that the threads execute; suspended tasklets are not among them. */
+static inline uint64_t instrumentation(PyThreadState *ts)
+{
+#if V312
+    return ts->interp->monitoring_version;
+#else
+    return ts->eval_breaker & ~(uintptr_t)_PY_EVAL_EVENTS_MASK;
+#endif
+}
+
+static inline frame_t *python_frame(frame_t *f)
+{
+    while (f != NULL && f->owner == FRAME_OWNED_BY_CSTACK) {
+        f = f->previous;
+    }
+    return f;
+}
+
+/* The running tasklet was suspended while that number went up: its code is brought up to date, before
+ * any of it runs. */
+static __attribute__((noinline, cold)) void catch_up(PyThreadState *ts)
+{
+    for (frame_t *f = python_frame(thread_frame(ts)); f != NULL; f = python_frame(f->previous)) {
+#if V312
+        PyCodeObject *code = f->f_code;
+#else
+        PyCodeObject *code = _PyFrame_GetCode(f);
+#endif
+        if (code->_co_instrumentation_version != instrumentation(ts)) {
+            sl_instrument((PyObject *)code);
+        }
+    }
+}
+#endif
 
 static inline void save(PyThreadState *ts, sl_state *s)
 {
@@ -137,6 +246,9 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->c_remaining = ts->c_recursion_remaining;
 #endif
     memcpy(&s->tracing, &ts->tracing, 2 * sizeof(int)); /* and the event */
+#if !V311
+    s->version = instrumentation(ts);
+#endif
     s->chunk = ts->datastack_chunk;
     s->top = ts->datastack_top;
     s->limit = ts->datastack_limit;
@@ -144,7 +256,7 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->context = ts->context;
     s->traced = ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
     if (s->traced) {
-        s->tracefunc = ts->c_tracefunc;
+        s->tracefunc = own_tracefunc(ts);
         s->traceobj = ts->c_traceobj;
         s->profilefunc = ts->c_profilefunc;
         s->profileobj = ts->c_profileobj;
@@ -195,17 +307,22 @@ static inline void load(PyThreadState *ts, sl_state *s)
         s->tracefunc = s->profilefunc = NULL;
         s->traceobj = s->profileobj = NULL;
     }
+#if V311
+    if (mine.ticking) {
+        show_ticks(ts);
+    }
+    use_tracing(ts);
+#endif
 }
 
-/* What we must know of a thread at every call. The initial-exec model makes it one load, and the
- * loader keeps room for such small variables of libraries that are loaded late. */
-static __thread struct {
-    void *word; /* our caller's; aligned, so that its lowest bit is free */
-    PyThreadState *ts;
-    sl_state *running;
-    uint64_t ended; /* the number of a thread state that has ended here; they begin with 1 */
-    int forbidden; /* not 0: switches are refused for a reason that our caller knows */
-} mine __attribute__((tls_model("initial-exec")));
+static inline void keep_up(PyThreadState *ts, sl_state *s)
+{
+#if !V311
+    if (s->version != instrumentation(ts)) {
+        catch_up(ts);
+    }
+#endif
+}
 
 void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
 {
@@ -213,6 +330,9 @@ void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
     mine.ts = ts;
     mine.running = running;
     mine.forbidden = 0;
+#if V311
+    mine.ticking = 0;
+#endif
 }
 
 /* Destructors that run while CPython takes the thread state apart must not begin again. */
@@ -284,12 +404,14 @@ void sl_swap(sl_state *from, sl_state *to)
     save(ts, from);
     mine.running = to;
     load(ts, to);
+    keep_up(ts, to);
 }
 
 void sl_load(sl_state *s)
 {
     mine.running = s;
     load(mine.ts, s);
+    keep_up(mine.ts, s);
 }
 
 /* The state of a thread's main tasklet: nothing to prepare, it is saved at its first switch. */
@@ -325,12 +447,27 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
     s->limit = (PyObject **)(end - ((uintptr_t)end % sizeof(PyObject *)));
     s->exc_info = &s->exc_state;
     s->context = context;
+#if !V311
+    s->version = instrumentation(ts);
+#endif
+}
+
+/* Undoes sl_init, and gives the context back; 0 if the tasklet was given a trace function. */
+int sl_unload(sl_state *s, PyObject **context)
+{
+    if (s->traced) {
+        return 0;
+    }
+    *context = s->context;
+    s->context = NULL;
+    return 1;
 }
 
 /* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. The
  * destructors that run may put something there again. */
 void sl_finish(PyThreadState *ts, sl_state *s)
 {
+    hide_ticks(ts);
     while (ts->c_tracefunc != NULL || ts->c_profilefunc != NULL || ts->context != NULL ||
            s->exc_state.exc_value != NULL) {
         /* Through the API, so that CPython's count of traced threads stays right. An audit hook can
@@ -447,14 +584,19 @@ int sl_depth(PyThreadState *ts, sl_state *s)
     return depth;
 }
 
-/* Entries into the interpreter through C, below the one that called the tasklet's function. */
-int sl_nesting(PyThreadState *ts, sl_state *s)
+/* Entries into the interpreter through C between the frames. Frames with the globals `before` at the
+ * bottom do not count: they are where the thread's Python code starts. */
+int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
 {
-    int entries = 0;
+    int level = 0, entries = 0;
     for (frame_t *f = first_frame(ts, s); f != NULL; f = f->previous) {
+        if (!is_shim(f) && f->f_globals != before) {
+            level += entries;
+            entries = 0;
+        }
         entries += is_entry(f);
     }
-    return entries > 0 ? entries - 1 : 0;
+    return level;
 }
 
 /* The innermost frame as an object: a new reference, NULL without an exception if there is none. */
@@ -574,6 +716,15 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
 }
 
 /* ------------------------------------------------------------------ threads */
+
+/* The dict of any thread, made if there is none: borrowed; NULL with an exception. */
+PyObject *sl_thread_dict(PyThreadState *ts)
+{
+    if (ts->dict == NULL) {
+        ts->dict = PyDict_New();
+    }
+    return ts->dict;
+}
 
 PyThreadState *sl_thread_state(void)
 {

@@ -2,11 +2,13 @@
 
 use crate::args;
 use crate::kernel::{object, world};
+use crate::module;
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type::this;
 use crate::thread;
 use crate::types;
+use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
 use std::ffi::{c_int, c_void};
@@ -76,8 +78,18 @@ fn recursion_depth(t: T) -> Obj {
 }
 
 fn nesting_level(t: T) -> Obj {
-    // SAFETY: as above.
-    int_obj(fields(t).map_or(0, |(ts, of)| unsafe { cpython::nesting(ts, of) }))
+    int_obj(nesting(t))
+}
+
+/// How often C code has called back into Python. Without soft switching, which has a C stack of its
+/// own below everything, once more at the least.
+pub fn nesting(t: T) -> i64 {
+    let Some((ts, of)) = fields(t) else { return 0 };
+    let hard = if t.is_main() { !module::soft_switching() } else { t.flags.get().hard };
+    let before = if t.is_main() { module::threading_globals() } else { null_mut() };
+    // SAFETY: as above; the globals are borrowed or null.
+    let level = unsafe { cpython::nesting(ts, of, before) };
+    level.max(hard.into())
 }
 
 fn channel(t: T) -> Obj {
@@ -259,10 +271,11 @@ fn set_flag(
     let (t, args): (T, &[Obj]) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     let on = args::one_argument(name, args)
         .and_then(|v| bool_arg(v, &format!("{name} needs exactly one bool or integer")));
-    give(on.map(|on| {
+    give(on.and_then(|on| {
         let mut old = false;
         t.set_flags(|f| old = change(f, on));
-        bool_obj(old)
+        watchdog::retry()?;
+        Ok(bool_obj(old))
     }))
 }
 

@@ -3,7 +3,7 @@
 use crate::bomb;
 use crate::hooks;
 use crate::kernel::{
-    adopt_link, depart, leave_value, object, plan_departure, prepare, switch_and_resume, world,
+    adopt_link, depart, hand_over, leave_value, object, plan_departure, prepare, switch_and_resume, world,
 };
 use crate::py::*;
 use crate::tasklet::T;
@@ -157,7 +157,7 @@ fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -
                 w.run_now(partner.tid());
             });
             // SAFETY: nothing is owned in this frame any more.
-            Ok(unsafe { switch_and_resume(s, partner) })
+            Ok(unsafe { hand_over(s, partner) })
         }
         Hand::ToNeighbour => {
             entered.may_switch()?;

@@ -1,21 +1,60 @@
 //! What watches or forbids switches: the schedule callback, the channel callback, the switch trap.
 //!
-//! Each costs one test on the paths that it watches while nobody uses it.
+//! Each costs one test on the paths that it watches while nobody uses it: everything that wants to
+//! know of switches shares the test of [`watched`].
 
 use crate::channel::C;
 use crate::kernel::{link, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::Sched;
+use crate::watchdog;
 use pyo3_ffi::*;
-use stackless_core::Direction;
+use stackless_core::{Direction, Turn};
 use stackless_cpython as cpython;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering::Relaxed};
+
+/// Who wants to know of switches: one bit each.
+static WATCHERS: AtomicU8 = AtomicU8::new(0);
+
+/// The schedule callback is set.
+pub const CALLBACK: u8 = 1;
+/// A `run()` has a limit.
+pub const LIMIT: u8 = 2;
+
+/// Does anybody want to know of switches?
+#[inline(always)]
+pub fn watched() -> bool {
+    WATCHERS.load(Relaxed) != 0
+}
+
+pub fn watch(who: u8, on: bool) {
+    if on {
+        WATCHERS.fetch_or(who, Relaxed);
+    } else {
+        WATCHERS.fetch_and(!who, Relaxed);
+    }
+}
+
+/// A switch from the running tasklet to `next`, which heads the ring, is about to happen: everybody
+/// who watches is told. The answer is who runs instead.
+#[cold]
+pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
+    let watchers = WATCHERS.load(Relaxed);
+    if watchers & LIMIT != 0 {
+        next = watchdog::before_switch(s, next, turn);
+    }
+    if watchers & CALLBACK != 0 {
+        announce_switch(s, Some(s.current()), next);
+    }
+    next
+}
 
 /// A callable that the program has set, or null: owned.
 pub struct Hook(AtomicPtr<PyObject>);
 
+/// Set it with [`set_schedule_callback`].
 pub static ON_SCHEDULE: Hook = Hook::new();
 pub static ON_CHANNEL: Hook = Hook::new();
 pub static ON_ERROR: Hook = Hook::new();
@@ -68,9 +107,15 @@ impl Hook {
     }
 }
 
+/// Sets the schedule callback and returns the one before, as [`Hook::set`] does.
+pub fn set_schedule_callback(callable: Obj) -> Obj {
+    let old = ON_SCHEDULE.set(callable);
+    watch(CALLBACK, ON_SCHEDULE.is_set());
+    old
+}
+
 /// Tells the schedule callback of a switch that is about to happen. It must not switch; whatever
 /// else it does to the run queue, `next` is the one that runs.
-#[cold]
 pub fn announce_switch(s: &'static Sched, previous: Option<T>, next: T) {
     let (previous, object) = (previous.map_or_else(none, |t| new_ref(t.obj())), new_ref(next.obj()));
     cpython::forbid(1);

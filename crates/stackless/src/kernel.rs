@@ -49,7 +49,7 @@ use crate::py::*;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{Entered, Sched};
 use pyo3_ffi::*;
-use stackless_core::{Idle, Tid};
+use stackless_core::{Idle, Tid, Turn};
 use stackless_cpython::{self as cpython, State};
 use stackless_stack::{self as stack, Slot, StackError};
 use std::cell::{Cell, UnsafeCell};
@@ -125,6 +125,22 @@ fn seat(s: &'static Sched, t: T) -> Res<()> {
     Ok(())
 }
 
+/// A tasklet that was given a stack, but has not begun, gives it back.
+pub fn unseat(s: &'static Sched, t: T) {
+    let seat = t.seat.get();
+    if seat.is_null() || t.args.get().is_null() {
+        return;
+    }
+    // SAFETY: the seat is the tasklet's, and nothing has run on it.
+    unsafe {
+        let Some(context) = cpython::unload((*seat).state()) else { return };
+        t.context.set(context);
+        t.seat.set(null_mut());
+        t.set_flags(|f| f.hard = false);
+        s.stacks.borrow_mut().put((*seat).slot.expect("main tasklets keep their seats"));
+    }
+}
+
 /// A fresh tasklet takes a seat that nobody sits on.
 fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
     let slot = seat.slot.expect("main tasklets keep their seats");
@@ -132,6 +148,9 @@ fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
     // SAFETY: the slot's room reaches from its top to `end`.
     unsafe { cpython::init(s.ts, seat.state(), end, slot.size(), t.context.replace(null_mut())) };
     t.seat.set(std::ptr::from_ref(seat).cast_mut());
+    if !crate::module::soft_switching() {
+        t.set_flags(|f| f.hard = true);
+    }
 }
 
 #[cold]
@@ -162,14 +181,18 @@ pub fn foresee(next: T) {
 }
 
 /// Stops the running tasklet and continues `next`, which is prepared. The world's lists agree
-/// already. Comes back when somebody continues the caller.
+/// already. Comes back when somebody continues the caller. A limit of `run()` may continue somebody
+/// else than `next`.
 ///
 /// # Safety
 /// Nothing that needs dropping is alive in the callers' Rust frames.
 #[inline(always)]
-pub unsafe fn switch(s: &'static Sched, next: T) {
-    if hooks::ON_SCHEDULE.is_set() {
-        hooks::announce_switch(s, Some(s.current()), next);
+pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
+    if hooks::watched() {
+        next = hooks::before_switch(s, next, turn);
+        if std::ptr::eq(next, s.current()) {
+            return;
+        }
     }
     let (from, to) = (s.current().seat(), next.seat());
     s.set_current(next);
@@ -197,7 +220,18 @@ pub fn resumed(s: &'static Sched) -> Res<Obj> {
 pub unsafe fn switch_and_resume(s: &'static Sched, next: T) -> Res<Obj> {
     // SAFETY: the caller's. The scheduler is the same when we come back: tasklets do not change
     // threads while they have a stack.
-    unsafe { switch(s, next) };
+    unsafe { switch(s, next, Turn::Over) };
+    resumed(s)
+}
+
+/// The same for a transfer within a channel, whose partner goes on.
+///
+/// # Safety
+/// As [`switch`].
+#[inline(always)]
+pub unsafe fn hand_over(s: &'static Sched, partner: T) -> Res<Obj> {
+    // SAFETY: as above.
+    unsafe { switch(s, partner, Turn::HandOver) };
     resumed(s)
 }
 
@@ -248,16 +282,16 @@ fn run_body(t: T, value: Obj) -> bool {
 
 /// The running tasklet has ended. If `next` has not begun, it takes over the stack and this
 /// returns; else `next` continues where it was, and this never returns.
-fn pass_on(s: &'static Sched, next: T) {
+fn pass_on(s: &'static Sched, mut next: T) {
     let ended = s.current();
     let seat = ended.seat();
-    if hooks::ON_SCHEDULE.is_set() {
-        hooks::announce_switch(s, Some(ended), next);
+    if hooks::watched() {
+        next = hooks::before_switch(s, next, Turn::Over);
         // SAFETY: the callback may have left a context or a trace function behind.
         unsafe { cpython::finish(s.ts, seat.state()) };
     }
     ended.seat.set(null_mut());
-    ended.set_flags(|f| f.ended = false);
+    ended.set_flags(|f| (f.ended, f.hard, f.interrupt_pending) = (false, false, false));
     s.set_current(next);
     if !next.started() {
         take_seat(s, next, seat);
@@ -308,7 +342,8 @@ pub fn plan_departure(entered: Entered) -> Res<Next> {
 fn when_alone(s: &'static Sched, me: T) -> Res<Next> {
     match world(|w| w.when_idle(me.tid())) {
         Idle::Resume(watcher) => Ok(Next::Switch(object(watcher))),
-        Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
+        Idle::Wait(_) | Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
+        Idle::Wait(watcher) => Ok(Next::Switch(object(watcher))),
         Idle::Stuck(_) => Err(deadlock()),
     }
 }
@@ -324,16 +359,27 @@ pub fn deadlock() -> Raised {
 /// As [`switch`].
 #[inline(always)]
 pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
+    // SAFETY: the caller's.
+    unsafe { leave(s, next) };
+    resumed(s)
+}
+
+/// The same, but for [`resumed`].
+///
+/// # Safety
+/// As [`switch`].
+#[inline(always)]
+pub unsafe fn leave(s: &'static Sched, next: Next) {
     match next {
         Next::Switch(t) => {
             if world(|w| !w.in_ring(t.tid())) {
                 link(t);
             }
             // SAFETY: the caller's.
-            unsafe { switch_and_resume(s, t) }
+            unsafe { switch(s, t, Turn::Over) }
         }
         // SAFETY: the caller's.
-        Next::Sleep => unsafe { depart_to_sleep(s) },
+        Next::Sleep => unsafe { leave_to_sleep(s) },
     }
 }
 
@@ -342,35 +388,28 @@ pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
 /// # Safety
 /// As [`switch`].
 #[cold]
-unsafe fn depart_to_sleep(s: &'static Sched) -> Res<Obj> {
+unsafe fn leave_to_sleep(s: &'static Sched) {
     let me = s.current();
     // It may be in no list, and be dropped by a signal handler's doings.
     new_ref(me.obj());
     if s.sleep().is_err() {
         // Nobody can act any more (a deadlock), or a signal handler raised: the exception goes to
         // whoever watches, or stays here.
-        let watcher = object(world(|w| w.watcher(me.tid_thread())));
+        let watcher = object(world(|w| w.watcher(s.hid())));
         let bomb = bomb::of_raised();
         crate::ending::deliver(s, watcher, bomb);
     }
-    let next = s.runs_next().expect("the sleep has an end");
+    let mut next = s.runs_next().expect("the sleep has an end");
     s.drop_later(me.obj());
-    if std::ptr::eq(next, me) {
-        return resumed(s);
-    }
     // A fresh tasklet may have been put into the empty ring by another thread.
     if prepare(s, next).is_err() {
         let bomb = bomb::of_raised();
         crate::ending::deliver(s, me, bomb);
-        return resumed(s);
+        next = me;
     }
-    // SAFETY: the caller's.
-    unsafe { switch_and_resume(s, next) }
-}
-
-impl Tasklet {
-    fn tid_thread(&self) -> stackless_core::Hid {
-        self.scheduler().expect("a running tasklet has a scheduler").hid()
+    if !std::ptr::eq(next, me) {
+        // SAFETY: the caller's.
+        unsafe { switch(s, next, Turn::Over) }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `throw` | exceptions from one tasklet into another |
 //! | `channel` | send and receive |
 //! | `hooks` | callbacks and the switch trap |
+//! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
 //! | `channel_type`, `bomb` | the other types |
@@ -31,6 +32,7 @@ mod tasklet_type;
 mod thread;
 mod throw;
 mod types;
+mod watchdog;
 
 use pyo3_ffi::*;
 use std::ffi::{c_int, c_void};

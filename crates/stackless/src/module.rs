@@ -5,19 +5,21 @@ use crate::bomb;
 use crate::channel_type;
 use crate::hooks;
 use crate::kernel::{
-    MANY, adopt_link, depart, foresee, leave_value, object, plan_departure, prepare, switch_and_resume,
-    unlink_running, world,
+    MANY, depart, foresee, leave_value, object, plan_departure, prepare, switch_and_resume, unlink_running,
+    world,
 };
 use crate::py::*;
 use crate::tasklet_type;
 use crate::thread::{self, Sched};
 use crate::throw;
 use crate::types::{self, TypeCell};
+use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use stackless_stack::{self as stack, Limits};
+use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
 pub static TASKLET: TypeCell = TypeCell::new();
 pub static CHANNEL: TypeCell = TypeCell::new();
@@ -109,71 +111,6 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
     unsafe { depart(s, next) }
 }
 
-unsafe extern "C" fn run(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
-    if count == 0 && names.is_null() {
-        return give(do_run());
-    }
-    let parameters = ["timeout", "threadblock", "soft", "ignore_nesting", "totaltimeout"];
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
-    let given = unsafe { args::named("run", parameters, args, count, names) };
-    give(given.and_then(run_arguments).and_then(|()| do_run()))
-}
-
-/// A run without a timeout pays no attention to the three flags that say what a timeout does.
-fn run_arguments([timeout, threadblock, soft, ignore_nesting, totaltimeout]: [Obj; 5]) -> Res<()> {
-    let mut ticks = 0;
-    if !timeout.is_null() {
-        // SAFETY: a living object.
-        ticks = unsafe { PyLong_AsLong(timeout) };
-        if ticks == -1 && raised() {
-            return Err(Raised);
-        }
-    }
-    let flags = [threadblock, soft, ignore_nesting, totaltimeout];
-    let mut blocks = false;
-    for (i, flag) in flags.into_iter().enumerate().filter(|(_, f)| !f.is_null()) {
-        // SAFETY: a living object.
-        match unsafe { PyObject_IsTrue(flag) } {
-            -1 => return Err(Raised),
-            truth => blocks |= i == 0 && truth == 1,
-        }
-    }
-    if ticks > 0 || blocks {
-        return Err(raise(Exc::NotImplemented, "run() with a timeout or threadblock is not supported yet"));
-    }
-    Ok(())
-}
-
-fn do_run() -> Res<Obj> {
-    let entered = thread::enter()?;
-    let s = entered.s;
-    let me = s.current();
-    let next = world(|w| w.payload(w.right_neighbour(me.tid())));
-    if std::ptr::eq(next, me) {
-        return Ok(none());
-    }
-    entered.may_switch()?;
-    prepare(s, next)?;
-    // The ring's reference is the watchdogs' from here on.
-    world(|w| w.enter_run(me.tid()));
-    // SAFETY: nothing is owned in this frame.
-    let result = unsafe { switch_and_resume(s, next) };
-    let me = s.current(); // an heir may have taken over the stack
-    let (found, inner) = world(|w| w.leave_run(me.tid()));
-    for t in inner.into_iter().map(object) {
-        // Their run() calls return as well, in turn.
-        if world(|w| w.is_linked(t.tid())) {
-            drop_ref(t.obj());
-        } else {
-            adopt_link(t);
-        }
-    }
-    if found {
-        drop_ref(me.obj());
-    }
-    result
-}
-
 // ---------------------------------------------------------------------- questions
 
 unsafe extern "C" fn getcurrent(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -243,8 +180,11 @@ unsafe extern "C" fn get_thread_info(_: Obj, args: *mut Obj, count: Py_ssize_t) 
     give(do_get_thread_info(args))
 }
 
+const SERIALS: u64 = 1 << 30;
+const WATCHDOGS: u64 = 1 << 31;
+
 fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
-    args::at_most("get_thread_info", 1, args.len())?;
+    args::at_most("get_thread_info", 2, args.len())?;
     let mut s = thread::current()?;
     if let Some(id) = args.first() {
         // SAFETY: a living object; thread identities are unsigned, -1 means the calling thread.
@@ -253,17 +193,96 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
             return Err(Raised);
         }
         if id != -1 {
-            s = thread::find_ident(id as u64).ok_or_else(|| runtime_error("Thread id not found"))?;
+            s = thread::of_ident(id as u64)?.ok_or_else(|| runtime_error("Thread id not found"))?;
         }
     }
-    // SAFETY: living objects; "N" takes the int over.
+    let mut flags = 0;
+    if let Some(given) = args.get(1) {
+        // SAFETY: a living object.
+        flags = unsafe { PyLong_AsUnsignedLongLongMask(*given) };
+        if flags == u64::MAX && raised() {
+            return Err(Raised);
+        }
+    }
+    let mut all = vec![new_ref(s.main().obj()), new_ref(s.current().obj())];
+    all.push(int_obj(world(|w| w.run_count(s.hid())).into()));
+    if flags & SERIALS != 0 {
+        let serials = [s.current().serial.get(), tasklet_type::last_serial(), s.main().serial.get()];
+        let [current, last, main] = serials.map(|n| int_obj(n as i64));
+        all.extend([current, last, give(namespace(c"serial", main))]);
+    }
+    if flags & WATCHDOGS != 0 {
+        all.push(give(watchdog::shown_watchdogs(s)));
+    }
+    tuple(all)
+}
+
+/// A new tuple of references that are taken over; null among them is an exception.
+fn tuple(all: Vec<Obj>) -> Res<Obj> {
+    // SAFETY: a new tuple takes over the references put into it.
     unsafe {
-        check(Py_BuildValue(
-            c"(OOi)".as_ptr(),
-            s.main().obj(),
-            s.current().obj(),
-            world(|w| w.run_count(s.hid())) as std::ffi::c_int,
-        ))
+        let tuple = if all.iter().any(|o| o.is_null()) { null_mut() } else { PyTuple_New(all.len() as isize) };
+        for (i, o) in all.into_iter().enumerate() {
+            if tuple.is_null() {
+                drop_ref(o);
+            } else {
+                PyTuple_SET_ITEM(tuple, i as Py_ssize_t, o);
+            }
+        }
+        check(tuple)
+    }
+}
+
+/// An object with one attribute, whose value is taken over.
+fn namespace(name: &CStr, value: Obj) -> Res<Obj> {
+    // SAFETY: NUL-terminated names; owned references are dropped.
+    unsafe {
+        let types = PyImport_ImportModule(c"types".as_ptr());
+        let made = if types.is_null() {
+            null_mut()
+        } else {
+            PyObject_CallMethod(types, c"SimpleNamespace".as_ptr(), null_mut())
+        };
+        drop_ref(types);
+        let set = if made.is_null() { -1 } else { PyObject_SetAttrString(made, name.as_ptr(), value) };
+        drop_ref(value);
+        if set < 0 {
+            drop_ref(made);
+            return Err(Raised);
+        }
+        Ok(made)
+    }
+}
+
+// ---------------------------------------------------------------------- soft switching
+
+/// A process-wide setting: tasklets that start while it is off count as having C state for good.
+static SOFT: AtomicBool = AtomicBool::new(true);
+
+#[inline(always)]
+pub fn soft_switching() -> bool {
+    SOFT.load(Relaxed)
+}
+
+unsafe extern "C" fn enable_softswitch(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("enable_softswitch", args).and_then(|flag| {
+        let old = soft_switching();
+        if !is_none(flag) {
+            SOFT.store(bool_arg(flag, "enable_softswitch needs None, a bool or an integer")?, Relaxed);
+        }
+        Ok(bool_obj(old))
+    }))
+}
+
+/// The globals of the module `threading`, borrowed: Python's part of a thread's beginning. Null if
+/// nobody has imported it.
+pub fn threading_globals() -> Obj {
+    // SAFETY: borrowed references; the module lives as long as sys.modules has it.
+    unsafe {
+        let module = PyDict_GetItemString(PyImport_GetModuleDict(), c"threading".as_ptr());
+        if module.is_null() || PyModule_Check(module) == 0 { null_mut() } else { PyModule_GetDict(module) }
     }
 }
 
@@ -277,21 +296,21 @@ unsafe extern "C" fn set_error_handler(_: Obj, args: *const Obj, count: Py_ssize
 unsafe extern "C" fn set_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(set_callback(&hooks::ON_SCHEDULE, "schedule", args))
+    give(callback_argument("schedule", args).map(hooks::set_schedule_callback))
 }
 
 unsafe extern "C" fn set_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(set_callback(&hooks::ON_CHANNEL, "channel", args))
+    give(callback_argument("channel", args).map(|callback| hooks::ON_CHANNEL.set(callback)))
 }
 
-fn set_callback(hook: &hooks::Hook, which: &str, args: &[Obj]) -> Res<Obj> {
+fn callback_argument(which: &str, args: &[Obj]) -> Res<Obj> {
     let callback = args::one_argument(&format!("set_{which}_callback"), args)?;
     if !is_none(callback) && !is_callable(callback) {
         return Err(type_error(&format!("{which} callback must be callable")));
     }
-    Ok(hook.set(callback))
+    Ok(callback)
 }
 
 unsafe extern "C" fn get_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -319,7 +338,9 @@ unsafe extern "C" fn switch_trap(_: Obj, args: *const Obj, count: Py_ssize_t, na
         if change == -1 && raised() {
             return Err(Raised);
         }
-        Ok(int_obj(hooks::change_trap(s, change)))
+        let old = hooks::change_trap(s, change);
+        watchdog::retry()?;
+        Ok(int_obj(old))
     }))
 }
 
@@ -361,7 +382,7 @@ unsafe extern "C" fn noop(_: Obj, _: *mut Obj, _: Py_ssize_t) -> Obj {
 }
 
 fn functions() -> Vec<PyMethodDef> {
-    vec![
+    let mut all = vec![
         types::method_keywords(
             "schedule",
             "schedule($module, /, retval=<current>)\n--\n\nLet the next tasklet of the run queue run; go on when the queue comes round.\n\n\
@@ -374,15 +395,6 @@ fn functions() -> Vec<PyMethodDef> {
              Returns retval, by default the calling tasklet, when somebody inserts or runs it; its\n\
              tempval decides. Raises RuntimeError where nobody is left to run (deadlock).",
             schedule_remove,
-        ),
-        types::method_keywords(
-            "run",
-            "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False)\n--\n\n\
-             Run tasklets until none is left in this thread's run queue.\n\n\
-             Blocked and paused tasklets do not keep it waiting. An uncaught exception of a tasklet is\n\
-             raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\
-             Raises NotImplementedError for a timeout above 0 and for threadblock.",
-            run,
         ),
         types::method(
             "getcurrent",
@@ -406,9 +418,19 @@ fn functions() -> Vec<PyMethodDef> {
         ),
         types::method(
             "get_thread_info",
-            "get_thread_info($module, thread_id=-1, /)\n--\n\nThe tuple (main tasklet, current tasklet, run count) of a thread; -1 is the calling one.\n\n\
-             Raises RuntimeError for a thread that has not used tasklets.",
+            "get_thread_info($module, thread_id=-1, flags=0, /)\n--\n\nThe tuple (main tasklet, current tasklet, run count) of a thread; -1 is the calling one.\n\n\
+             Bit 30 of flags appends the serial numbers of the current tasklet and of the last one made,\n\
+             and an object with an attribute serial; bit 31 the live list of watchdogs, None before the\n\
+             thread's first run(). Raises RuntimeError if there is no such thread.",
             get_thread_info,
+        ),
+        types::method(
+            "enable_softswitch",
+            "enable_softswitch($module, flag, /)\n--\n\nAllow or forbid soft switching, in the whole process; None only asks. Returns the old value.\n\n\
+             Tasklets that start while it is forbidden have a nesting level above 0 for good, and so has\n\
+             main meanwhile: they are interrupted only with ignore_nesting. Raises TypeError for what is\n\
+             not None, a bool or an int. (Stackless contract, section 10.)",
+            enable_softswitch,
         ),
         types::method_noargs(
             "getdebug",
@@ -461,7 +483,9 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_set_stack_limits", "Sets the limits (size, count).", change_stack_limits),
         types::method_noargs("_at_exit", "Ends the main thread's tasklets.", at_exit),
         types::method("_noop_fastcall", "Does nothing.", noop),
-    ]
+    ];
+    all.extend(watchdog::functions());
+    all
 }
 
 /// Fills the module.

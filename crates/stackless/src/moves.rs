@@ -2,7 +2,7 @@
 
 use crate::args;
 use crate::bomb;
-use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, world};
+use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::tasklet_type::this;
@@ -47,6 +47,43 @@ fn do_remove(t: T) -> Res<()> {
     }
     world(|w| w.unlink(t.tid()));
     drop_ref(t.obj());
+    Ok(())
+}
+
+/// `t.bind_thread(id)`: a tasklet without a C stack moves to another thread.
+fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
+    args::at_most("bind_thread", 1, args.len())?;
+    let mut id = -1;
+    if let Some(given) = args.first() {
+        // SAFETY: a living object; thread identities are unsigned, -1 means the calling thread.
+        id = unsafe { PyLong_AsLongLong(*given) };
+        if id == -1 && raised() {
+            return Err(Raised);
+        }
+        if id < -1 {
+            return Err(raise(Exc::Overflow, "a thread id cannot be negative"));
+        }
+    }
+    let s = if id == -1 {
+        thread::current()?
+    } else {
+        thread::find_ident(id as u64).ok_or_else(|| raise(Exc::Value, "bad thread"))?
+    };
+    let owner = t.scheduler();
+    if owner.is_some_and(|owner| std::ptr::eq(owner, s)) {
+        return Ok(());
+    }
+    if world(|w| w.in_ring(t.tid())) {
+        return Err(runtime_error("can't (re)bind a runnable tasklet"));
+    }
+    if let Some(owner) = owner {
+        unseat(owner, t);
+    }
+    if t.started() {
+        return Err(runtime_error("tasklet has C state on its stack"));
+    }
+    t.sched.set(s);
+    world(|w| w.set_thread(t.tid(), s.hid()));
     Ok(())
 }
 
@@ -100,6 +137,12 @@ unsafe extern "C" fn remove(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     give(args::no_arguments("remove", args).and_then(|()| do_remove(t)).map(|()| new_ref(o)))
 }
 
+unsafe extern "C" fn bind_thread(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    give(do_bind_thread(t, args).map(|()| none()))
+}
+
 unsafe extern "C" fn run(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
     let (t, args) = unsafe { (this(o), args::positional(args, count)) };
@@ -126,7 +169,7 @@ unsafe extern "C" fn throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
         if exc.is_null() {
             return Err(type_error("throw() missing required argument 'exc' (pos 1)"));
         }
-        let pending = truth(pending)?;
+        let pending = is_true(pending)?;
         throw::throw(t, bomb::of_parts(exc, val, tb)?, pending)
     });
     give(thrown.map(|()| none()))
@@ -148,20 +191,8 @@ unsafe extern "C" fn raise_exception(o: Obj, args: *mut Obj, count: Py_ssize_t) 
 unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
-    let killed = given.and_then(|[pending]| truth(pending)).and_then(|pending| throw::kill(t, pending));
+    let killed = given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending));
     give(killed.map(|()| none()))
-}
-
-/// An optional truth value.
-fn truth(o: Obj) -> Res<bool> {
-    if o.is_null() {
-        return Ok(false);
-    }
-    // SAFETY: a living object.
-    match unsafe { PyObject_IsTrue(o) } {
-        -1 => Err(Raised),
-        truth => Ok(truth != 0),
-    }
 }
 
 pub fn methods() -> Vec<PyMethodDef> {
@@ -178,6 +209,13 @@ pub fn methods() -> Vec<PyMethodDef> {
             "remove($self, /)\n--\n\nTake out of the run queue: the tasklet is paused then. Returns self.\n\n\
              Raises RuntimeError if the tasklet is blocked or current.",
             remove,
+        ),
+        types::method(
+            "bind_thread",
+            "bind_thread($self, thread_id=-1, /)\n--\n\nMove this tasklet to another thread; -1 is the calling one.\n\n\
+             Raises RuntimeError if it is runnable or has started (it has a C stack then), ValueError for a\n\
+             thread that does not exist or has not used tasklets, OverflowError for other negative ids.",
+            bind_thread,
         ),
         types::method(
             "run",

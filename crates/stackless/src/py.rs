@@ -94,7 +94,7 @@ pub enum Exc {
     Runtime,
     Attribute,
     Memory,
-    NotImplemented,
+    Overflow,
 }
 
 #[cold]
@@ -108,7 +108,7 @@ pub fn raise(kind: Exc, text: &str) -> Raised {
             Exc::Runtime => PyExc_RuntimeError,
             Exc::Attribute => PyExc_AttributeError,
             Exc::Memory => PyExc_MemoryError,
-            Exc::NotImplemented => PyExc_NotImplementedError,
+            Exc::Overflow => PyExc_OverflowError,
         };
         PyErr_SetString(kind, text.as_ptr());
     }
@@ -191,6 +191,18 @@ pub fn is_exception(o: Obj) -> bool {
 pub fn is_subclass(kind: Obj, base: Obj) -> bool {
     // SAFETY: both live.
     unsafe { PyErr_GivenExceptionMatches(kind, base) != 0 }
+}
+
+/// An optional truth value: null is false.
+pub fn is_true(o: Obj) -> Res<bool> {
+    if o.is_null() {
+        return Ok(false);
+    }
+    // SAFETY: a living object.
+    match unsafe { PyObject_IsTrue(o) } {
+        -1 => Err(Raised),
+        truth => Ok(truth != 0),
+    }
 }
 
 /// The value of an argument that must be a bool or an int; `text` is the TypeError.

@@ -50,6 +50,10 @@ pub struct Flags {
     pub finalized: bool,
     /// It refused to die, and was put into `gc.garbage`.
     pub zombie: bool,
+    /// Its time was up where it could not be interrupted.
+    pub interrupt_pending: bool,
+    /// It started with soft switching disabled.
+    pub hard: bool,
 }
 
 pub type T = &'static Tasklet;

@@ -89,6 +89,11 @@ unsafe extern "C" {
     fn _Py_NewReference(o: Obj);
 }
 
+/// The number of the tasklet that was made last.
+pub fn last_serial() -> u64 {
+    SERIAL.0.get()
+}
+
 #[inline(always)]
 fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
     // SAFETY: an object of the type with empty cells.

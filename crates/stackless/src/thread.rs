@@ -1,11 +1,12 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
 use crate::hooks;
-use crate::kernel::{Seat, object, world};
+use crate::kernel::{Seat, link, object, world};
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
 use crate::types;
+use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
 use stackless_core::Hid;
 use stackless_cpython::{self as cpython, Alarm, Woken};
@@ -14,6 +15,7 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
 /// A thread's share of the runtime.
 pub struct Sched {
@@ -32,6 +34,7 @@ pub struct Sched {
     /// `switch_trap`: not 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
+    pub watch: Watch,
     asleep: Cell<bool>,
     /// Asleep, but a signal handler runs.
     in_handler: Cell<bool>,
@@ -89,6 +92,15 @@ pub fn enter_anywhere() -> Res<Entered> {
     }
     // SAFETY: as above.
     Ok(Entered { s: unsafe { &*s }, refused })
+}
+
+/// The same where the thread may not have begun, and does not begin by this.
+#[inline(always)]
+pub fn enter_begun() -> Option<Entered> {
+    let (word, refused) = cpython::enter();
+    let s: *const Sched = word.cast_const().cast();
+    // SAFETY: as above.
+    (!s.is_null()).then(|| Entered { s: unsafe { &*s }, refused })
 }
 
 /// A thread's scheduler, and whether a switch would be wrong now.
@@ -153,6 +165,16 @@ pub fn find_ident(ident: u64) -> Option<&'static Sched> {
     threads(|all| all.iter().copied().find(|s| s.ident() == ident))
 }
 
+/// The same for any Python thread: one that has not used tasklets gets its scheduler now.
+pub fn of_ident(ident: u64) -> Res<Option<&'static Sched>> {
+    if let Some(s) = find_ident(ident) {
+        return Ok(Some(s));
+    }
+    // SAFETY: the GIL is held, and the states of other threads stay as they are.
+    let ts = unsafe { cpython::thread_states().find(|&ts| cpython::ident_of(ts) == ident) };
+    ts.map(make_undisturbed).transpose()
+}
+
 /// The calling thread uses tasklets for the first time: its execution becomes the main tasklet.
 #[cold]
 fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
@@ -160,7 +182,20 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     if unsafe { cpython::has_ended(ts) } {
         return Err(runtime_error("this thread is ending, and its tasklets have ended"));
     }
-    // A collection here would run finalisers that come back here.
+    let s = match find(ts) {
+        Some(s) => s, // another thread has asked for it
+        None => make_undisturbed(ts)?,
+    };
+    s.enter_thread();
+    if hooks::ON_SCHEDULE.is_set() {
+        hooks::announce_switch(s, None, s.main());
+        s.settle();
+    }
+    Ok(s)
+}
+
+/// A collection in the middle would run finalisers that come back here.
+fn make_undisturbed(ts: *mut PyThreadState) -> Res<&'static Sched> {
     // SAFETY: the GIL is held.
     let collects = unsafe { PyGC_Disable() } != 0;
     let made = make(ts);
@@ -168,12 +203,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
         // SAFETY: as above.
         unsafe { PyGC_Enable() };
     }
-    let s = made?;
-    if hooks::ON_SCHEDULE.is_set() {
-        hooks::announce_switch(s, None, s.main());
-        s.settle();
-    }
-    Ok(s)
+    made
 }
 
 fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
@@ -189,16 +219,13 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
+        watch: Watch::new(),
         asleep: Cell::new(false),
         in_handler: Cell::new(false),
         rung: Cell::new(false),
         alarm: Alarm::new(),
     }));
-    // SAFETY: the seat was just made, and the thread state is the caller's.
-    let made = unsafe {
-        cpython::init_main(ts, (*seat).state());
-        guard_thread(s).and_then(|()| tasklet_type::allocate_plain(std::ptr::from_ref(s)))
-    };
+    let made = guard_thread(s).and_then(|()| tasklet_type::allocate_plain(std::ptr::from_ref(s)));
     let Ok(main) = made else {
         // SAFETY: nobody has seen them. (The guard, if it was made, finds no scheduler to end.)
         unsafe {
@@ -213,12 +240,21 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
     s.id.set(world(|w| w.add_thread(main.tid())));
     new_ref(main.obj()); // for the ring, besides the one of `main`
     threads(|all| all.push(s));
-    // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
-    unsafe { cpython::begin_thread(std::ptr::from_ref(s).cast_mut().cast(), ts, (*seat).state()) };
     Ok(s)
 }
 
 impl Sched {
+    /// In its thread: from now on that finds it.
+    fn enter_thread(&'static self) {
+        let word = std::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
+        unsafe {
+            let state = (*self.main_seat.get()).state();
+            cpython::init_main(self.ts, state);
+            cpython::begin_thread(word, self.ts, state);
+        }
+    }
+
     #[inline(always)]
     pub fn current(&self) -> T {
         // SAFETY: the ring or its own activity keeps the running tasklet alive.
@@ -302,7 +338,7 @@ impl Sched {
 
     /// Sleeps, without the GIL, until this thread's ring is not empty. An exception is set if
     /// nobody is left who could change that, or if a signal handler raised it.
-    pub fn sleep(&self) -> Res<()> {
+    pub fn sleep(&'static self) -> Res<()> {
         self.asleep.set(true);
         cpython::forbid(1); // for signal handlers
         let result = self.sleep_on();
@@ -311,15 +347,23 @@ impl Sched {
         result
     }
 
-    fn sleep_on(&self) -> Res<()> {
+    fn sleep_on(&'static self) -> Res<()> {
         while self.runs_next().is_none() {
+            if let Some(t) = watchdog::ends_sleep(self) {
+                link(t);
+                break;
+            }
             if !self.others_can_act() {
                 return Err(crate::kernel::deadlock());
             }
+            let left = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let longest = left.map_or(LOOK_MICROSECONDS, |left| {
+                (left.as_micros() as i64).saturating_add(1).min(LOOK_MICROSECONDS)
+            });
             // SAFETY: the GIL is held before and after, and nothing of Python is touched between.
             let woken = unsafe {
                 let ts = PyEval_SaveThread();
-                let woken = self.alarm.wait(LOOK_MICROSECONDS);
+                let woken = self.alarm.wait(longest);
                 PyEval_RestoreThread(ts);
                 woken
             };
@@ -356,10 +400,7 @@ static GUARD: types::TypeCell = types::TypeCell::new();
 fn guard_thread(s: &'static Sched) -> Res<()> {
     // SAFETY: the type is ready; the dict is borrowed.
     unsafe {
-        let dict = PyThreadState_GetDict();
-        if dict.is_null() {
-            return Err(runtime_error("this thread has no state to keep its tasklets in"));
-        }
+        let dict = check(cpython::thread_dict(s.ts))?;
         let t = GUARD.get();
         let guard = check((*t).tp_alloc.expect("inherited")(t, 0))?;
         (*guard.cast::<Guard>()).sched.set(s);
@@ -385,6 +426,9 @@ fn end(s: &'static Sched) {
     // After a fork, the child destroys the states of threads that exist in the parent only.
     let mine = std::ptr::eq(s.ts, cpython::thread_state());
     let old_main = s.main();
+    if mine && cpython::word().is_null() {
+        s.enter_thread();
+    }
     if mine && !exited() {
         if let Ok(main) = tasklet_type::allocate_plain(std::ptr::from_ref(s)) {
             new_ref(main.obj());
@@ -400,6 +444,8 @@ fn end(s: &'static Sched) {
             write_unraisable(null_mut());
         }
     }
+    watchdog::end_limit(s);
+    drop_ref(s.watch.take_shown());
     let main = s.main();
     // The state of the tasklet that ran last is in the thread state, not in its seat.
     s.current().seat.set(null_mut());

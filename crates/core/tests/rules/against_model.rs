@@ -340,7 +340,7 @@ impl Both {
             EnterRun => {
                 let t = self.running(one)?;
                 self.note(this, t);
-                self.world.enter_run(self.tids[t]);
+                self.world.enter_run(self.tids[t], false, None);
                 self.model.enter_run(t);
             }
             LeaveRun => {

@@ -106,7 +106,7 @@ impl Play {
             Remove(name) => self.world.unlink(self.named(name)),
             RunAll if self.world.run_count(self.thread) > 1 => {
                 self.steps[index].push_front(RunAllReturns);
-                self.world.enter_run(me);
+                self.world.enter_run(me, false, None);
             }
             RunAll => {}
             RunAllReturns => {
@@ -159,7 +159,7 @@ impl Play {
     fn depart(&mut self, me: Tid, waits: Option<Waits>) -> bool {
         if self.world.right_neighbour(me) == me {
             match self.world.when_idle(me) {
-                Idle::Resume(watcher) => {
+                Idle::Resume(watcher) | Idle::Wait(watcher) => {
                     self.world.link(watcher);
                 }
                 Idle::Stuck(_) => {

@@ -94,7 +94,7 @@ fn forgotten_threads_leave_no_trace() {
     let mut w = Named::new();
     let g = thread(&mut w);
     let [a] = runnable(&mut w, g, ["a"]);
-    w.enter_run(w.main(g));
+    w.enter_run(w.main(g), false, None);
     w.forget_thread(g);
     let h = thread(&mut w);
     assert_eq!(g, h, "the record is used again");

@@ -20,7 +20,7 @@ fn entering_run_leaves_the_ring() {
     let h = thread(&mut w);
     let [a, _] = runnable(&mut w, h, ["a", "b"]);
     w.run_now(a);
-    w.enter_run(a);
+    w.enter_run(a, false, None);
     assert_eq!((ring_of(&w, h).as_str(), w.run_count(h)), ("b main", 2));
     assert!(!w.is_linked(a));
     assert_eq!(w.watcher(h), a);
@@ -33,8 +33,8 @@ fn the_innermost_run_watches() {
     let h = thread(&mut w);
     let [a, b] = runnable(&mut w, h, ["a", "b"]);
     let main = w.main(h);
-    w.enter_run(main);
-    w.enter_run(a);
+    w.enter_run(main, false, None);
+    w.enter_run(a, false, None);
     assert_eq!((w.watcher(h), w.when_idle(b)), (a, Idle::Resume(a)));
     w.link(a);
     assert_eq!(w.leave_run(a), (true, vec![]));
@@ -50,7 +50,7 @@ fn an_outer_run_pops_the_inner_ones() {
     let [a, b, c] = runnable(&mut w, h, ["a", "b", "c"]);
     let main = w.main(h);
     for t in [main, a, b, c] {
-        w.enter_run(t);
+        w.enter_run(t, false, None);
     }
     assert_eq!(w.leave_run(a), (true, vec![c, b]));
     assert_eq!(w.watcher(h), main);
@@ -66,7 +66,7 @@ fn an_idle_thread_resumes_its_watcher() {
     let h = thread(&mut w);
     let [a] = runnable(&mut w, h, ["a"]);
     let main = w.main(h);
-    w.enter_run(main);
+    w.enter_run(main, false, None);
     assert_eq!(w.when_idle(a), Idle::Resume(main));
     w.leave_run(main);
     assert_eq!(w.when_idle(a), Idle::Resume(main), "paused without run(): switched away from");
@@ -98,7 +98,7 @@ fn threads_do_not_share_watchdogs() {
     let mut w = Named::new();
     let (g, h) = (thread(&mut w), thread(&mut w));
     let [a] = runnable(&mut w, g, ["a"]);
-    w.enter_run(a);
+    w.enter_run(a, false, None);
     assert_eq!((w.watcher(g), w.watcher(h)), (a, w.main(h)));
 }
 

@@ -1,0 +1,390 @@
+//! `run()`: who sits in it, what ends it early, and how a tasklet is interrupted.
+//!
+//! A limit is checked in two places. At every *switch* (the one flag test of [`hooks::watched`]) a
+//! soft limit can hand over to the caller of `run()`. At every *tick* (`crates/cpython/src/ticks.c`)
+//! a hard one can take the running tasklet out of the ring in the middle of its Python code. Programs
+//! that set no limit have neither.
+
+use crate::args;
+use crate::attributes::nesting;
+use crate::hooks;
+use crate::kernel::{
+    Next, adopt_link, leave, leave_value, object, prepare, resumed, switch_and_resume, unseat, world,
+};
+use crate::py::*;
+use crate::tasklet::T;
+use crate::thread::{self, Sched};
+use crate::types;
+use pyo3_ffi::*;
+use stackless_core::{Limit, Turn};
+use stackless_cpython as cpython;
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::ptr::null_mut;
+use std::time::{Duration, Instant};
+
+/// What a thread knows of the limit in force, besides what the world keeps.
+pub struct Watch {
+    /// Is there one?
+    on: Cell<bool>,
+    deadline: Cell<Option<Instant>>,
+    /// May it interrupt at any nesting level?
+    ignore_nesting: Cell<bool>,
+    /// Was `run()` ever called here?
+    used: Cell<bool>,
+    /// For `get_thread_info`: the list that shows who sits in `run()`, owned. Null until somebody asks.
+    shown: Cell<Obj>,
+}
+
+impl Watch {
+    pub fn new() -> Self {
+        Self {
+            on: Cell::new(false),
+            deadline: Cell::new(None),
+            ignore_nesting: Cell::new(false),
+            used: Cell::new(false),
+            shown: Cell::new(null_mut()),
+        }
+    }
+
+    /// The list that [`shown_watchdogs`] made, to be dropped.
+    pub fn take_shown(&self) -> Obj {
+        self.shown.replace(null_mut())
+    }
+
+    /// When a sleep must end.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline.get()
+    }
+}
+
+/// In how many threads a limit is in force.
+struct Limited(Cell<u32>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Limited {}
+
+static LIMITED: Limited = Limited(Cell::new(0));
+
+/// How a `run()` was asked to run.
+#[derive(Default)]
+struct Run {
+    /// Does an empty ring mean waiting for other threads?
+    waits: bool,
+    limit: Option<Limit>,
+    time: Option<Duration>,
+    ignore_nesting: bool,
+}
+
+impl Run {
+    fn needs_ticks(&self) -> bool {
+        self.limit.is_some_and(|limit| limit.ticks < u64::MAX || (self.time.is_some() && !limit.soft))
+    }
+}
+
+unsafe extern "C" fn run(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    if count == 0 && names.is_null() {
+        return give(do_run(Run::default()));
+    }
+    if args::at_most("run", 5, count as usize).is_err() {
+        return null_mut();
+    }
+    let parameters = ["timeout", "threadblock", "soft", "ignore_nesting", "totaltimeout", "seconds"];
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
+    let given = unsafe { args::named("run", parameters, args, count, names) };
+    give(given.and_then(run_arguments).and_then(do_run))
+}
+
+fn run_arguments([timeout, flags @ .., seconds]: [Obj; 6]) -> Res<Run> {
+    let mut ticks = 0;
+    if !timeout.is_null() {
+        // SAFETY: a living object.
+        ticks = unsafe { PyLong_AsLongLong(timeout) };
+        if ticks == -1 && raised() {
+            return Err(Raised);
+        }
+    }
+    let mut truths = [false; 4];
+    for (flag, truth) in flags.into_iter().zip(&mut truths) {
+        *truth = is_true(flag)?;
+    }
+    let [waits, soft, ignore_nesting, total] = truths;
+    let time = duration(seconds)?;
+    let limited = ticks > 0 || time.is_some();
+    let ticks = if ticks > 0 { ticks as u64 } else { u64::MAX };
+    let limit = limited.then_some(Limit { ticks, total, soft, ..Limit::NONE });
+    Ok(Run { waits, limit, time, ignore_nesting })
+}
+
+/// Seconds, or None for no limit: not negative. Infinity is no limit, too.
+fn duration(seconds: Obj) -> Res<Option<Duration>> {
+    let Some(seconds) = some(seconds) else { return Ok(None) };
+    // SAFETY: a living object.
+    let value = unsafe { PyFloat_AsDouble(seconds) };
+    if value == -1.0 && raised() {
+        return Err(Raised);
+    }
+    if value.is_nan() || value < 0.0 {
+        return Err(raise(Exc::Value, "seconds must not be negative or NaN"));
+    }
+    Ok(Duration::try_from_secs_f64(value).ok())
+}
+
+unsafe extern "C" fn run_n_tasklets(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("run_n_tasklets", args).and_then(|n| {
+        // SAFETY: a living object.
+        let turns = unsafe { PyLong_AsLongLong(n) };
+        if turns == -1 && raised() {
+            return Err(Raised);
+        }
+        if turns < 0 {
+            return Err(raise(Exc::Value, "the number of turns must not be negative"));
+        }
+        if turns == 0 {
+            return Ok(none());
+        }
+        let limit = Limit { turns: turns as u64, soft: true, ..Limit::NONE };
+        do_run(Run { limit: Some(limit), ..Run::default() })
+    }))
+}
+
+fn do_run(run: Run) -> Res<Obj> {
+    let entered = thread::enter()?;
+    let s = entered.s;
+    s.watch.used.set(true);
+    if run.needs_ticks() {
+        // SAFETY: the GIL is held, no exception is set.
+        let started = unsafe { cpython::start_ticks(tick) };
+        if !started {
+            return Err(Raised);
+        }
+    }
+    let me = s.current();
+    let next = world(|w| w.payload(w.right_neighbour(me.tid())));
+    let alone = std::ptr::eq(next, me);
+    if alone && !(run.waits && s.others_can_act()) {
+        return Ok(none());
+    }
+    entered.may_switch()?;
+    let next = if alone {
+        Next::Sleep
+    } else {
+        prepare(s, next)?;
+        Next::Switch(next)
+    };
+    // The ring's reference is the watchdogs' from here on.
+    if world(|w| w.enter_run(me.tid(), run.waits, run.limit)) {
+        begin_limit(s, &run);
+    }
+    show_watchdogs(s);
+    // SAFETY: nothing is owned in this frame.
+    unsafe { leave(s, next) };
+    let me = s.current(); // an heir may have taken over the stack
+    let (found, inner) = world(|w| w.leave_run(me.tid()));
+    if s.watch.on.get() && world(|w| w.timer(s.hid()).is_none()) {
+        end_limit(s);
+    }
+    for t in inner.into_iter().map(object) {
+        // Their run() calls return as well, in turn.
+        if world(|w| w.is_linked(t.tid())) {
+            s.drop_later(t.obj());
+        } else {
+            adopt_link(t);
+        }
+    }
+    if found {
+        s.drop_later(me.obj());
+    }
+    show_watchdogs(s);
+    resumed(s)
+}
+
+// ---------------------------------------------------------------------- limits
+
+fn begin_limit(s: &'static Sched, run: &Run) {
+    s.watch.on.set(true);
+    s.watch.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
+    s.watch.ignore_nesting.set(run.ignore_nesting);
+    LIMITED.0.set(LIMITED.0.get() + 1);
+    hooks::watch(hooks::LIMIT, true);
+    if run.needs_ticks() {
+        // SAFETY: the thread's own state.
+        unsafe { cpython::show_ticks(s.ts, true) };
+    }
+}
+
+pub fn end_limit(s: &'static Sched) {
+    if !s.watch.on.replace(false) {
+        return;
+    }
+    s.watch.deadline.set(None);
+    LIMITED.0.set(LIMITED.0.get() - 1);
+    hooks::watch(hooks::LIMIT, LIMITED.0.get() > 0);
+    if std::ptr::eq(s.ts, cpython::thread_state()) {
+        // SAFETY: the thread's own state.
+        unsafe { cpython::show_ticks(s.ts, false) };
+    }
+}
+
+/// Is the time up? Then the world knows.
+fn look_at_clock(s: &'static Sched) {
+    if s.watch.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+        world(|w| w.expire(s.hid()));
+    }
+}
+
+/// A switch to `next`, which heads the ring, is about to happen: the answer is who runs instead.
+pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
+    if !s.watch.on.get() {
+        return next;
+    }
+    look_at_clock(s);
+    let owner = world(|w| w.timer(s.hid())).map(object);
+    let linked = owner.is_some_and(|t| t.linked());
+    match world(|w| w.turn(s.hid(), turn, next.flags.get().interrupt_pending)).map(object) {
+        None => next,
+        Some(owner) => {
+            if !linked {
+                new_ref(owner.obj()); // for the ring
+            }
+            unseat(s, next);
+            owner
+        }
+    }
+}
+
+/// Who goes on when a thread has slept long enough: the one whose time is up, or the one that waits
+/// for other threads when there are none left.
+pub fn ends_sleep(s: &'static Sched) -> Option<T> {
+    look_at_clock(s);
+    let (due, waits) = world(|w| (w.expired(s.hid()), w.waiting(s.hid())));
+    due.or_else(|| waits.filter(|_| !s.others_can_act())).map(object)
+}
+
+// ---------------------------------------------------------------------- interrupts
+
+/// A tick in any thread's Python code.
+unsafe extern "C" fn tick() -> c_int {
+    if LIMITED.0.get() == 0 {
+        return 0;
+    }
+    let Some(entered) = thread::enter_begun() else { return 0 };
+    let s = entered.s;
+    if !s.watch.on.get() {
+        return 0;
+    }
+    look_at_clock(s);
+    if !world(|w| w.tick(s.hid())) {
+        return 0;
+    }
+    if try_interrupt(entered).is_ok() { 0 } else { -1 }
+}
+
+/// The running tasklet's time is up: it is interrupted, now or when that is allowed. The error is an
+/// exception that was thrown into it meanwhile.
+fn try_interrupt(entered: thread::Entered) -> Res<()> {
+    let s = entered.s;
+    let me = s.current();
+    let flags = me.flags.get();
+    let allowed = !flags.atomic
+        && !entered.refused()
+        && !s.in_channel_callback.get()
+        && world(|w| w.in_ring(me.tid()))
+        && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0);
+    me.set_flags(|f| f.interrupt_pending = !allowed);
+    if !allowed {
+        return Ok(());
+    }
+    let owner = world(|w| w.timer(s.hid())).map(object);
+    let linked = owner.is_some_and(|t| t.linked());
+    let Some(owner) = world(|w| w.interrupt(me.tid())).map(object) else { return Ok(()) };
+    if !linked {
+        new_ref(owner.obj()); // for the ring
+    }
+    leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch_and_resume(s, owner) }.map(drop_ref)
+}
+
+/// What forbade an interrupt of the running tasklet may be over: then it happens now.
+pub fn retry() -> Res<()> {
+    let Some(entered) = thread::enter_begun() else { return Ok(()) };
+    if !entered.s.watch.on.get() || !entered.s.current().flags.get().interrupt_pending {
+        return Ok(());
+    }
+    try_interrupt(entered)
+}
+
+// ---------------------------------------------------------------------- for get_thread_info
+
+/// The list of watchdogs, kept up to date for whoever has it: whom a limit wakes, or None; then who
+/// sits in `run()`, outermost first. None before the thread's first `run()`.
+pub fn shown_watchdogs(s: &'static Sched) -> Res<Obj> {
+    if !s.watch.used.get() {
+        return Ok(none());
+    }
+    if s.watch.shown.get().is_null() {
+        // SAFETY: no precondition.
+        s.watch.shown.set(check(unsafe { PyList_New(0) })?);
+        show_watchdogs(s);
+    }
+    Ok(new_ref(s.watch.shown.get()))
+}
+
+fn show_watchdogs(s: &'static Sched) {
+    let list = s.watch.shown.get();
+    if list.is_null() {
+        return;
+    }
+    let (timer, watchdogs) = world(|w| (w.timer(s.hid()), w.watchdogs(s.hid())));
+    let all = [timer.map_or_else(none, |t| new_ref(object(t).obj()))]
+        .into_iter()
+        .chain(watchdogs.into_iter().map(|t| new_ref(object(t).obj())));
+    aside(|| {
+        // SAFETY: a list and new references, which the new list takes over.
+        unsafe {
+            let new = PyList_New(0);
+            for t in all {
+                if !new.is_null() && PyList_Append(new, t) < 0 {
+                    write_unraisable(list);
+                }
+                drop_ref(t);
+            }
+            if new.is_null() || PyList_SetSlice(list, 0, PyList_GET_SIZE(list), new) < 0 {
+                write_unraisable(list);
+            }
+            drop_ref(new);
+        }
+    });
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method_keywords(
+            "run",
+            "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False, *, seconds=None)\n--\n\n\
+             Run tasklets until none is left in this thread's run queue, or until a limit is reached.\n\n\
+             Blocked and paused tasklets do not keep it waiting. An uncaught exception of a tasklet is\n\
+             raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\n\
+             timeout: the running tasklet is interrupted when it has not switched for so many ticks; 0 for\n\
+             no limit. A tick is a turn of a loop or a Python call (on 3.11 a line or a call). The\n\
+             interrupted tasklet is paused, and returned. seconds: the same, for so much time since the\n\
+             call. totaltimeout: the ticks of all tasklets count, from the call on. soft: nobody is\n\
+             interrupted; at the next switch after the limit run() returns None. ignore_nesting:\n\
+             interrupt also where C code has called back into Python. Only the outermost limit counts.\n\n\
+             threadblock: when the queue is empty, wait until another thread makes a tasklet of this one\n\
+             runnable, instead of returning.\n\n\
+             Raises TypeError and ValueError for arguments that make no sense, RuntimeError if ticks cannot\n\
+             be counted since all sys.monitoring tools are in use. (Stackless contract, section 7.)",
+            run,
+        ),
+        types::method(
+            "run_n_tasklets",
+            "run_n_tasklets($module, n, /)\n--\n\nRun at most n turns of tasklets, as run() does; a turn ends at a switch. Returns None.\n\n\
+             Raises ValueError if n is negative.",
+            run_n_tasklets,
+        ),
+    ]
+}

@@ -505,11 +505,10 @@ def test_schedule_callback_is_not_interrupted():
         tasklet(yielding)(100, 10)
     stackless.set_schedule_callback(callback)
     try:
-        hits = pump(50)
+        pump(50)
     finally:
         stackless.set_schedule_callback(None)
     assert log == ["in", "out"] * (len(log) // 2) and len(log) > 40
-    assert hits == 0
 
 
 @pytest.mark.parametrize("how", ["run", "tasklet"])

@@ -569,6 +569,46 @@ def test_atomic_is_not_inherited():
     parent.kill()
 
 
+LATER_RUNS = {
+    "run()": lambda: stackless.run(),
+    "run(n)": lambda: stackless.run(1_000_000),
+    "soft": lambda: stackless.run(1_000_000, soft=True),
+    "totaltimeout": lambda: stackless.run(1_000_000, totaltimeout=True),
+    "seconds": lambda: stackless.run(seconds=600),
+    "soft seconds": lambda: stackless.run(seconds=600, soft=True),
+    "run_n_tasklets": lambda: stackless.run_n_tasklets(100),
+}
+
+
+@pytest.mark.parametrize("later", LATER_RUNS.values(), ids=LATER_RUNS)
+@pytest.mark.parametrize("first", ["ended", "interrupted another"])
+def test_a_pending_interrupt_ends_with_its_run(later, first):
+    """What an earlier run() could not interrupt is not interrupted in a later one for that."""
+    log = []
+
+    def body():
+        with atomic():
+            count(1000)
+            schedule_remove(None)
+            log.append("resumed")
+        count(100)
+        schedule()
+        log.append("end")
+
+    t = tasklet(body)()
+    if first == "ended":
+        assert stackless.run(10) is None
+    else:
+        other = Loop(1000).tasklet
+        assert stackless.run(10) is other
+        other.kill()
+    assert t.paused and log == []
+    t.insert()
+    tasklet(schedule)()
+    assert later() is None
+    assert log == ["resumed", "end"] and stackless.runcount == 1
+
+
 # ------------------------------------------------------------------ nested runs
 
 

@@ -298,9 +298,10 @@ def compare(seed, operations):
     done, cases = 0, 0
     while done < operations:
         case = Case(seed + cases)
-        if case.fails():
+        failure = case.fails()
+        if failure:
             case.shrink()
-            expected, seen = case.fails()
+            expected, seen = case.fails() or failure
             print(f"seed {seed + cases}: {case.options} {case.channels}")
             print("main:", case.main)
             print("tasklets:", case.programs)

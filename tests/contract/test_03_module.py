@@ -385,13 +385,7 @@ def test_the_list_of_watchdogs_is_live():
 
 def test_watchdogs_of_another_thread():
     """3: by its id."""
-
-    def prepare(report):
-        t = tasklet(lambda: stackless.run(threadblock=True))()
-        schedule()
-        return t
-
-    owner = Owner(prepare)
+    owner = Owner(lambda report: tasklet(stackless.run)(threadblock=True))
     assert stackless.get_thread_info(owner.thread.ident, WATCHDOGS)[-1] == [None, owner.tasklet]
     owner.report.send(None)
     owner.result()

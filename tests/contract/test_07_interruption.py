@@ -303,7 +303,8 @@ def test_an_interrupted_program_gives_the_same_result(program, ignore_nesting):
         t = tasklet(lambda results=results: results.append(program()))()
         hits = pump(n, ignore_nesting=ignore_nesting)
         assert results == [expected] and not t.alive
-        assert n > 1 or hits > (20 if ignore_nesting else 0)
+        if n < 7:  # more may be enough for all that happens between two switches
+            assert hits > (20 if n == 1 and ignore_nesting else 0)
 
 
 def test_interrupted_programs_side_by_side():

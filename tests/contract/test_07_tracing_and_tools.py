@@ -50,7 +50,8 @@ def test_settrace_sees_the_same_lines(n):
     expected, _ = traced_lines(0)
     lines, hits = traced_lines(n)
     assert lines == expected and len(lines) > 100
-    assert hits or n == 1000
+    if sys.version_info >= (3, 12):  # on 3.11 a new trace function stops the ticks until a switch
+        assert hits or n == 1000
 
 
 @pytest.mark.parametrize("n", [1, 10, 1000])
@@ -215,7 +216,8 @@ def test_other_monitoring_tools_see_what_they_would(coverage_tool, n, disable):
     expected, _ = lines_under(0)
     seen, hits = lines_under(n)
     assert seen == expected and len(seen) >= 2
-    assert hits or n == 1000
+    if sys.version_info >= (3, 12):  # on 3.11 a new trace function stops the ticks until a switch
+        assert hits or n == 1000
 
 
 @needs_monitoring

@@ -505,7 +505,7 @@ def test_schedule_callback_is_not_interrupted():
         tasklet(yielding)(100, 10)
     stackless.set_schedule_callback(callback)
     try:
-        pump(50)
+        hits = pump(500)
     finally:
         stackless.set_schedule_callback(None)
     assert log == ["in", "out"] * (len(log) // 2) and len(log) > 40
@@ -711,7 +711,7 @@ def test_a_timeout_ends_with_its_run(ending):
             stackless.run(10)
     else:
         tasklet(wakes_main)()
-        assert stackless.run(10) is None
+        assert stackless.run(500) is None
     count(1000)
     loop = Loop(1000)
     while not loop.finished:

@@ -26,10 +26,10 @@ def level():
     return stackless.current.nesting_level
 
 
-def in_tasklet(function, *arguments):
+def in_tasklet(function):
     """The function's result, when called in a tasklet of its own."""
     results = []
-    tasklet(lambda: results.append(function(*arguments)))()
+    tasklet(lambda: results.append(function()))()
     stackless.run()
     return results[0]
 

@@ -150,12 +150,17 @@ impl<P: Copy, C: Copy> World<P, C> {
         Some(Tid(innermost.tasklet)).filter(|&t| !self.is_linked(t))
     }
 
-    /// A tick of the running tasklet. The answer: is it to be interrupted?
-    pub fn tick(&mut self, h: Hid) -> bool {
-        let Some(timer) = &mut self.threads[h.0].timer else { return false };
-        timer.ticks_left = timer.ticks_left.saturating_sub(1);
-        timer.expired |= timer.ticks_left == 0;
-        timer.expired && !timer.limit.soft
+    /// Ticks of the running tasklet.
+    pub fn tick(&mut self, h: Hid, ticks: u64) {
+        if let Some(timer) = &mut self.threads[h.0].timer {
+            timer.ticks_left = timer.ticks_left.saturating_sub(ticks);
+            timer.expired |= timer.ticks_left == 0;
+        }
+    }
+
+    /// Is the running tasklet to be interrupted?
+    pub fn due(&self, h: Hid) -> bool {
+        self.threads[h.0].timer.as_ref().is_some_and(|timer| timer.expired && !timer.limit.soft)
     }
 
     /// The time is up, whatever the ticks say.

@@ -116,6 +116,15 @@ static inline frame_t *state_frame(sl_state *s)
 #endif
 }
 
+static inline PyObject *code_of(frame_t *f)
+{
+#if V313
+    return (PyObject *)_PyFrame_GetCode(f);
+#else
+    return (PyObject *)f->f_code;
+#endif
+}
+
 /* ------------------------------------------------------------------ the calling thread */
 
 /* What we must know of a thread at every call. The initial-exec model makes it one load, and the
@@ -209,13 +218,9 @@ static inline frame_t *python_frame(frame_t *f)
 static __attribute__((noinline, cold)) void catch_up(PyThreadState *ts)
 {
     for (frame_t *f = python_frame(thread_frame(ts)); f != NULL; f = python_frame(f->previous)) {
-#if V312
-        PyCodeObject *code = f->f_code;
-#else
-        PyCodeObject *code = _PyFrame_GetCode(f);
-#endif
-        if (code->_co_instrumentation_version != instrumentation(ts)) {
-            sl_instrument((PyObject *)code);
+        PyObject *code = code_of(f);
+        if (((PyCodeObject *)code)->_co_instrumentation_version != instrumentation(ts)) {
+            sl_instrument(code);
         }
     }
 }
@@ -597,6 +602,20 @@ int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
         entries += is_entry(f);
     }
     return level;
+}
+
+PyObject *sl_outer_code(void)
+{
+    frame_t *outer = NULL;
+    int entered = 1;
+    for (frame_t *f = thread_frame(mine.ts); f != NULL; f = f->previous) {
+        if (entered && !is_shim(f)) {
+            outer = f;
+            entered = 0;
+        }
+        entered |= is_entry(f) && f->previous != NULL;
+    }
+    return outer == NULL ? NULL : code_of(outer);
 }
 
 /* The innermost frame as an object: a new reference, NULL without an exception if there is none. */

@@ -1,19 +1,29 @@
 /* Ticks: how a limited run() notices that a tasklet never yields.
  *
- *     3.12, 3.13   a sys.monitoring tool, "stackless": each turn of a loop (event JUMP), each start of
- *                  a Python function (PY_START) and each continuation of a generator (PY_RESUME). It
- *                  is registered when the first limit is set, and stays: changing the events
- *                  instruments all code anew (PEP 669).
- *     3.11         a C trace function in front of the tasklet's own: each line, each call. Only
- *                  while a limit is set in the thread (see sl_show_ticks in the shim).
+ * A tick is about a bytecode. It is counted in larger portions:
  *
- * The function that is told may switch tasklets: the interpreter keeps what it needs on the C stack
- * and in the fields of the thread state that are swapped.
+ *     3.12, 3.13   a sys.monitoring tool, "stackless": each turn of a loop (event JUMP), each start of
+ *                  a Python function (PY_START) and each continuation of a generator (PY_RESUME), 5
+ *                  ticks each. It is registered when the first limit is set, and stays: changing the events
+ *                  instruments all code anew (PEP 669).
+ *     3.11         a C trace function in front of the tasklet's own: each line and each call, 2
+ *                  ticks. Only while a limit is set in the thread (see sl_show_ticks in the shim).
+ *
+ * The function that is told of a tick answers whether the running tasklet is to be interrupted. That
+ * switches tasklets inside the event: the interpreter keeps what it needs on the C stack and in the
+ * fields of the thread state that are swapped. Two things have to wait for another event, which one
+ * code object gets for itself alone and for a moment:
+ *
+ *     INSTRUCTION  an exception for a tasklet that was interrupted at a JUMP. 3.12 and 3.13 look for
+ *                  the handler in the wrong place if a JUMP event raises, so it is raised at the next
+ *                  instruction.
+ *     LINE         an interrupt that C code between the frames forbids: it happens when the Python
+ *                  code below that has gone on to another line.
  */
 #define Py_BUILD_CORE 1
 #include "ticks.h"
 
-static int (*on_tick)(void);
+static sl_callbacks told;
 
 #if PY_VERSION_HEX < 0x030C0000
 #include "internal/pycore_frame.h"
@@ -39,7 +49,8 @@ int sl_trace_ticks(PyObject *obj, PyFrameObject *frame, int what, PyObject *arg)
         spinning = NULL;
         ours = 1;
     }
-    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && on_tick() < 0) {
+    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && told.tick(2) == SL_NOW &&
+        told.interrupt(1) < 0) {
         return -1;
     }
     if (ours) {
@@ -49,26 +60,105 @@ int sl_trace_ticks(PyObject *obj, PyFrameObject *frame, int what, PyObject *arg)
     return own == NULL ? 0 : own(obj, frame, what, arg);
 }
 
-int sl_start_ticks(int (*f)(void))
+int sl_start_ticks(sl_callbacks callbacks)
 {
-    on_tick = f;
+    told = callbacks;
     return 0;
 }
 
 #else
 
-static PyObject *event(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self, (void)args, (void)count;
-    if (on_tick() < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
+/* sys.monitoring.events of PEP 669 */
+enum { PY_START = 1, PY_RESUME = 1 << 1, LINE = 1 << 5, INSTRUCTION = 1 << 6, JUMP = 1 << 7 };
 
 static int tool = -1; /* our number, once there are ticks */
 
-static PyMethodDef definition = {"tick", (PyCFunction)(void (*)(void))event, METH_FASTCALL, NULL};
+static int set_local(PyObject *monitoring, int id, PyObject *code, int events)
+{
+    PyObject *done = PyObject_CallMethod(monitoring, "set_local_events", "iOi", id, code, events);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int set_local_events(PyObject *code, int events)
+{
+    PyObject *monitoring = PySys_GetObject("monitoring");
+    if (monitoring == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "sys.monitoring is gone: run() cannot interrupt");
+        return -1;
+    }
+    return set_local(monitoring, tool, code, events);
+}
+
+/* In all events, the first argument is the code object. */
+
+static int tick(PyObject *code, int can_raise)
+{
+    switch (told.tick(5)) {
+    case SL_NOW:
+        switch (told.interrupt(can_raise)) {
+        case 0:
+            return 0;
+        case 1:
+            return set_local_events(code, INSTRUCTION);
+        default:
+            return -1;
+        }
+    case SL_LATER:
+        code = sl_outer_code();
+        return code == NULL ? 0 : set_local_events(code, LINE);
+    default:
+        return 0;
+    }
+}
+
+static PyObject *none_or_error(int result)
+{
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *start(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self, (void)count;
+    return none_or_error(tick(args[0], 1));
+}
+
+static PyObject *jump(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self, (void)count;
+    return none_or_error(tick(args[0], 0));
+}
+
+/* Others may run the same code. */
+static PyObject *line(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self, (void)count;
+    if (!told.settled()) {
+        return Py_NewRef(Py_None);
+    }
+    return none_or_error(set_local_events(args[0], 0) < 0 ? -1 : told.interrupt(1));
+}
+
+static PyObject *instruction(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self, (void)count;
+    if (!told.must_raise()) {
+        return Py_NewRef(Py_None);
+    }
+    if (set_local_events(args[0], 0) == 0) {
+        told.throw_in();
+    }
+    return NULL;
+}
+
+#define FUNCTION(f) {#f, (PyCFunction)(void (*)(void))f, METH_FASTCALL, NULL}
+static struct {
+    int event;
+    PyMethodDef definition;
+} handlers[] = {
+    {PY_START, FUNCTION(start)}, {PY_RESUME, FUNCTION(start)},          {JUMP, FUNCTION(jump)},
+    {LINE, FUNCTION(line)},      {INSTRUCTION, FUNCTION(instruction)},
+};
 
 /* The numbers that tools may have, the ones without a meaning of their own (PEP 669) first. */
 static const int ids[] = {4, 3, 0, 1, 2, 5};
@@ -93,47 +183,26 @@ static int claim(PyObject *monitoring)
     return -1;
 }
 
-static int number(PyObject *events, const char *name)
-{
-    PyObject *value = PyObject_GetAttrString(events, name);
-    int bits = value == NULL ? -1 : PyLong_AsInt(value);
-    Py_XDECREF(value);
-    return bits;
-}
-
 static int watch(PyObject *monitoring, int id)
 {
-    static const char *const names[] = {"JUMP", "PY_START", "PY_RESUME"};
-    int all = 0, result = -1;
-    PyObject *events = PyObject_GetAttrString(monitoring, "events");
-    PyObject *callback = PyCFunction_New(&definition, NULL);
-    if (events == NULL || callback == NULL) {
-        goto done;
-    }
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        int bits = number(events, names[i]);
-        if (bits < 0) {
-            goto done;
-        }
-        all |= bits;
-        PyObject *old = PyObject_CallMethod(monitoring, "register_callback", "iiO", id, bits, callback);
+    for (size_t i = 0; i < sizeof(handlers) / sizeof(*handlers); i++) {
+        PyObject *callback = PyCFunction_New(&handlers[i].definition, NULL);
+        PyObject *old = callback == NULL ? NULL
+                                         : PyObject_CallMethod(monitoring, "register_callback", "iiO", id,
+                                                               handlers[i].event, callback);
+        Py_XDECREF(callback);
         if (old == NULL) {
-            goto done;
+            return -1;
         }
         Py_DECREF(old);
     }
-    PyObject *set = PyObject_CallMethod(monitoring, "set_events", "ii", id, all);
-    result = set == NULL ? -1 : 0;
+    PyObject *set = PyObject_CallMethod(monitoring, "set_events", "ii", id, PY_START | PY_RESUME | JUMP);
     Py_XDECREF(set);
-done:
-    Py_XDECREF(events);
-    Py_XDECREF(callback);
-    return result;
+    return set == NULL ? -1 : 0;
 }
 
-/* From now on `f` is called at every tick of every thread; -1 with an exception otherwise, and where
- * `f` returns that. */
-int sl_start_ticks(int (*f)(void))
+/* From now on `callbacks` are called, in every thread; -1 with an exception otherwise. */
+int sl_start_ticks(sl_callbacks callbacks)
 {
     PyObject *monitoring = PySys_GetObject("monitoring");
     if (monitoring == NULL) {
@@ -143,7 +212,7 @@ int sl_start_ticks(int (*f)(void))
     if (tool >= 0) {
         return 0;
     }
-    on_tick = f;
+    told = callbacks;
     int claimed = claim(monitoring);
     if (claimed < 0) {
         return -1;
@@ -159,13 +228,6 @@ int sl_start_ticks(int (*f)(void))
     return 0;
 }
 
-static int set_local(PyObject *monitoring, int id, PyObject *code, int events)
-{
-    PyObject *done = PyObject_CallMethod(monitoring, "set_local_events", "iOi", id, code, events);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
 /* CPython does this for any change of a code object's own events: one of ours is switched on and off,
  * for the tool that makes ticks or, if there is none, one that is registered for the moment. This runs
  * in the middle of a switch, so that no error can be raised: what goes wrong (no memory, no free tool)
@@ -175,8 +237,7 @@ void sl_instrument(PyObject *code)
     PyObject *monitoring = PySys_GetObject("monitoring");
     int id = monitoring == NULL ? -1 : tool >= 0 ? tool : claim(monitoring);
     if (id >= 0) {
-        const int py_start = 1; /* sys.monitoring.events.PY_START */
-        if (set_local(monitoring, id, code, py_start) == 0) {
+        if (set_local(monitoring, id, code, PY_START) == 0) {
             set_local(monitoring, id, code, 0);
         }
         if (id != tool) {

@@ -40,7 +40,8 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
         }
         match world(|w| w.when_idle(me.tid())) {
             Idle::Resume(watcher) => link(object(watcher)),
-            Idle::Wait(_) | Idle::Stuck(_) if s.others_can_act() => break,
+            Idle::Wait(_) if s.others_may_come() => break,
+            Idle::Stuck(_) if s.others_can_act() => break,
             Idle::Wait(watcher) => link(object(watcher)),
             // Making the error may collect garbage: look again.
             Idle::Stuck(watcher) => bomb = Some(stuck_bomb(object(watcher))),

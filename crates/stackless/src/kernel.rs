@@ -342,7 +342,8 @@ pub fn plan_departure(entered: Entered) -> Res<Next> {
 fn when_alone(s: &'static Sched, me: T) -> Res<Next> {
     match world(|w| w.when_idle(me.tid())) {
         Idle::Resume(watcher) => Ok(Next::Switch(object(watcher))),
-        Idle::Wait(_) | Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
+        Idle::Wait(_) if s.others_may_come() => Ok(Next::Sleep),
+        Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
         Idle::Wait(watcher) => Ok(Next::Switch(object(watcher))),
         Idle::Stuck(_) => Err(deadlock()),
     }

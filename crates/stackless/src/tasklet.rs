@@ -52,6 +52,8 @@ pub struct Flags {
     pub zombie: bool,
     /// Its time was up where it could not be interrupted.
     pub interrupt_pending: bool,
+    /// Interrupted; the exception that was thrown into it meanwhile waits for its next instruction.
+    pub must_raise: bool,
     /// It started with soft switching disabled.
     pub hard: bool,
 }

@@ -321,6 +321,13 @@ impl Sched {
             .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(Sched::can_act))
     }
 
+    /// Is there a reason for `run(threadblock=True)` to wait: another thread that could act, or one
+    /// that is stuck in a channel, and will find out that this is a deadlock?
+    pub fn others_may_come(&self) -> bool {
+        let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.hid())).is_none();
+        self.others_can_act() || threads(|all| all.iter().any(|s| !std::ptr::eq(*s, self) && stuck(s)))
+    }
+
     fn can_act(&self) -> bool {
         !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some()
     }
@@ -353,7 +360,7 @@ impl Sched {
                 link(t);
                 break;
             }
-            if !self.others_can_act() {
+            if !self.others_can_act() && world(|w| w.waiting(self.hid())).is_none() {
                 return Err(crate::kernel::deadlock());
             }
             let left = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));

@@ -7,17 +7,18 @@
 
 use crate::args;
 use crate::attributes::nesting;
+use crate::bomb;
 use crate::hooks;
 use crate::kernel::{
-    Next, adopt_link, leave, leave_value, object, prepare, resumed, switch_and_resume, unseat, world,
+    Next, adopt_link, leave, leave_value, object, prepare, resumed, switch, unseat, world,
 };
 use crate::py::*;
 use crate::tasklet::T;
-use crate::thread::{self, Sched};
+use crate::thread::{self, Entered, Sched};
 use crate::types;
 use pyo3_ffi::*;
 use stackless_core::{Limit, Turn};
-use stackless_cpython as cpython;
+use stackless_cpython::{self as cpython, Answer, OnTicks};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::ptr::null_mut;
@@ -156,7 +157,7 @@ fn do_run(run: Run) -> Res<Obj> {
     s.watch.used.set(true);
     if run.needs_ticks() {
         // SAFETY: the GIL is held, no exception is set.
-        let started = unsafe { cpython::start_ticks(tick) };
+        let started = unsafe { cpython::start_ticks(OnTicks { tick, interrupt, settled, must_raise, throw_in }) };
         if !started {
             return Err(Raised);
         }
@@ -164,7 +165,7 @@ fn do_run(run: Run) -> Res<Obj> {
     let me = s.current();
     let next = world(|w| w.payload(w.right_neighbour(me.tid())));
     let alone = std::ptr::eq(next, me);
-    if alone && !(run.waits && s.others_can_act()) {
+    if alone && !(run.waits && s.others_may_come()) {
         return Ok(none());
     }
     entered.may_switch()?;
@@ -260,61 +261,117 @@ pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
 pub fn ends_sleep(s: &'static Sched) -> Option<T> {
     look_at_clock(s);
     let (due, waits) = world(|w| (w.expired(s.hid()), w.waiting(s.hid())));
-    due.or_else(|| waits.filter(|_| !s.others_can_act())).map(object)
+    due.or_else(|| waits.filter(|_| !s.others_may_come())).map(object)
 }
 
 // ---------------------------------------------------------------------- interrupts
 
-/// A tick in any thread's Python code.
-unsafe extern "C" fn tick() -> c_int {
+/// The calling thread, if a limit is in force in it.
+fn limited() -> Option<Entered> {
     if LIMITED.0.get() == 0 {
-        return 0;
+        return None;
     }
-    let Some(entered) = thread::enter_begun() else { return 0 };
-    let s = entered.s;
-    if !s.watch.on.get() {
-        return 0;
-    }
-    look_at_clock(s);
-    if !world(|w| w.tick(s.hid())) {
-        return 0;
-    }
-    if try_interrupt(entered).is_ok() { 0 } else { -1 }
+    thread::enter_begun().filter(|entered| entered.s.watch.on.get())
 }
 
-/// The running tasklet's time is up: it is interrupted, now or when that is allowed. The error is an
-/// exception that was thrown into it meanwhile.
-fn try_interrupt(entered: thread::Entered) -> Res<()> {
+unsafe extern "C" fn tick(count: c_int) -> Answer {
+    let Some(entered) = limited() else { return Answer::Nothing };
+    let s = entered.s;
+    if entered.refused() && s.trap.get() == 0 {
+        return Answer::Nothing; // a callback, or somebody else's stack: not the tasklet's own time
+    }
+    look_at_clock(s);
+    world(|w| w.tick(s.hid(), count as u64));
+    if !world(|w| w.due(s.hid())) {
+        return Answer::Nothing;
+    }
+    let me = s.current();
+    let now = may_interrupt(entered);
+    let nested = !now && !me.flags.get().interrupt_pending && nesting(me) > 0;
+    me.set_flags(|f| f.interrupt_pending = !now);
+    match (now, nested) {
+        (true, _) => Answer::Now,
+        (_, true) => Answer::Later,
+        _ => Answer::Nothing,
+    }
+}
+
+unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
+    let Some(entered) = limited() else { return 0 };
+    if !try_interrupt(entered) {
+        return 0;
+    }
+    let me = thread::of_running_tasklet().current();
+    let found = me.tempval.get();
+    let thrown = !found.is_null() && bomb::is_bomb(found);
+    if can_raise != 0 || !thrown {
+        return if explode(me).is_ok() { 0 } else { -1 };
+    }
+    me.set_flags(|f| f.must_raise = true);
+    1
+}
+
+unsafe extern "C" fn settled() -> c_int {
+    limited().is_none_or(|entered| !world(|w| w.due(entered.s.hid())) || may_interrupt(entered)).into()
+}
+
+unsafe extern "C" fn must_raise() -> c_int {
+    thread::enter_begun().is_some_and(|entered| entered.s.current().flags.get().must_raise).into()
+}
+
+unsafe extern "C" fn throw_in() {
+    let me = thread::of_running_tasklet().current();
+    me.set_flags(|f| f.must_raise = false);
+    if explode(me).is_ok() {
+        let Raised = runtime_error("an exception was thrown into the tasklet, and taken away again");
+    }
+}
+
+/// What an interrupted tasklet finds when it goes on is dropped, or raised.
+fn explode(me: T) -> Res<()> {
+    bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
+}
+
+fn may_interrupt(entered: Entered) -> bool {
     let s = entered.s;
     let me = s.current();
     let flags = me.flags.get();
-    let allowed = !flags.atomic
+    !flags.atomic
         && !entered.refused()
         && !s.in_channel_callback.get()
         && world(|w| w.in_ring(me.tid()))
-        && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0);
-    me.set_flags(|f| f.interrupt_pending = !allowed);
-    if !allowed {
-        return Ok(());
+        && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0)
+}
+
+/// If the running tasklet's time is up and nothing forbids it, it is interrupted. What it finds when
+/// it goes on is still its tempval.
+fn try_interrupt(entered: Entered) -> bool {
+    let s = entered.s;
+    let me = s.current();
+    if !world(|w| w.due(s.hid())) || !may_interrupt(entered) {
+        return false;
     }
+    me.set_flags(|f| f.interrupt_pending = false);
     let owner = world(|w| w.timer(s.hid())).map(object);
     let linked = owner.is_some_and(|t| t.linked());
-    let Some(owner) = world(|w| w.interrupt(me.tid())).map(object) else { return Ok(()) };
+    let Some(owner) = world(|w| w.interrupt(me.tid())).map(object) else { return false };
     if !linked {
         new_ref(owner.obj()); // for the ring
     }
     leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
     // SAFETY: nothing is owned in this frame.
-    unsafe { switch_and_resume(s, owner) }.map(drop_ref)
+    unsafe { switch(s, owner, Turn::Over) };
+    s.settle();
+    true
 }
 
 /// What forbade an interrupt of the running tasklet may be over: then it happens now.
 pub fn retry() -> Res<()> {
-    let Some(entered) = thread::enter_begun() else { return Ok(()) };
-    if !entered.s.watch.on.get() || !entered.s.current().flags.get().interrupt_pending {
-        return Ok(());
+    let Some(entered) = limited() else { return Ok(()) };
+    if entered.s.current().flags.get().interrupt_pending && try_interrupt(entered) {
+        return explode(thread::of_running_tasklet().current());
     }
-    try_interrupt(entered)
+    Ok(())
 }
 
 // ---------------------------------------------------------------------- for get_thread_info
@@ -369,7 +426,7 @@ pub fn functions() -> Vec<PyMethodDef> {
              Blocked and paused tasklets do not keep it waiting. An uncaught exception of a tasklet is\n\
              raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\n\
              timeout: the running tasklet is interrupted when it has not switched for so many ticks; 0 for\n\
-             no limit. A tick is a turn of a loop or a Python call (on 3.11 a line or a call). The\n\
+             no limit. A turn of a loop or a Python call is 5 ticks (on 3.11 a line or a call is 2). The\n\
              interrupted tasklet is paused, and returned. seconds: the same, for so much time since the\n\
              call. totaltimeout: the ticks of all tasklets count, from the call on. soft: nobody is\n\
              interrupted; at the next switch after the limit run() returns None. ignore_nesting:\n\

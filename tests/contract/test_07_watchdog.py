@@ -505,7 +505,7 @@ def test_schedule_callback_is_not_interrupted():
         tasklet(yielding)(100, 10)
     stackless.set_schedule_callback(callback)
     try:
-        hits = pump(500)
+        pump(500)
     finally:
         stackless.set_schedule_callback(None)
     assert log == ["in", "out"] * (len(log) // 2) and len(log) > 40

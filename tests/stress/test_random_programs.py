@@ -11,8 +11,8 @@ from model import MAIN, Model
 
 TASKLETS, CHANNELS = 4, 2
 ENOUGH = 2_000_000 if os.environ.get("STACKLESS_NIGHTLY") else 100_000
-#: Ticks of a limit, and the turns of a loop that surely makes more of them. A soft limit must not be
-#: reached by what the programs do between two switches.
+#: Ticks of a limit, and turns of a loop that surely make more of them. What the programs do between
+#: two switches must not reach a soft limit.
 TICKS = {"hard": (200, 400), "soft": (6000, 8000)}
 
 
@@ -74,9 +74,7 @@ class Case:
         self.programs = [
             [operation(r, number) for _ in range(r.randrange(12))] for number in range(TASKLETS)
         ]
-        self.channels = [
-            (r.choice([-1, 0, 1]), r.choice([0, 0, 0, 1])) for _ in range(CHANNELS)
-        ]
+        self.channels = [(r.choice([-1, 0, 1]), r.choice([0, 0, 0, 1])) for _ in range(CHANNELS)]
         self.options = {"callbacks": r.random() < 0.7, "handler": r.random() < 0.1}
 
     def events(self, kind):
@@ -131,7 +129,7 @@ def body(name, program, log):
             log.append((name, number, operation[0], "killed"))
             raise
         except BaseException as error:
-            # The text of a refused switch to a dead or blocked tasklet is not fixed by the contract.
+            # The contract does not fix the text of a refused switch.
             text = "" if operation[0] == "switch" else str(error)
             log.append((name, number, operation[0], type(error).__name__, text))
         else:

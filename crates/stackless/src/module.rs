@@ -221,7 +221,8 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
 fn tuple(all: Vec<Obj>) -> Res<Obj> {
     // SAFETY: a new tuple takes over the references put into it.
     unsafe {
-        let tuple = if all.iter().any(|o| o.is_null()) { null_mut() } else { PyTuple_New(all.len() as isize) };
+        let tuple =
+            if all.iter().any(|o| o.is_null()) { null_mut() } else { PyTuple_New(all.len() as isize) };
         for (i, o) in all.into_iter().enumerate() {
             if tuple.is_null() {
                 drop_ref(o);

@@ -244,7 +244,8 @@ class Model:
         timer.expired = True
         if not timer.soft and not self.trap:
             self.ring.remove(me)
-            timer.owner.outcome = ("value", me.name)
+            if timer.owner.outcome[0] != "throw":
+                timer.owner.outcome = ("value", me.name)
             self.resume_owner()
 
     def do_trap(self, me, flag):

@@ -732,3 +732,21 @@ def test_uncaught_exception_goes_to_run_with_a_timeout():
         stackless.run(1000)
     assert stackless.run(1000) is None
     assert loop.finished
+
+
+@pytest.mark.parametrize("deliver", ["throw", "kill"])
+def test_a_pending_exception_of_the_caller_is_raised(deliver):
+    """8.2: raised when its turn comes, also if that is because the time is up."""
+
+    def body():
+        main = stackless.main
+        main.throw(KeyError, pending=True) if deliver == "throw" else main.kill(pending=True)
+        count(1000)
+
+    t = tasklet(body)()
+    with pytest.raises(KeyError if deliver == "throw" else stackless.TaskletExit):
+        stackless.run(50)
+    assert t.alive
+    t.kill()
+    tasklet(int)()
+    assert stackless.run() is None

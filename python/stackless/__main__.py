@@ -10,6 +10,7 @@ import stackless
 
 #: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
 COMMANDS = {
+    "compat": ("stackless._compat", "list what an old Stackless program has to change"),
     "record": ("stackless._record_cli", "run a script and save what its tasklets did"),
 }
 
@@ -53,11 +54,15 @@ def main(argv: list[str]) -> int:
     return status
 
 
-if __name__ == "__main__":
+def _command() -> int:
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    sys.exit(status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_command())

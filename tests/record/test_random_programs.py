@@ -9,6 +9,7 @@ from child_process import in_child_process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replay import OVER, Replay, load
+from stackless import scheduler
 
 EXAMPLES = 5_000 if os.environ.get("STACKLESS_NIGHTLY") else 250
 TASKLETS = 4
@@ -42,7 +43,23 @@ class Program:
         self.bodies = bodies
         self.recording = recording
         self.looks = []
+        self.made = 0
         self.workers = [stackless.tasklet(self.worker)(n) for n in range(TASKLETS)]
+        self.everybody = self.workers[:]
+
+    def end(self):
+        """Nobody of this program may be left when the next one begins."""
+        self.made = 1000
+        for _ in range(100):
+            alive = [t for t in self.everybody if t.alive]
+            if not alive:
+                return
+            for t in alive:
+                try:
+                    t.kill()
+                except (LookupError, RuntimeError, ValueError):
+                    pass
+        raise AssertionError(f"these do not end: {alive}")
 
     def worker(self, number):
         self.perform_all(self.bodies[number])
@@ -78,10 +95,15 @@ class Program:
             self.workers[arguments[0]].kill(pending=True)
         elif name == "throw_later":
             self.workers[arguments[0]].throw(ValueError("thrown"), pending=True)
+        elif self.made >= 12:
+            return  # programs that make themselves would have no end
         elif name == "again":
+            self.made += 1
             self.workers[arguments[0]].bind(self.worker, (arguments[0],))
         elif name == "drop":
+            self.made += 1
             self.workers[arguments[0]] = stackless.tasklet(self.worker)(arguments[0])
+            self.everybody.append(self.workers[arguments[0]])
 
     def look(self):
         """Note how everything stands, here and in the recording."""
@@ -150,9 +172,14 @@ def test_the_recording_says_what_is_so():
     @settings(
         max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
-    @given(main=programs, bodies=st.lists(programs, min_size=TASKLETS, max_size=TASKLETS))
-    def check(main, bodies):
+    @given(
+        main=programs,
+        bodies=st.lists(programs, min_size=TASKLETS, max_size=TASKLETS),
+        nested=st.booleans(),
+    )
+    def check(main, bodies, nested):
         global ch0, ch1
+        scheduler.set_use_nested_tasklets(nested)
         ch0, ch1 = stackless.channel(), stackless.channel()
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "random.json")
@@ -164,13 +191,6 @@ def test_the_recording_says_what_is_so():
                     except LookupError:
                         pass
             compare(program, path)
-        for t in program.workers:
-            t.kill(pending=True)
-        ch0.close(), ch1.close()
-        for _ in range(50):
-            try:
-                stackless.run()
-            except (LookupError, RuntimeError):
-                pass
+        program.end()
 
     check()

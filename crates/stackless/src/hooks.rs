@@ -4,6 +4,7 @@
 //! know of switches shares the test of [`watched`].
 
 use crate::channel::C;
+use crate::counts;
 use crate::kernel::{link, world};
 use crate::py::*;
 use crate::recording;
@@ -23,15 +24,17 @@ static WATCHERS: AtomicU8 = AtomicU8::new(0);
 pub const CALLBACK: u8 = 1;
 /// A `run()` has a limit.
 pub const LIMIT: u8 = 2;
+/// Switches are counted.
+pub const COUNT: u8 = 4;
 /// A recording is under way: it wants to know of everything.
-pub const RECORDER: u8 = 4;
+pub const RECORDER: u8 = 8;
 /// The channel callback is set: it wants to know of channel operations, not of switches.
-pub const CHANNEL: u8 = 8;
+pub const CHANNEL: u8 = 16;
 
 /// Does anybody want to know of switches?
 #[inline(always)]
 pub fn watched() -> bool {
-    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | RECORDER) != 0
+    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER) != 0
 }
 
 /// Does anybody want to know of channel operations?
@@ -58,6 +61,9 @@ pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     }
     if watchers & CALLBACK != 0 {
         announce_switch(s, Some(s.current()), next);
+    }
+    if watchers & COUNT != 0 && !std::ptr::eq(next, s.current()) {
+        counts::count_switch(s, next);
     }
     if watchers & RECORDER != 0 {
         recording::switched(s, next);

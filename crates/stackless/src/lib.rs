@@ -8,6 +8,7 @@
 //! | `throw` | exceptions from one tasklet into another |
 //! | `channel` | send and receive |
 //! | `hooks` | callbacks and the switch trap |
+//! | `counts` | how many tasklets, threads, waited-for channels and switches |
 //! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
 //! | `recording`, `record_module` | what the recorder is told; its functions |
 //! | `watchdog` | `run()`, its limits, and interrupts |
@@ -22,6 +23,7 @@ mod attributes;
 mod bomb;
 mod channel;
 mod channel_type;
+mod counts;
 mod describe;
 mod ending;
 mod hooks;

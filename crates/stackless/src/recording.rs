@@ -46,6 +46,8 @@ struct Tape {
     taking_stock: bool,
     /// Are values shown at all?
     values: bool,
+    /// Who has left a queue in a transfer, and is not in its ring yet as far as the recording knows.
+    met: Option<T>,
     /// How the tasklet that is ending in a thread ends: by which exception.
     failing: HashMap<u32, (State, u32), Fast>,
 }
@@ -272,6 +274,7 @@ impl Tape {
         let is_that = beside && !self.seen(next).in_ring && self.recorder.hand_over(number(me), number(next));
         if is_that {
             self.seen(next).in_ring = true;
+            self.met = None;
         }
         is_that
     }
@@ -286,6 +289,9 @@ impl Tape {
         let event = self.event(Some(s), Kind::Switch);
         let me = s.current();
         let (state, place, text) = self.leaving(me);
+        if let Some(partner) = self.met.take() {
+            self.link(partner, event, Flags::CONTINUES); // a limit of run() comes between
+        }
         let other = next.map_or(0, |next| {
             let thread = event.thread;
             let other = self.known(next, thread);
@@ -348,6 +354,7 @@ pub fn linked(t: T) {
             tape.created(t, thread, by);
         }
         tape.link(t, by, if new { Flags::CONTINUES } else { Flags::default() });
+        tape.met = None;
     });
 }
 
@@ -413,6 +420,7 @@ pub fn transferred(s: &'static Sched, ch: C, partner: T, direction: Direction, v
             flags = flags.with(Flags::EXCEPTION);
         }
         tape.recorder.push(Event { flags, other: number(partner), place, text, ..event });
+        tape.met = Some(partner);
     });
 }
 
@@ -562,6 +570,7 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
         taking_stock: true,
         room: vec![Place::NOWHERE; DEEPEST],
         values,
+        met: None,
         failing: HashMap::default(),
     };
     new.take_stock(s, &sent);

@@ -36,6 +36,8 @@ pub struct Tasklet {
     pub context: Cell<Obj>,
     /// A number of its own for life, for `getcurrentid`.
     pub serial: Cell<u64>,
+    /// How often it was switched to since it was bound, while that is counted.
+    pub switches: Cell<u64>,
 }
 
 /// What can be switched on and off in a tasklet.
@@ -51,7 +53,8 @@ pub struct Flags {
     /// It refused to die, and was put into `gc.garbage`.
     pub zombie: bool,
     /// Its time was up where it could not be interrupted.
-    pub interrupt_pending: bool,
+    /// The number of the limit, or 0.
+    pub interrupt_pending: u32,
     /// Interrupted; the exception that was thrown into it meanwhile waits for its next instruction.
     pub must_raise: bool,
     /// It started with soft switching disabled.
@@ -185,6 +188,7 @@ impl Tasklet {
         t.sched.set(sched);
         t.flags.set(Flags::default());
         t.serial.set(serial);
+        t.switches.set(0);
         t.id.set(id(t));
         t
     }

@@ -10,7 +10,7 @@ use crate::attributes::nesting;
 use crate::bomb;
 use crate::hooks;
 use crate::kernel::{
-    Next, adopt_link, leave, leave_value, object, prepare, resumed, switch, unseat, world,
+    Next, adopt_link, leave, leave_value, make_runnable, object, prepare, resumed, switch, unseat, world,
 };
 use crate::py::*;
 use crate::tasklet::T;
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 pub struct Watch {
     /// Is there one?
     on: Cell<bool>,
+    /// Which one: an interrupt that it left pending ends with it. Not 0.
+    number: Cell<u32>,
     deadline: Cell<Option<Instant>>,
     /// May it interrupt at any nesting level?
     ignore_nesting: Cell<bool>,
@@ -41,6 +43,7 @@ impl Watch {
     pub fn new() -> Self {
         Self {
             on: Cell::new(false),
+            number: Cell::new(1),
             deadline: Cell::new(None),
             ignore_nesting: Cell::new(false),
             used: Cell::new(false),
@@ -157,7 +160,8 @@ fn do_run(run: Run) -> Res<Obj> {
     s.watch.used.set(true);
     if run.needs_ticks() {
         // SAFETY: the GIL is held, no exception is set.
-        let started = unsafe { cpython::start_ticks(OnTicks { tick, interrupt, settled, must_raise, throw_in }) };
+        let started =
+            unsafe { cpython::start_ticks(OnTicks { tick, interrupt, settled, must_raise, throw_in }) };
         if !started {
             return Err(Raised);
         }
@@ -206,6 +210,7 @@ fn do_run(run: Run) -> Res<Obj> {
 
 fn begin_limit(s: &'static Sched, run: &Run) {
     s.watch.on.set(true);
+    s.watch.number.set(s.watch.number.get().wrapping_add(1).max(1));
     s.watch.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
     s.watch.ignore_nesting.set(run.ignore_nesting);
     LIMITED.0.set(LIMITED.0.get() + 1);
@@ -244,7 +249,7 @@ pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
     look_at_clock(s);
     let owner = world(|w| w.timer(s.hid())).map(object);
     let linked = owner.is_some_and(|t| t.linked());
-    match world(|w| w.turn(s.hid(), turn, next.flags.get().interrupt_pending)).map(object) {
+    match world(|w| w.turn(s.hid(), turn, interrupt_pending(s, next))).map(object) {
         None => next,
         Some(owner) => {
             if !linked {
@@ -287,8 +292,8 @@ unsafe extern "C" fn tick(count: c_int) -> Answer {
     }
     let me = s.current();
     let now = may_interrupt(entered);
-    let nested = !now && !me.flags.get().interrupt_pending && nesting(me) > 0;
-    me.set_flags(|f| f.interrupt_pending = !now);
+    let nested = !now && !interrupt_pending(s, me) && nesting(me) > 0;
+    me.set_flags(|f| f.interrupt_pending = if now { 0 } else { s.watch.number.get() });
     match (now, nested) {
         (true, _) => Answer::Now,
         (_, true) => Answer::Later,
@@ -302,9 +307,7 @@ unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
         return 0;
     }
     let me = thread::of_running_tasklet().current();
-    let found = me.tempval.get();
-    let thrown = !found.is_null() && bomb::is_bomb(found);
-    if can_raise != 0 || !thrown {
+    if can_raise != 0 || !has_bomb(me) {
         return if explode(me).is_ok() { 0 } else { -1 };
     }
     me.set_flags(|f| f.must_raise = true);
@@ -327,6 +330,10 @@ unsafe extern "C" fn throw_in() {
     }
 }
 
+fn has_bomb(t: T) -> bool {
+    some(t.tempval.get()).is_some_and(bomb::is_bomb)
+}
+
 /// What an interrupted tasklet finds when it goes on is dropped, or raised.
 fn explode(me: T) -> Res<()> {
     bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
@@ -343,6 +350,11 @@ fn may_interrupt(entered: Entered) -> bool {
         && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0)
 }
 
+/// Was an interrupt of it put off under the limit in force?
+fn interrupt_pending(s: &'static Sched, t: T) -> bool {
+    t.flags.get().interrupt_pending == s.watch.number.get()
+}
+
 /// If the running tasklet's time is up and nothing forbids it, it is interrupted. What it finds when
 /// it goes on is still its tempval.
 fn try_interrupt(entered: Entered) -> bool {
@@ -351,14 +363,22 @@ fn try_interrupt(entered: Entered) -> bool {
     if !world(|w| w.due(s.hid())) || !may_interrupt(entered) {
         return false;
     }
-    me.set_flags(|f| f.interrupt_pending = false);
-    let owner = world(|w| w.timer(s.hid())).map(object);
-    let linked = owner.is_some_and(|t| t.linked());
-    let Some(owner) = world(|w| w.interrupt(me.tid())).map(object) else { return false };
-    if !linked {
-        new_ref(owner.obj()); // for the ring
+    me.set_flags(|f| f.interrupt_pending = 0);
+    let Some(owner) = world(|w| w.timer(s.hid())).map(object) else { return false };
+    if has_bomb(owner) {
+        // It wakes with an exception instead, and could not take the interrupted one.
+        make_runnable(owner);
+        world(|w| w.run_now(owner.tid()));
+    } else {
+        let linked = owner.linked();
+        if world(|w| w.interrupt(me.tid())).is_none() {
+            return false;
+        }
+        if !linked {
+            new_ref(owner.obj()); // for the ring
+        }
+        leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
     }
-    leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
     // SAFETY: nothing is owned in this frame.
     unsafe { switch(s, owner, Turn::Over) };
     s.settle();
@@ -368,7 +388,7 @@ fn try_interrupt(entered: Entered) -> bool {
 /// What forbade an interrupt of the running tasklet may be over: then it happens now.
 pub fn retry() -> Res<()> {
     let Some(entered) = limited() else { return Ok(()) };
-    if entered.s.current().flags.get().interrupt_pending && try_interrupt(entered) {
+    if interrupt_pending(entered.s, entered.s.current()) && try_interrupt(entered) {
         return explode(thread::of_running_tasklet().current());
     }
     Ok(())

@@ -294,7 +294,7 @@ unsafe extern "C" fn set_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssi
 unsafe extern "C" fn set_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(callback_argument("channel", args).map(|callback| hooks::set_channel_callback(callback)))
+    give(callback_argument("channel", args).map(hooks::set_channel_callback))
 }
 
 fn callback_argument(which: &str, args: &[Obj]) -> Res<Obj> {

@@ -32,6 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless._module import Module as _Module
+from stackless._recording import record
 from stackless._stackless import (
     TaskletExit,
     bomb,
@@ -57,7 +58,6 @@ from stackless._stackless import (
     switch_trap,
     tasklet,
 )
-from stackless._recording import record
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 
 __version__ = "0.1.0"

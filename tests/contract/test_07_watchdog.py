@@ -597,10 +597,10 @@ def test_a_pending_interrupt_ends_with_its_run(later, first):
 
     t = tasklet(body)()
     if first == "ended":
-        assert stackless.run(10) is None
+        assert stackless.run(40) is None
     else:
         other = Loop(1000).tasklet
-        assert stackless.run(10) is other
+        assert stackless.run(40) is other
         other.kill()
     assert t.paused and log == []
     t.insert()

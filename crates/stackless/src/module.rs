@@ -521,7 +521,11 @@ pub fn check_interpreter() -> Res<()> {
     } else if !stack::page_size_fits() {
         c"stackless needs a kernel with memory pages of 4 KiB"
     } else {
-        return Ok(());
+        // SAFETY: the calling thread's state.
+        match unsafe { cpython::check_interpreter(ts) } {
+            Ok(()) => return Ok(()),
+            Err(problem) => problem,
+        }
     };
     // SAFETY: the exception type exists.
     unsafe { PyErr_SetString(PyExc_ImportError, problem.as_ptr()) };

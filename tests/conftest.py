@@ -21,6 +21,9 @@ def clean_scheduler():
     """Fail a test that leaves runnable tasklets behind; kill them, so that the next is not hit."""
     yield
     stackless.set_error_handler(None)
+    callbacks = stackless.set_schedule_callback(None), stackless.set_channel_callback(None)
+    trap = stackless.switch_trap()
+    stackless.switch_trap(-trap)
     assert stackless.getcurrent() is stackless.getmain(), "the test ended outside the main tasklet"
     leftovers = runnable_besides_main()
     for tasklet in leftovers:
@@ -29,6 +32,8 @@ def clean_scheduler():
         with contextlib.suppress(Exception):
             tasklet.kill()
     assert not leftovers, f"the test left {len(leftovers)} runnable tasklets behind"
+    assert callbacks == (None, None), "the test left a callback set"
+    assert trap == 0, "the test left the switch trap set"
     assert stackless.getruncount() == 1
     assert not stackless.getmain().block_trap
     assert not stackless.getmain().atomic

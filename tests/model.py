@@ -2,7 +2,9 @@
 
 The ring is a list that starts with the current tasklet. A tasklet is a generator that yields the
 operations it wants done: `(name, argument, ...)`. The same generators drive the real thing, so that
-both can be compared event by event. Main is the tasklet MAIN; only main calls `run()`.
+both can be compared event by event. Main is the tasklet MAIN.
+
+What the callbacks would be told is noted through `note`, a function of one event.
 """
 
 MAIN = "main"
@@ -15,6 +17,7 @@ RUN_DEAD = RuntimeError("You cannot run an unbound(dead) tasklet")
 REMOVE_BLOCKED = RuntimeError("You cannot remove a blocked tasklet.")
 REMOVE_CURRENT = RuntimeError("The current tasklet cannot be removed.")
 THROW_DEAD = RuntimeError("You cannot throw to a dead tasklet")
+SWITCH_TRAP = RuntimeError("switch_trap")
 MAIN_RECEIVES = RuntimeError("the main tasklet is receiving without a sender available.")
 MAIN_SENDS = RuntimeError("the main tasklet is sending without a receiver available.")
 
@@ -63,12 +66,28 @@ class Channel:
         tasklet.iterating = False
 
 
+class Timer:
+    """What ends a run() early: a number of turns, or the ticks of one `spin`."""
+
+    def __init__(self, owner, turns=None, soft=False):
+        self.owner = owner
+        self.turns = turns
+        self.soft = soft
+        self.expired = False
+
+
 class Model:
-    def __init__(self, main_body, bodies, channels):
+    def __init__(self, main_body, bodies, channels, note, *, callbacks, handler):
+        self.note = note if callbacks else lambda event: None
+        self.handler = note if handler else None
         self.channels = [Channel(*settings) for settings in channels]
         self.main = Tasklet(MAIN, main_body)
         self.tasklets = [Tasklet(number, body) for number, body in enumerate(bodies)]
         self.ring = [self.main]
+        self.watchdogs = []  # those inside run(), outermost first
+        self.timer = None  # of the outermost run() with a limit
+        self.trap = False
+        self.hand_over = False  # the switch under way is a transfer's own
 
     def run_to_the_end(self):
         """Until main's generator ends."""
@@ -79,22 +98,23 @@ class Model:
 
     def turn(self, me):
         """Resume the current tasklet with the outcome of its last operation; do the next one."""
+        if me in self.watchdogs:
+            self.return_from_run(me)
         kind, content = me.outcome
         me.outcome = ("value", None)
         if kind == "throw" and not me.started:
-            self.end(me, None if isinstance(content, Exit) else content)
+            self.end(me, content)
             return
         me.started = True
         try:
             operation = me.body.throw(content) if kind == "throw" else me.body.send(content)
         except StopIteration:
             self.end(me, None)
-        except Exit:
-            self.end(me, None)
-        except Exception as error:
+        except (Exit, Exception) as error:
             self.end(me, error)
         else:
             name, *arguments = operation
+            self.hand_over = False
             try:
                 result = getattr(self, "do_" + name)(me, *arguments)
             except (Exception, Exit) as error:
@@ -102,28 +122,63 @@ class Model:
             else:
                 if result is not None:
                     me.outcome = ("value", result)
+            self.switch_from(me)
+
+    def switch_from(self, me):
+        """The ring's head runs next, unless a limit is reached by this switch."""
+        head, timer = self.ring[0], self.timer
+        if head is me:
+            return
+        if timer is not None and timer.owner is not head:
+            if timer.turns is not None:
+                timer.turns -= 1
+            if timer.turns == 0 or (timer.soft and timer.expired and not self.hand_over):
+                self.resume_owner()
+        self.note(("switch", me.name, self.ring[0].name))
+
+    def resume_owner(self):
+        owner = self.timer.owner
+        if owner not in self.ring:
+            self.ring.append(owner)
+        self.make_current(owner)
+
+    def return_from_run(self, me):
+        """Those above it on the stack are made runnable; a limit of theirs is over."""
+        place = self.watchdogs.index(me)
+        popped = self.watchdogs[place:]
+        del self.watchdogs[place:]
+        if self.timer is not None and self.timer.owner in popped:
+            self.timer = None
+        for inner in reversed(popped[1:]):
+            self.link(inner)
+
+    def watcher(self):
+        return self.watchdogs[-1] if self.watchdogs else self.main
 
     def end(self, me, error):
+        if isinstance(error, Exit):
+            error = None
+        if error is not None and self.handler is not None:
+            self.handler(("handler", me.name, str(error)))
+            error = None
         me.alive = False
         self.ring.remove(me)
-        main = self.main
-        if me is main:
+        if me is self.main:
             return
+        watcher = self.watcher()
         if error is None and not self.ring:
-            if main.channel is None:
-                self.wake_main()
-                return
-            error = MAIN_RECEIVES if main.channel.kind == RECEIVE else MAIN_SENDS
+            if watcher.channel is None:
+                self.ring.append(watcher)
+            else:
+                error = MAIN_RECEIVES if watcher.channel.kind == RECEIVE else MAIN_SENDS
         if error is not None:
-            if main.channel is not None:
-                main.channel.take_out(main)
-            main.outcome = ("throw", error)
-            self.wake_main()
-            self.make_current(main)
-
-    def wake_main(self):
-        if self.main not in self.ring:
-            self.ring.append(self.main)
+            if watcher.channel is not None:
+                watcher.channel.take_out(watcher)
+            watcher.outcome = ("throw", error)
+            self.link(watcher)
+            self.make_current(watcher)
+        self.hand_over = False
+        self.switch_from(me)
 
     def make_current(self, tasklet):
         place = self.ring.index(tasklet)
@@ -133,15 +188,19 @@ class Model:
         if tasklet not in self.ring:
             self.ring.append(tasklet)
 
+    def may_switch(self):
+        if self.trap:
+            raise SWITCH_TRAP
+
     def leave_ring(self, me):
         """Contract 8.4, for a tasklet that blocks or removes itself."""
-        if len(self.ring) > 1:
-            self.ring.pop(0)
-            return
-        if me is self.main or self.main.channel is not None:
+        watcher = self.watcher()
+        if len(self.ring) == 1 and (watcher is me or watcher.channel is not None):
             raise DEADLOCK
+        self.may_switch()
         self.ring.pop(0)
-        self.wake_main()
+        if not self.ring:
+            self.ring.append(watcher)
 
     # ------------------------------------------------------------ operations
 
@@ -149,17 +208,48 @@ class Model:
         return self.main if number == MAIN else self.tasklets[number]
 
     def do_schedule(self, me, value):
+        if len(self.ring) > 1:
+            self.may_switch()
         me.outcome = ("value", value)
         self.ring.append(self.ring.pop(0))
 
     def do_schedule_remove(self, me, value):
-        if me is not self.main or len(self.ring) > 1:
+        if self.ring != [self.main] or self.watchdogs:
             self.leave_ring(me)
         me.outcome = ("value", value)
 
     def do_run_all(self, me):
-        if len(self.ring) > 1:
-            self.ring.pop(0)
+        self.enter_run(me, None)
+
+    def do_run_turns(self, me, turns):
+        if turns:
+            self.enter_run(me, Timer(me, turns=turns + 1))  # the first switch begins a turn
+
+    def do_run_ticks(self, me, soft):
+        self.enter_run(me, Timer(me, soft=soft))
+
+    def enter_run(self, me, timer):
+        if len(self.ring) == 1:
+            return
+        self.may_switch()
+        self.ring.pop(0)
+        self.watchdogs.append(me)
+        self.timer = self.timer or timer
+
+    def do_spin(self, me):
+        """Longer than the ticks of a limit: a hard one takes the tasklet out of the ring."""
+        timer = self.timer
+        if timer is None or timer.turns is not None:
+            return
+        timer.expired = True
+        if not timer.soft and not self.trap:
+            self.ring.remove(me)
+            if timer.owner.outcome[0] != "throw":
+                timer.owner.outcome = ("value", me.name)
+            self.resume_owner()
+
+    def do_trap(self, me, flag):
+        self.trap = flag
 
     def check_runnable(self, tasklet):
         if tasklet.channel is not None:
@@ -184,6 +274,8 @@ class Model:
     def do_run(self, me, number):
         tasklet = self.target(number)
         self.check_runnable(tasklet)
+        if tasklet is not me:
+            self.may_switch()
         self.link(tasklet)
         self.make_current(tasklet)
 
@@ -191,6 +283,7 @@ class Model:
         tasklet = self.target(number)
         self.check_runnable(tasklet)
         if tasklet is not me:
+            self.may_switch()
             self.link(tasklet)
             self.ring.remove(me)
             self.make_current(tasklet)
@@ -209,12 +302,27 @@ class Model:
             raise THROW_DEAD
         if tasklet is me:
             raise error
+        if not pending and not tasklet.started and isinstance(error, Exit):
+            self.end_unstarted(me, tasklet)
+            return
+        if not pending:
+            self.may_switch()
         if tasklet.channel is not None:
             tasklet.channel.take_out(tasklet)
         tasklet.outcome = ("throw", error)
         self.link(tasklet)
         if not pending:
             self.make_current(tasklet)
+
+    def end_unstarted(self, me, tasklet):
+        """Killed before it began: it ends on the spot, and its right neighbour runs."""
+        ring = self.ring if tasklet in self.ring else [*self.ring, tasklet]
+        following = ring[(ring.index(tasklet) + 1) % len(ring)]
+        if following is not me:
+            self.may_switch()
+        self.ring = [other for other in ring if other is not tasklet]
+        tasklet.alive = False
+        self.make_current(following)
 
     def do_send(self, me, number, value):
         return self.transfer(me, self.channels[number], SEND, value)
@@ -229,30 +337,35 @@ class Model:
         return self.transfer(me, channel, RECEIVE, None, iterating=True)
 
     def transfer(self, me, channel, kind, value, iterating=False):
-        if channel.kind == -kind:
-            partner = channel.queue[0]
-            channel.take_out(partner)
-            if kind == SEND:
-                partner.outcome = ("value", value)
-            else:
-                me.outcome, partner.outcome = ("value", partner.sending), ("value", None)
-            if channel.schedule_all:
-                self.ring.append(partner)
-                self.ring.append(self.ring.pop(0))
-            elif channel.preference == -kind:
-                self.ring.insert(1, partner)
-                self.ring.append(self.ring.pop(0))
-            else:
-                self.ring.append(partner)
+        number = self.channels.index(channel)
+        able = channel.kind == -kind
+        self.note(("channel", number, me.name, int(kind == SEND), int(not able), value))
+        if not able:
+            if me.block_trap:
+                raise TRAPPED
+            if channel.closing:
+                raise CLOSED
+            self.leave_ring(me)
+            me.sending = value
+            me.iterating = iterating
+            channel.append(me, kind)
             return
-        if me.block_trap:
-            raise TRAPPED
-        if channel.closing:
-            raise CLOSED
-        self.leave_ring(me)
-        me.sending = value
-        me.iterating = iterating
-        channel.append(me, kind)
+        partner = channel.queue[0]
+        to_partner = channel.preference == -kind and not channel.schedule_all
+        if to_partner or channel.schedule_all:
+            self.may_switch()
+        channel.take_out(partner)
+        if kind == SEND:
+            partner.outcome = ("value", value)
+        else:
+            me.outcome, partner.outcome = ("value", partner.sending), ("value", None)
+        if to_partner:
+            self.hand_over = True
+            self.ring.insert(1, partner)
+        else:
+            self.ring.append(partner)
+        if to_partner or channel.schedule_all:
+            self.ring.append(self.ring.pop(0))
 
     def do_close(self, me, number):
         channel = self.channels[number]
@@ -265,6 +378,10 @@ class Model:
 
     def do_open(self, me, number):
         self.channels[number].closing = False
+
+    def do_prefer(self, me, number, preference, schedule_all):
+        self.channels[number].preference = preference
+        self.channels[number].schedule_all = schedule_all
 
     def do_block_trap(self, me, flag):
         me.block_trap = flag
@@ -287,4 +404,6 @@ class Model:
                 )
                 for tasklet in [*self.tasklets, self.main]
             ],
+            [tasklet.name for tasklet in self.watchdogs],
+            self.timer and self.timer.owner.name,
         )

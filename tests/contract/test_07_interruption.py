@@ -362,24 +362,117 @@ def test_exception_state_of_the_caller():
         assert sys.exc_info()[1] is error
 
 
-def test_a_tasklet_interrupted_inside_a_generator_can_be_killed():
-    """The generator is closed, `finally` blocks run once."""
-    log = []
+def while_loop(log):
+    try:
+        turn = 0
+        while turn < 1000:
+            turn += 1
+    except KeyError:
+        log.append("caught")
+    finally:
+        log.append("finally")
 
-    def generator():
+
+def for_loop(log):
+    try:
+        for turn in range(1000):
+            log.append(turn) if turn == 999 else None
+    except KeyError:
+        log.append("caught")
+    finally:
+        log.append("finally")
+
+
+def loop_in_with(log):
+    with Closing(log):
+        for _ in range(1000):
+            pass
+
+
+class Closing:
+    def __init__(self, log):
+        self.log = log
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is KeyError:
+            self.log.append("caught")
+        self.log.append("finally")
+        return kind is KeyError
+
+
+def generator_loop(log):
+    def endless():
         try:
-            yield from (number for number in range(1000))
+            turn = 0
+            while True:
+                turn += 1
+                yield turn
         finally:
-            log.append("generator")
+            log.append("generator's finally")
 
-    def body():
+    try:
+        for turn in endless():
+            if turn == 1000:
+                break
+    except KeyError:
+        log.append("caught")
+    finally:
+        log.append("finally")
+
+
+def loop_in_a_handler(log):
+    try:
+        raise ValueError
+    except ValueError:
         try:
-            for _ in generator():
+            for _ in range(1000):
                 pass
-        finally:
-            log.append("body")
+        except KeyError:
+            log.append("caught")
+        log.append(repr(sys.exc_info()[1]))
+    finally:
+        log.append("finally")
 
-    t = tasklet(body)()
-    assert stackless.run(100, ignore_nesting=True) is t
-    t.kill()
-    assert sorted(log) == ["body", "generator"]
+
+def comprehension(log):
+    try:
+        [turn for turn in range(1000)]
+    except KeyError:
+        log.append("caught")
+    finally:
+        log.append("finally")
+
+
+LOOPS = [while_loop, for_loop, loop_in_with, generator_loop, loop_in_a_handler, comprehension]
+
+
+@pytest.mark.parametrize("ending", ["kill", "throw", "pending throw", "drop"])
+@pytest.mark.parametrize("body", LOOPS, ids=lambda body: body.__name__)
+def test_exceptions_thrown_at_an_interrupted_tasklet(body, ending):
+    """8.1, 8.2: raised where it was interrupted, the function's own handlers see them."""
+    for n in (100, 101, 102, 104, 105, 107, 300):
+        log = []
+        t = tasklet(body)(log)
+        assert stackless.run(n, ignore_nesting=True) is t
+        assert log == []
+        if ending == "kill":
+            t.kill()
+        elif ending == "throw":
+            t.throw(KeyError)
+        elif ending == "pending throw":
+            t.throw(KeyError, pending=True)
+            stackless.run()
+        else:
+            del t
+        expected = ["finally"]
+        if "throw" in ending:
+            expected = ["caught", "finally"]
+            if body is loop_in_a_handler:
+                expected.insert(1, "ValueError()")
+        if body is generator_loop:
+            assert log.count("generator's finally") == 1
+            log.remove("generator's finally")
+        assert log == expected, n

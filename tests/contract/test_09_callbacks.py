@@ -5,11 +5,13 @@ import threading
 
 import pytest
 import stackless
-from stackless import channel, schedule, tasklet
+from child_process import run_child
+from other_thread import run_in_thread
+from stackless import channel, schedule, schedule_remove, tasklet
 
 
 @pytest.fixture(autouse=True)
-def no_callbacks():
+def no_callbacks(clean_scheduler):
     yield
     stackless.set_schedule_callback(None)
     stackless.set_channel_callback(None)
@@ -24,6 +26,76 @@ def test_setting_returns_the_previous_one(which):
     with pytest.raises(TypeError, match=f"{which} callback must be callable"):
         put(3)
     assert put(None) is print and get() is None
+
+
+def test_one_per_interpreter():
+    """9: not per thread: set in one, in force in all."""
+    stackless.set_schedule_callback(print)
+    stackless.set_channel_callback(print)
+
+    def thread():
+        old = stackless.get_schedule_callback(), stackless.get_channel_callback()
+        stackless.set_schedule_callback(None)
+        stackless.set_channel_callback(None)
+        return old
+
+    stackless.set_schedule_callback(len_of_pair)
+    assert run_in_thread(thread) == (len_of_pair, print)
+    assert stackless.get_schedule_callback() is stackless.get_channel_callback() is None
+
+
+def len_of_pair(*pair):
+    return len(pair)
+
+
+def test_switches_of_other_threads_are_seen():
+    """9: before each actual switch on any thread."""
+    seen = []
+
+    def thread():
+        stackless.getmain()
+        seen.clear()
+        t = tasklet(schedule)()
+        stackless.run()
+        return stackless.main, t
+
+    stackless.set_schedule_callback(lambda *pair: seen.append(pair))
+    main, t = run_in_thread(thread)
+    assert [pair for pair in seen if None not in pair] == [(main, t), (t, main)]
+
+
+@pytest.mark.parametrize(
+    "cause, expected",
+    [
+        ("t.run", "main-t t-main"),
+        ("t.switch", "main-t t-main"),
+        ("t.kill", "main-t t-main"),
+        ("send", "main-t t-main"),
+        ("schedule_remove", "main-t t-main"),
+    ],
+)
+def test_every_kind_of_switch_is_seen_once(cause, expected):
+    """9: exactly one call per switch, whatever its cause."""
+    names, seen = watch_switches()
+    stackless.set_schedule_callback(None)
+    ch = channel()
+    t = tasklet(ch.receive if cause == "send" else schedule_remove)(
+        *([] if cause == "send" else [None])
+    )
+    t.run()
+    names[t] = "t"
+    if cause == "schedule_remove":
+        t.insert()
+    stackless.set_schedule_callback(lambda old, new: seen.append(f"{names[old]}-{names[new]}"))
+    {
+        "t.run": t.run,
+        "t.switch": t.switch,
+        "t.kill": t.kill,
+        "send": lambda: ch.send(1),
+        "schedule_remove": schedule_remove,
+    }[cause]()
+    stackless.set_schedule_callback(None)
+    assert " ".join(seen) == expected
 
 
 def watch_switches():
@@ -114,6 +186,23 @@ def test_exception_in_the_callback_is_unraisable(monkeypatch):
     assert log == ["ran"] and set(unraisable) == {LookupError}
 
 
+def test_exception_in_the_callback_shows_on_stderr():
+    """9: by the default hook; the exit code is not touched."""
+    child = run_child(
+        """
+        import stackless
+        def callback(old, new):
+            raise LookupError("from the callback")
+        stackless.tasklet(print)("ran")
+        stackless.set_schedule_callback(callback)
+        stackless.run()
+        stackless.set_schedule_callback(None)
+        """
+    )
+    assert child.returncode == 0 and child.stdout == "ran\n"
+    assert child.stderr.count("LookupError: from the callback") == 2
+
+
 @pytest.mark.parametrize("started", [False, True])
 @pytest.mark.parametrize("change", ["remove", "kill"])
 def test_callback_that_changes_the_run_queue(started, change):
@@ -173,6 +262,85 @@ def test_channel_callback_sees_each_operation():
     assert seen == [(True, 0, 1, None), (True, 1, 0, "value")]
     stackless.run()
     assert not t.alive
+
+
+def test_arguments_of_the_channel_callback_are_ints():
+    """9: 0 and 1."""
+    seen, ch = [], channel()
+    stackless.set_channel_callback(lambda *args: seen.append(args[2:]))
+    t = tasklet(ch.receive)()
+    stackless.run()
+    ch.send(1)
+    stackless.set_channel_callback(None)
+    assert all(type(flag) is int for pair in seen for flag in pair) and len(seen) == 2
+    assert not t.alive
+
+
+@pytest.mark.parametrize("first", ["sender", "receiver"])
+def test_value_in_the_channel_callback(first):
+    """9: the value being sent, a bomb for exceptions; None for receive."""
+    values, ch = [], channel()
+    error = KeyError("sent")
+
+    def callback(_, who, sending, willblock):
+        values.append((sending, willblock, who.tempval))
+
+    def receive():
+        for kind in (int, KeyError, KeyError):
+            try:
+                assert type(ch.receive()) is kind
+            except KeyError:
+                assert kind is KeyError
+
+    def send():
+        ch.send(5)
+        ch.send_exception(KeyError, "made")
+        ch.send_throw(error)
+
+    ch.preference = 0
+    stackless.set_channel_callback(callback)
+    for body in (send, receive) if first == "sender" else (receive, send):
+        tasklet(body)()
+    stackless.run()
+    stackless.set_channel_callback(None)
+    assert [value for sending, _, value in values if not sending] == [None] * 3
+    sent = [value for sending, _, value in values if sending]
+    assert sent[0] == 5 and [type(value) for value in sent[1:]] == [stackless.bomb] * 2
+    assert sent[1].type is KeyError and sent[2].value is error
+    assert values[0][:2] == (int(first == "sender"), 1)
+    assert len(values) == 6
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda ch: ch.receive(),
+        lambda ch: next(ch),
+        lambda ch: ch.send_exception(KeyError),
+        lambda ch: ch.send_throw(KeyError),
+        lambda ch: ch.send_sequence([1]),
+    ],
+    ids="receive next send_exception send_throw send_sequence".split(),
+)
+def test_every_channel_operation_in_the_callback_is_refused(refused):
+    """9: RuntimeError, and that channel is untouched."""
+    ch, other, texts = channel(), channel(), []
+    partner = tasklet(other.receive)()
+    stackless.run()
+
+    def callback(*_):
+        try:
+            refused(other)
+        except RuntimeError as error:
+            texts.append((str(error), other.balance))
+
+    stackless.set_channel_callback(callback)
+    t = tasklet(ch.receive)()
+    stackless.run()
+    stackless.set_channel_callback(None)
+    assert texts == [("Recursive channel call due to callbacks!", -1)]
+    partner.kill()
+    t.kill()
 
 
 @pytest.mark.parametrize("operation", ["sequence", "exception", "throw", "iteration"])

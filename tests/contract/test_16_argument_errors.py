@@ -78,6 +78,22 @@ NONE_AT_ALL = r"takes no arguments|expected 0 arguments"
         ("getcurrent", lambda s: stackless.getcurrent(1), TypeError, NONE_AT_ALL),
         ("getmain", lambda s: stackless.getmain(1), TypeError, NONE_AT_ALL),
         ("getruncount", lambda s: stackless.getruncount(1), TypeError, NONE_AT_ALL),
+        ("getcurrentid", lambda s: stackless.getcurrentid(1), TypeError, NONE_AT_ALL),
+        ("getthreads", lambda s: stackless.getthreads(1), TypeError, NONE_AT_ALL),
+        ("getdebug", lambda s: stackless.getdebug(1), TypeError, NONE_AT_ALL),
+        ("getuncollectables", lambda s: stackless.getuncollectables(1), TypeError, NONE_AT_ALL),
+        (
+            "get_schedule_callback",
+            lambda s: stackless.get_schedule_callback(1),
+            TypeError,
+            NONE_AT_ALL,
+        ),
+        (
+            "get_channel_callback",
+            lambda s: stackless.get_channel_callback(1),
+            TypeError,
+            NONE_AT_ALL,
+        ),
         ("insert", lambda s: s.fresh.insert(1), TypeError, NONE_AT_ALL),
         ("remove", lambda s: s.runnable.remove(1), TypeError, NONE_AT_ALL),
         ("t.run", lambda s: s.fresh.run(1), TypeError, NONE_AT_ALL),
@@ -95,6 +111,7 @@ def test_calls_without_arguments(scene, call, kind, text):
 
 
 ONE = "takes exactly one argument"
+set_on_schedule, set_on_channel = stackless.set_schedule_callback, stackless.set_channel_callback
 
 
 @cases(
@@ -105,6 +122,24 @@ ONE = "takes exactly one argument"
         ("send_sequence(1, 2)", lambda s: s.receivers.send_sequence([], []), TypeError, ONE),
         ("set_atomic()", lambda s: s.fresh.set_atomic(), TypeError, ONE),
         ("set_atomic(1, 2)", lambda s: s.fresh.set_atomic(True, True), TypeError, ONE),
+        ("schedule callback()", lambda s: set_on_schedule(), TypeError, ONE),
+        (
+            "schedule callback(1, 2)",
+            lambda s: set_on_schedule(int, 1),
+            TypeError,
+            ONE,
+        ),
+        ("channel callback()", lambda s: set_on_channel(), TypeError, ONE),
+        (
+            "channel callback(1, 2)",
+            lambda s: set_on_channel(int, 1),
+            TypeError,
+            ONE,
+        ),
+        ("enable_softswitch()", lambda s: stackless.enable_softswitch(), TypeError, ONE),
+        ("enable_softswitch(1, 2)", lambda s: stackless.enable_softswitch(1, 1), TypeError, ONE),
+        ("set_context()", lambda s: s.fresh.set_context(), TypeError, ONE),
+        ("set_context(1, 2)", lambda s: s.fresh.set_context(1, 2), TypeError, ONE),
         ("set_ignore_nesting()", lambda s: s.fresh.set_ignore_nesting(), TypeError, ONE),
         ("set_ignore_nesting(1, 2)", lambda s: s.fresh.set_ignore_nesting(1, 1), TypeError, ONE),
     ]
@@ -127,6 +162,10 @@ def at_most(number):
         ("bind", lambda s: s.empty.bind(int, (), {}, 4), TypeError, at_most(3)),
         ("throw", lambda s: s.blocked.throw(KeyError, 1, None, 0, 5), TypeError, at_most(4)),
         ("kill", lambda s: s.blocked.kill(True, True), TypeError, at_most(1)),
+        ("get_thread_info", lambda s: stackless.get_thread_info(-1, 0, 0), TypeError, at_most(2)),
+        ("bind_thread", lambda s: s.fresh.bind_thread(-1, 0), TypeError, at_most(1)),
+        ("switch_trap", lambda s: stackless.switch_trap(0, 0), TypeError, at_most(1)),
+        ("set_error_handler", lambda s: stackless.set_error_handler(1, 2), TypeError, at_most(1)),
         (
             "send_throw",
             lambda s: s.receivers.send_throw(KeyError, None, None, 4),
@@ -147,6 +186,7 @@ THROW = AT_LEAST + r"|throw\(\) missing required argument 'exc' \(pos 1\)"
 @cases(
     [
         ("throw()", lambda s: s.blocked.throw(), TypeError, THROW),
+        ("context_run()", lambda s: s.fresh.context_run(), TypeError, None),
         ("send_throw()", lambda s: s.receivers.send_throw(), TypeError, AT_LEAST),
         (
             "send_exception()",
@@ -174,6 +214,10 @@ NO_KEYWORDS = "takes no keyword arguments"
     [
         ("getcurrent", lambda s: stackless.getcurrent(x=1), TypeError, NO_KEYWORDS),
         ("getruncount", lambda s: stackless.getruncount(x=1), TypeError, NO_KEYWORDS),
+        ("getmain", lambda s: stackless.getmain(x=1), TypeError, NO_KEYWORDS),
+        ("getcurrentid", lambda s: stackless.getcurrentid(x=1), TypeError, NO_KEYWORDS),
+        ("bind_thread", lambda s: s.fresh.bind_thread(x=1), TypeError, NO_KEYWORDS),
+        ("get_thread_info", lambda s: stackless.get_thread_info(x=1), TypeError, None),
         ("insert", lambda s: s.fresh.insert(x=1), TypeError, NO_KEYWORDS),
         ("remove", lambda s: s.runnable.remove(x=1), TypeError, NO_KEYWORDS),
         ("t.run", lambda s: s.fresh.run(x=1), TypeError, NO_KEYWORDS),
@@ -233,6 +277,12 @@ def test_unknown_and_repeated_keywords(scene, call, kind, text):
     [
         ("run", lambda s: stackless.run("x"), TypeError, None),
         ("run None", lambda s: stackless.run(None), TypeError, None),
+        ("run a float", lambda s: stackless.run(1.5), TypeError, None),
+        ("bind_thread", lambda s: s.fresh.bind_thread("x"), TypeError, None),
+        ("get_thread_info", lambda s: stackless.get_thread_info("x"), TypeError, None),
+        ("switch_trap", lambda s: stackless.switch_trap("x"), TypeError, None),
+        ("schedule callback", lambda s: stackless.set_schedule_callback(1), TypeError, "callable"),
+        ("channel callback", lambda s: stackless.set_channel_callback(1), TypeError, "callable"),
         ("bind", lambda s: s.fresh.bind("x"), TypeError, "must be a callable or None"),
         ("bind args", lambda s: s.fresh.bind(int, 5), TypeError, None),
         ("bind kwargs", lambda s: s.fresh.bind(int, (), 5), TypeError, None),

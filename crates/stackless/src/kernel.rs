@@ -291,7 +291,7 @@ fn pass_on(s: &'static Sched, mut next: T) {
         unsafe { cpython::finish(s.ts, seat.state()) };
     }
     ended.seat.set(null_mut());
-    ended.set_flags(|f| (f.ended, f.hard, f.interrupt_pending) = (false, false, false));
+    ended.set_flags(|f| (f.ended, f.hard, f.interrupt_pending) = (false, false, 0));
     s.set_current(next);
     if !next.started() {
         take_seat(s, next, seat);

@@ -53,7 +53,8 @@ pub struct Flags {
     /// It refused to die, and was put into `gc.garbage`.
     pub zombie: bool,
     /// Its time was up where it could not be interrupted.
-    pub interrupt_pending: bool,
+    /// The number of the limit, or 0.
+    pub interrupt_pending: u32,
     /// Interrupted; the exception that was thrown into it meanwhile waits for its next instruction.
     pub must_raise: bool,
     /// It started with soft switching disabled.

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 pub struct Watch {
     /// Is there one?
     on: Cell<bool>,
+    /// Which one: an interrupt that it left pending ends with it. Not 0.
+    number: Cell<u32>,
     deadline: Cell<Option<Instant>>,
     /// May it interrupt at any nesting level?
     ignore_nesting: Cell<bool>,
@@ -39,6 +41,7 @@ impl Watch {
     pub fn new() -> Self {
         Self {
             on: Cell::new(false),
+            number: Cell::new(1),
             deadline: Cell::new(None),
             ignore_nesting: Cell::new(false),
             used: Cell::new(false),
@@ -205,6 +208,7 @@ fn do_run(run: Run) -> Res<Obj> {
 
 fn begin_limit(s: &'static Sched, run: &Run) {
     s.watch.on.set(true);
+    s.watch.number.set(s.watch.number.get().wrapping_add(1).max(1));
     s.watch.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
     s.watch.ignore_nesting.set(run.ignore_nesting);
     LIMITED.0.set(LIMITED.0.get() + 1);
@@ -243,7 +247,7 @@ pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
     look_at_clock(s);
     let owner = world(|w| w.timer(s.hid())).map(object);
     let linked = owner.is_some_and(|t| t.linked());
-    match world(|w| w.turn(s.hid(), turn, next.flags.get().interrupt_pending)).map(object) {
+    match world(|w| w.turn(s.hid(), turn, interrupt_pending(s, next))).map(object) {
         None => next,
         Some(owner) => {
             if !linked {
@@ -286,8 +290,8 @@ unsafe extern "C" fn tick(count: c_int) -> Answer {
     }
     let me = s.current();
     let now = may_interrupt(entered);
-    let nested = !now && !me.flags.get().interrupt_pending && nesting(me) > 0;
-    me.set_flags(|f| f.interrupt_pending = !now);
+    let nested = !now && !interrupt_pending(s, me) && nesting(me) > 0;
+    me.set_flags(|f| f.interrupt_pending = if now { 0 } else { s.watch.number.get() });
     match (now, nested) {
         (true, _) => Answer::Now,
         (_, true) => Answer::Later,
@@ -342,6 +346,11 @@ fn may_interrupt(entered: Entered) -> bool {
         && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0)
 }
 
+/// Was an interrupt of it put off under the limit in force?
+fn interrupt_pending(s: &'static Sched, t: T) -> bool {
+    t.flags.get().interrupt_pending == s.watch.number.get()
+}
+
 /// If the running tasklet's time is up and nothing forbids it, it is interrupted. What it finds when
 /// it goes on is still its tempval.
 fn try_interrupt(entered: Entered) -> bool {
@@ -350,7 +359,7 @@ fn try_interrupt(entered: Entered) -> bool {
     if !world(|w| w.due(s.hid())) || !may_interrupt(entered) {
         return false;
     }
-    me.set_flags(|f| f.interrupt_pending = false);
+    me.set_flags(|f| f.interrupt_pending = 0);
     let owner = world(|w| w.timer(s.hid())).map(object);
     let linked = owner.is_some_and(|t| t.linked());
     let Some(owner) = world(|w| w.interrupt(me.tid())).map(object) else { return false };
@@ -367,7 +376,7 @@ fn try_interrupt(entered: Entered) -> bool {
 /// What forbade an interrupt of the running tasklet may be over: then it happens now.
 pub fn retry() -> Res<()> {
     let Some(entered) = limited() else { return Ok(()) };
-    if entered.s.current().flags.get().interrupt_pending && try_interrupt(entered) {
+    if interrupt_pending(entered.s, entered.s.current()) && try_interrupt(entered) {
         return explode(thread::of_running_tasklet().current());
     }
     Ok(())

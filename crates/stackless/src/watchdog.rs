@@ -366,7 +366,12 @@ fn try_interrupt(entered: Entered) -> bool {
     if !linked {
         new_ref(owner.obj()); // for the ring
     }
-    leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
+    let left = owner.tempval.get();
+    if !left.is_null() && bomb::is_bomb(left) {
+        s.drop_later(me.obj()); // an exception that waits for the owner goes first
+    } else {
+        leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
+    }
     // SAFETY: nothing is owned in this frame.
     unsafe { switch(s, owner, Turn::Over) };
     s.settle();

@@ -65,6 +65,12 @@ impl<P: Copy, C: Copy> World<P, C> {
         self.channels.remove(c.0);
     }
 
+    /// Every channel in which somebody waits.
+    pub fn channels_in_use(&self) -> Vec<Cid> {
+        let all = self.channels.items.iter().enumerate();
+        all.filter(|(_, channel)| channel.balance != 0).map(|(i, _)| Cid(i as u32)).collect()
+    }
+
     /// What the caller stored for this channel.
     pub fn channel_payload(&self, c: Cid) -> C {
         self.channels[c.0].payload

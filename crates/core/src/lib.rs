@@ -90,6 +90,11 @@ impl<T> Slots<T> {
         Self { items: Vec::new(), free: Vec::new() }
     }
 
+    /// How many records are in use.
+    fn len(&self) -> usize {
+        self.items.len() - self.free.len()
+    }
+
     fn insert(&mut self, item: T) -> u32 {
         if let Some(index) = self.free.pop() {
             self.items[index as usize] = item;

@@ -120,6 +120,16 @@ impl<P: Copy, C: Copy> World<P, C> {
         all.filter(|(_, node)| node.place != Place::Gone).map(|(i, _)| Tid(i as u32)).collect()
     }
 
+    /// How many tasklets there are.
+    pub fn tasklet_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// How many threads there are.
+    pub fn thread_count(&self) -> usize {
+        self.threads.len()
+    }
+
     /// What the caller stored for this tasklet.
     #[inline(always)]
     pub fn payload(&self, t: Tid) -> P {

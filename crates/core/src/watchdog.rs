@@ -185,7 +185,8 @@ impl<P: Copy, C: Copy> World<P, C> {
             let owner = Tid(timer.owner);
             return self.can_resume(owner).then(|| self.resume_timed(owner));
         }
-        if !timer.limit.total && !(timer.expired && timer.limit.soft) {
+        let moves_on = timer.expired && timer.limit.soft;
+        if !timer.limit.total && !moves_on {
             timer.ticks_left = timer.limit.ticks;
             timer.expired = pending;
         }

@@ -4,6 +4,7 @@
 //! know of switches shares the test of [`watched`].
 
 use crate::channel::C;
+use crate::counts;
 use crate::kernel::{link, world};
 use crate::py::*;
 use crate::tasklet::T;
@@ -22,6 +23,8 @@ static WATCHERS: AtomicU8 = AtomicU8::new(0);
 pub const CALLBACK: u8 = 1;
 /// A `run()` has a limit.
 pub const LIMIT: u8 = 2;
+/// Switches are counted.
+pub const COUNT: u8 = 4;
 
 /// Does anybody want to know of switches?
 #[inline(always)]
@@ -47,6 +50,9 @@ pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     }
     if watchers & CALLBACK != 0 {
         announce_switch(s, Some(s.current()), next);
+    }
+    if watchers & COUNT != 0 && !std::ptr::eq(next, s.current()) {
+        counts::count_switch(s, next);
     }
     next
 }

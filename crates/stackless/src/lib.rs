@@ -8,6 +8,7 @@
 //! | `throw` | exceptions from one tasklet into another |
 //! | `channel` | send and receive |
 //! | `hooks` | callbacks and the switch trap |
+//! | `counts` | how many tasklets, threads, waited-for channels and switches |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -20,6 +21,7 @@ mod attributes;
 mod bomb;
 mod channel;
 mod channel_type;
+mod counts;
 mod ending;
 mod hooks;
 mod kernel;

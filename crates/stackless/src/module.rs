@@ -3,11 +3,13 @@
 use crate::args;
 use crate::bomb;
 use crate::channel_type;
+use crate::counts;
 use crate::hooks;
 use crate::kernel::{
     MANY, depart, foresee, leave_value, object, plan_departure, prepare, switch_and_resume, unlink_running,
     world,
 };
+use crate::moves;
 use crate::py::*;
 use crate::tasklet_type;
 use crate::thread::{self, Sched};
@@ -157,20 +159,8 @@ unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
     give(thread::current().and_then(|_| {
         let all = world(|w| w.tasklets()).into_iter().map(object);
-        let tasklets: Vec<Obj> =
-            all.filter(|t| t.started() && !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect();
-        // SAFETY: a new list takes over the references put into it.
-        unsafe {
-            let list = PyList_New(tasklets.len() as Py_ssize_t);
-            for (i, t) in tasklets.into_iter().enumerate() {
-                if list.is_null() {
-                    drop_ref(t);
-                } else {
-                    PyList_SET_ITEM(list, i as Py_ssize_t, t);
-                }
-            }
-            check(list)
-        }
+        let suspended = all.filter(|t| t.started() && !t.is_main() && t.is_owned());
+        list_of(suspended.map(|t| new_ref(t.obj())).collect())
     }))
 }
 
@@ -486,6 +476,8 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(watchdog::functions());
+    all.extend(counts::functions());
+    all.extend(moves::functions());
     all
 }
 

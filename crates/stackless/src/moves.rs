@@ -11,6 +11,10 @@ use crate::throw;
 use crate::types;
 use pyo3_ffi::*;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Do `t.run()`'s right neighbours run before the caller goes on?
+static NESTED: AtomicBool = AtomicBool::new(true);
 
 /// May this tasklet be made runnable? What is wrong with its thread is `no_thread`.
 #[inline(always)]
@@ -116,6 +120,12 @@ fn do_run(t: T, leave: bool) -> Res<Obj> {
     prepare(s, t)?;
     if !t.linked() {
         link(t);
+    } else if !leave && !NESTED.load(Relaxed) {
+        // Directly before the caller, as one that was paused: then the caller goes on after it.
+        world(|w| {
+            w.unlink(t.tid());
+            w.link(t.tid());
+        });
     }
     world(|w| w.run_now(t.tid()));
     if leave {
@@ -193,6 +203,32 @@ unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
     let killed = given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending));
     give(killed.map(|()| none()))
+}
+
+unsafe extern "C" fn set_nested(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    let flag = args::one_argument("set_use_nested_tasklets", args).and_then(is_true);
+    give(flag.map(|flag| {
+        NESTED.store(flag, Relaxed);
+        none()
+    }))
+}
+
+unsafe extern "C" fn get_nested(_: Obj, _: Obj) -> Obj {
+    bool_obj(NESTED.load(Relaxed))
+}
+
+/// Functions of the module.
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method(
+            "_set_use_nested_tasklets",
+            "_set_use_nested_tasklets($module, flag, /)\n--\n\nWhether t.run() lets those behind t run before it returns.",
+            set_nested,
+        ),
+        types::method_noargs("_get_use_nested_tasklets", "The flag.", get_nested),
+    ]
 }
 
 pub fn methods() -> Vec<PyMethodDef> {

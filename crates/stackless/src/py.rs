@@ -63,6 +63,22 @@ pub fn int_obj(i: i64) -> Obj {
     unsafe { PyLong_FromLongLong(i) }
 }
 
+/// A list of what is given, which it takes over.
+pub fn list_of(items: Vec<Obj>) -> Res<Obj> {
+    // SAFETY: a new list takes over the references put into it.
+    unsafe {
+        let list = PyList_New(items.len() as Py_ssize_t);
+        for (i, item) in items.into_iter().enumerate() {
+            if list.is_null() {
+                drop_ref(item);
+            } else {
+                PyList_SET_ITEM(list, i as Py_ssize_t, item);
+            }
+        }
+        check(list)
+    }
+}
+
 #[inline(always)]
 pub fn type_of(o: Obj) -> *mut PyTypeObject {
     // SAFETY: a living object.

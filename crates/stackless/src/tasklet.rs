@@ -36,6 +36,8 @@ pub struct Tasklet {
     pub context: Cell<Obj>,
     /// A number of its own for life, for `getcurrentid`.
     pub serial: Cell<u64>,
+    /// How often it was switched to since it was bound, while that is counted.
+    pub switches: Cell<u64>,
 }
 
 /// What can be switched on and off in a tasklet.
@@ -186,6 +188,7 @@ impl Tasklet {
         t.sched.set(sched);
         t.flags.set(Flags::default());
         t.serial.set(serial);
+        t.switches.set(0);
         t.id.set(id(t));
         t
     }

@@ -273,6 +273,7 @@ fn may_bind(t: T, new: &New) -> Res<()> {
 }
 
 fn store(t: T, new: New) {
+    t.switches.set(0);
     let old = if new.func.is_null() && !new.is_nothing() {
         // The function that was bound before keeps its place, and its context.
         [

@@ -34,6 +34,8 @@ pub struct Sched {
     /// `switch_trap`: not 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
+    /// Switches in this thread, while they are counted.
+    pub switches: Cell<u64>,
     pub watch: Watch,
     asleep: Cell<bool>,
     /// Asleep, but a signal handler runs.
@@ -219,6 +221,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
+        switches: Cell::new(0),
         watch: Watch::new(),
         asleep: Cell::new(false),
         in_handler: Cell::new(false),

@@ -15,6 +15,27 @@ fn a_new_channel() {
     assert_eq!(w.channel_payload(c), "c");
 }
 
+/// Channels in which somebody waits, records of tasklets and of threads are counted.
+#[test]
+fn counts() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let (c, d) = (w.add_channel("c"), w.add_channel("d"));
+    let (threads, tasklets) = (w.thread_count(), w.tasklet_count());
+    assert_eq!((threads, w.channels_in_use()), (1, vec![]));
+    let [s] = waiting(&mut w, h, c, ToSend, ["s"]);
+    let [r] = waiting(&mut w, h, d, ToReceive, ["r"]);
+    assert_eq!((w.tasklet_count(), w.channels_in_use()), (tasklets + 2, vec![c, d]));
+    w.dequeue(s);
+    assert_eq!(w.channels_in_use(), [d]);
+    w.dequeue(r);
+    w.forget_channel(c);
+    w.forget_tasklet(s);
+    assert_eq!((w.tasklet_count(), w.channels_in_use()), (tasklets + 1, vec![]));
+    w.forget_thread(h);
+    assert_eq!(w.thread_count(), 0);
+}
+
 /// n senders wait: +n. n receivers wait: -n, those in an iteration included.
 #[test]
 fn balance_counts_senders_up_and_receivers_down() {

@@ -1,0 +1,85 @@
+//! Numbers about the whole process and about switches: for the module `stackless.scheduler`.
+
+use crate::args;
+use crate::channel::C;
+use crate::hooks;
+use crate::kernel::world;
+use crate::module;
+use crate::py::*;
+use crate::tasklet::{T, Tasklet};
+use crate::tasklet_type::last_serial;
+use crate::thread::{self, Sched};
+use crate::types;
+use pyo3_ffi::*;
+
+/// A switch to `next` is about to happen.
+pub fn count_switch(s: &'static Sched, next: T) {
+    s.switches.set(s.switches.get() + 1);
+    next.switches.set(next.switches.get() + 1);
+}
+
+fn number(n: u64) -> Obj {
+    int_obj(n as i64)
+}
+
+/// The channels in which somebody waits, but for those that are being destroyed.
+fn waited_for() -> impl Iterator<Item = C> {
+    let all = world(|w| w.channels_in_use()).into_iter().map(|c| world(|w| w.channel_payload(c)));
+    // SAFETY: a channel's memory is there until the world has forgotten it.
+    all.filter(|ch| unsafe { Py_REFCNT(ch.obj()) } > 0)
+}
+
+unsafe extern "C" fn channels(_: Obj, _: Obj) -> Obj {
+    give(list_of(waited_for().map(|ch| new_ref(ch.obj())).collect()))
+}
+
+unsafe extern "C" fn channel_count(_: Obj, _: Obj) -> Obj {
+    number(waited_for().count() as u64)
+}
+
+unsafe extern "C" fn tasklet_count(_: Obj, _: Obj) -> Obj {
+    number(world(|w| w.tasklet_count()) as u64)
+}
+
+unsafe extern "C" fn all_time_count(_: Obj, _: Obj) -> Obj {
+    number(last_serial())
+}
+
+unsafe extern "C" fn thread_count(_: Obj, _: Obj) -> Obj {
+    number(world(|w| w.thread_count()) as u64)
+}
+
+unsafe extern "C" fn count_switches(_: Obj, _: Obj) -> Obj {
+    hooks::watch(hooks::COUNT, true);
+    none()
+}
+
+unsafe extern "C" fn switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(match args {
+        [] => thread::current().map(|s| number(s.switches.get())),
+        // SAFETY: living objects.
+        [t] if unsafe { PyObject_TypeCheck(*t, module::tasklet_type()) } != 0 => {
+            // SAFETY: a tasklet.
+            Ok(number(unsafe { Tasklet::from(*t) }.switches.get()))
+        }
+        _ => Err(type_error("_switches() takes a tasklet or nothing")),
+    })
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method_noargs("_channels", "The channels in which somebody waits.", channels),
+        types::method_noargs("_channel_count", "How many channels somebody waits in.", channel_count),
+        types::method_noargs("_tasklet_count", "How many tasklet objects there are.", tasklet_count),
+        types::method_noargs("_all_time_count", "How many tasklets were ever made.", all_time_count),
+        types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),
+        types::method_noargs("_count_switches", "From now on, switches are counted.", count_switches),
+        types::method(
+            "_switches",
+            "Switches to a tasklet since it was bound; without one, in the calling thread.",
+            switches,
+        ),
+    ]
+}

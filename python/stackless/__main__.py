@@ -1,0 +1,67 @@
+"""``python -m stackless``: the package's tools for the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import stackless
+
+#: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
+COMMANDS = {
+    "compat": ("stackless._compat", "list what an old Stackless program has to change"),
+}
+
+
+def overview() -> str:
+    lines = [f"  {name:10}{about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: python -m stackless COMMAND ...",
+            "",
+            "Tasklets and channels: Stackless Python on stock CPython.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "python -m stackless COMMAND --help says more about one of them.",
+            "python -m stackless --version prints the versions of the package and of Python.",
+        ]
+    )
+
+
+def version() -> str:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"stackless-rs {stackless.__version__}, {sys.implementation.name} {python}"
+
+
+def main(argv: list[str]) -> int:
+    """Run one subcommand; returns its exit status, 2 for a command that does not exist."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(version())
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"python -m stackless: no such command: {argv[0]}", file=sys.stderr)
+        print(overview(), file=sys.stderr)
+        return 2
+    module, _ = COMMANDS[argv[0]]
+    status: int = import_module(module).main(argv[1:])
+    return status
+
+
+def _command() -> int:
+    try:
+        status = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_command())

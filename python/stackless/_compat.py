@@ -1,0 +1,489 @@
+"""``python -m stackless compat``: what an old Stackless program has to change.
+
+The knowledge is in TABLE. Whether a name is there is asked of the package itself, so that an
+entry goes out of force when the feature arrives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import stackless
+from stackless._compat_uses import Reading, Use, read_c, read_python
+
+ERROR, WARNING, INFO = "error", "warning", "info"
+LEVELS = (ERROR, WARNING, INFO)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that is not here, or not the same here."""
+
+    kind: str
+    names: str
+    level: str
+    reason: str
+    remedy: str
+    #: Tells whether it is there after all: then the entry says nothing, or `present`.
+    here: Callable[[], bool] | None = None
+    present: str | None = None
+    #: Report it for an object of unknown type, too: nothing else has an attribute of this name.
+    telling: bool = False
+    #: One report for each file says it all.
+    once: bool = False
+
+
+def _importable(name: str) -> Callable[[], bool]:
+    return lambda: find_spec(name) is not None
+
+
+def _member(owner: type, name: str) -> Callable[[], bool]:
+    return lambda: name in vars(owner)
+
+
+def _copies(make: Callable[[], object]) -> Callable[[], bool]:
+    def copies() -> bool:
+        try:
+            make().__reduce_ex__(2)
+        except TypeError:
+            return False
+        return True
+
+    return copies
+
+
+def _parks() -> bool:
+    """Whether a started tasklet can go without a C stack."""
+    started = stackless.tasklet(stackless.schedule_remove, ())
+    started.run()
+    try:
+        return started.restorable
+    finally:
+        started.kill()
+
+
+_tasklets_pickle = _copies(stackless.tasklet)
+_channels_pickle = _copies(stackless.channel)
+
+#: What a program may expect of Stackless (contract, sections 3 to 5).
+API = {
+    "module": set(
+        """
+        atomic bomb channel current debug enable_softswitch get_channel_callback
+        get_schedule_callback get_thread_info getcurrent getcurrentid getdebug getmain getruncount
+        getthreads getuncollectables main pickle_flags pickle_flags_default
+        pickle_with_tracing_state run runcount schedule schedule_remove set_channel_callback
+        set_error_handler set_schedule_callback stackless switch_trap tasklet threads uncollectables
+        PICKLEFLAGS_PRESERVE_TRACING_STATE PICKLEFLAGS_PRESERVE_AG_FINALIZER
+        PICKLEFLAGS_RESET_AG_FINALIZER PICKLEFLAGS_PICKLE_CONTEXT TaskletExit
+        """.split()
+    ),
+    "tasklet": set(
+        """
+        bind setup insert remove run switch throw raise_exception kill set_atomic
+        set_ignore_nesting bind_thread set_context context_run __reduce__ __reduce_ex__
+        __setstate__ __del__ alive paused scheduled blocked is_main is_current atomic ignore_nesting
+        restorable thread_id next prev frame nesting_level recursion_depth context_id _channel
+        tempval block_trap trace_function profile_function
+        """.split()
+    ),
+    "channel": set(
+        """
+        send receive send_exception send_throw send_sequence close open __iter__ __next__
+        __reduce__ __reduce_ex__ __setstate__ balance queue closing closed preference schedule_all
+        """.split()
+    ),
+}
+
+_NO_FRAMES = "tasklets run on C stacks of their own, there is no list of C frames to show"
+_STATE = (
+    "send plain data and start new tasklets from it; tasklets and channels cannot be pickled yet"
+)
+_STARTED = "a tasklet that was started keeps its C stack"
+
+TABLE = [
+    # ---- the fork's own interior: it means nothing on stock CPython
+    Entry("module", "_wrap", ERROR, "the stand-ins for pickled frames and functions of the fork",
+          _STATE),
+    Entry("module", "_pickle_moduledict", ERROR, "the fork's way to pickle modules",
+          "leave the call out; modules can be imported by name after loading"),
+    Entry("module", "cframe cstack slpmodule", ERROR, _NO_FRAMES,
+          "leave it out, or look at `tasklet.frame` and its `f_back`"),
+    Entry("module", "test_cframe test_cframe_nr test_outside test_cstate test_nostacks", ERROR,
+          "a self-test of the fork", "leave it out"),
+    Entry("module", "_peek", ERROR, "reads memory of the fork's interpreter", "leave it out"),
+    Entry("module", "_get_refinfo _get_all_objects", ERROR,
+          "a reference debugger of the fork's debug builds", "use `gc` or `tracemalloc`"),
+    Entry("module", "_gc_track _gc_untrack", ERROR, "hides objects from the garbage collector",
+          "leave it out: suspended tasklets' variables are visible to the collector here"),
+    Entry("module", "run_watchdog", ERROR, "an old name of `run`", "use `stackless.run(timeout)`"),
+    Entry("tasklet", "cstate", ERROR, _NO_FRAMES,
+          "look at `alive`, `nesting_level` or `getuncollectables()` instead", telling=True),
+    Entry("tasklet", "become capture", ERROR, "gone from Stackless itself since version 3",
+          "use a channel, or `bind` and `setup`"),
+    Entry("c", "*", ERROR, "there is no C interface to tasklets yet",
+          "call the Python names through PyObject_CallMethod, or move this code to Python"),
+    Entry("import", "_stackless", ERROR, "the fork's built-in module",
+          "import stackless", here=_importable("_stackless")),
+    # ---- not yet
+    Entry("module", "pickle_flags pickle_flags_default pickle_with_tracing_state"
+          " PICKLEFLAGS_PRESERVE_TRACING_STATE PICKLEFLAGS_PRESERVE_AG_FINALIZER"
+          " PICKLEFLAGS_RESET_AG_FINALIZER PICKLEFLAGS_PICKLE_CONTEXT", ERROR,
+          "belongs to pickling tasklets, which is not supported yet", _STATE),
+    Entry("tasklet", "__reduce__ __reduce_ex__", ERROR, "tasklets cannot be pickled yet", _STATE,
+          here=_tasklets_pickle),
+    Entry("tasklet", "__setstate__", ERROR, "tasklets cannot be pickled yet", _STATE,
+          here=_member(stackless.tasklet, "__setstate__")),
+    Entry("channel", "__reduce__ __reduce_ex__", ERROR, "channels cannot be pickled yet", _STATE,
+          here=_channels_pickle),
+    Entry("channel", "__setstate__", ERROR, "channels cannot be pickled yet", _STATE,
+          here=_member(stackless.channel, "__setstate__")),
+    Entry("call", "pickle(tasklet)", ERROR, "tasklets cannot be pickled or copied yet", _STATE,
+          here=_tasklets_pickle),
+    Entry("call", "pickle(channel)", ERROR, "channels cannot be pickled or copied yet", _STATE,
+          here=_channels_pickle),
+    Entry("pickle", "pickle cPickle copyreg copy_reg", INFO,
+          "importing stackless does not make tasklets, channels, frames, generators, code or"
+          " tracebacks picklable yet", "make sure that this pickles plain data only",
+          here=_tasklets_pickle, once=True),
+    Entry("tasklet", "bind_thread", ERROR,
+          f"refused with a RuntimeError after the start: {_STARTED}",
+          "make the tasklet in the thread where it shall run, and use channels between threads",
+          here=_member(stackless.tasklet, "bind_thread"), present=WARNING, telling=True),
+    Entry("module", "enable_softswitch", ERROR,
+          f"soft switching does not make tasklets restorable: {_STARTED}",
+          "leave the call out",
+          here=lambda: hasattr(stackless, "enable_softswitch"), present=WARNING),
+    # ---- works differently
+    Entry("call", "run(timeout)", WARNING,
+          "ticks come in portions: 5 for a turn of a loop or a call (2 for a line or a call on"
+          " Python 3.11), however much code that is", "measure, and try smaller numbers"),
+    Entry("call", "bind(None)", WARNING,
+          f"refused with a RuntimeError after the start: {_STARTED}",
+          "use `kill()`, which runs its `finally` blocks; one that never started can be unbound",
+          here=_parks),
+    Entry("tasklet", "restorable", WARNING, f"False after the start: {_STARTED}",
+          "do not wait for it to become true", here=_parks, telling=True),
+    Entry("tasklet", "nesting_level", INFO,
+          "`with` statements, generators and `__init__` may count differently from the fork",
+          "compare with 0 only where nothing but Python functions call each other", telling=True),
+    Entry("module", "getuncollectables uncollectables", INFO,
+          "lists every tasklet that is suspended, as each has a C stack",
+          "do not take an entry for a leak", here=_parks),
+    Entry("module", "atomic", WARNING, "does not keep other threads from running",
+          "where another thread could interfere, use a lock of `threading`", once=True),
+    Entry("tasklet", "set_atomic", WARNING, "does not keep other threads from running",
+          "where another thread could interfere, use a lock of `threading`", telling=True,
+          once=True),
+    Entry("module", "schedule_remove", INFO,
+          "a paused tasklet that nobody refers to gets TaskletExit, so its `finally` blocks run;"
+          " the fork dropped it silently", "keep a reference to what shall go on", here=_parks,
+          once=True),
+    Entry("call", "close()", INFO,
+          "wakes those who wait in a `for` loop over the channel; they waited on in the fork",
+          "nothing to do if the loops may end", once=True),
+    Entry("channel", "next", ERROR, "a method of Python 2", "use `next(channel)`"),
+    Entry("call", "sys.version", ERROR, "sys.version does not mention Stackless on stock CPython",
+          "try `import stackless` and catch the ImportError"),
+    Entry("call", "sys.setrecursionlimit", INFO,
+          "deep recursion is not moved to the heap: beyond the limit there is a RecursionError, and"
+          " recursion through C code needs stack",
+          "see stackless.set_stack_limits(), or make each level a tasklet", once=True),
+    # ---- modules around Stackless
+    Entry("import", "stacklesslib", ERROR, "made for the fork; there is no replacement here yet",
+          "port what you use of it: locks and timers can be built on channels",
+          here=_importable("stacklesslib"), present=INFO),
+    Entry("import", "stacklesssocket", ERROR,
+          "made for the fork, on asyncore; there are no sockets for tasklets here yet",
+          "use threads and channels for the input and output",
+          here=_importable("stacklesssocket"), present=INFO),
+    Entry("import", "continuation microthread uthread uthread2", ERROR,
+          "was never a part of Stackless, or is gone since version 2",
+          "use tasklets and channels", here=lambda: False),
+    Entry("scheduler", "scheduler", ERROR, "the scheduler of the Carbon engine is not installed",
+          'use `sys.modules["scheduler"] = stackless.scheduler` before the import, or import'
+          " stackless.scheduler", here=_importable("scheduler")),
+    Entry("together", "greenlet gevent eventlet", INFO,
+          "switching tasklets inside a child greenlet is refused",
+          "keep whole greenlet programs inside one tasklet, or change over", once=True),
+    # ---- modules that Python gave up
+    Entry("import", "asyncore asynchat", ERROR, "gone in Python 3.12",
+          "use `selectors` in a tasklet of its own, and channels", here=_importable("asyncore"),
+          present=WARNING),
+    Entry("import", "imp", ERROR, "gone in Python 3.12", "use `importlib`",
+          here=_importable("imp"), present=WARNING),
+    Entry("import", "smtpd", ERROR, "gone in Python 3.12", "use the package aiosmtpd",
+          here=_importable("smtpd"), present=WARNING),
+    Entry("import", "distutils", ERROR, "gone in Python 3.12", "use setuptools",
+          here=_importable("distutils"), present=WARNING),
+    Entry("import", "cgi telnetlib crypt pipes nntplib imghdr sndhdr", ERROR,
+          "gone in Python 3.13", "use a package that replaces it", here=_importable("telnetlib"),
+          present=WARNING),
+]  # fmt: skip
+
+# The old names of modules: (Python 2, Python 3).
+RENAMED = dict(
+    pair.split(":")
+    for pair in """
+    thread:_thread Queue:queue cPickle:pickle copy_reg:copyreg StringIO:io cStringIO:io
+    urllib2:urllib.request urlparse:urllib.parse SocketServer:socketserver httplib:http.client
+    BaseHTTPServer:http.server SimpleHTTPServer:http.server HTMLParser:html.parser
+    ConfigParser:configparser Tkinter:tkinter __builtin__:builtins xmlrpclib:xmlrpc.client
+    sets:builtins exceptions:builtins commands:subprocess popen2:subprocess md5:hashlib sha:hashlib
+    """.split()
+)
+
+_ENTRIES = {(entry.kind, name): entry for entry in TABLE for name in entry.names.split()}
+_CONVERT = (
+    "convert it first (with 2to3, which came with Python up to 3.12, or its successor fissix),"
+    " then run compat again"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. Line and column count from 1."""
+
+    path: str
+    line: int
+    column: int
+    level: str
+    name: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}:{self.column}"
+        return f"{place}: {self.level}: {self.name}: {self.reason}. {_sentence(self.remedy)}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def findings(path: str, reading: Reading, known: set[str], stored: set[str]) -> Iterator[Finding]:
+    """What there is to say about one file.
+
+    `known` are the modules of the program itself, `stored` the names that it puts into the
+    module stackless by itself.
+    """
+    if reading.python2:
+        line, column, what = reading.python2
+        more = f", and {reading.python2_count - 1} more" if reading.python2_count > 1 else ""
+        yield Finding(path, line, column, ERROR, "Python 2", f"the first sign is {what}{more}",
+                      _CONVERT)  # fmt: skip
+    if reading.broken:
+        line, column, what = reading.broken
+        yield Finding(path, line, column, ERROR, "syntax", f"this Python cannot read it: {what}",
+                      "the rest of this report comes from its text only")  # fmt: skip
+    said = set()
+    for use in reading.uses:
+        found = _judge(use, reading, known, stored)
+        if found is None:
+            continue
+        entry, shown, level = found
+        if entry.once and entry.reason in said:
+            continue
+        said.add(entry.reason)
+        yield Finding(path, use.line, use.column, level, shown, entry.reason, entry.remedy)
+
+
+def _judge(
+    use: Use, reading: Reading, known: set[str], stored: set[str]
+) -> tuple[Entry, str, str] | None:
+    """The entry that a use falls under, how to call it, and how grave it is."""
+    entry = _entry(use, reading, known, stored)
+    if entry is None:
+        return None
+    level: str | None = entry.level
+    if entry.here and entry.here():
+        level = entry.present
+    if level == ERROR and use.guarded:
+        level = INFO
+    if level is None:
+        return None
+    shown = {"module": "stackless.", "star": "stackless."}.get(use.kind, "") + use.name
+    if use.kind in ("tasklet", "channel", "attribute"):
+        shown = f"{entry.kind}.{use.name}"
+    return entry, shown, level
+
+
+def _entry(use: Use, reading: Reading, known: set[str], stored: set[str]) -> Entry | None:
+    kind, name = use.kind, use.name
+    if kind in ("module", "star"):
+        return _module_entry(name, stored, kind == "star")
+    if kind == "c":
+        return _ENTRIES["c", "*"]
+    if kind == "import":
+        return None if name in known else _import_entry(name, reading)
+    if kind == "attribute":
+        if not reading.stackless:
+            return None
+        both = (_ENTRIES.get((owner, name)) for owner in ("tasklet", "channel"))
+        return next((entry for entry in both if entry and entry.telling), None)
+    if kind == "call" and name != "sys.version" and not reading.stackless:
+        return None
+    entry = _ENTRIES.get((kind, name))
+    if entry is None and name in API.get(kind, ()):
+        owner = getattr(stackless, kind)
+        if not hasattr(owner, name):
+            return _not_yet(kind, name)
+    return entry
+
+
+def _module_entry(name: str, stored: set[str], star: bool) -> Entry | None:
+    entry = _ENTRIES.get(("module", name))
+    there = hasattr(stackless, name) or find_spec(f"stackless.{name}") is not None
+    if entry:
+        differs = entry.level != ERROR or entry.present
+        return entry if differs or not there else None
+    if there or name in stored:
+        return None
+    if name in API["module"]:
+        return _not_yet("module", name)
+    if star:
+        return None
+    return Entry("module", name, ERROR, "neither Stackless nor this package has this name",
+                 "check the spelling, or where your program put it there")  # fmt: skip
+
+
+def _not_yet(kind: str, name: str) -> Entry:
+    return Entry(kind, name, ERROR, "not supported yet", "see `Not there yet` in the reference")
+
+
+def _import_entry(name: str, reading: Reading) -> Entry | None:
+    top, _, attribute = name.partition(".")
+    if attribute:
+        return None
+    if top == "scheduler":
+        taken = {"tasklet", "channel", "schedule", "getcurrent", "run", "get_schedule_manager"}
+        used = {use.name.partition(".")[2] for use in reading.uses if use.kind == "import"
+                and use.name.startswith("scheduler.")}  # fmt: skip
+        return _ENTRIES["scheduler", "scheduler"] if used & taken else None
+    if reading.stackless:
+        for kind in ("pickle", "together"):
+            if (kind, top) in _ENTRIES:
+                return _ENTRIES[kind, top]
+    if top in RENAMED and top not in sys.stdlib_module_names:
+        return Entry("import", top, ERROR, "a module of Python 2",
+                     f"its place is in `{RENAMED[top]}` now")  # fmt: skip
+    return _ENTRIES.get(("import", top))
+
+
+# ---------------------------------------------------------------------- files and output
+
+PYTHON = {".py", ".pyw"}
+C = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxd"}
+
+
+def files(paths: Iterable[str]) -> Iterator[Path]:
+    """The files named, and the source files in directories named; hidden ones left out."""
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, inner, names in os.walk(path):
+            inner[:] = sorted(n for n in inner if not n.startswith(".") and n != "__pycache__")
+            for name in sorted(names):
+                if Path(name).suffix in PYTHON | C and not name.startswith("."):
+                    yield Path(folder, name)
+
+
+@dataclass
+class Report:
+    """What was read, and what was found."""
+
+    read: int
+    using: int
+    found: list[Finding]
+    unreadable: list[str]
+
+    def counts(self) -> dict[str, int]:
+        return {level: sum(f.level == level for f in self.found) for level in LEVELS}
+
+
+def check(paths: Iterable[str], level: str = INFO) -> Report:
+    """Read files and directories; report what is at least as grave as `level`."""
+    readings: dict[str, Reading] = {}
+    unreadable = []
+    for given in paths:
+        listed = list(files([given]))
+        if not listed:
+            unreadable.append(f"{given}: no source files in this directory")
+        for path in listed:
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                unreadable.append(f"{path}: {error.strerror}")
+                continue
+            if b"\0" in data:
+                unreadable.append(f"{path}: not a text file")
+                continue
+            read = read_c if path.suffix in C else read_python
+            readings[str(path)] = read(data)
+    known = {Path(path).stem for path in readings} | {Path(path).parent.name for path in readings}
+    stored: set[str] = set().union(*(reading.stored for reading in readings.values()))
+    wanted = LEVELS[: LEVELS.index(level) + 1]
+    found = [
+        finding
+        for path, reading in readings.items()
+        for finding in findings(path, reading, known, stored)
+        if finding.level in wanted
+    ]
+    using = sum(reading.stackless for reading in readings.values())
+    return Report(len(readings), using, found, unreadable)
+
+
+def _summary(report: Report) -> str:
+    def count(number: int, what: str) -> str:
+        return f"{number} {what}" + ("" if number == 1 else "s")
+
+    read = f"{count(report.read, 'file')} read, {report.using} of them with Stackless"
+    if not report.found:
+        return f"{read}: nothing found"
+    names = {ERROR: "error", WARNING: "warning", INFO: "note"}
+    parts = [count(n, names[level]) for level, n in report.counts().items() if n]
+    return f"{read}: {', '.join(parts)} in {count(len({f.path for f in report.found}), 'file')}"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command. Returns 0: nothing found, 1: something found, 2: could not read all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stackless compat",
+        description="List what Stackless programs use that cannot work on stock CPython (error), "
+        "works differently (warning), or is worth knowing (info). Nothing is run or changed.",
+        epilog="Exit status: 0 nothing found, 1 something found, 2 a file could not be read.",
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a source file or a directory")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--level", choices=LEVELS, default=INFO, help="the least to report")
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as exit:
+        return int(exit.code or 0)
+    report = check(options.paths, options.level)
+    if options.json:
+        answer = {
+            "stackless": stackless.__version__,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "files_read": report.read,
+            "files_with_stackless": report.using,
+            "counts": report.counts(),
+            "findings": [asdict(finding) for finding in report.found],
+            "unreadable": report.unreadable,
+        }
+        print(json.dumps(answer, indent=2))
+    else:
+        for finding in report.found:
+            print(finding)
+        print(_summary(report))
+    for line in report.unreadable:
+        print(f"python -m stackless compat: {line}", file=sys.stderr)
+    return 2 if report.unreadable else bool(report.found)

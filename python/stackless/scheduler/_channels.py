@@ -1,0 +1,142 @@
+"""The channels of ``stackless.scheduler``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import stackless
+
+
+class channel(stackless.channel):
+    """A channel that can be cleared."""
+
+    __slots__ = ()
+
+    def clear(self) -> None:
+        """Kill the tasklets that wait now, with TaskletExit, in their order."""
+        kill_waiting(self)
+
+
+def kill_waiting(channel: stackless.channel) -> None:
+    waiting = []
+    at = channel.queue
+    while at is not None:
+        waiting.append(at)
+        at = at.next
+    for one in waiting:
+        if one._channel is channel:  # killing the others may have let it go on
+            one.kill()
+
+
+class QueueChannel(channel):
+    """A channel with a queue of any length: sending never blocks.
+
+    May be used between threads. Iteration ends as with other channels; after `close()`, when the
+    queue is empty.
+    """
+
+    # One thread's operation must not come between the look at the queue, or at the balance, and
+    # what follows. The interpreter changes threads after calls and when functions begin: so what
+    # is called is looked up before, and nothing is called between the two.
+
+    __slots__ = ("data_queue",)
+
+    #: (True, value) or (False, (type, exception, traceback)), the oldest first.
+    data_queue: deque[tuple[bool, Any]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self.data_queue = deque()
+        self.preference = 1
+
+    @property
+    def balance(self) -> int:
+        """The length of the queue, or minus the number of receivers that wait."""
+        return len(self.data_queue) or super().balance
+
+    @property
+    def closed(self) -> bool:
+        """Closing, nobody waits, and the queue is empty."""
+        return super().closed and not self.data_queue
+
+    def __len__(self) -> int:
+        return len(self.data_queue)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def send(self, value: Any, /) -> None:
+        """Hand the value to whoever waits, else append it to the queue.
+
+        ValueError if the channel is closing and nobody waits.
+        """
+        mine: Any = super()
+        send = mine.send
+        if mine.balance < 0 or self.closing:
+            send(value)
+        else:
+            self.data_queue.append((True, value))
+
+    def send_exception(self, exc: Any, /, *args: Any) -> None:
+        """Send an exception: a class with arguments, or an instance alone. TypeError for others."""
+        is_class = isinstance(exc, type) and issubclass(exc, BaseException)
+        if not is_class and (args or not isinstance(exc, BaseException)):
+            super().send_exception(exc, *args)  # raises the TypeError of all channels
+        self.send_throw(exc, args if is_class else None)
+
+    def send_throw(self, exc: Any, val: Any = None, tb: TracebackType | None = None, /) -> None:
+        """Send an exception: an instance, or a class with a value, arguments, or None."""
+        raised = _raised(exc, val, tb)
+        mine: Any = super()
+        send = mine.send_throw
+        if mine.balance < 0 or self.closing:
+            send(raised[1], None, raised[2])
+        else:
+            self.data_queue.append((False, raised))
+
+    def receive(self) -> Any:
+        """The oldest of the queue; wait if it is empty."""
+        return self._take(super().receive)
+
+    def __next__(self) -> Any:
+        return self._take(super().__next__)
+
+    def _take(self, wait: Callable[[], Any]) -> Any:
+        queue = self.data_queue
+        take = queue.popleft
+        if not queue:
+            return wait()
+        fine, data = take()
+        if fine:
+            return data
+        try:
+            raise data[1] if data[2] is None else data[1].with_traceback(data[2])
+        finally:
+            del data
+
+    def send_sequence(self, iterable: Iterable[Any], /) -> int:
+        """Send every item; returns how many."""
+        number = 0
+        for item in iterable:
+            self.send(item)
+            number += 1
+        return number
+
+
+def _raised(exc: Any, val: Any = None, tb: Any = None) -> tuple[Any, Any, Any]:
+    """(type, exception, traceback) of what `raise exc, val, tb` would have raised."""
+    if tb is not None and not isinstance(tb, TracebackType):
+        raise TypeError("third argument must be a traceback object")
+    if isinstance(exc, BaseException):
+        if val is not None:
+            raise TypeError("instance exception may not have a separate value")
+        return type(exc), exc, tb
+    if not (isinstance(exc, type) and issubclass(exc, BaseException)):
+        kind = type(exc).__name__
+        raise TypeError(f"exceptions must be classes, or instances, not {kind}")
+    if not isinstance(val, exc):
+        val = exc() if val is None else exc(*val) if isinstance(val, tuple) else exc(val)
+    return type(val), val, tb

@@ -1,0 +1,301 @@
+"""The tasklet of ``stackless.scheduler``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import monotonic_ns
+from typing import Any, Self
+
+import stackless
+from stackless import _stackless
+
+
+class _Here(threading.local):
+    completed = 0
+
+
+#: How many tasklets of this class have ended in the calling thread.
+here = _Here()
+
+
+def _prepared(function: Callable[..., object]) -> Callable[..., None]:
+    """What a tasklet runs instead of `function`: it notes the times, and minds `dont_raise`.
+
+    No frame here holds the tasklet while the function runs: a tasklet that nobody else refers to
+    has to be found unreferenced.
+    """
+
+    def call(*args: object, **kwargs: object) -> None:
+        _started()
+        try:
+            if getattr(_stackless.getcurrent(), "dont_raise", False):
+                _guarded(function, args, kwargs)
+            else:
+                function(*args, **kwargs)
+        finally:
+            _ended()
+
+    return call
+
+
+def _started() -> None:
+    me = _stackless.getcurrent()
+    if isinstance(me, tasklet):
+        me._start, me._bound = monotonic_ns(), False
+
+
+def _ended() -> None:
+    me = _stackless.getcurrent()
+    if isinstance(me, tasklet):
+        me._end = monotonic_ns()
+    here.completed += 1
+
+
+def _guarded(
+    function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    getter = getattr(_stackless.getcurrent(), "context_manager_getter", None)
+    manager = None if getter is None else getter(_stackless.getcurrent())
+    if manager is not None:
+        leave = type(manager).__exit__
+        type(manager).__enter__(manager)
+    try:
+        function(*args, **kwargs)
+    except Exception:
+        _report()
+    finally:
+        if manager is not None:
+            leave(manager, None, None, None)
+
+
+def _report() -> None:
+    """Tells the exception handler of the exception that is being handled."""
+    me = _stackless.getcurrent()
+    handler = getattr(me, "exception_handler", None)
+    if handler is None:
+        return
+    states = ("alive", "blocked", "paused", "scheduled")
+    shown = " ".join(f"{state}={getattr(me, state):d}" for state in states)
+    try:
+        handler(f"Unhandled exception in <tasklet {shown} context={getattr(me, 'context', '')}>")
+    except Exception:
+        traceback.print_exc()
+
+
+def _callable_or_none(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a callable or None")
+
+
+class tasklet(stackless.tasklet):
+    """tasklet(func=None, args=None, kwargs=None)
+
+    A tasklet that can keep its exceptions to itself, and knows what it runs and since when.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_context",
+        "_dont_raise",
+        "_end",
+        "_getter",
+        "_handler",
+        "_highlighted",
+        "_names",
+        "_parent",
+        "_run_time",
+        "_start",
+    )
+
+    _bound: bool
+    _context: str
+    _dont_raise: bool
+    _end: int
+    _getter: Callable[[tasklet], AbstractContextManager[Any]] | None
+    _handler: Callable[[str], object] | None
+    _highlighted: bool
+    _names: tuple[str, str, str, int]
+    _parent: str
+    _run_time: float
+    _start: int
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args, **kwargs)
+        self._bound = self._dont_raise = self._highlighted = False
+        self._getter = self._handler = None
+        self._context = self._parent = ""
+        self._names = ("", "", "", 0)
+        self._start = self._end = 0
+        self._run_time = 0.0
+        return self
+
+    def bind(
+        self,
+        func: Callable[..., object] | None = None,
+        args: tuple[Any, ...] | list[Any] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> Self:
+        """As in stackless; fills the diagnostics, and sets the times to 0."""
+        if func is None or not callable(func):
+            super().bind(func, args, kwargs)  # type: ignore[arg-type]
+        else:
+            super().bind(_prepared(func), args, kwargs)  # type: ignore[arg-type]
+            self._names = _names_of(func)
+            if not self.alive:
+                self.tempval, self._bound = func, True
+        self._fresh(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_lineno)
+        return self
+
+    def setup(self, /, *args: Any, **kwargs: Any) -> Self:
+        """As in stackless; sets the times to 0 and `parent_callsite`."""
+        super().setup(*args, **kwargs)
+        self._fresh(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_lineno)
+        return self
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Self:
+        super().setup(*args, **kwargs)
+        self._fresh(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_lineno)
+        return self
+
+    def _fresh(self, file: str, line: int) -> None:
+        self._parent = f"{file}:{line}"
+        self._start = self._end = 0
+
+    @property
+    def dont_raise(self) -> bool:
+        """Whether exceptions stay in the tasklet: they go to `exception_handler`, or nowhere.
+
+        TaskletExit and what is no subclass of Exception go the usual way. Set it before a function
+        is bound, else RuntimeError; TypeError for what is not a bool.
+        """
+        return self._dont_raise
+
+    @dont_raise.setter
+    def dont_raise(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise TypeError("dont_raise must be a bool")
+        if self.alive or (self._bound and self.tempval is not None):
+            raise RuntimeError("dont_raise must be set before the tasklet is bound")
+        self._dont_raise = value
+
+    @property
+    def context_manager_getter(self) -> Callable[[tasklet], AbstractContextManager[Any]] | None:
+        """Called with the tasklet when it starts with `dont_raise`; gives a context manager.
+
+        That is entered around the function. Its `__exit__` always gets three times None; what it
+        and `__enter__` raise does leave the tasklet. TypeError for what is not callable or None.
+        """
+        return self._getter
+
+    @context_manager_getter.setter
+    def context_manager_getter(
+        self, value: Callable[[tasklet], AbstractContextManager[Any]] | None
+    ) -> None:
+        _callable_or_none("context_manager_getter", value)
+        self._getter = value
+
+    @property
+    def exception_handler(self) -> Callable[[str], object] | None:
+        """With `dont_raise`: called with a line about the tasklet, while the exception is handled.
+
+        An exception of the handler itself is printed. TypeError for what is not callable or None.
+        """
+        return self._handler
+
+    @exception_handler.setter
+    def exception_handler(self, value: Callable[[str], object] | None) -> None:
+        _callable_or_none("exception_handler", value)
+        self._handler = value
+
+    @property
+    def method_name(self) -> str:
+        """The `__name__` of the bound function; empty before one is bound."""
+        return self._names[0]
+
+    @property
+    def module_name(self) -> str:
+        """The `__module__` of the bound function."""
+        return self._names[1]
+
+    @property
+    def file_name(self) -> str:
+        """The file of the bound function's code."""
+        return self._names[2]
+
+    @property
+    def line_number(self) -> int:
+        """The first line of the bound function's code; 0 if it has none."""
+        return self._names[3]
+
+    @property
+    def parent_callsite(self) -> str:
+        """`file:line` of the code that bound or set up the tasklet last. May be set."""
+        return self._parent
+
+    @parent_callsite.setter
+    def parent_callsite(self, value: str) -> None:
+        self._parent = _text("parent_callsite", value)
+
+    @property
+    def context(self) -> str:
+        """Free text."""
+        return self._context
+
+    @context.setter
+    def context(self, value: str) -> None:
+        self._context = _text("context", value)
+
+    @property
+    def highlighted(self) -> bool:
+        """A mark for the program's own use. TypeError for what is not a bool."""
+        return self._highlighted
+
+    @highlighted.setter
+    def highlighted(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise TypeError("highlighted must be a bool")
+        self._highlighted = value
+
+    @property
+    def startTime(self) -> int:
+        """When the function was entered, in nanoseconds of time.monotonic_ns(); 0 before."""
+        return self._start
+
+    @property
+    def endTime(self) -> int:
+        """When the function was left, in nanoseconds of time.monotonic_ns(); 0 before."""
+        return self._end
+
+    @property
+    def runTime(self) -> float:
+        """A number for the program's own accounts: nothing here changes it."""
+        return self._run_time
+
+    @runTime.setter
+    def runTime(self, value: float) -> None:
+        self._run_time = float(value)
+
+    @property
+    def times_switched_to(self) -> int:
+        """How often it was switched to since it was bound."""
+        return _stackless._switches(self)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str")
+    return value
+
+
+def _names_of(function: Callable[..., object]) -> tuple[str, str, str, int]:
+    code = getattr(function, "__code__", None)
+    return (
+        str(getattr(function, "__name__", "unknown_method")),
+        str(getattr(function, "__module__", "unknown_module")),
+        str(getattr(code, "co_filename", "unknown_file")),
+        getattr(code, "co_firstlineno", 0),
+    )

@@ -11,9 +11,9 @@ from model import MAIN, Model
 
 TASKLETS, CHANNELS = 4, 2
 ENOUGH = 2_000_000 if os.environ.get("STACKLESS_NIGHTLY") else 100_000
-#: Ticks of a limit, and turns of a loop that surely make more of them. What the programs do between
-#: two switches must not reach a soft limit.
-TICKS = {"hard": (200, 400), "soft": (6000, 8000)}
+#: Ticks of a limit (what the programs do between two switches must not reach a soft one), and turns
+#: of a loop that surely make more.
+HARD, SOFT, TURNS = 200, 6000, 3000
 
 
 class Planned(Exception):
@@ -245,8 +245,7 @@ class Real:
         return stackless.run_n_tasklets(turns)
 
     def do_run_ticks(self, soft):
-        ticks, _ = TICKS["soft" if soft else "hard"]
-        victim = stackless.run(ticks, soft=soft, ignore_nesting=True)
+        victim = stackless.run(SOFT if soft else HARD, soft=soft, ignore_nesting=True)
         return None if victim is None else self.name(victim)
 
     def do_spin(self):
@@ -256,7 +255,7 @@ class Real:
         me.set_atomic(False)
         try:
             # Nobody is interrupted without a limit.
-            spin(TICKS["soft"][1] if timer and timer[0] else 1, self.spinning)
+            spin(TURNS if timer and timer[0] else 1, self.spinning)
         finally:
             me.set_atomic(True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import NamedTuple
+from typing import NamedTuple, Never
 
 from stackless import _stackless
 
@@ -28,8 +28,10 @@ class atomic:
         _stackless.getcurrent().set_atomic(self._outer.pop())
 
 
-def getthreads() -> list[int]:
+def getthreads(*arguments: Never) -> list[int]:
     """Return the identities of all Python threads, the process's main thread first."""
+    if arguments:
+        raise TypeError(f"getthreads() takes no arguments ({len(arguments)} given)")
     main = threading.main_thread().ident
     return sorted(sys._current_frames(), key=lambda ident: ident != main)
 

@@ -9,7 +9,9 @@ use crate::args;
 use crate::attributes::nesting;
 use crate::bomb;
 use crate::hooks;
-use crate::kernel::{Next, adopt_link, leave, leave_value, object, prepare, resumed, switch, unseat, world};
+use crate::kernel::{
+    Next, adopt_link, leave, leave_value, make_runnable, object, prepare, resumed, switch, unseat, world,
+};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
@@ -305,9 +307,7 @@ unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
         return 0;
     }
     let me = thread::of_running_tasklet().current();
-    let found = me.tempval.get();
-    let thrown = !found.is_null() && bomb::is_bomb(found);
-    if can_raise != 0 || !thrown {
+    if can_raise != 0 || !has_bomb(me) {
         return if explode(me).is_ok() { 0 } else { -1 };
     }
     me.set_flags(|f| f.must_raise = true);
@@ -328,6 +328,10 @@ unsafe extern "C" fn throw_in() {
     if explode(me).is_ok() {
         let Raised = runtime_error("an exception was thrown into the tasklet, and taken away again");
     }
+}
+
+fn has_bomb(t: T) -> bool {
+    some(t.tempval.get()).is_some_and(bomb::is_bomb)
 }
 
 /// What an interrupted tasklet finds when it goes on is dropped, or raised.
@@ -360,16 +364,19 @@ fn try_interrupt(entered: Entered) -> bool {
         return false;
     }
     me.set_flags(|f| f.interrupt_pending = 0);
-    let owner = world(|w| w.timer(s.hid())).map(object);
-    let linked = owner.is_some_and(|t| t.linked());
-    let Some(owner) = world(|w| w.interrupt(me.tid())).map(object) else { return false };
-    if !linked {
-        new_ref(owner.obj()); // for the ring
-    }
-    let left = owner.tempval.get();
-    if !left.is_null() && bomb::is_bomb(left) {
-        s.drop_later(me.obj()); // an exception that waits for the owner goes first
+    let Some(owner) = world(|w| w.timer(s.hid())).map(object) else { return false };
+    if has_bomb(owner) {
+        // It wakes with an exception instead, and could not take the interrupted one.
+        make_runnable(owner);
+        world(|w| w.run_now(owner.tid()));
     } else {
+        let linked = owner.linked();
+        if world(|w| w.interrupt(me.tid())).is_none() {
+            return false;
+        }
+        if !linked {
+            new_ref(owner.obj()); // for the ring
+        }
         leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
     }
     // SAFETY: nothing is owned in this frame.

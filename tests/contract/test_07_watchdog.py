@@ -492,6 +492,39 @@ def test_pending_interrupt_fires_when_the_obstacle_is_gone(part):
     assert log == ["protected part ends", "after it", "end"]
 
 
+@pytest.mark.parametrize("obstacle", ["atomic", "trap", "nesting"])
+def test_pending_interrupt_fires_at_once(obstacle):
+    """6, 7.2: in the very call that takes the obstacle away."""
+    log = []
+
+    def in_c(_):
+        count(LONG)
+        log.append("still here")
+        stackless.current.set_ignore_nesting(True)
+        log.append("too late")
+
+    def body():
+        me = stackless.current
+        if obstacle == "nesting":
+            list(map(in_c, [0]))
+        elif obstacle == "atomic":
+            me.set_atomic(True)
+            count(LONG)
+            log.append("still here")
+            me.set_atomic(False)
+        else:
+            stackless.switch_trap(1)
+            count(LONG)
+            log.append("still here")
+            stackless.switch_trap(-1)
+        log.append("too late")
+
+    t = tasklet(body)()
+    assert stackless.run(100) is t
+    assert log == ["still here"]
+    t.kill()
+
+
 def test_schedule_callback_is_not_interrupted():
     """It runs to its end, however long it takes."""
     log = []

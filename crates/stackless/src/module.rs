@@ -12,7 +12,7 @@ use crate::kernel::{
 use crate::moves;
 use crate::py::*;
 use crate::tasklet_type;
-use crate::thread::{self, Sched};
+use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use crate::types::{self, TypeCell};
 use crate::watchdog;
@@ -54,7 +54,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.tid()));
     if std::ptr::eq(next, me) {
-        return Ok(new_ref(value));
+        return alone(entered, value);
     }
     entered.may_switch()?;
     prepare(s, next)?;
@@ -66,6 +66,18 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     if many {
         foresee(next);
     }
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch_and_resume(s, next) }
+}
+
+/// `schedule()` with nobody else in the ring: no switch, unless a soft limit ends here.
+fn alone(entered: Entered, value: Obj) -> Res<Obj> {
+    if !hooks::watched() || !entered.can_switch() {
+        return Ok(new_ref(value));
+    }
+    let s = entered.s;
+    let Some(next) = watchdog::yields_alone(s) else { return Ok(new_ref(value)) };
+    keep(s, value);
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, next) }
 }

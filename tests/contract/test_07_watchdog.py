@@ -659,8 +659,18 @@ def test_inner_timeouts_do_not_count():
     assert log == [None, True]
 
 
-def test_the_outermost_run_with_a_timeout_may_be_an_inner_run():
-    """A plain run() outside of it does not matter."""
+@pytest.mark.parametrize(
+    "outer",
+    [
+        stackless.run,
+        lambda: stackless.run(0, soft=True),
+        lambda: stackless.run(-1),
+        lambda: stackless.run(seconds=None),
+    ],
+    ids="run() run(0) run(-1) run(seconds=None)".split(),
+)
+def test_the_outermost_run_with_a_timeout_may_be_an_inner_run(outer):
+    """A plain run() outside of it does not matter, however it is spelled."""
     log = []
 
     def inner():
@@ -670,7 +680,7 @@ def test_the_outermost_run_with_a_timeout_may_be_an_inner_run():
         victim.kill()
 
     tasklet(inner)()
-    assert stackless.run() is None
+    assert outer() is None
     assert log == [True]
 
 

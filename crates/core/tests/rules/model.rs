@@ -248,7 +248,8 @@ impl Model {
             return self.wake_owner(h, owner);
         }
         // A slice begins, unless all count together or the end of the time is waited for.
-        if !limit.total && !(limit.soft && timer.expired) {
+        let waited_for = limit.soft && timer.expired;
+        if !limit.total && !waited_for {
             (timer.ticks, timer.expired) = (0, pending);
         }
         None

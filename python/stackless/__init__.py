@@ -32,6 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless._module import Module as _Module
+from stackless._recording import record
 from stackless._stackless import (
     TaskletExit,
     bomb,
@@ -52,6 +53,7 @@ from stackless._stackless import (
     schedule_remove,
     set_channel_callback,
     set_error_handler,
+    set_redactor,
     set_schedule_callback,
     switch_trap,
     tasklet,
@@ -78,12 +80,14 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "record",
     "run",
     "run_n_tasklets",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
     "set_error_handler",
+    "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
     "stackless",

@@ -88,6 +88,7 @@ class Model:
         self.timer = None  # of the outermost run() with a limit
         self.trap = False
         self.hand_over = False  # the switch under way is a transfer's own
+        self.yields = False  # the operation was schedule()
 
     def run_to_the_end(self):
         """Until main's generator ends."""
@@ -114,7 +115,7 @@ class Model:
             self.end(me, error)
         else:
             name, *arguments = operation
-            self.hand_over = False
+            self.hand_over = self.yields = False
             try:
                 result = getattr(self, "do_" + name)(me, *arguments)
             except (Exception, Exit) as error:
@@ -127,14 +128,20 @@ class Model:
     def switch_from(self, me):
         """The ring's head runs next, unless a limit is reached by this switch."""
         head, timer = self.ring[0], self.timer
-        if head is me:
+        if head is me and not self.ends_lone_turn(timer):
             return
         if timer is not None and timer.owner is not head:
             if timer.turns is not None:
                 timer.turns -= 1
             if timer.turns == 0 or (timer.soft and timer.expired and not self.hand_over):
                 self.resume_owner()
-        self.note(("switch", me.name, self.ring[0].name))
+        if self.ring[0] is not me:
+            self.note(("switch", me.name, self.ring[0].name))
+
+    def ends_lone_turn(self, timer):
+        """A `schedule()` alone in the ring: a turn is over if somebody waits for that."""
+        waits = timer is not None and (timer.soft or timer.turns is not None)
+        return self.yields and waits and not self.trap
 
     def resume_owner(self):
         owner = self.timer.owner
@@ -211,6 +218,7 @@ class Model:
         if len(self.ring) > 1:
             self.may_switch()
         me.outcome = ("value", value)
+        self.yields = True
         self.ring.append(self.ring.pop(0))
 
     def do_schedule_remove(self, me, value):
@@ -243,8 +251,10 @@ class Model:
             return
         timer.expired = True
         if not timer.soft and not self.trap:
-            self.ring.remove(me)
-            if timer.owner.outcome[0] != "throw":
+            if (
+                timer.owner.outcome[0] != "throw"
+            ):  # else it wakes with that, and nobody is taken out
+                self.ring.remove(me)
                 timer.owner.outcome = ("value", me.name)
             self.resume_owner()
 

@@ -7,9 +7,14 @@ import ast
 import builtins
 import io
 import re
+import sys
 import tokenize
+import warnings
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+#: From 3.14 on `except A, b:` is Python 3 as well (PEP 758); in an old program it is Python 2.
+SYNTAX = min(sys.version_info[:2], (3, 13))
 
 
 class Use(NamedTuple):
@@ -64,7 +69,9 @@ def read_python(data: bytes) -> Reading:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = _lines(data.decode(encoding))
-        tree = ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in strings, and the like
+            tree = ast.parse(text, feature_version=SYNTAX)
     except UnicodeDecodeError:
         wrong = SyntaxError("not in the encoding that it declares, or in UTF-8 if it declares none")
         return _read_text(_lines(data.decode("latin-1")), wrong)
@@ -204,7 +211,8 @@ class _Reader(ast.NodeVisitor):
         return line, len(text) + 1
 
     def old_construct(self, node: ast.AST, what: str) -> None:
-        self.old.append((*self.place(node), what))
+        if not self.guards:
+            self.old.append((*self.place(node), what))
 
     # -- the nodes
 
@@ -260,7 +268,8 @@ class _Reader(ast.NodeVisitor):
         if C_NAME.fullmatch(node.attr):
             self.use("c", node.attr, node)
             self.reading.stackless = True
-        if node.attr in OLD_METHODS and not base and isinstance(node.ctx, ast.Load):
+        old = node.attr in OLD_METHODS and node.attr not in self.bound
+        if old and not base and isinstance(node.ctx, ast.Load):
             self.old_construct(node, f"the method {node.attr}()")
         self.generic_visit(node)
 
@@ -268,7 +277,7 @@ class _Reader(ast.NodeVisitor):
         if isinstance(node.ctx, ast.Store):
             self.bound.add(node.id)
         elif node.id not in self.bound and not hasattr(builtins, node.id):
-            if node.id in OLD_BUILTINS and not self.guards:
+            if node.id in OLD_BUILTINS:
                 self.old_construct(node, f"the builtin {node.id}")
             elif self.star:
                 self.use("star", node.id, node)
@@ -358,6 +367,17 @@ class _Reader(ast.NodeVisitor):
         for statement in [*node.orelse, *node.finalbody]:
             self.visit(statement)
 
+    def visit_If(self, node: ast.If | ast.IfExp) -> None:
+        """A program that asks for the version knows what it does."""
+        asked = {"version_info", "hexversion", "PY2", "PY3"}
+        names = (getattr(n, "attr", getattr(n, "id", "")) for n in ast.walk(node.test))
+        guards = not asked.isdisjoint(names)
+        self.guards += guards
+        self.generic_visit(node)
+        self.guards -= guards
+
+    visit_IfExp = visit_If
+
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.name:
             self.bound.add(node.name)
@@ -416,8 +436,9 @@ _OLD_SYNTAX = [
         "a print statement",
         rf"{_WORD}print[ \t]*(?:>>|[ \t](?!(?:if|and|or|in|is|not|else|for)\b)[\w'])",
     ),
-    ("`except X, e`", r"\bexcept\s*(?:\([^()]*\)|[\w.]+)\s*,\s*\w[\w.]*\s*:"),
-    ("`raise X, value`", rf"{_BEGIN}raise[ \t]+[\w.]+[ \t]*,"),
+    ("`except X, e`", r"\bexcept\s*(?:\([^()]*\)|[\w.]+)\s*,[^:\n]+:"),
+    ("`raise X, value`", rf"{_BEGIN}raise[ \t]+[\w.\[\]]+[ \t]*,"),
+    ("async or await as a name", r"\.(?:async|await)\b|\b(?:async|await)[ \t]*[=,)]"),
     ("an exec statement", rf"{_BEGIN}exec[ \t]+[\w']"),
     ("backticks", r"`"),
     ("the operator <>", r"<>"),
@@ -426,7 +447,7 @@ _OLD_SYNTAX = [
     ("a string with the prefix ur", rf"{_WORD}[uU][rR]'"),
     (
         "a tuple among the parameters",
-        r"\bdef\s+\w+\s*\((?:[^()=]*,)?\s*\(|\blambda\s+\([^()]*\)\s*:",
+        r"\bdef\s+\w+\s*\((?:[^()]*,)?\s*\(|\blambda\s+\([^()]*\)\s*:",
     ),
 ]
 _IMPORT = re.compile(
@@ -463,6 +484,9 @@ def _read_text(text: str, error: BaseException) -> Reading:
     )
     if old:
         reading.python2, reading.python2_count = old[0], len(old)
+    elif isinstance(error, SyntaxError) and error.msg.startswith("(unicode error)"):
+        what = "a string in which Python 3 sees escapes such as \\N or \\u"
+        reading.python2, reading.python2_count = (error.lineno or 1, 1, what), 1
     elif isinstance(error, TabError):
         reading.python2, reading.python2_count = (error.lineno or 1, 1, "mixed tabs and spaces"), 1
     elif isinstance(error, SyntaxError):

@@ -156,6 +156,11 @@ def test_no_entry_says_that_something_is_missing_which_is_there():
         ("n = 0xFFl\n", 1, 5),
         ("chmod(f, 0755)\n", 1, 10),
         ("s = ur'x'\n", 1, 5),
+        ("try: f()\nexcept os.error, (number, text): pass\n", 2, 1),
+        ("raise info[0], info[1], info[2]\n", 1, 1),
+        ("f(1, async=True)\n", 1, 6),
+        ("s = 'a \\u in a string'\n", 1, None),
+        ("def f(a, d=3, (b, c)=(1, 2)): pass\n", 1, 1),
         ("def f(a, (b, c)): pass\n", 1, 1),
         ("f = lambda (a, b): a\n", 1, 5),
         ("def f():\n        if 1:\n\t    return 1\n", 3, None),
@@ -186,6 +191,9 @@ def test_python_2_is_told_what_to_do(tmp_path):
         "try: unicode\nexcept NameError: unicode = str\n",
         "def unicode(long): return long\nunicode(1)\n",
         "x = 1_000 + 0 + 00 + 0.01 + 1e07\n",
+        "class D:\n def iteritems(self): return 1\nD().iteritems()\n",
+        "import sys\nif sys.version_info[0] < 3:\n text = unicode\nelse:\n text = str\n",
+        "import six\nvalues = d.itervalues() if six.PY2 else d.values()\n",
     ],
 )
 def test_python_3_is_not_taken_for_python_2(tmp_path, text):
@@ -198,6 +206,11 @@ def test_what_is_neither_is_a_syntax_error(tmp_path):
         (3, 5, ERROR, "syntax"),
         (2, 11, ERROR, "stackless._peek"),
     ]
+
+
+def test_doubtful_strings_are_no_matter(tmp_path):
+    """Python warns of them, and the tests make warnings errors."""
+    assert check_text(tmp_path, "import stackless\npattern = '\\d'\n") == []
 
 
 def test_an_undeclared_encoding_is_an_error(tmp_path):

@@ -93,10 +93,16 @@ def test_soft():
 @pytest.mark.parametrize("seconds", [None, math.inf, 1e300, 10**9, 1e-3 * 2**63])
 def test_no_limit_and_huge_ones(seconds):
     """None is no limit; large numbers do not wrap around."""
-    log = []
-    tasklet(log.append)("ran")
+    done = []
+
+    def loop():
+        for _ in range(1000):
+            pass
+        done.append(True)
+
+    tasklet(loop)()
     assert stackless.run(seconds=seconds) is None
-    assert log == ["ran"]
+    assert done == [True]
 
 
 @pytest.mark.parametrize("ticks, seconds", [(10, 600), (10**9, 0.01)])
@@ -290,3 +296,60 @@ def test_needs_its_number():
     for arguments in ((), (1, 2)):
         with pytest.raises(TypeError, match=r"run_n_tasklets\(\) takes exactly one argument"):
             stackless.run_n_tasklets(*arguments)
+
+
+# ------------------------------------------------------------------ alone in the ring
+
+
+def endless():
+    while True:
+        schedule()
+
+
+@pytest.mark.parametrize(
+    "limited",
+    [
+        lambda: stackless.run_n_tasklets(3),
+        lambda: stackless.run(seconds=0.01, soft=True),
+        lambda: stackless.run(100, soft=True, totaltimeout=True),
+    ],
+    ids=["turns", "seconds", "totaltimeout"],
+)
+def test_a_lone_tasklet_that_yields_ends_a_soft_limit(limited):
+    """7.2: at its next `schedule` the caller goes on; everyone stays scheduled."""
+    t = tasklet(endless)()
+    assert limited() is None
+    assert t.scheduled and t.alive and stackless.runcount == 2
+    t.kill()
+
+
+def test_each_yield_of_a_lone_tasklet_is_a_turn():
+    log = []
+
+    def work():
+        for i in range(5):
+            log.append(i)
+            assert schedule(i) == i
+
+    tasklet(work)()
+    for expected in ([0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]):
+        stackless.run_n_tasklets(2)
+        assert log == expected
+
+
+def test_a_lone_tasklet_under_a_switch_trap_is_left_alone():
+    log = []
+
+    def work():
+        stackless.switch_trap(1)
+        for _ in range(5):
+            schedule()
+        stackless.switch_trap(-1)
+        log.append("untrapped")
+        schedule()
+        log.append("end")
+
+    tasklet(work)()
+    stackless.run_n_tasklets(1)
+    assert log == ["untrapped"]
+    stackless.run()

@@ -133,6 +133,11 @@ impl<P: Copy, C: Copy> World<P, C> {
         (true, popped.iter().skip(1).rev().map(|w| Tid(w.tasklet)).collect())
     }
 
+    /// Does the limit in force wait for a switch?
+    pub fn limit_is_soft(&self, h: Hid) -> bool {
+        self.threads[h.0].timer.as_ref().is_some_and(|timer| timer.limit.soft)
+    }
+
     /// Whom the end of the time wakes.
     pub fn timer(&self, h: Hid) -> Option<Tid> {
         self.threads[h.0].timer.as_ref().map(|timer| Tid(timer.owner))

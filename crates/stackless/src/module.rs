@@ -13,7 +13,7 @@ use crate::moves;
 use crate::py::*;
 use crate::record_module;
 use crate::tasklet_type;
-use crate::thread::{self, Sched};
+use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use crate::types::{self, TypeCell};
 use crate::watchdog;
@@ -55,7 +55,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.tid()));
     if std::ptr::eq(next, me) {
-        return Ok(new_ref(value));
+        return alone(entered, value);
     }
     entered.may_switch()?;
     prepare(s, next)?;
@@ -67,6 +67,18 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     if many {
         foresee(next);
     }
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch_and_resume(s, next) }
+}
+
+/// `schedule()` with nobody else in the ring: no switch, unless a soft limit ends here.
+fn alone(entered: Entered, value: Obj) -> Res<Obj> {
+    if !hooks::watched() || !entered.can_switch() {
+        return Ok(new_ref(value));
+    }
+    let s = entered.s;
+    let Some(next) = watchdog::yields_alone(s) else { return Ok(new_ref(value)) };
+    keep(s, value);
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, next) }
 }
@@ -523,7 +535,11 @@ pub fn check_interpreter() -> Res<()> {
     } else if !stack::page_size_fits() {
         c"stackless needs a kernel with memory pages of 4 KiB"
     } else {
-        return Ok(());
+        // SAFETY: the calling thread's state.
+        match unsafe { cpython::check_interpreter(ts) } {
+            Ok(()) => return Ok(()),
+            Err(problem) => problem,
+        }
     };
     // SAFETY: the exception type exists.
     unsafe { PyErr_SetString(PyExc_ImportError, problem.as_ptr()) };

@@ -128,6 +128,10 @@ impl Entered {
     }
 
     #[inline(always)]
+    pub fn can_switch(self) -> bool {
+        !self.refused
+    }
+
     pub fn may_switch(self) -> Res<()> {
         if self.refused { Err(refuse_switch(self.s)) } else { Ok(()) }
     }

@@ -261,6 +261,18 @@ pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
     }
 }
 
+/// The running tasklet yields, alone in the ring: a turn is over, and with it maybe a soft limit. Then
+/// the answer is who goes on.
+#[cold]
+pub fn yields_alone(s: &'static Sched) -> Option<T> {
+    if !s.watch.on.get() || !world(|w| w.limit_is_soft(s.hid())) {
+        return None;
+    }
+    let me = s.current();
+    let next = before_switch(s, me, Turn::Over);
+    (!std::ptr::eq(next, me)).then_some(next)
+}
+
 /// Who goes on when a thread has slept long enough: the one whose time is up, or the one that waits
 /// for other threads when there are none left.
 pub fn ends_sleep(s: &'static Sched) -> Option<T> {

@@ -4,6 +4,12 @@
 #include <Python.h>
 #include "internal/pycore_frame.h"
 
+#define V314 (PY_VERSION_HEX >= 0x030E0000) /* and later */
+#if V314
+#include "internal/pycore_genobject.h"
+#include "internal/pycore_interpframe.h"
+#endif
+
 typedef struct _PyInterpreterFrame frame_t;
 
 /* In shim.c. */
@@ -26,7 +32,9 @@ static inline PyCodeObject *code_of(frame_t *f)
 
 static inline frame_t *skip(frame_t *f)
 {
-#if PY_VERSION_HEX >= 0x030C0000
+#if V314
+    while (f != NULL && (f->owner >= FRAME_OWNED_BY_INTERPRETER || _PyFrame_IsIncomplete(f))) {
+#elif PY_VERSION_HEX >= 0x030C0000
     while (f != NULL && (f->owner == FRAME_OWNED_BY_CSTACK || _PyFrame_IsIncomplete(f))) {
 #else
     while (f != NULL && _PyFrame_IsIncomplete(f)) {
@@ -46,6 +54,17 @@ int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
         count++;
     }
     return count;
+}
+
+/* What a local variable holds: borrowed, or NULL. */
+static inline PyObject *local(frame_t *f, int i)
+{
+#if V314
+    _PyStackRef ref = f->localsplus[i];
+    return PyStackRef_IsNull(ref) || PyStackRef_IsTaggedInt(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref);
+#else
+    return f->localsplus[i];
+#endif
 }
 
 static PyObject *name_in_dict(PyObject *dict, PyObject *object)
@@ -69,7 +88,7 @@ PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
     for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
         PyCodeObject *code = code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
-            PyObject *value = f->localsplus[i];
+            PyObject *value = local(f, i);
             if (value != NULL && PyCell_Check(value)) {
                 value = PyCell_GET(value);
             }

@@ -25,9 +25,9 @@ PY = $(lastword $(FOUND))
 VENV = .venv/$(TAG)
 
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
-RUST_TESTED := -p stackless-core -p stackless-stack
+RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages bench bench-check lint format \
+.PHONY: help demo test test-all test-rust test-python test-packages animations browser bench bench-check lint format \
         nightly build wheel clean
 
 help: ## Show this list
@@ -74,6 +74,9 @@ test-python: build
 
 test-all: test-rust ## All tests on every supported Python that is found
 	@tools/test-all $(ARGS)
+
+animations: build ## The talk's programs as animations, in docs/animations
+	@tools/make-animations $(VENV)/bin/python
 
 test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try each outside the tree
 	@$(VENV)/bin/python tests/packaging/check_packages.py

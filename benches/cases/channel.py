@@ -1,7 +1,9 @@
 """One sends, one receives; nothing or next to nothing is buffered. The time of one message."""
 
 import asyncio
+import os
 import queue
+import tempfile
 import threading
 from collections.abc import Generator
 from itertools import repeat
@@ -11,6 +13,7 @@ from typing import Any
 from harness import OURS, Case
 from peers import gevent, gevent_queue, greenlet, stackless, uvloop
 
+RECORDED = "stackless, recorded"
 CASE = Case("channel", "channel message: one send and one receive, switches included")
 
 
@@ -32,6 +35,13 @@ def ours(operations: int) -> float:
     start = perf_counter()
     stackless.run()
     return perf_counter() - start
+
+
+@CASE.peer(RECORDED, "stackless")
+def recorded(operations: int) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        with stackless.record(os.path.join(directory, "channel.json")):
+            return ours(operations)
 
 
 @CASE.peer("generator, send()")

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-const FILES: [&str; 3] = ["shim.c", "ticks.c", "ticks.h"];
+const FILES: [&str; 4] = ["shim.c", "frames.c", "ticks.c", "ticks.h"];
 
 fn main() {
     for file in FILES {
@@ -16,7 +16,11 @@ fn main() {
         .expect("Python runs");
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
-    build.files(["src/shim.c", "src/ticks.c"]).flag("-std=c11").warnings(true).extra_warnings(false);
+    build
+        .files(["src/shim.c", "src/frames.c", "src/ticks.c"])
+        .flag("-std=c11")
+        .warnings(true)
+        .extra_warnings(false);
     // Fields that were just stored one by one must be loaded one by one: wider loads wait for the
     // stores to reach the cache, which made a switch a quarter slower.
     build.force_frame_pointer(false).flag("-fvisibility=hidden");

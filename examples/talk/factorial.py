@@ -3,7 +3,7 @@
 `call(f, *args)` starts `f` in a new tasklet and waits for its result on a fresh channel, so a
 thousand levels are a thousand short stacks instead of one deep one.
 
-    python examples/talk/factorial.py [--time]
+    python examples/talk/factorial.py [--time | --call N]
 """
 
 import argparse
@@ -67,7 +67,12 @@ def print_times() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Factorials, plain and with tasklets.")
     parser.add_argument("--time", action="store_true", help="time 998! both ways as well")
+    parser.add_argument("--call", type=int, metavar="N", help="only N!, with tasklets")
     arguments = parser.parse_args()
-    main()
+    if arguments.call is not None:
+        print(f"{arguments.call}! = {call(factorial, arguments.call)}")
+        stackless.run()
+    else:
+        main()
     if arguments.time:
         print_times()

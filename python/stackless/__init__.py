@@ -52,10 +52,12 @@ from stackless._stackless import (
     schedule_remove,
     set_channel_callback,
     set_error_handler,
+    set_redactor,
     set_schedule_callback,
     switch_trap,
     tasklet,
 )
+from stackless._recording import record
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 
 __version__ = "0.1.0"
@@ -78,12 +80,14 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "record",
     "run",
     "run_n_tasklets",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
     "set_error_handler",
+    "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
     "stackless",

@@ -11,6 +11,7 @@ import stackless
 #: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
 COMMANDS = {
     "compat": ("stackless._compat", "list what an old Stackless program has to change"),
+    "record": ("stackless._record_cli", "run a script and save what its tasklets did"),
 }
 
 

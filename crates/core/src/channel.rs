@@ -7,6 +7,14 @@ use crate::{NONE, World, ring::tid};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Cid(pub(crate) u32);
 
+impl Cid {
+    /// Its number: small, and used again after its end.
+    #[inline(always)]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a tasklet does with a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {

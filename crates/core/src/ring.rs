@@ -8,6 +8,14 @@ use crate::{NONE, World};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Tid(pub(crate) u32);
 
+impl Tid {
+    /// Its number: small, and used again after its end.
+    #[inline(always)]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A thread's id, valid from [`World::add_thread`] to [`World::forget_thread`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Hid(pub(crate) u32);

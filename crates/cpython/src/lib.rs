@@ -4,6 +4,10 @@
 //! this is its Rust face. A [`State`] is one tasklet's share of a thread state while it does not
 //! run. The picture is at the top of the shim.
 
+mod frames;
+
+pub use frames::{Place, code_names, function, line_of, places, variable_name};
+
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
 use std::ffi::{c_int, c_long, c_ulong, c_void};
 
@@ -79,7 +83,7 @@ pub enum Of {
 }
 
 impl Of {
-    fn pointer(self) -> *mut State {
+    pub(crate) fn pointer(self) -> *mut State {
         match self {
             Of::Running => std::ptr::null_mut(),
             Of::Suspended(state) => state,

@@ -579,6 +579,12 @@ static frame_t *first_frame(PyThreadState *ts, sl_state *s)
     return s == NULL ? thread_frame(ts) : state_frame(s);
 }
 
+/* The innermost frame, for frames.c. `s` NULL: of the running tasklet. */
+frame_t *sl_innermost(PyThreadState *ts, sl_state *s)
+{
+    return first_frame(ts, s);
+}
+
 /* Python calls in progress. `s` NULL: of the running tasklet. */
 int sl_depth(PyThreadState *ts, sl_state *s)
 {

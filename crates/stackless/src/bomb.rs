@@ -34,6 +34,12 @@ pub fn is_bomb(o: Obj) -> bool {
     std::ptr::eq(type_of(o), BOMB.get())
 }
 
+/// The exception in a bomb, or its class: a new reference.
+pub fn exception(o: Obj) -> Option<Obj> {
+    let bomb = from(o);
+    some(bomb.value.get()).or(some(bomb.kind.get())).map(new_ref)
+}
+
 /// A new bomb; the references are taken over. Without memory for it, a MemoryError's own bomb would
 /// need memory too, so None is the answer: the caller's exception is lost and that is printed.
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {

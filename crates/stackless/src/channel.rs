@@ -6,6 +6,7 @@ use crate::kernel::{
     adopt_link, depart, hand_over, leave_value, object, plan_departure, prepare, switch_and_resume, world,
 };
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
@@ -81,16 +82,22 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
         drop_ref(value);
         return Err(raised);
     }
-    if hooks::ON_CHANNEL.is_set() {
+    if hooks::channels_watched() {
         return act_observed(entered, ch, direction, waits, value);
     }
-    act_on(entered, ch, direction, waits, value)
+    act_on::<false>(entered, ch, direction, waits, value)
 }
 
 #[inline(always)]
-fn act_on(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act_on<const OBSERVED: bool>(
+    entered: Entered,
+    ch: C,
+    direction: Direction,
+    waits: Waits,
+    value: Obj,
+) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.cid(), direction)) {
-        Some(partner) => meet(entered, ch, object(partner), direction, value),
+        Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value),
         None => wait(entered, ch, waits, value),
     };
     match done {
@@ -102,11 +109,27 @@ fn act_on(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Ob
     }
 }
 
+/// The same, with a recording: what is sent is described first, which may run Python code.
+#[inline(never)]
+fn act_recorded(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+    if direction == Direction::Send {
+        recording::describe_sent(entered.s, value);
+        if let Err(raised) = throw::raise_pending(entered.s.current()) {
+            drop_ref(value);
+            return Err(raised);
+        }
+    }
+    act_on::<true>(entered, ch, direction, waits, value)
+}
+
 /// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
 /// the value in the tempval of the tasklet that acts; after a transfer to another thread.
 #[cold]
 fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
     let s = entered.s;
+    if !hooks::ON_CHANNEL.is_set() {
+        return act_recorded(entered, ch, direction, waits, value);
+    }
     if s.in_channel_callback.get() {
         drop_ref(value);
         return Err(runtime_error("Recursive channel call due to callbacks!"));
@@ -123,7 +146,7 @@ fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, val
             return Err(Raised);
         }
     }
-    let result = act_on(entered, ch, direction, waits, value)?;
+    let result = act_recorded(entered, ch, direction, waits, value)?;
     if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);
@@ -133,7 +156,13 @@ fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, val
 
 /// A partner waits. The outer error means that nothing happened.
 #[inline(always)]
-fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -> Res<Res<Obj>> {
+fn meet<const OBSERVED: bool>(
+    entered: Entered,
+    ch: C,
+    partner: T,
+    direction: Direction,
+    value: Obj,
+) -> Res<Res<Obj>> {
     let s = entered.s;
     let here = std::ptr::eq(partner.sched.get(), s);
     let hand = if here && !s.is_asleep() { world(|w| w.hand_over(ch.cid(), direction)) } else { Hand::Keep };
@@ -143,14 +172,14 @@ fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -
             if partner.scheduler().is_none() {
                 return Err(runtime_error("tasklet has no thread"));
             }
-            let mine = exchange(s, partner, direction, value);
+            let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             adopt_link(partner);
             s.settle();
             Ok(bomb::unpack(mine))
         }
         Hand::ToPartner => {
             entered.may_switch()?;
-            let mine = exchange(s, partner, direction, value);
+            let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
             world(|w| {
                 w.link_next(partner.tid());
@@ -164,7 +193,7 @@ fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -
             let neighbour: Tid = world(|w| w.right_neighbour(me.tid()));
             let next = if neighbour == me.tid() { partner } else { object(neighbour) };
             prepare(s, next)?;
-            let mine = exchange(s, partner, direction, value);
+            let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
             adopt_link(partner);
             world(|w| w.run_now(next.tid()));
@@ -177,9 +206,18 @@ fn meet(entered: Entered, ch: C, partner: T, direction: Direction, value: Obj) -
 /// Takes the partner out of the queue and exchanges the values: it gets `value`, and what it sent
 /// (or null) is the result.
 #[inline(always)]
-fn exchange(s: &'static Sched, partner: T, direction: Direction, value: Obj) -> Obj {
+fn exchange<const OBSERVED: bool>(
+    s: &'static Sched,
+    ch: C,
+    partner: T,
+    direction: Direction,
+    value: Obj,
+) -> Obj {
     world(|w| w.dequeue(partner.tid()));
     let theirs = partner.tempval.replace(value);
+    if OBSERVED {
+        recording::transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
+    }
     if direction == Direction::Receive || theirs.is_null() {
         return theirs;
     }
@@ -212,6 +250,7 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
 /// `close()`: the queue grows no more, and waiting iterations end.
 pub fn close(ch: C) -> Res<()> {
     world(|w| w.close(ch.cid()));
+    recording::channel_changed(ch);
     let mut dropped = Vec::new();
     while world(|w| w.first_iterating(ch.cid())).is_some() {
         // Making the bomb may run Python code: ask again who waits.
@@ -280,5 +319,6 @@ pub fn release_waiters(ch: C) {
         world(|w| w.dequeue(t));
         drop_ref(object(t).obj());
     }
+    recording::channel_gone(ch);
     world(|w| w.forget_channel(ch.cid()));
 }

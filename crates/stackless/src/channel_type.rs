@@ -5,6 +5,7 @@ use crate::channel::{self, C, Channel};
 use crate::kernel::{object, world};
 use crate::module;
 use crate::py::*;
+use crate::recording;
 use crate::types;
 use pyo3_ffi::*;
 use std::ffi::{c_int, c_void};
@@ -128,6 +129,7 @@ unsafe extern "C" fn open(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     let result = args::no_arguments("open", args);
     if result.is_ok() {
         world(|w| w.open(ch.cid()));
+        recording::channel_changed(ch);
     }
     give(result.map(|()| none()))
 }
@@ -154,13 +156,15 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
 
 unsafe extern "C" fn set(o: Obj, value: Obj, which: *mut c_void) -> c_int {
     // SAFETY: a setter of a channel.
-    let c = unsafe { this(o) }.cid();
+    let ch = unsafe { this(o) };
+    let c = ch.cid();
     let done = if which as usize == PREFERENCE {
         sign(value, "preference must be set to an integer").map(|v| world(|w| w.set_preference(c, v)))
     } else {
         sign(value, "preference must be set to a bool or integer")
             .map(|v| world(|w| w.set_schedule_all(c, v != 0)))
     };
+    recording::channel_changed(ch);
     if done.is_ok() { 0 } else { -1 }
 }
 

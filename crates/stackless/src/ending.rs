@@ -5,6 +5,7 @@ use crate::hooks::ON_ERROR;
 use crate::kernel::{leave_value, link, make_runnable, object, world};
 use crate::module;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use pyo3_ffi::*;
@@ -77,6 +78,7 @@ fn stuck_bomb(watcher: T) -> Obj {
 /// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
 fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
+    recording::describe_failure(s, &exception);
     if !ends_quietly(&exception) {
         match handle(exception) {
             Ok(()) => return None,
@@ -140,6 +142,7 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
             w.unlink(main.tid());
             w.link(main.tid())
         });
+        recording::moved(main);
         leave_value(s, main, bomb);
     } else {
         crate::throw::leave_for_later(main, bomb);

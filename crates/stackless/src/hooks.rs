@@ -7,6 +7,7 @@ use crate::channel::C;
 use crate::counts;
 use crate::kernel::{link, world};
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::T;
 use crate::thread::Sched;
 use crate::watchdog;
@@ -25,11 +26,21 @@ pub const CALLBACK: u8 = 1;
 pub const LIMIT: u8 = 2;
 /// Switches are counted.
 pub const COUNT: u8 = 4;
+/// A recording is under way: it wants to know of everything.
+pub const RECORDER: u8 = 8;
+/// The channel callback is set: it wants to know of channel operations, not of switches.
+pub const CHANNEL: u8 = 16;
 
 /// Does anybody want to know of switches?
 #[inline(always)]
 pub fn watched() -> bool {
-    WATCHERS.load(Relaxed) != 0
+    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER) != 0
+}
+
+/// Does anybody want to know of channel operations?
+#[inline(always)]
+pub fn channels_watched() -> bool {
+    WATCHERS.load(Relaxed) & (CHANNEL | RECORDER) != 0
 }
 
 pub fn watch(who: u8, on: bool) {
@@ -54,6 +65,9 @@ pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     if watchers & COUNT != 0 && !std::ptr::eq(next, s.current()) {
         counts::count_switch(s, next);
     }
+    if watchers & RECORDER != 0 {
+        recording::switched(s, next);
+    }
     next
 }
 
@@ -62,6 +76,7 @@ pub struct Hook(AtomicPtr<PyObject>);
 
 /// Set it with [`set_schedule_callback`].
 pub static ON_SCHEDULE: Hook = Hook::new();
+/// Set it with [`set_channel_callback`].
 pub static ON_CHANNEL: Hook = Hook::new();
 pub static ON_ERROR: Hook = Hook::new();
 
@@ -117,6 +132,13 @@ impl Hook {
 pub fn set_schedule_callback(callable: Obj) -> Obj {
     let old = ON_SCHEDULE.set(callable);
     watch(CALLBACK, ON_SCHEDULE.is_set());
+    old
+}
+
+/// The same for the channel callback.
+pub fn set_channel_callback(callable: Obj) -> Obj {
+    let old = ON_CHANNEL.set(callable);
+    watch(CHANNEL, ON_CHANNEL.is_set());
     old
 }
 

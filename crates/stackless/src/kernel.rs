@@ -46,6 +46,7 @@
 use crate::bomb;
 use crate::hooks;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{Entered, Sched};
 use pyo3_ffi::*;
@@ -425,6 +426,9 @@ pub fn link(t: T) {
 pub fn adopt_link(t: T) {
     if world(|w| w.link(t.tid())) {
         t.scheduler().expect("a linked tasklet has a scheduler").wake();
+    }
+    if hooks::watched() {
+        recording::linked(t);
     }
 }
 

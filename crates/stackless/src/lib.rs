@@ -9,6 +9,8 @@
 //! | `channel` | send and receive |
 //! | `hooks` | callbacks and the switch trap |
 //! | `counts` | how many tasklets, threads, waited-for channels and switches |
+//! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
+//! | `recording`, `record_module` | what the recorder is told; its functions |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -22,13 +24,17 @@ mod bomb;
 mod channel;
 mod channel_type;
 mod counts;
+mod describe;
 mod ending;
 mod hooks;
+mod inspect;
 mod kernel;
 mod lifetime;
 mod module;
 mod moves;
 mod py;
+mod record_module;
+mod recording;
 mod tasklet;
 mod tasklet_type;
 mod thread;

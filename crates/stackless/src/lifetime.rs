@@ -12,8 +12,10 @@
 //! another in its place. Else the frames count as in use, and at worst a cycle stays.
 
 use crate::args;
+use crate::hooks;
 use crate::kernel::world;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{Flags, T};
 use crate::tasklet_type::{allocate_plain, release, this};
 use crate::thread;
@@ -87,6 +89,9 @@ unsafe extern "C" fn destroy(o: Obj) {
             aside(|| outlive(t));
         }
         // Nobody may find it any more while destructors run.
+        if hooks::watched() {
+            recording::gone(t);
+        }
         world(|w| w.forget_tasklet(t.tid()));
         if t.has_weakrefs() {
             PyObject_ClearWeakRefs(o);

@@ -11,6 +11,7 @@ use crate::kernel::{
 };
 use crate::moves;
 use crate::py::*;
+use crate::record_module;
 use crate::tasklet_type;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
@@ -305,7 +306,7 @@ unsafe extern "C" fn set_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssi
 unsafe extern "C" fn set_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(callback_argument("channel", args).map(|callback| hooks::ON_CHANNEL.set(callback)))
+    give(callback_argument("channel", args).map(|callback| hooks::set_channel_callback(callback)))
 }
 
 fn callback_argument(which: &str, args: &[Obj]) -> Res<Obj> {
@@ -490,6 +491,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(watchdog::functions());
     all.extend(counts::functions());
     all.extend(moves::functions());
+    all.extend(record_module::functions());
     all
 }
 

@@ -4,6 +4,7 @@ use crate::args;
 use crate::bomb;
 use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::T;
 use crate::tasklet_type::this;
 use crate::thread;
@@ -50,6 +51,7 @@ fn do_remove(t: T) -> Res<()> {
         return Err(runtime_error("The current tasklet cannot be removed."));
     }
     world(|w| w.unlink(t.tid()));
+    recording::unlinked(t);
     drop_ref(t.obj());
     Ok(())
 }
@@ -111,6 +113,7 @@ fn do_run(t: T, leave: bool) -> Res<Obj> {
         if world(|w| w.link_next(t.tid())) {
             owner.wake();
         }
+        recording::moved(t);
         return Ok(none());
     }
     if t.is_current() {
@@ -126,6 +129,7 @@ fn do_run(t: T, leave: bool) -> Res<Obj> {
             w.unlink(t.tid());
             w.link(t.tid());
         });
+        recording::moved(t);
     }
     world(|w| w.run_now(t.tid()));
     if leave {

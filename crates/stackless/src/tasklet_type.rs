@@ -2,11 +2,13 @@
 
 use crate::args;
 use crate::attributes;
+use crate::hooks;
 use crate::kernel::{link, world};
 use crate::lifetime;
 use crate::module;
 use crate::moves;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use crate::types;
@@ -220,6 +222,9 @@ fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     match may_bind(t, &new) {
         Ok(()) => {
             store(t, new);
+            if hooks::watched() {
+                recording::describe_bound(t);
+            }
             Ok(())
         }
         Err(raised) => {
@@ -352,6 +357,9 @@ unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()
     t.kwargs.set(dict);
     let old = t.tempval.replace(null_mut());
     link(t);
+    if hooks::watched() {
+        recording::describe_bound(t);
+    }
     drop_ref(old);
     Ok(())
 }

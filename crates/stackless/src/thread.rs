@@ -3,6 +3,7 @@
 use crate::hooks;
 use crate::kernel::{Seat, link, object, world};
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
 use crate::types;
@@ -355,7 +356,9 @@ impl Sched {
     pub fn sleep(&'static self) -> Res<()> {
         self.asleep.set(true);
         cpython::forbid(1); // for signal handlers
+        recording::slept(self);
         let result = self.sleep_on();
+        recording::woke(self);
         cpython::forbid(-1);
         self.asleep.set(false);
         result
@@ -450,6 +453,7 @@ fn end(s: &'static Sched) {
             main.seat.set(old_main.seat.replace(null_mut()));
             s.main.set(main);
             s.current.set(main);
+            recording::gone(old_main);
             drop_ref(old_main.obj()); // the ring's
             old_main.orphan();
             kill_all(s);
@@ -474,6 +478,7 @@ fn end(s: &'static Sched) {
     }
     let in_ring = world(|w| w.forget_thread(s.hid()));
     threads(|all| all.retain(|other| !std::ptr::eq(*other, s)));
+    recording::thread_ended(s);
     if mine {
         // SAFETY: the thread's own state; it has no tasklets any more.
         unsafe { cpython::end_thread(s.ts) };
@@ -509,6 +514,7 @@ pub fn kill_all(s: &'static Sched) {
                 }
             } else if in_ring {
                 world(|w| w.unlink(t.tid()));
+                recording::unlinked(t);
                 drop_ref(o);
             }
         }

@@ -4,6 +4,7 @@ use crate::bomb;
 use crate::kernel::{leave_value, make_runnable, prepare, switch_and_resume, world};
 use crate::module;
 use crate::py::*;
+use crate::recording;
 use crate::tasklet::T;
 use crate::thread::{self, Entered};
 use pyo3_ffi::*;
@@ -18,7 +19,10 @@ pub fn leave_for_later(t: T, bomb: Obj) {
 /// The same with TaskletExit. Without memory for that, the user is told.
 pub fn kill_later(t: T) {
     match exit_bomb() {
-        Ok(bomb) => leave_for_later(t, bomb),
+        Ok(bomb) => {
+            recording::thrown(t, recording::describe_bomb(bomb));
+            leave_for_later(t, bomb);
+        }
         Err(Raised) => write_unraisable(t.obj()),
     }
 }
@@ -43,6 +47,7 @@ pub fn raise_pending(me: T) -> Res<()> {
 
 /// Throws into any tasklet. The bomb is taken over.
 pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
+    let text = recording::describe_bomb(bomb);
     let Some(owner) = t.scheduler() else {
         return throw_to_orphan(t, bomb);
     };
@@ -60,6 +65,7 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
     if !t.alive() {
         return throw_to_dead(bomb);
     }
+    recording::thrown(t, text);
     if !std::ptr::eq(s, owner) {
         throw_abroad(t, bomb, pending);
         return Ok(());
@@ -96,6 +102,7 @@ fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
 fn end_unstarted(entered: Entered, t: T) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
+        recording::gone(t);
         t.unbind();
         return Ok(());
     }
@@ -110,6 +117,7 @@ fn end_unstarted(entered: Entered, t: T) -> Res<()> {
     for owned in t.take_all().into_iter().filter(|o| !o.is_null()) {
         s.drop_later(owned);
     }
+    recording::unlinked(t);
     s.drop_later(t.obj()); // the ring's
     if !switches {
         s.settle();
@@ -135,6 +143,7 @@ fn throw_abroad(t: T, bomb: Obj, pending: bool) {
     if world(|w| w.link_next(t.tid())) {
         t.scheduler().expect("checked by the caller").wake();
     }
+    recording::linked(t);
     drop_ref(old);
 }
 
@@ -161,6 +170,7 @@ pub fn kill(t: T, pending: bool) -> Res<()> {
         // Its frames cannot run any more. It is dead; only a queue may still hold it.
         if t.blocked() {
             world(|w| w.dequeue(t.tid()));
+            recording::unlinked(t);
             drop_ref(t.obj());
         }
         return Ok(());

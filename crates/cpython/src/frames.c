@@ -1,0 +1,110 @@
+/* Where tasklets are: their calls, without making frame objects. Nothing here runs Python code.
+ * Layouts come from the interpreter's own headers, as in shim.c. */
+#define Py_BUILD_CORE 1
+#include <Python.h>
+#include "internal/pycore_frame.h"
+
+typedef struct _PyInterpreterFrame frame_t;
+
+/* In shim.c. */
+frame_t *sl_innermost(PyThreadState *ts, void *state);
+
+/* A call in progress: its code, and the offset of the instruction in bytes. */
+typedef struct {
+    PyCodeObject *code; /* borrowed from the frame */
+    int at;
+} sl_place;
+
+static inline PyCodeObject *code_of(frame_t *f)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return _PyFrame_GetCode(f);
+#else
+    return f->f_code;
+#endif
+}
+
+static inline frame_t *skip(frame_t *f)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    while (f != NULL && (f->owner == FRAME_OWNED_BY_CSTACK || _PyFrame_IsIncomplete(f))) {
+#else
+    while (f != NULL && _PyFrame_IsIncomplete(f)) {
+#endif
+        f = f->previous;
+    }
+    return f;
+}
+
+/* The calls of a tasklet, innermost first, at most `most`: how many there are. */
+int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
+{
+    int count = 0;
+    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && count < most; f = skip(f->previous)) {
+        places[count].code = code_of(f);
+        places[count].at = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
+        count++;
+    }
+    return count;
+}
+
+static PyObject *name_in_dict(PyObject *dict, PyObject *object)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(dict, &at, &key, &value)) {
+        if (value == object && PyUnicode_Check(key)) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+/* The name of a variable of the running code that holds this very object: borrowed, or NULL. Looks
+ * at a few calls, innermost first, and then at the innermost one's globals. */
+PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
+{
+    frame_t *innermost = skip(sl_innermost(ts, NULL));
+    int left = 3;
+    for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
+        PyCodeObject *code = code_of(f);
+        for (int i = 0; i < code->co_nlocalsplus; i++) {
+            PyObject *value = f->localsplus[i];
+            if (value != NULL && PyCell_Check(value)) {
+                value = PyCell_GET(value);
+            }
+            if (value == object) {
+                return PyTuple_GET_ITEM(code->co_localsplusnames, i);
+            }
+        }
+    }
+    if (innermost == NULL || innermost->f_globals == NULL || !PyDict_Check(innermost->f_globals)) {
+        return NULL;
+    }
+    return name_in_dict(innermost->f_globals, object);
+}
+
+/* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */
+void sl_function(PyObject *callable, PyObject **name, PyObject **code)
+{
+    while (PyMethod_Check(callable)) {
+        callable = PyMethod_GET_FUNCTION(callable);
+    }
+    int is_function = PyFunction_Check(callable);
+    *name = is_function ? ((PyFunctionObject *)callable)->func_qualname : NULL;
+    *code = is_function ? ((PyFunctionObject *)callable)->func_code : NULL;
+}
+
+/* The line of an instruction; of the function itself for those that have none. */
+int sl_line(PyObject *code, int at)
+{
+    int line = PyCode_Addr2Line((PyCodeObject *)code, at);
+    return line > 0 ? line : ((PyCodeObject *)code)->co_firstlineno;
+}
+
+/* The qualified name of a code object and its file name: borrowed. */
+void sl_code_names(PyObject *code, PyObject **name, PyObject **file)
+{
+    *name = ((PyCodeObject *)code)->co_qualname;
+    *file = ((PyCodeObject *)code)->co_filename;
+}

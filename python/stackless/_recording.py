@@ -1,0 +1,268 @@
+"""Recording what the scheduler does, and saving it: `stackless.record`."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import runpy
+import sys
+import sysconfig
+import types
+from typing import IO, Any, Self
+
+from stackless import _stackless, _viewer
+
+#: What a recording can be saved as, by the suffix of its file.
+FORMATS = {
+    ".html": "an animation, for a browser",
+    ".json": "the recording itself",
+    ".pftrace": "a timeline, for Perfetto",
+    ".perfetto-trace": "the same",
+}
+
+_HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+#: Code that is not shown in stacks: ours, and what starts a script for us.
+_HIDDEN = (_HERE, runpy.__file__, "<frozen runpy>", "<frozen importlib")
+#: A source file larger than this is not kept with a recording.
+_LARGEST_SOURCE = 500_000
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """The suffix of a file to save a recording in. Raises ValueError if it is not in FORMATS."""
+    suffix = os.path.splitext(os.fsdecode(path))[1].lower()
+    if suffix not in FORMATS:
+        choices = ", ".join(f"{known} ({what})" for known, what in FORMATS.items())
+        raise ValueError(f"{os.fsdecode(path)!r}: the suffix of the file must be one of {choices}")
+    return suffix
+
+
+def exported(recording: bytes, suffix: str) -> bytes:
+    """A recording in the form that a suffix stands for. Raises ValueError if it is damaged."""
+    if suffix == ".json":
+        _stackless._record_verify(recording)
+        return recording
+    if suffix == ".html":
+        _stackless._record_verify(recording)
+        return _viewer.page(recording)
+    return _stackless._record_perfetto(recording)
+
+
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Save the recording in one file (.json, or the .html of an animation) in another form.
+
+    Raises ValueError if the source holds no recording or the target's suffix is not known, OSError
+    if a file cannot be read or written.
+    """
+    suffix = suffix_of(target)
+    with open(source, "rb") as file:
+        data = file.read()
+    if os.fsdecode(source).lower().endswith(".html"):
+        data = _viewer.recording_in(data)
+    result = exported(data, suffix)
+    with open(target, "wb") as file:
+        file.write(result)
+
+
+class record:
+    """A context manager that records what tasklets do, in all threads, and saves it at its end.
+
+    The suffix of `path` chooses the form: .html is an animation, one file that any browser shows;
+    .pftrace (or .perfetto-trace) is a timeline for Perfetto; .json is the recording itself, which
+    `python -m stackless record --from` turns into the others.
+
+    limit: how many events are kept; of more, the oldest are dropped, and their number is shown.
+    values: show what is sent, thrown and returned (see set_redactor()); False shows none of it.
+    output: keep what is printed on sys.stdout and sys.stderr meanwhile.
+    lines: record each line, call and return of the program's own code (not of the standard
+    library's or installed packages'). It makes the program some ten times slower and needs
+    Python 3.12.
+    title: what the recording is called; the name of the script, if it is not given.
+
+    The file is opened at once and written at the end, also when the block is left by an exception,
+    which goes on. Raises ValueError for an unknown suffix or a limit below 16, OSError if the file
+    cannot be written, RuntimeError if a recording is under way already (there is one for all
+    threads), or for lines=True where that is not possible. In a child process after a fork the
+    recording is not continued.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        limit: int = 1_000_000,
+        values: bool = True,
+        output: bool = True,
+        lines: bool = False,
+        title: str | None = None,
+    ) -> None:
+        self._suffix = suffix_of(path)
+        if limit < 16:
+            raise ValueError("limit must be at least 16 events")
+        if lines and sys.version_info < (3, 12):
+            raise RuntimeError("recording line by line needs Python 3.12")
+        #: Where the recording is saved.
+        self.path = os.fsdecode(path)
+        #: How many events were recorded, and how many of the oldest were dropped. Set at the end.
+        self.events = 0
+        self.dropped = 0
+        self._limit = limit
+        self._values = values
+        self._output = output
+        self._lines = _Lines() if lines else None
+        self._title = title
+        self._file: IO[bytes] | None = None
+        self._tees: list[tuple[str, _Tee]] = []
+
+    def __enter__(self) -> Self:
+        file = open(self.path, "wb")
+        try:
+            _stackless._record_start(self._limit, self._values)
+            try:
+                if self._lines:
+                    self._lines.start()
+            except BaseException:
+                _stackless._record_forget()
+                raise
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        if self._output:
+            for name in ("stdout", "stderr"):
+                tee = _Tee(getattr(sys, name), name == "stderr")
+                setattr(sys, name, tee)
+                self._tees.append((name, tee))
+        return self
+
+    def note(self, text: str) -> None:
+        """Put a remark of your own into the recording, at this moment. Any thread may."""
+        _stackless._record_note(text)
+
+    def __exit__(self, *exception: object) -> None:
+        for name, tee in self._tees:
+            if getattr(sys, name) is tee:
+                setattr(sys, name, tee._stream)
+        self._tees.clear()
+        if self._lines:
+            self._lines.stop()
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        with file:
+            self.events, self.dropped = _stackless._record_counts()
+            files = _stackless._record_stop(_HIDDEN)
+            title = self._title or os.path.basename(sys.argv[0]) or "python"
+            python = f"Python {sys.version.split()[0]}"
+            names = tuple(map(_display_name, files))
+            sources = tuple(map(_source, files))
+            data = _stackless._record_save(title, python, names, sources)
+            file.write(exported(data, self._suffix))
+
+
+def _display_name(path: str) -> str:
+    """A file's name for people, without the way to it where that is ours alone."""
+    if not os.path.isabs(path):
+        return path
+    places = [(os.getcwd(), ""), (sysconfig.get_path("stdlib"), "python"), (_home(), "~")]
+    for directory, prefix in places:
+        if directory and path.startswith(os.path.join(directory, "")):
+            return os.path.join(prefix, os.path.relpath(path, directory))
+    return path
+
+
+def _home() -> str:
+    home = os.path.expanduser("~")
+    return "" if home == "~" else home
+
+
+def _source(path: str) -> str:
+    source = "".join(linecache.getlines(path))
+    return source if len(source) <= _LARGEST_SOURCE else ""
+
+
+class _Tee:
+    """A text stream that passes everything on, and tells the recording what is written."""
+
+    def __init__(self, stream: Any, is_error: bool) -> None:
+        self._stream = stream
+        self._is_error = is_error
+
+    def write(self, text: str) -> int:
+        count: int = self._stream.write(text)
+        _stackless._record_output(text, self._is_error)
+        return count
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Lines:
+    """Follows the program's lines, calls and returns with sys.monitoring."""
+
+    def __init__(self) -> None:
+        self._tool: int | None = None
+
+    def start(self) -> None:
+        monitoring = sys.monitoring
+        free = [tool for tool in (4, 3, 2, 1) if monitoring.get_tool(tool) is None]
+        if not free:
+            raise RuntimeError("all numbers of sys.monitoring tools are in use")
+        self._tool = free[0]
+        monitoring.use_tool_id(self._tool, "stackless recorder")
+        _stackless._record_follow(_quiet_places(), monitoring.DISABLE)
+        events = monitoring.events
+        monitoring.register_callback(self._tool, events.LINE, _stackless._record_line)
+        monitoring.register_callback(self._tool, events.PY_START, _stackless._record_call)
+        monitoring.register_callback(self._tool, events.PY_RETURN, _stackless._record_return)
+        monitoring.set_events(self._tool, events.LINE | events.PY_START | events.PY_RETURN)
+        monitoring.restart_events()
+
+    def stop(self) -> None:
+        if self._tool is None:
+            return
+        monitoring = sys.monitoring
+        monitoring.set_events(self._tool, 0)
+        for event in (
+            monitoring.events.LINE,
+            monitoring.events.PY_START,
+            monitoring.events.PY_RETURN,
+        ):
+            monitoring.register_callback(self._tool, event, None)
+        monitoring.free_tool_id(self._tool)
+        self._tool = None
+        _stackless._record_follow((), None)
+
+
+def _quiet_places() -> tuple[str, ...]:
+    """How the names of files begin whose lines are not recorded."""
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return (*_HIDDEN, "<frozen ", *(os.path.join(path, "") for path in paths))
+
+
+def compiled(path: str) -> types.CodeType:
+    """The code of a script. Raises OSError and SyntaxError."""
+    script = os.path.abspath(path)
+    with open(script, "rb") as file:
+        return compile(file.read(), script, "exec")
+
+
+def run_script(code: types.CodeType, path: str, args: list[str], recording: record) -> None:
+    """Run a script as `python script.py` does, and record it. Raises what the script raises."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    old = sys.argv[:], sys.path[:], sys.modules["__main__"]
+    sys.argv[:] = [path, *args]
+    sys.path[0] = os.path.dirname(code.co_filename)
+    sys.modules["__main__"] = main
+    try:
+        with recording:
+            exec(code, main.__dict__)
+    finally:
+        sys.argv[:], sys.path[:], sys.modules["__main__"] = old
+
+
+os.register_at_fork(after_in_child=_stackless._record_forget)

@@ -1,0 +1,115 @@
+// What has just happened, in a sentence.
+import { FLAG, KIND, STATES } from "./model.js";
+
+export const escape = (text) =>
+  String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+
+export const colour = (id) => `var(--c${id % 8})`;
+
+export function taskletName(player, id) {
+  return player.text(player.model.tasklets.get(id)?.label) || player.names.get(id) || `tasklet ${id}`;
+}
+
+export function channelName(player, id) {
+  return `${player.text(player.model.channels.get(id)?.label) || "channel"}#${id}`;
+}
+
+// Names of tasklets at any time, also of those that are forgotten by now.
+export function lastNames(recording) {
+  const names = new Map();
+  for (const [, kind, , , , other, , text] of recording.events) {
+    if ((kind === KIND.Create || kind === KIND.Label) && text) names.set(other, recording.texts[text]);
+  }
+  return names;
+}
+
+export function sentence(player) {
+  const events = player.happened;
+  if (!events.length) {
+    return player.recording.dropped
+      ? `The recording begins here. ${player.recording.dropped.toLocaleString("en")} older events were dropped.`
+      : "Press → for the first step, or space to play.";
+  }
+  const who = (id) =>
+    id ? `<b class="who" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "somebody";
+  const what = (text) => `<code>${escape(player.text(text) || "a value")}</code>`;
+  const where = (id) => `<b>${escape(channelName(player, id))}</b>`;
+  const rank = [
+    KIND.HandOver, KIND.Transfer, KIND.Throw, KIND.Switch, KIND.Create, KIND.Unlink, KIND.Link,
+    KIND.ThreadEnd, KIND.Thread, KIND.Note, KIND.Output, KIND.Return, KIND.Call, KIND.Line, KIND.Channel,
+  ];
+  const main = rank.map((kind) => events.find((e) => e.kind === kind)).find(Boolean) ?? events[0];
+  const linked = events.some((e) => e.kind === KIND.Link && e.other === main.other);
+  const started = (id) => !player.ran(id, player.step);
+  const on = (id) => (id ? `${who(id)} ${started(id) ? "starts" : "goes on"}.` : "Nobody can run: the thread sleeps.");
+  const e = main;
+  switch (e.kind) {
+    case KIND.HandOver:
+    case KIND.Transfer: {
+      const value = `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
+      const act = e.flags & FLAG.SENDS
+        ? `${who(e.tasklet)} sends ${value} on ${where(e.place)}: ${who(e.other)} was waiting for it`
+        : `${who(e.tasklet)} receives ${value} from ${who(e.other)}, who was waiting to send it on ${where(e.place)}`;
+      return e.kind === KIND.HandOver
+        ? `${act} and goes on at once.`
+        : `${act}${linked ? ", and is runnable again" : ""}. ${who(e.tasklet)} goes on.`;
+    }
+    case KIND.Throw:
+      return `${who(e.tasklet)} raises ${what(e.text)} in ${who(e.other)}.`;
+    case KIND.Create:
+      return `${who(e.tasklet)} makes ${who(e.other)}${linked ? ", which waits at the end of the run queue" : ""}.`;
+    case KIND.Link:
+      return `${who(e.other)} is runnable: it joins the run queue.`;
+    case KIND.Unlink:
+      return e.place
+        ? `${who(e.other)} waits on ${where(e.place)}.`
+        : `${who(e.other)} leaves the run queue: ${STATES[e.flags & 15]}.`;
+    case KIND.Switch:
+      return switched(e);
+    case KIND.Thread:
+      return `A thread begins to use tasklets; ${who(e.tasklet)} runs.`;
+    case KIND.ThreadEnd:
+      return "A thread has ended.";
+    case KIND.Output:
+      return `${who(e.tasklet)} prints <code>${escape(player.text(e.text).trimEnd())}</code>`;
+    case KIND.Return:
+      return `${who(e.tasklet)}: <code>${escape(top(e))}()</code> returns ${what(e.text)}.`;
+    case KIND.Call:
+      return `${who(e.tasklet)} calls <code>${escape(top(e))}()</code>.`;
+    case KIND.Line:
+      return `${who(e.tasklet)} is at line ${player.stack(e.stack)[0]?.line ?? "?"}.`;
+    case KIND.Note:
+      return escape(player.text(e.text));
+    case KIND.Channel:
+      return `The channel ${where(e.place)}${e.flags & FLAG.CLOSING ? " is closed" : " is set up"}.`;
+    default:
+      return "";
+  }
+
+  function top(e) {
+    return player.stack(e.stack)[0]?.name.split(".").pop() ?? "?";
+  }
+
+  function switched(e) {
+    if (!e.tasklet) return e.other ? `The thread wakes. ${on(e.other)}` : "The thread sleeps.";
+    const me = who(e.tasklet);
+    switch (STATES[e.flags & 15]) {
+      case "sends":
+        return `${me} sends ${what(e.text)} on ${where(e.place)}. Nobody receives, so it waits. ${on(e.other)}`;
+      case "receives":
+      case "iterates":
+        return `${me} wants a value from ${where(e.place)}. Nobody sends, so it waits. ${on(e.other)}`;
+      case "paused":
+        return `${me} leaves the run queue. ${on(e.other)}`;
+      case "in run()":
+        return `${me} waits in <code>run()</code> until the others are done. ${on(e.other)}`;
+      case "ended":
+        return `${me} has ended. ${on(e.other)}`;
+      case "failed":
+      case "killed":
+        return `${me} is ended by ${what(e.text)}. ${on(e.other)}`;
+      default:
+        return `${me} gives way. ${on(e.other)}`;
+    }
+  }
+}

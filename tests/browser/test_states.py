@@ -1,0 +1,167 @@
+"""After each step, on and back, the page shows what the recording says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from replay import OVER, Replay, load
+from stackless._recording import convert
+
+ROOT = Path(__file__).resolve().parents[2]
+ANIMATIONS = ("hello", "greet", "round_robin", "channel", "producers_consumer", "factorial")
+
+MIXED = """
+import stackless, threading
+
+def worker(ch, n):
+    for i in range(3):
+        ch.send((n, i))
+        stackless.schedule()
+
+def reader(ch, total):
+    try:
+        for value in ch:
+            total.append(value)
+    finally:
+        print("reader ends")
+
+def fails():
+    raise LookupError("planned")
+
+def pauses():
+    stackless.schedule_remove()
+
+def other_thread():
+    for i in range(3):
+        across.send(i)
+
+ch, across = stackless.channel(), stackless.channel()
+ch.preference = 0
+total = []
+r = stackless.tasklet(reader)(ch, total)
+for n in range(4):
+    stackless.tasklet(worker)(ch, n)
+stackless.run()
+p = stackless.tasklet(pauses)()
+stackless.tasklet(fails)()
+try:
+    stackless.run()
+except LookupError:
+    print("failed")
+p.insert()
+stackless.run()
+thread = threading.Thread(target=other_thread)
+thread.start()
+for _ in range(3):
+    print(across.receive())
+thread.join()
+ch.close()
+stackless.run()
+"""
+
+
+def expected(replay):
+    return {
+        "tasklets": {
+            str(t): {
+                "state": state,
+                "label": replay.labels.get(t, ""),
+                "value": replay.values.get(t, ""),
+                "stack": [list(call) for call in replay.stack(t)],
+            }
+            for t, state in replay.states.items()
+        },
+        "rings": {str(thread): list(ring) for thread, ring in replay.rings.items()},
+        "channels": {
+            str(c): {"balance": replay.balance(c), "queue": list(queue)}
+            for c, queue in replay.queues.items()
+        },
+        "output": "".join(text for _, text in replay.printed),
+        "running": [ring[0] for ring in replay.rings.values() if ring],
+    }
+
+
+DOM = """() => ({
+  cards: Object.fromEntries([...document.querySelectorAll('#tasklets [data-tasklet]')].map(
+    (e) => [e.dataset.tasklet, [e.dataset.state, Number(e.dataset.depth), e.querySelector('.stack')
+      ? [...e.querySelectorAll('.frame:not(.more)')].map((f) => Number(f.querySelector('small').textContent)) : null]])),
+  rings: Object.fromEntries([...document.querySelectorAll('[data-ring]')].map(
+    (e) => [e.dataset.thread, e.dataset.ring.split(' ').filter(Boolean).map(Number)])),
+  channels: Object.fromEntries([...document.querySelectorAll('[data-channel]')].map((e) => [e.dataset.channel,
+    [Number(e.dataset.balance), [...e.querySelectorAll('[data-waiting]')].map((w) => Number(w.dataset.waiting)),
+     e.querySelector('.balance').textContent]])),
+  output: document.querySelector('#output pre').textContent,
+  line: Number(document.querySelector('.line.current')?.dataset.line ?? 0),
+  words: document.querySelector('#words').textContent,
+  count: document.querySelector('#count').textContent,
+})"""
+
+
+def check(page, want, step, last):
+    """The page's own model, and what can be seen."""
+    got = page.evaluate("stacklessPlayer.snapshot()")
+    assert got["step"] == step
+    for number, t in got["tasklets"].items():
+        mine = want["tasklets"][number]
+        for field in ("state", "label", "stack"):
+            assert t[field] == mine[field], (step, number, field)
+        if mine["state"] in ("sends", "failed"):
+            assert t["value"] == mine["value"]
+    # Those that are over are forgotten after a while, nobody else.
+    missing = want["tasklets"].keys() - got["tasklets"].keys()
+    assert all(want["tasklets"][number]["state"] in OVER for number in missing)
+    assert got["rings"] == want["rings"]
+    assert got["channels"] == want["channels"]
+
+    seen = page.evaluate(DOM)
+    alive = {n for n, t in want["tasklets"].items() if t["state"] not in OVER}
+    assert alive <= seen["cards"].keys()
+    for number, (state, depth, lines) in seen["cards"].items():
+        mine = want["tasklets"][number]
+        assert (state, depth) == (mine["state"], len(mine["stack"])), (step, number)
+        if lines is not None:
+            assert lines == [line for _, line in mine["stack"]][:9]
+    assert seen["rings"] == want["rings"]
+    for number, channel in want["channels"].items():
+        balance, waiting, text = seen["channels"][number]
+        assert balance == channel["balance"] == int(text)
+        assert waiting == channel["queue"][:5] if len(waiting) < 6 else True
+    assert seen["output"] == want["output"]
+    assert bool(seen["words"].strip()) and "undefined" not in seen["words"]
+    assert seen["count"] == f"{step:,} / {last:,}"
+    innermost = [want["tasklets"][str(t)]["stack"][:1] for t in want["running"]]
+    lines = [stack[0][1] for stack in innermost if stack]
+    assert seen["line"] in lines if lines and len(want["rings"]) == 1 else True
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("mixed")
+    (directory / "mixed.py").write_text(MIXED)
+    command = [sys.executable, "-m", "stackless", "record", "-o", "mixed.html", "mixed.py"]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True)
+    return directory / "mixed.html"
+
+
+@pytest.mark.parametrize("name", [*ANIMATIONS, "mixed"])
+def test_every_step_on_and_back(open_page, tmp_path, mixed, name):
+    path = mixed if name == "mixed" else ROOT / "docs" / "animations" / f"{name}.html"
+    convert(path, tmp_path / "r.json")
+    page = open_page(path)
+    last = page.evaluate("stacklessPlayer.last")
+    assert last >= 5
+    page.evaluate("stacklessPlayer.seek(0)")
+    replay, wanted = Replay(load(tmp_path / "r.json")), []
+    for step in range(last + 1):
+        replay.seek(page.evaluate("stacklessPlayer.snapshot().events"))
+        wanted.append(expected(replay))
+        check(page, wanted[step], step, last)
+        page.keyboard.press("ArrowRight")
+    assert replay.count == len(replay.events)
+    for step in range(last, -1, -1):
+        check(page, wanted[step], step, last)
+        page.keyboard.press("ArrowLeft")
+    for step in (last // 2, 3, last, last // 3):
+        page.evaluate(f"stacklessPlayer.seek({step})")
+        check(page, wanted[step], step, last)

@@ -1,0 +1,91 @@
+"""`python -m stackless record`."""
+
+import sys
+
+import pytest
+from replay import load, replayed, run_module
+
+SCRIPT = """\
+import sys, stackless
+from neighbour import name
+def greet(who):
+    print("Hello,", who, *sys.argv[1:], __name__)
+stackless.tasklet(greet)(name)
+stackless.run()
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    (tmp_path / "neighbour.py").write_text("name = 'Ann'\n")
+    (tmp_path / "hello.py").write_text(SCRIPT)
+    return tmp_path / "hello.py"
+
+
+def test_a_script_is_recorded(script, tmp_path):
+    done = run_module("record", "-o", tmp_path / "out.json", script, "-x", "1", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Hello, Ann -x 1 __main__\n")
+    recording = load(tmp_path / "out.json")
+    assert done.stderr == f"{tmp_path / 'out.json'}: {len(recording['events'])} events\n"
+    assert recording["title"] == "hello.py"
+    files = {file["name"]: file["source"] for file in recording["files"]}
+    assert files == {"hello.py": SCRIPT}
+    replay = replayed(tmp_path / "out.json")
+    assert "greet('Ann')" in replay.labels.values()
+    (main,) = [t for t, label in replay.labels.items() if label == "main"]
+    assert replay.stack(main)[-1] == ("<module>", 6)
+
+
+def test_the_animation_is_beside(script, tmp_path):
+    assert run_module("record", script, cwd=tmp_path).returncode == 0
+    assert "Content-Security-Policy" in (tmp_path / "hello.html").read_text()
+    done = run_module("record", "--from", "hello.html", "-o", "t.pftrace", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "t.pftrace").stat().st_size > 100
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "says"),
+    [
+        ("sys.exit(3)", 3, "events"),
+        ("sys.exit('sorry')", 1, "sorry"),
+        ("1 / 0", 1, "ZeroDivisionError"),
+    ],
+)
+def test_how_the_script_ends(script, tmp_path, ending, status, says):
+    script.write_text(SCRIPT + ending)
+    done = run_module("record", "-o", tmp_path / "out.json", script)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert "_record_cli" not in done.stderr.split("Traceback")[0]
+    assert any("Hello" in text for _, text in replayed(tmp_path / "out.json").printed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "either a script or --from"),
+        (["-o", "x.json", "none.py"], "none.py"),
+        (["-o", "x.gif", "hello.py"], ".pftrace"),
+        (["-o", "no/x.json", "hello.py"], "no/x.json"),
+        (["--limit", "3", "hello.py"], "at least 16"),
+        (["--from", "hello.py"], "-o FILE"),
+        (["--from", "hello.py", "-o", "x.html"], "no recording"),
+        (["--from", "hello.py", "hello.py", "-o", "x.html"], "either"),
+    ],
+)
+def test_nonsense_is_refused(script, tmp_path, arguments, says):
+    done = run_module("record", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new")
+def test_line_by_line(script, tmp_path):
+    done = run_module("record", "--lines", "--no-output", "-o", tmp_path / "out.json", script)
+    assert done.returncode == 0
+    recording = load(tmp_path / "out.json")
+    kinds = [event[1] for event in recording["events"]]
+    assert kinds.count(12) >= 5 and kinds.count(13) >= 2 and kinds.count(11) == 0

@@ -3,7 +3,7 @@
 use crate::args;
 use crate::channel::C;
 use crate::hooks;
-use crate::kernel::world;
+use crate::kernel::{object, world};
 use crate::module;
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
@@ -11,11 +11,42 @@ use crate::tasklet_type::last_serial;
 use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 /// A switch to `next` is about to happen.
 pub fn count_switch(s: &'static Sched, next: T) {
     s.switches.set(s.switches.get() + 1);
     next.switches.set(next.switches.get() + 1);
+}
+
+/// The beginning of the time that [`time`] counts.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since some moment in the past; never 0.
+pub fn time() -> u64 {
+    START.elapsed().as_nanos() as u64 + 1
+}
+
+/// The same switch, where times are kept: one stops, the other begins to run.
+pub fn keep_time(stops: T, begins: T) {
+    let now = time();
+    stops.since.set(now);
+    begins.since.set(now);
+}
+
+/// `_keep_ages(on)`: forgets the times when it is switched off.
+unsafe extern "C" fn keep_ages(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_keep_ages", args).and_then(|on| {
+        let on = is_true(on)?;
+        hooks::watch(hooks::AGES, on);
+        if !on {
+            world(|w| w.tasklets()).into_iter().for_each(|t| object(t).since.set(0));
+        }
+        Ok(none())
+    }))
 }
 
 fn number(n: u64) -> Obj {
@@ -76,6 +107,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method_noargs("_all_time_count", "How many tasklets were ever made.", all_time_count),
         types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),
         types::method_noargs("_count_switches", "From now on, switches are counted.", count_switches),
+        types::method("_keep_ages", "Are switches counted, with their times? (on)", keep_ages),
         types::method(
             "_switches",
             "Switches to a tasklet since it was bound; without one, in the calling thread.",

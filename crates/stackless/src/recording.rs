@@ -19,7 +19,7 @@ use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction};
-use stackless_cpython::{self as cpython, Place};
+use stackless_cpython::{self as cpython, Of, Place};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, Recording, State, Texts};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -226,7 +226,7 @@ impl Tape {
         self.numbers.0 += 1;
         let number = self.numbers.0;
         // SAFETY: the calling thread's state; the name is borrowed.
-        let name = unsafe { cpython::variable_name(cpython::thread_state(), ch.obj()) };
+        let name = unsafe { cpython::variable_name(cpython::thread_state(), Of::Running, ch.obj()) };
         let name = if name.is_null() { None } else { describe::text_of(name) };
         let text = self.recorder.texts.intern(&name.unwrap_or_default());
         let at = ch.cid().index();

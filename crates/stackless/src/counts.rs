@@ -3,7 +3,7 @@
 use crate::args;
 use crate::channel::C;
 use crate::hooks;
-use crate::kernel::{object, world};
+use crate::kernel::world;
 use crate::module;
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
@@ -12,6 +12,7 @@ use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// A switch to `next` is about to happen.
@@ -23,9 +24,9 @@ pub fn count_switch(s: &'static Sched, next: T) {
 /// The beginning of the time that [`time`] counts.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Nanoseconds since some moment in the past; never 0.
+/// Nanoseconds since some moment in the past.
 pub fn time() -> u64 {
-    START.elapsed().as_nanos() as u64 + 1
+    START.elapsed().as_nanos() as u64
 }
 
 /// The same switch, where times are kept: one stops, the other begins to run.
@@ -35,15 +36,26 @@ pub fn keep_time(stops: T, begins: T) {
     begins.since.set(now);
 }
 
-/// `_keep_ages(on)`: forgets the times when it is switched off.
+/// Times before this one are of a former period of keeping them.
+static KEPT_FROM: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Seconds since a tasklet last began or stopped to run, if that is known.
+pub fn age(t: T, now: u64) -> Option<f64> {
+    let since = t.since.get();
+    (since >= KEPT_FROM.load(Relaxed)).then(|| now.saturating_sub(since) as f64 / 1e9)
+}
+
+/// `_keep_ages(on)`.
 unsafe extern "C" fn keep_ages(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     give(args::one_argument("_keep_ages", args).and_then(|on| {
         let on = is_true(on)?;
         hooks::watch(hooks::AGES, on);
-        if !on {
-            world(|w| w.tasklets()).into_iter().for_each(|t| object(t).since.set(0));
+        match (on, KEPT_FROM.load(Relaxed)) {
+            (true, u64::MAX) => KEPT_FROM.store(time(), Relaxed),
+            (true, _) => {}
+            (false, _) => KEPT_FROM.store(u64::MAX, Relaxed),
         }
         Ok(none())
     }))

@@ -97,7 +97,6 @@ impl Seen {
         let mut name = inspect::name_of(t);
         let stack = self.stack(t, &mut name);
         let channel = inspect::waits(t).map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
-        let since = t.since.get();
         self.slice.tasklets.push(Row {
             serial: t.serial.get(),
             name,
@@ -107,7 +106,7 @@ impl Seen {
             channel,
             stack,
             switches: t.switches.get(),
-            age: (since != 0).then(|| now.saturating_sub(since) as f64 / 1e9),
+            age: counts::age(t, now),
         });
     }
 

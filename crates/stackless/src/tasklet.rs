@@ -38,7 +38,7 @@ pub struct Tasklet {
     pub serial: Cell<u64>,
     /// How often it was switched to since it was bound, while that is counted.
     pub switches: Cell<u64>,
-    /// When it last began or stopped to run, while that is watched: see [`crate::counts`]. Else 0.
+    /// When it last began or stopped to run, while that is kept: see [`crate::counts::age`].
     pub since: Cell<u64>,
 }
 

@@ -85,6 +85,10 @@ nightly: build ## The long tests: more cases, more rounds (an hour or so)
 	@PROPTEST_CASES=20000 cargo test --release -q $(RUST_TESTED)
 	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=3600 $(ARGS)
 
+browser: build ## The animation in a real browser (Debian's chromium, Playwright)
+	@tools/check-browser $(VENV)/bin/python
+	@$(VENV)/bin/python -m pytest -s tests/browser $(ARGS)
+
 # ------------------------------------------------------------------ measure
 
 .venv/%/.bench: .venv/%/.ready $$(wildcard benches/requirements.txt)

@@ -251,8 +251,10 @@ class Model:
             return
         timer.expired = True
         if not timer.soft and not self.trap:
-            self.ring.remove(me)
-            if timer.owner.outcome[0] != "throw":
+            if (
+                timer.owner.outcome[0] != "throw"
+            ):  # else it wakes with that, and nobody is taken out
+                self.ring.remove(me)
                 timer.owner.outcome = ("value", me.name)
             self.resume_owner()
 

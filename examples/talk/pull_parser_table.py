@@ -83,9 +83,10 @@ def count_with_queue(file: str) -> int:
 
 def count_with_elementtree(file: str) -> int:
     count = 0
-    for _event, element in ElementTree.iterparse(file, events=("end",)):
-        count += 1
-        element.clear()
+    with open(file, "rb") as source:
+        for _event, element in ElementTree.iterparse(source, events=("end",)):
+            count += 1
+            element.clear()
     return count
 
 

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, Self, TypeVar, final, overload
 from typing_extensions import disjoint_base
 
 from stackless import explain as explain
+from stackless._recording import record as record
 from stackless._types import StackLimits as StackLimits
 from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
@@ -35,12 +36,14 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "record",
     "run",
     "run_n_tasklets",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
     "set_error_handler",
+    "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
     "snapshot",
@@ -208,6 +211,9 @@ def set_channel_callback(
 ) -> Any: ...
 def get_channel_callback() -> Any: ...
 def switch_trap(change: int = 0) -> int: ...
+def set_redactor(
+    function: Callable[[Any], str | None] | None, /
+) -> Callable[[Any], str | None] | None: ...
 def set_error_handler(
     handler: Callable[[type[BaseException], BaseException, TracebackType | None], object]
     | None = None,

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Mapping
 
-SUPPORTED = "CPython 3.11, 3.12 and 3.13 (with the GIL) on Linux, x86-64 and aarch64"
+SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux, x86-64 and aarch64"
 
 
 def why_not(error: ImportError) -> str:
@@ -29,7 +29,7 @@ def why_not(error: ImportError) -> str:
 def _supported() -> bool:
     return (
         sys.implementation.name == "cpython"
-        and (3, 11) <= sys.version_info[:2] <= (3, 13)
+        and (3, 11) <= sys.version_info[:2] <= (3, 15)
         and getattr(sys, "_is_gil_enabled", lambda: True)()
         and sys.platform == "linux"
         and platform.machine() in ("x86_64", "aarch64")

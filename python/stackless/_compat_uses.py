@@ -7,10 +7,14 @@ import ast
 import builtins
 import io
 import re
+import sys
 import tokenize
 import warnings
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+#: From 3.14 on `except A, b:` is Python 3 as well (PEP 758); in an old program it is Python 2.
+SYNTAX = min(sys.version_info[:2], (3, 13))
 
 
 class Use(NamedTuple):
@@ -67,7 +71,7 @@ def read_python(data: bytes) -> Reading:
         text = _lines(data.decode(encoding))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in strings, and the like
-            tree = ast.parse(text)
+            tree = ast.parse(text, feature_version=SYNTAX)
     except UnicodeDecodeError:
         wrong = SyntaxError("not in the encoding that it declares, or in UTF-8 if it declares none")
         return _read_text(_lines(data.decode("latin-1")), wrong)

@@ -207,7 +207,7 @@ class _Lines:
         self._tool: int | None = None
 
     def start(self) -> None:
-        monitoring = sys.monitoring
+        monitoring: Any = vars(sys)["monitoring"]  # unknown to type checkers for 3.11
         free = [tool for tool in (4, 3, 2, 1) if monitoring.get_tool(tool) is None]
         if not free:
             raise RuntimeError("all numbers of sys.monitoring tools are in use")
@@ -224,7 +224,7 @@ class _Lines:
     def stop(self) -> None:
         if self._tool is None:
             return
-        monitoring = sys.monitoring
+        monitoring: Any = vars(sys)["monitoring"]  # unknown to type checkers for 3.11
         monitoring.set_events(self._tool, 0)
         for event in (
             monitoring.events.LINE,

@@ -40,7 +40,9 @@ def open_page(browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("requestfailed", lambda request: problems.append(request.url))
         url = Path(path).resolve().as_uri()
-        page.on("request", lambda request: request.url.startswith(url) or problems.append(request.url))
+        page.on(
+            "request", lambda request: request.url.startswith(url) or problems.append(request.url)
+        )
         page.goto(url + fragment)
         assert page.evaluate("window.stacklessPlayer !== undefined")
         pages.append(page)

@@ -80,7 +80,12 @@ def test_keys_and_buttons(open_page):
     ]:
         page.keyboard.press(press)
         assert step(page) == where, press
-    for button, where in [("last", last(page)), ("back", last(page) - 1), ("first", 0), ("forward", 1)]:
+    for button, where in [
+        ("last", last(page)),
+        ("back", last(page) - 1),
+        ("first", 0),
+        ("forward", 1),
+    ]:
         page.click(f"#{button}")
         assert step(page) == where, button
     page.keyboard.press("End")
@@ -163,7 +168,8 @@ def test_more_are_counted(open_page, keep, tmp_path):
     snapshot = page.evaluate("stacklessPlayer.snapshot()")
     states = [t["state"] for t in snapshot["tasklets"].values()]
     shown = page.evaluate(
-        "[...document.querySelectorAll('.all [data-count]')].map((e) => [e.dataset.state, Number(e.dataset.count)])"
+        "[...document.querySelectorAll('.all [data-count]')]"
+        ".map((e) => [e.dataset.state, Number(e.dataset.count)])"
     )
     over = ("ended", "failed", "killed", "lost")
     assert dict(shown) == {s: states.count(s) for s in states if s not in over}

@@ -82,20 +82,27 @@ def expected(replay):
     }
 
 
-DOM = """() => ({
-  cards: Object.fromEntries([...document.querySelectorAll('#tasklets [data-tasklet]')].map(
-    (e) => [e.dataset.tasklet, [e.dataset.state, Number(e.dataset.depth), e.querySelector('.stack')
-      ? [...e.querySelectorAll('.frame:not(.more)')].map((f) => Number(f.querySelector('small').textContent)) : null]])),
-  rings: Object.fromEntries([...document.querySelectorAll('[data-ring]')].map(
-    (e) => [e.dataset.thread, e.dataset.ring.split(' ').filter(Boolean).map(Number)])),
-  channels: Object.fromEntries([...document.querySelectorAll('[data-channel]')].map((e) => [e.dataset.channel,
-    [Number(e.dataset.balance), [...e.querySelectorAll('[data-waiting]')].map((w) => Number(w.dataset.waiting)),
-     e.querySelector('.balance').textContent]])),
-  output: document.querySelector('#output pre').textContent,
-  line: Number(document.querySelector('.line.current')?.dataset.line ?? 0),
-  words: document.querySelector('#words').textContent,
-  count: document.querySelector('#count').textContent,
-})"""
+DOM = """() => {
+  const all = (selector, of = document) => [...of.querySelectorAll(selector)];
+  const card = (e) => [e.dataset.state, Number(e.dataset.depth), e.querySelector('.stack')
+    ? all('.frame:not(.more)', e).map((f) => Number(f.querySelector('small').textContent)) : null];
+  const channel = (e) => [Number(e.dataset.balance),
+    all('[data-waiting]', e).map((w) => Number(w.dataset.waiting)),
+    e.querySelector('.balance').textContent];
+  const ring = (e) => e.dataset.ring.split(' ').filter(Boolean).map(Number);
+  const by = (name, selector, f) =>
+    Object.fromEntries(all(selector).map((e) => [e.dataset[name], f(e)]));
+  const text = (selector) => document.querySelector(selector).textContent;
+  return {
+    cards: by('tasklet', '#tasklets [data-tasklet]', card),
+    rings: by('thread', '[data-ring]', ring),
+    channels: by('channel', '[data-channel]', channel),
+    output: text('#output pre'),
+    line: Number(document.querySelector('.line.current')?.dataset.line ?? 0),
+    words: text('#words'),
+    count: text('#count'),
+  };
+}"""
 
 
 def check(page, want, step, last):

@@ -86,7 +86,8 @@ def counts_with_differently():
 
     stackless.tasklet(use)()
     stackless.run()
-    assert levels == [0, 1]
+    # From 3.14 on, the interpreter calls `__enter__` by itself.
+    assert levels == ([0, 1] if sys.version_info < (3, 14) else [0, 0])
 
 
 def lists_every_suspended_tasklet():

@@ -34,10 +34,12 @@ def test_run_accepts_its_defaults_in_every_spelling():
         lambda: stackless.run(threadblock=False, soft=False),
         lambda: stackless.run(ignore_nesting=False, totaltimeout=False),
         lambda: stackless.run(-1),
+        lambda: stackless.run(soft=True, ignore_nesting=True, totaltimeout=True),
+        lambda: stackless.run(0, False, True),
     ):
         tasklet(log.append)("ran")
         assert call() is None
-    assert log == ["ran"] * 6
+    assert log == ["ran"] * 8
 
 
 def test_run_runs_what_the_tasklets_create():

@@ -492,6 +492,39 @@ def test_pending_interrupt_fires_when_the_obstacle_is_gone(part):
     assert log == ["protected part ends", "after it", "end"]
 
 
+@pytest.mark.parametrize("obstacle", ["atomic", "trap", "nesting"])
+def test_pending_interrupt_fires_at_once(obstacle):
+    """6, 7.2: in the very call that takes the obstacle away."""
+    log = []
+
+    def in_c(_):
+        count(LONG)
+        log.append("still here")
+        stackless.current.set_ignore_nesting(True)
+        log.append("too late")
+
+    def body():
+        me = stackless.current
+        if obstacle == "nesting":
+            list(map(in_c, [0]))
+        elif obstacle == "atomic":
+            me.set_atomic(True)
+            count(LONG)
+            log.append("still here")
+            me.set_atomic(False)
+        else:
+            stackless.switch_trap(1)
+            count(LONG)
+            log.append("still here")
+            stackless.switch_trap(-1)
+        log.append("too late")
+
+    t = tasklet(body)()
+    assert stackless.run(100) is t
+    assert log == ["still here"]
+    t.kill()
+
+
 def test_schedule_callback_is_not_interrupted():
     """It runs to its end, however long it takes."""
     log = []
@@ -597,10 +630,10 @@ def test_a_pending_interrupt_ends_with_its_run(later, first):
 
     t = tasklet(body)()
     if first == "ended":
-        assert stackless.run(10) is None
+        assert stackless.run(40) is None
     else:
         other = Loop(1000).tasklet
-        assert stackless.run(10) is other
+        assert stackless.run(40) is other
         other.kill()
     assert t.paused and log == []
     t.insert()
@@ -626,8 +659,18 @@ def test_inner_timeouts_do_not_count():
     assert log == [None, True]
 
 
-def test_the_outermost_run_with_a_timeout_may_be_an_inner_run():
-    """A plain run() outside of it does not matter."""
+@pytest.mark.parametrize(
+    "outer",
+    [
+        stackless.run,
+        lambda: stackless.run(0, soft=True),
+        lambda: stackless.run(-1),
+        lambda: stackless.run(seconds=None),
+    ],
+    ids="run() run(0) run(-1) run(seconds=None)".split(),
+)
+def test_the_outermost_run_with_a_timeout_may_be_an_inner_run(outer):
+    """A plain run() outside of it does not matter, however it is spelled."""
     log = []
 
     def inner():
@@ -637,7 +680,7 @@ def test_the_outermost_run_with_a_timeout_may_be_an_inner_run():
         victim.kill()
 
     tasklet(inner)()
-    assert stackless.run() is None
+    assert outer() is None
     assert log == [True]
 
 

@@ -389,6 +389,15 @@ def test_foreign_run_puts_the_target_next_in_line():
     assert (owner.finish(), owner.runcount) == ("pab", 4)
 
 
+def test_foreign_run_of_a_runnable_tasklet():
+    """11.3: it leaves its place and is next in line; of the running one: nothing."""
+    owner = BusyOwner()
+    assert owner.b.run() is None
+    assert owner.b.next is owner.a
+    owner.b.prev.run()
+    assert (owner.finish(), owner.runcount) == ("ba", 3)
+
+
 def test_foreign_remove():
     """11.3: it leaves the owner's ring."""
     owner = BusyOwner()

@@ -17,6 +17,7 @@ def dump_json():
     json.dumps(nested(100_000))
 
 def dump_json_in_python():
+    json.encoder.c_make_encoder = None
     json.dumps(nested(100_000), indent=1)
 
 def load_json():

@@ -349,7 +349,7 @@ def test_ended_thread_does_not_begin_again():
     """11.5: a destructor that runs when the thread is nearly gone is refused."""
     assert_child(
         """
-        import contextvars, stackless, threading
+        import _thread, contextvars, stackless, time
         variable = contextvars.ContextVar("variable")
         class Late:
             def __del__(self):
@@ -358,9 +358,11 @@ def test_ended_thread_does_not_begin_again():
         def worker():
             stackless.getcurrent()
             variable.set(Late())
-        thread = threading.Thread(target=worker)
-        thread.start()
-        thread.join()
+            begun.append(True)
+        begun = []
+        _thread.start_new_thread(worker, ())  # not threading: it has a context of its own from 3.14 on
+        while not begun or _thread._count():
+            time.sleep(0.01)
         """,
         prints="this thread is ending, and its tasklets have ended",
     )

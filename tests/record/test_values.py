@@ -67,7 +67,9 @@ def test_texts(value, text):
     assert describe(value) == text
 
 
-@pytest.mark.parametrize("value", ["y" * 1_000_000, "é\n" * 500, Odd(), [Odd()] * 9, {Odd(): "z" * 99}])
+@pytest.mark.parametrize(
+    "value", ["y" * 1_000_000, "é\n" * 500, Odd(), [Odd()] * 9, {Odd(): "z" * 99}]
+)
 def test_long_ones_are_cut(value):
     text = describe(value)
     assert len(text) == 80

@@ -37,6 +37,12 @@ static inline frame_t *skip(frame_t *f)
     return f;
 }
 
+/* A local variable, borrowed, or NULL. */
+static inline PyObject *local(frame_t *f, int i)
+{
+    return f->localsplus[i];
+}
+
 /* The calls of a tasklet, innermost first, at most `most`: how many there are. */
 int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
 {
@@ -70,7 +76,7 @@ PyObject *sl_variable_name(PyThreadState *ts, void *state, PyObject *object)
     for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
         PyCodeObject *code = code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
-            PyObject *value = f->localsplus[i];
+            PyObject *value = local(f, i);
             if (value != NULL && PyCell_Check(value)) {
                 value = PyCell_GET(value);
             }
@@ -109,7 +115,7 @@ void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visi
     for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && most > 0; f = skip(f->previous), most--) {
         PyCodeObject *code = code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
-            PyObject *value = f->localsplus[i];
+            PyObject *value = local(f, i);
             if (value != NULL && PyCell_Check(value)) {
                 value = PyCell_GET(value);
             }

@@ -9,7 +9,7 @@ mod frames;
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
-use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 
 const STATE_SIZE: usize = 256; // SL_STATE_SIZE of the shim, which checks it
 
@@ -50,6 +50,7 @@ unsafe extern "C" {
         setter: *mut PyObject,
         function: *mut PyObject,
     ) -> c_int;
+    fn sl_check(ts: *mut PyThreadState) -> *const c_char;
     fn sl_thread_state() -> *mut PyThreadState;
     fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
     fn sl_trashcan(o: *mut PyObject, slot: destructor, body: destructor);
@@ -196,6 +197,18 @@ pub unsafe fn start_ticks(callbacks: OnTicks) -> bool {
 pub unsafe fn show_ticks(ts: *mut PyThreadState, on: bool) {
     // SAFETY: the caller's.
     unsafe { sl_show_ticks(ts, on.into()) }
+}
+
+/// Is the running interpreter the one that this was built for? The error says why not.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn check_interpreter(ts: *mut PyThreadState) -> Result<(), &'static CStr> {
+    // SAFETY: the caller's; the text is a constant.
+    unsafe {
+        let problem = sl_check(ts);
+        if problem.is_null() { Ok(()) } else { Err(CStr::from_ptr(problem)) }
+    }
 }
 
 /// The calling thread's state, null where there is none.

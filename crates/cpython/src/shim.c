@@ -16,16 +16,21 @@
  *
  * The columns (source: Include/cpython/pystate.h and Python/ceval.c of each version):
  *
- *     what            3.11                      3.12                       3.13
- *     frame           cframe (chain of records  cframe                     current_frame
- *                     on the C stack)
- *     depth           recursion_remaining       py_recursion_remaining     as 3.12
- *     C depth         (the same counter)        c_recursion_remaining      as 3.12
- *     event           tracing_what              what_event                 as 3.12
- *     trash can       trash_delete_nesting,     trash.delete_nesting,      delete_later
- *                     trash_delete_later        trash.delete_later
- *     executor        -                         -                          previous_executor
- *     entry frame     is_entry                  owner CSTACK               owner CSTACK
+ *     what          3.11                     3.12                     3.13             3.14, 3.15
+ *     frame         cframe (chain of         cframe                   current_frame    current_frame; begins
+ *                   records on the C stack)                                            with base_frame (3.15)
+ *     depth         recursion_remaining      py_recursion_remaining   as 3.12          as 3.12
+ *     C depth       (the same counter)       c_recursion_remaining    as 3.12          addresses: c_stack_top,
+ *                                                                                      _soft_limit, _hard_limit
+ *     event         tracing_what             what_event               as 3.12          as 3.12
+ *     trash can     trash_delete_nesting,    trash.delete_nesting,    delete_later     delete_later
+ *                   trash_delete_later       trash.delete_later
+ *     executor      -                        -                        previous_        current_executor (3.14);
+ *                                                                     executor         jit_exit,
+ *                                                                                      last_profiled_frame (3.15)
+ *     entry frame   is_entry                 owner CSTACK             owner CSTACK     owner INTERPRETER
+ *     values        PyObject *               PyObject *               PyObject *       _PyStackRef: some are
+ *                                                                                      borrowed, some are ints
  *
  * Depth is kept as calls in progress, not as calls remaining, so that sys.setrecursionlimit()
  * holds for suspended tasklets as well. Left per thread: async generator hooks, the coroutine
@@ -38,8 +43,8 @@
 #include "internal/pycore_ceval.h"
 #include "ticks.h"
 
-#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x030E0000
-#error "stackless supports CPython 3.11, 3.12 and 3.13"
+#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
+#error "stackless supports CPython 3.11 to 3.15"
 #endif
 #ifdef Py_GIL_DISABLED
 #error "stackless needs a CPython with the GIL"
@@ -47,20 +52,32 @@
 
 #define V311 (PY_VERSION_HEX < 0x030C0000)
 #define V312 (PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030D0000)
-#define V313 (PY_VERSION_HEX >= 0x030D0000)
+#define V313 (PY_VERSION_HEX >= 0x030D0000) /* and later */
+#define V314 (PY_VERSION_HEX >= 0x030E0000) /* and later */
+#define V315 (PY_VERSION_HEX >= 0x030F0000) /* and later */
+
+#if V314
+#include "internal/pycore_genobject.h"
+#include "internal/pycore_interpframe.h"
+#include "internal/pycore_tstate.h"
+#endif
 
 typedef struct _PyInterpreterFrame frame_t;
 
 typedef struct {
 #if V313
     frame_t *frame;
-    PyObject *previous_executor;
+    void *executor;
 #else
     _PyCFrame *cframe;
     int trash_nesting;
 #endif
     int depth;
+#if V314
+    uintptr_t c_stack[3]; /* top, soft limit, hard limit */
+#else
     int c_remaining;
+#endif
     int tracing;
     int event;
 #if !V311
@@ -113,6 +130,18 @@ static inline frame_t *state_frame(sl_state *s)
     return s->frame;
 #else
     return s->cframe->current_frame;
+#endif
+}
+
+/* A frame of the interpreter's own, below the frames of one entry into it. */
+static inline int is_shim(frame_t *f)
+{
+#if V311
+    return 0;
+#elif V314
+    return f->owner >= FRAME_OWNED_BY_INTERPRETER;
+#else
+    return f->owner == FRAME_OWNED_BY_CSTACK;
 #endif
 }
 
@@ -207,7 +236,7 @@ static inline uint64_t instrumentation(PyThreadState *ts)
 
 static inline frame_t *python_frame(frame_t *f)
 {
-    while (f != NULL && f->owner == FRAME_OWNED_BY_CSTACK) {
+    while (f != NULL && is_shim(f)) {
         f = f->previous;
     }
     return f;
@@ -226,13 +255,64 @@ static __attribute__((noinline, cold)) void catch_up(PyThreadState *ts)
 }
 #endif
 
+#if V315
+#define EXECUTOR jit_exit
+#elif V314
+#define EXECUTOR current_executor
+#else
+#define EXECUTOR previous_executor
+#endif
+
+#if V314
+/* Not in every 3.14, and only declared by the headers that go with it. */
+int PyUnstable_ThreadState_SetStackProtection(PyThreadState *, void *, size_t);
+#pragma weak PyUnstable_ThreadState_SetStackProtection
+
+static uintptr_t soft_above, hard_above; /* the limits' distance from a stack's lowest address */
+
+static inline void set_c_stack(PyThreadState *ts, uintptr_t top, uintptr_t soft, uintptr_t hard)
+{
+    _PyThreadStateImpl *impl = (_PyThreadStateImpl *)ts;
+    impl->c_stack_top = top;
+    impl->c_stack_soft_limit = soft;
+    impl->c_stack_hard_limit = hard;
+}
+#endif
+
+/* Is this the interpreter that the shim was compiled for? NULL, or why not. The fields for the C
+ * stack's limits lie where the thread state's size puts them, which a patch release may change. */
+const char *sl_check(PyThreadState *ts)
+{
+#if V314
+    const _PyThreadStateImpl *impl = (const _PyThreadStateImpl *)ts;
+    const uintptr_t top = impl->c_stack_top, soft = impl->c_stack_soft_limit, hard = impl->c_stack_hard_limit;
+    if (PyUnstable_ThreadState_SetStackProtection == NULL) {
+        return "stackless needs a newer patch release of this Python: one with "
+               "PyUnstable_ThreadState_SetStackProtection";
+    }
+    const size_t size = (size_t)8 << 20;
+    const uintptr_t base = top - size;
+    if (PyUnstable_ThreadState_SetStackProtection(ts, (void *)base, size) < 0) {
+        PyErr_Clear();
+        return "stackless cannot set the limits of the C stack in this Python";
+    }
+    soft_above = impl->c_stack_soft_limit - base;
+    hard_above = impl->c_stack_hard_limit - base;
+    int fits = impl->c_stack_top == top && hard_above < soft_above && soft_above < size / 2;
+    if (!fits) {
+        PyUnstable_ThreadState_SetStackProtection(ts, (void *)base, size);
+        return "stackless was built for another patch release of this Python: install it anew";
+    }
+    set_c_stack((PyThreadState *)ts, top, soft, hard);
+#endif
+    return NULL;
+}
+
 static inline void save(PyThreadState *ts, sl_state *s)
 {
 #if V313
     s->frame = ts->current_frame;
-#ifdef _Py_TIER2
-    s->previous_executor = ts->previous_executor;
-#endif
+    s->executor = ts->EXECUTOR;
     s->trash = ts->delete_later;
 #else
     s->cframe = ts->cframe;
@@ -248,7 +328,14 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->depth = ts->recursion_limit - ts->recursion_remaining;
 #else
     s->depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+#if V314
+    const _PyThreadStateImpl *impl = (const _PyThreadStateImpl *)ts;
+    s->c_stack[0] = impl->c_stack_top;
+    s->c_stack[1] = impl->c_stack_soft_limit;
+    s->c_stack[2] = impl->c_stack_hard_limit;
+#else
     s->c_remaining = ts->c_recursion_remaining;
+#endif
 #endif
     memcpy(&s->tracing, &ts->tracing, 2 * sizeof(int)); /* and the event */
 #if !V311
@@ -274,8 +361,9 @@ static inline void load(PyThreadState *ts, sl_state *s)
 {
 #if V313
     ts->current_frame = s->frame;
-#ifdef _Py_TIER2
-    ts->previous_executor = s->previous_executor;
+    ts->EXECUTOR = s->executor;
+#if V315
+    ts->last_profiled_frame = NULL; /* a frame of the tasklet that ran before */
 #endif
     ts->delete_later = s->trash;
 #else
@@ -292,7 +380,11 @@ static inline void load(PyThreadState *ts, sl_state *s)
     ts->recursion_remaining = ts->recursion_limit - s->depth;
 #else
     ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
+#if V314
+    set_c_stack(ts, s->c_stack[0], s->c_stack[1], s->c_stack[2]);
+#else
     ts->c_recursion_remaining = s->c_remaining;
+#endif
 #endif
     memcpy(&ts->tracing, &s->tracing, 2 * sizeof(int));
     ts->datastack_chunk = s->chunk;
@@ -434,8 +526,14 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
 #if !V313
     s->root_cframe.previous = &ts->root_cframe;
     s->cframe = &s->root_cframe;
+#elif V315
+    s->frame = ts->base_frame;
 #endif
-#if !V311
+#if V314
+    s->c_stack[0] = (uintptr_t)s;
+    s->c_stack[1] = s->c_stack[0] - stack + soft_above;
+    s->c_stack[2] = s->c_stack[0] - stack + hard_above;
+#elif !V311
     /* CPython trusts its limit to a stack of 8 MiB; a smaller one gets its share. */
 #if V312
     const long full = C_RECURSION_LIMIT;
@@ -561,16 +659,7 @@ static inline int is_entry(frame_t *f)
 #if V311
     return f->is_entry;
 #else
-    return f->owner == FRAME_OWNED_BY_CSTACK;
-#endif
-}
-
-static inline int is_shim(frame_t *f)
-{
-#if V311
-    return 0;
-#else
-    return f->owner == FRAME_OWNED_BY_CSTACK;
+    return is_shim(f);
 #endif
 }
 
@@ -655,6 +744,19 @@ PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
  * belong to generators are visited by these. The values on the evaluation stacks are not visited:
  * while its C stack exists, nobody knows how many there are. That only makes a cycle through them
  * look reachable. */
+#if V314
+/* Only what the frame owns: CPython's own frames borrow some values. */
+#define VISIT_VALUE(value)                                                                         \
+    do {                                                                                           \
+        _PyStackRef ref = (value);                                                                 \
+        if (!PyStackRef_IsNull(ref) && !PyStackRef_IsTaggedInt(ref) && PyStackRef_RefcountOnObject(ref)) { \
+            Py_VISIT(PyStackRef_AsPyObjectBorrow(ref));                                            \
+        }                                                                                          \
+    } while (0)
+#else
+#define VISIT_VALUE(value) Py_VISIT(value)
+#endif
+
 int sl_traverse(sl_state *s, visitproc visit, void *arg)
 {
     Py_VISIT(s->context);
@@ -667,21 +769,19 @@ int sl_traverse(sl_state *s, visitproc visit, void *arg)
         }
         Py_VISIT(f->frame_obj);
         Py_VISIT(f->f_locals);
+        PyCodeObject *code = (PyCodeObject *)code_of(f);
 #if V311
-        PyCodeObject *code = f->f_code;
         Py_VISIT(f->f_func);
         Py_VISIT(f->f_code);
 #elif V312
-        PyCodeObject *code = f->f_code;
         Py_VISIT(f->f_funcobj);
         Py_VISIT(f->f_code);
 #else
-        PyCodeObject *code = _PyFrame_GetCode(f);
-        Py_VISIT(f->f_funcobj);
-        Py_VISIT(f->f_executable);
+        VISIT_VALUE(f->f_funcobj);
+        VISIT_VALUE(f->f_executable);
 #endif
         for (int i = 0; i < code->co_nlocalsplus; i++) {
-            Py_VISIT(f->localsplus[i]);
+            VISIT_VALUE(f->localsplus[i]);
         }
     }
     return 0;
@@ -753,7 +853,11 @@ PyObject *sl_thread_dict(PyThreadState *ts)
 
 PyThreadState *sl_thread_state(void)
 {
+#if V313
+    return PyThreadState_GetUnchecked();
+#else
     return _PyThreadState_UncheckedGet();
+#endif
 }
 
 unsigned long sl_thread_ident(PyThreadState *ts)

@@ -2,7 +2,7 @@
  *
  * A tick is about a bytecode. It is counted in larger portions:
  *
- *     3.12, 3.13   a sys.monitoring tool, "stackless": each turn of a loop (event JUMP), each start of
+ *     3.12 on      a sys.monitoring tool, "stackless": each turn of a loop (event JUMP), each start of
  *                  a Python function (PY_START) and each continuation of a generator (PY_RESUME), 5
  *                  ticks each. It is registered when the first limit is set, and stays: changing the events
  *                  instruments all code anew (PEP 669).

@@ -11,7 +11,7 @@
 //! | `counts` | how many tasklets, threads, waited-for channels and switches |
 //! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
 //! | `explain`, `deadlock` | what all tasklets are doing, as data and in reprs; deadlock errors and who waits for whom |
-//! | `recording`, `record_module` | what the recorder is told; its functions |
+//! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -38,6 +38,7 @@ mod moves;
 mod py;
 mod record_module;
 mod recording;
+mod tape;
 mod tasklet;
 mod tasklet_type;
 mod thread;

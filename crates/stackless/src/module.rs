@@ -306,7 +306,7 @@ unsafe extern "C" fn set_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssi
 unsafe extern "C" fn set_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(callback_argument("channel", args).map(|callback| hooks::set_channel_callback(callback)))
+    give(callback_argument("channel", args).map(hooks::set_channel_callback))
 }
 
 fn callback_argument(which: &str, args: &[Obj]) -> Res<Obj> {
@@ -536,7 +536,11 @@ pub fn check_interpreter() -> Res<()> {
     } else if !stack::page_size_fits() {
         c"stackless needs a kernel with memory pages of 4 KiB"
     } else {
-        return Ok(());
+        // SAFETY: the calling thread's state.
+        match unsafe { cpython::check_interpreter(ts) } {
+            Ok(()) => return Ok(()),
+            Err(problem) => problem,
+        }
     };
     // SAFETY: the exception type exists.
     unsafe { PyErr_SetString(PyExc_ImportError, problem.as_ptr()) };

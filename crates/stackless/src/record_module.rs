@@ -59,7 +59,7 @@ fn bytes(data: &[u8]) -> Res<Obj> {
     check(unsafe { PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as Py_ssize_t) })
 }
 
-fn exactly<'a, const N: usize>(args: &'a [Obj]) -> Res<&'a [Obj; N]> {
+fn exactly<const N: usize>(args: &[Obj]) -> Res<&[Obj; N]> {
     args.try_into()
         .map_err(|_| type_error(&format!("exactly {N} arguments are required ({} given)", args.len())))
 }

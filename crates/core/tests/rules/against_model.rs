@@ -4,8 +4,9 @@
 use crate::model::{self, Model, Thread, living};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::TestCaseError;
-use stackless_core::{Cid, Direction, Hand, Hid, Idle, Tid, Waits, World};
+use proptest::test_runner::{TestCaseError, TestRunner};
+use stackless_core::{Cid, Direction, Hand, Hid, Idle, Limit, Tid, Turn, Waits, World};
+use std::cell::Cell;
 use std::fmt::Debug;
 
 /// What happens next. Whom it concerns is picked from those to whom it can happen; if there is
@@ -35,18 +36,29 @@ enum Move {
     ScheduleAll(bool),
     Close,
     Open,
-    EnterRun,
+    /// With or without waiting for other threads, with or without a limit.
+    EnterRun(bool, Option<Limit>),
     LeaveRun,
     /// A tasklet that sits in `run()` is woken and returns, and so do the inner ones.
     WakeSitter,
+    /// Another one of the ring runs: the limit is looked at.
+    Switch(Turn, bool),
+    Tick(u64),
+    Expire,
+    Interrupt,
 }
 use Move::*;
+
+const SLICE: Limit = Limit { ticks: 10, ..Limit::NONE };
+const SOFT: Limit = Limit { soft: true, ..SLICE };
+const TOTAL: Limit = Limit { ticks: 15, total: true, ..Limit::NONE };
+const TURNS: Limit = Limit { turns: 3, soft: true, ..Limit::NONE };
 
 /// A move, and two picks.
 type Choice = (Move, Index, Index);
 
 /// All moves, with their weights.
-const MOVES: [(usize, Move); 33] = [
+const MOVES: [(usize, Move); 47] = [
     (6, NewTasklet),
     (1, NewOrphan),
     (3, ForgetTasklet),
@@ -77,9 +89,23 @@ const MOVES: [(usize, Move); 33] = [
     (1, ScheduleAll(true)),
     (2, Close),
     (2, Open),
-    (8, EnterRun),
+    (4, EnterRun(false, None)),
+    (2, EnterRun(true, None)),
+    (2, EnterRun(false, Some(SLICE))),
+    (2, EnterRun(true, Some(SOFT))),
+    (2, EnterRun(false, Some(TOTAL))),
+    (2, EnterRun(false, Some(TURNS))),
     (2, LeaveRun),
     (3, WakeSitter),
+    (6, Switch(Turn::Over, false)),
+    (2, Switch(Turn::Over, true)),
+    (3, Switch(Turn::HandOver, false)),
+    (4, Tick(1)),
+    (4, Tick(5)),
+    (2, Tick(12)),
+    (1, Tick(u64::MAX / 2)),
+    (1, Expire),
+    (4, Interrupt),
 ];
 
 /// A plain `select`, since `prop_oneof!` of so many is ten times slower.
@@ -88,24 +114,29 @@ fn choice() -> impl Strategy<Value = Choice> {
     (prop::sample::select(moves.collect::<Vec<_>>()), any::<Index>(), any::<Index>())
 }
 
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(2000), failure_persistence: None, ..ProptestConfig::default() }
-}
+/// Moves that must be played, unless PROPTEST_CASES says how many histories.
+const ENOUGH: usize = 100_000;
 
-proptest! {
-    #![proptest_config(config())]
-
-    /// No valid history tells the world from the model.
-    #[test]
-    fn the_world_does_as_the_model(choices in prop::collection::vec(choice(), 1..50)) {
+/// No valid history tells the world from the model.
+#[test]
+fn the_world_does_as_the_model() {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let config =
+        ProptestConfig { cases: asked.unwrap_or(6000), failure_persistence: None, ..Default::default() };
+    let played = Cell::new(0);
+    let agree = TestRunner::new(config).run(&prop::collection::vec(choice(), 1..50), |choices| {
         let mut both = Both::new();
         both.check()?;
         for choice in choices {
             both.play(choice)?;
             both.check()?;
         }
-    }
+        played.set(played.get() + both.history.len());
+        Ok(())
+    });
+    agree.unwrap_or_else(|error| panic!("{error}"));
+    println!("{} moves", played.get());
+    assert!(asked.is_some() || played.get() >= ENOUGH, "only {} moves", played.get());
 }
 
 type Checked = Result<(), TestCaseError>;
@@ -150,7 +181,12 @@ impl Both {
         let h = self.hids.len();
         self.hids.push(self.world.add_thread(self.tids[main]));
         self.model.tasklets[main] = Some(model::Tasklet { thread: Some(h) });
-        self.model.threads.push(Some(model::Thread { main, ring: [main].into(), watchdogs: vec![] }));
+        self.model.threads.push(Some(model::Thread {
+            main,
+            ring: [main].into(),
+            watchdogs: vec![],
+            timer: None,
+        }));
     }
 
     fn new_channel(&mut self) {
@@ -337,11 +373,44 @@ impl Both {
                 self.world.open(self.cids[c]);
                 self.model.channel_mut(c).closing = false;
             }
-            EnterRun => {
+            EnterRun(waits, limit) => {
                 let t = self.running(one)?;
                 self.note(this, t);
-                self.world.enter_run(self.tids[t], false, None);
-                self.model.enter_run(t);
+                let real = self.world.enter_run(self.tids[t], waits, limit);
+                let expected = self.model.enter_run(t, waits, limit);
+                return Some(self.same("the limit counts", real, expected));
+            }
+            Switch(turn, pending) => {
+                let from = self.running(one)?;
+                let h = self.model.tasklet(from).thread?;
+                let t =
+                    self.tasklet_that(two, |m, t| t != from && m.ring_place(t).is_some_and(|at| at.0 == h))?;
+                self.note(this, (from, t));
+                self.run_now(t);
+                let instead = self.world.turn(self.hids[h], turn, pending);
+                let expected = self.model.turn(h, turn, pending);
+                return Some(self.same("runs instead", instead, expected.map(|t| self.tids[t])));
+            }
+            Tick(ticks) => {
+                let h = self.thread(one)?;
+                self.note(this, h);
+                self.world.tick(self.hids[h], ticks);
+                self.model.tick(h, ticks);
+            }
+            Expire => {
+                let h = self.thread(one)?;
+                self.note(this, h);
+                self.world.expire(self.hids[h]);
+                if let Some(timer) = &mut self.model.thread_mut(h).timer {
+                    timer.expired = true;
+                }
+            }
+            Interrupt => {
+                let t = self.running(one)?;
+                self.note(this, t);
+                let owner = self.world.interrupt(self.tids[t]);
+                let expected = self.model.interrupt(t);
+                return Some(self.same("interrupted for", owner, expected.map(|t| self.tids[t])));
             }
             LeaveRun => {
                 let t = self.tasklet_that(one, |_, _| true)?;
@@ -351,7 +420,7 @@ impl Both {
             WakeSitter => {
                 let sits = |m: &Model, t| {
                     let thread = m.tasklet(t).thread;
-                    !m.is_linked(t) && thread.is_some_and(|h| m.thread(h).watchdogs.contains(&t))
+                    !m.is_linked(t) && thread.is_some_and(|h| m.sits(h, t))
                 };
                 let t = self.tasklet_that(one, sits)?;
                 self.note(this, t);
@@ -437,8 +506,8 @@ impl Both {
         let mut woken = None;
         if self.model.next(me) == Some(me) {
             match self.model.when_idle(me) {
-                (true, watcher) => woken = Some(watcher),
-                (false, _) => return Ok(()),
+                (true, _, watcher) => woken = Some(watcher),
+                (false, ..) => return Ok(()),
             }
         }
         self.world.unlink(self.tids[me]);
@@ -514,14 +583,25 @@ impl Both {
         self.same("run_count", w.run_count(id) as usize, thread.ring.len())?;
         self.same("head", w.head(id), thread.ring.front().map(|&t| tid(t)))?;
         self.same("watcher", w.watcher(id), tid(self.model.watcher(h)))?;
+        let sitting = thread.watchdogs.iter().map(|&(t, _)| tid(t)).collect::<Vec<_>>();
+        self.same("watchdogs", w.watchdogs(id), sitting)?;
+        let idle = |t: &usize| !self.model.is_linked(*t);
+        let waiting = thread.watchdogs.last().filter(|w| w.1).map(|w| w.0).filter(idle);
+        self.same("waiting", w.waiting(id), waiting.map(tid))?;
+        let timer = thread.timer.as_ref();
+        let expired = timer.filter(|timer| timer.expired);
+        self.same("timer", w.timer(id), timer.map(|timer| tid(timer.owner)))?;
+        self.same("expired", w.expired(id), expired.map(|timer| timer.owner).filter(idle).map(tid))?;
+        self.same("due", w.due(id), expired.is_some_and(|timer| !timer.limit.soft))?;
         let owned = living(&self.model.tasklets).filter(|(_, tasklet)| tasklet.thread == Some(h));
         let mut theirs = self.numbers(&w.tasklets_of(id));
         theirs.sort_unstable();
         self.same("tasklets_of", theirs, owned.map(|(t, _)| t).collect())?;
         if let (1, Some(&last)) = (thread.ring.len(), thread.ring.front()) {
             let expected = match self.model.when_idle(last) {
-                (true, watcher) => Idle::Resume(tid(watcher)),
-                (false, watcher) => Idle::Stuck(tid(watcher)),
+                (true, false, watcher) => Idle::Resume(tid(watcher)),
+                (true, true, watcher) => Idle::Wait(tid(watcher)),
+                (false, _, watcher) => Idle::Stuck(tid(watcher)),
             };
             self.same("when_idle", w.when_idle(tid(last)), expected)?;
         }

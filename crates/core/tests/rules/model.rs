@@ -3,7 +3,7 @@
 //! Tasklets, threads and channels are numbered in the order of their making, and no number is used
 //! twice. Who is gone is None.
 
-use stackless_core::{Direction, Hand, Waits};
+use stackless_core::{Direction, Hand, Limit, Turn, Waits};
 use std::collections::VecDeque;
 
 pub struct Model {
@@ -20,8 +20,20 @@ pub struct Thread {
     pub main: usize,
     /// The running tasklet first.
     pub ring: VecDeque<usize>,
-    /// The innermost last.
-    pub watchdogs: Vec<usize>,
+    /// The innermost last; and whether it waits for other threads.
+    pub watchdogs: Vec<(usize, bool)>,
+    pub timer: Option<Timer>,
+}
+
+/// The limit of the outermost `run()` that has one.
+pub struct Timer {
+    pub owner: usize,
+    pub limit: Limit,
+    /// Ticks that count.
+    pub ticks: u64,
+    /// Turns that were begun.
+    pub turns: u64,
+    pub expired: bool,
 }
 
 pub struct Channel {
@@ -109,7 +121,7 @@ impl Model {
 
     /// Is it a main tasklet, or inside `run()`? Then it is bound to its thread.
     pub fn is_bound(&self, t: usize) -> bool {
-        living(&self.threads).any(|(_, thread)| thread.main == t || thread.watchdogs.contains(&t))
+        living(&self.threads).any(|(_, thread)| thread.main == t || thread.watchdogs.iter().any(|w| w.0 == t))
     }
 
     pub fn balance(&self, c: usize) -> i32 {
@@ -138,13 +150,19 @@ impl Model {
 
     pub fn watcher(&self, h: usize) -> usize {
         let thread = self.thread(h);
-        *thread.watchdogs.last().unwrap_or(&thread.main)
+        thread.watchdogs.last().map_or(thread.main, |w| w.0)
     }
 
-    /// The last one of a ring leaves it: is its watcher able to go on?
-    pub fn when_idle(&self, leaving: usize) -> (bool, usize) {
-        let watcher = self.watcher(self.tasklet(leaving).thread.unwrap());
-        (watcher != leaving && !self.is_linked(watcher), watcher)
+    pub fn sits(&self, h: usize, t: usize) -> bool {
+        self.thread(h).watchdogs.iter().any(|w| w.0 == t)
+    }
+
+    /// The last one of a ring leaves it: is its watcher able to go on, and does it wait for others?
+    pub fn when_idle(&self, leaving: usize) -> (bool, bool, usize) {
+        let h = self.tasklet(leaving).thread.unwrap();
+        let watcher = self.watcher(h);
+        let waits = self.thread(h).watchdogs.last().is_some_and(|w| w.1);
+        (watcher != leaving && !self.is_linked(watcher), waits, watcher)
     }
 
     // ------------------------------------------------------------ moves
@@ -180,24 +198,83 @@ impl Model {
         }
     }
 
-    pub fn enter_run(&mut self, t: usize) {
+    /// Is its limit the one that counts?
+    pub fn enter_run(&mut self, t: usize, waits: bool, limit: Option<Limit>) -> bool {
         self.unlink(t);
-        self.thread_of_mut(t).watchdogs.push(t);
+        let thread = self.thread_of_mut(t);
+        thread.watchdogs.push((t, waits));
+        match limit {
+            Some(limit) if thread.timer.is_none() => {
+                thread.timer = Some(Timer { owner: t, limit, ticks: 0, turns: 0, expired: false });
+                true
+            }
+            _ => false,
+        }
     }
 
     pub fn leave_run(&mut self, t: usize) -> (bool, Vec<usize>) {
         let Some(h) = self.tasklet(t).thread else { return (false, vec![]) };
-        let watchdogs = &mut self.thread_mut(h).watchdogs;
-        if !watchdogs.contains(&t) {
+        if !self.sits(h, t) {
             return (false, vec![]);
         }
         let mut inner = vec![];
         loop {
-            match watchdogs.pop().unwrap() {
-                w if w == t => return (true, inner),
+            match self.thread_mut(h).watchdogs.pop().unwrap().0 {
+                w if w == t => break,
                 w => inner.push(w),
             }
         }
+        if self.thread(h).timer.as_ref().is_some_and(|timer| !self.sits(h, timer.owner)) {
+            self.thread_mut(h).timer = None;
+        }
+        (true, inner)
+    }
+
+    pub fn tick(&mut self, h: usize, ticks: u64) {
+        if let Some(timer) = &mut self.thread_mut(h).timer {
+            timer.ticks = timer.ticks.saturating_add(ticks);
+            timer.expired = timer.expired || timer.ticks >= timer.limit.ticks;
+        }
+    }
+
+    /// Another tasklet heads the ring. Who runs instead?
+    pub fn turn(&mut self, h: usize, turn: Turn, pending: bool) -> Option<usize> {
+        let head = self.thread(h).ring[0];
+        let timer = self.thread_mut(h).timer.as_mut().filter(|timer| timer.owner != head)?;
+        let (owner, limit) = (timer.owner, timer.limit);
+        timer.turns += 1;
+        let soft_end = limit.soft && timer.expired && turn == Turn::Over;
+        if timer.turns > limit.turns || soft_end {
+            return self.wake_owner(h, owner);
+        }
+        // A slice begins, unless all count together or the end of the time is waited for.
+        let waited_for = limit.soft && timer.expired;
+        if !limit.total && !waited_for {
+            (timer.ticks, timer.expired) = (0, pending);
+        }
+        None
+    }
+
+    pub fn interrupt(&mut self, t: usize) -> Option<usize> {
+        let h = self.tasklet(t).thread?;
+        let owner = self.thread(h).timer.as_ref()?.owner;
+        if owner == t || self.queue_place(owner).is_some() {
+            return None;
+        }
+        self.unlink(t);
+        self.wake_owner(h, owner)
+    }
+
+    /// Unless it waits in a channel. It stands before the head then, or where it was.
+    fn wake_owner(&mut self, h: usize, owner: usize) -> Option<usize> {
+        if self.queue_place(owner).is_some() {
+            return None;
+        }
+        if self.ring_place(owner).is_none() {
+            self.thread_mut(h).ring.push_front(owner);
+        }
+        self.run_now(owner);
+        Some(owner)
     }
 
     pub fn replace_main(&mut self, h: usize, new: usize) {

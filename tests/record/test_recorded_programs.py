@@ -164,7 +164,8 @@ def masked(shown, real):
     """Those that the program has dropped have no name of their own any more."""
     if len(shown) != len(real):
         return shown
-    return ["dropped" if theirs == "dropped" else ours for ours, theirs in zip(shown, real)]
+    pairs = zip(shown, real, strict=True)
+    return ["dropped" if theirs == "dropped" else ours for ours, theirs in pairs]
 
 
 @in_child_process

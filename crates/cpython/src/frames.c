@@ -1,6 +1,7 @@
 /* Where tasklets are: their calls, without making frame objects. Nothing here runs Python code.
  * Layouts come from the interpreter's own headers, as in shim.c. */
 #include "versions.h"
+#include "internal/pycore_dict.h"
 
 /* In shim.c. */
 frame_t *sl_innermost(PyThreadState *ts, void *state);
@@ -54,11 +55,11 @@ static PyObject *name_in_dict(PyObject *dict, PyObject *object)
     return NULL;
 }
 
-/* The name of a variable of the running code that holds this very object: borrowed, or NULL. Looks
+/* The name of a variable of the tasklet's code that holds this very object: borrowed, or NULL. Looks
  * at a few calls, innermost first, and then at the innermost one's globals. */
-PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
+PyObject *sl_variable_name(PyThreadState *ts, void *state, PyObject *object)
 {
-    frame_t *innermost = skip(sl_innermost(ts, NULL));
+    frame_t *innermost = skip(sl_innermost(ts, state));
     int left = 3;
     for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
         PyCodeObject *code = (PyCodeObject *)code_of(f);
@@ -76,6 +77,44 @@ PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
         return NULL;
     }
     return name_in_dict(innermost->f_globals, object);
+}
+
+/* Visits the global variables that the code names. Only where looking one up cannot run Python code:
+ * all keys are strings. */
+static int visit_named_globals(PyObject *globals, PyCodeObject *code, visitproc visit, void *arg)
+{
+    if (globals == NULL || !PyDict_CheckExact(globals)
+        || ((PyDictObject *)globals)->ma_keys->dk_kind == DICT_KEYS_GENERAL) {
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(code->co_names); i++) {
+        PyObject *value = PyDict_GetItemWithError(globals, PyTuple_GET_ITEM(code->co_names, i));
+        if (value != NULL && visit(value, arg)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Visits what the variables of the innermost `most` calls hold: locals, those of enclosing functions,
+ * and the globals that the code names. Stops when `visit` answers something else than 0. */
+void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visit, void *arg)
+{
+    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && most > 0; f = skip(f->previous), most--) {
+        PyCodeObject *code = (PyCodeObject *)code_of(f);
+        for (int i = 0; i < code->co_nlocalsplus; i++) {
+            PyObject *value = local(f, i);
+            if (value != NULL && PyCell_Check(value)) {
+                value = PyCell_GET(value);
+            }
+            if (value != NULL && visit(value, arg)) {
+                return;
+            }
+        }
+        if (visit_named_globals(f->f_globals, code, visit, arg)) {
+            return;
+        }
+    }
 }
 
 /* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */

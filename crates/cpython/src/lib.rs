@@ -6,7 +6,7 @@
 
 mod frames;
 
-pub use frames::{Place, code_names, function, line_of, places, variable_name};
+pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};

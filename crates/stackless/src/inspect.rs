@@ -47,12 +47,54 @@ pub fn waits(t: T) -> Option<(Cid, Waits)> {
 /// The calls of a tasklet that has begun, innermost first, as many as fit: the part of `room` that
 /// was filled. Empty for others, and for one that runs on another thread.
 pub fn places(t: T, room: &mut [Place]) -> &mut [Place] {
-    let Some(s) = t.scheduler().filter(|_| t.started()) else { return &mut [] };
-    // The fields of a running tasklet are in its thread's state, which is complete while that
-    // thread waits for the GIL.
-    let of = if t.is_current() { Of::Running } else { Of::Suspended(t.seat().state()) };
+    let Some((ts, of)) = fields(t) else { return &mut [] };
     // SAFETY: the GIL is held.
-    unsafe { cpython::places(s.ts, of, room) }
+    unsafe { cpython::places(ts, of, room) }
+}
+
+/// Where the thread state's fields of a tasklet that has begun are.
+pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
+    let s = t.scheduler().filter(|_| t.started())?;
+    // Those of a running tasklet are in its thread's state, which is complete while that thread
+    // waits for the GIL.
+    Some((s.ts, if t.is_current() { Of::Running } else { Of::Suspended(t.seat().state()) }))
+}
+
+/// The name of a variable of a tasklet's code that holds this object; empty if there is none.
+pub fn variable_name(t: T, o: Obj) -> String {
+    let Some((ts, of)) = fields(t) else { return String::new() };
+    // SAFETY: the GIL is held; the name is borrowed.
+    let name = unsafe { cpython::variable_name(ts, of, o) };
+    if name.is_null() { String::new() } else { text_of(name).unwrap_or_default() }
+}
+
+/// What to call a tasklet, as [`name_of`], and by its outermost Python function once it has begun.
+pub fn called(t: T) -> String {
+    let name = name_of(t);
+    if !name.is_empty() {
+        return name;
+    }
+    let mut room = [Place::NOWHERE; DEEPEST_NAME];
+    match places(t, &mut room) {
+        // SAFETY: the frame keeps its code alive.
+        places if places.len() < DEEPEST_NAME => {
+            places.last().map_or_else(String::new, |place| unsafe { name_of_code(place.code) })
+        }
+        _ => String::new(),
+    }
+}
+
+/// Nobody looks for the outermost of more calls than this.
+const DEEPEST_NAME: usize = 1000;
+
+/// The name of a function by its code.
+///
+/// # Safety
+/// `code` is a living code object.
+pub unsafe fn name_of_code(code: Obj) -> String {
+    // SAFETY: the caller's; the name is borrowed.
+    let name = unsafe { cpython::code_names(code).0 };
+    text_of(name).map_or_else(String::new, |name| short_qualified(&name))
 }
 
 /// What to call a tasklet: its function's name, for one that has not begun; "main" for main ones;

@@ -15,13 +15,15 @@ pub fn state_of(t: T) -> State {
     if let Some((_, waits)) = waits(t) {
         return blocked(waits);
     }
-    let Some(s) = t.scheduler() else { return State::Lost };
+    if t.scheduler().is_none() {
+        return State::Lost;
+    }
     if t.flags.get().ended {
         State::Ended
     } else if world(|w| w.in_ring(t.tid())) {
         if t.is_current() { State::Running } else { State::Runnable }
     } else if t.started() {
-        let watches = world(|w| w.watchdogs(s.hid()).contains(&t.tid()));
+        let watches = world(|w| w.is_watchdog(t.tid()));
         if watches { State::Watching } else { State::Paused }
     } else if t.alive() || !t.func.get().is_null() {
         State::Fresh

@@ -27,6 +27,7 @@ __all__ = [
     "ChannelInfo",
     "TaskletInfo",
     "dump",
+    "dump_on_crash",
     "dump_on_signal",
     "keep_ages",
     "serve",
@@ -112,6 +113,31 @@ def dump_on_signal(signum: int = signal.SIGUSR1, file: IO[Any] | None = None) ->
             data = data[os.write(descriptor, data) :]
 
     return signal.signal(signum, handler)
+
+
+#: The file of dump_on_crash(): it must not be closed.
+_crash_file: Any = None
+
+
+def dump_on_crash(file: IO[Any] | None = None) -> None:
+    """Show all tasklets when a fatal signal ends the process, after what faulthandler shows.
+
+    file: something with a fileno(), sys.stderr unless given; it is kept open. Switches faulthandler on
+    for the same file, which shows the current calls first: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT.
+    The tasklets are shown if the crashing thread holds the interpreter's lock, at most 500 of them,
+    50 calls each. Destroyed memory may end the list early. Cannot be undone, but called again with
+    another file. Raises OSError, and io.UnsupportedOperation for a file without a descriptor.
+    """
+    import faulthandler
+
+    global _crash_file
+    target = sys.stderr if file is None else file
+    descriptor = target.fileno()
+    # A handler that was there first is called last.
+    faulthandler.disable()
+    _stackless._dump_on_crash(descriptor)
+    faulthandler.enable(target)
+    _crash_file = target
 
 
 # ---------------------------------------------------------------------- ages

@@ -87,7 +87,7 @@ def test_channels_inside_objects():
     stackless.run()
     note = note_of(pool.done.receive)
     assert "30 tasklets 'Pool.work' wait to receive from channel" in note
-    assert "30 times Pool.work, which receives from" in note
+    assert "30 tasklets 'Pool.work', which receives from" in note
     assert "A circle: main receives from" in note
 
 
@@ -108,7 +108,8 @@ def test_those_that_could_help_but_do_not():
     stackless.run()
     sleepers.append(tasklet(never_begun, (wanted,)))
     note = note_of(lonely, wanted)
-    assert "'wanted': paused_one, which is paused; never_begun, which was not started" in note
+    assert "'paused_one', which is paused; tasklet " in note
+    assert "'never_begun', which was not started" in note
     assert len(sleepers) == 2
 
 

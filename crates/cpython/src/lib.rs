@@ -4,6 +4,7 @@
 //! this is its Rust face. A [`State`] is one tasklet's share of a thread state while it does not
 //! run. The picture is at the top of the shim.
 
+pub mod crash;
 mod frames;
 
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};

@@ -158,9 +158,13 @@ impl Scene {
     }
 
     fn short(&self, ch: C) -> String {
-        match self.channels.get(&ch.obj().addr()) {
-            Some(name) if !name.is_empty() => format!("'{name}'"),
-            _ => format!("the channel at {:#x}", ch.obj().addr()),
+        let address = ch.obj().addr();
+        match self.channels.get(&address) {
+            Some(name) if !name.is_empty() => {
+                let shared = self.channels.iter().any(|(other, also)| *other != address && also == name);
+                if shared { format!("'{name}' at {address:#x}") } else { format!("'{name}'") }
+            }
+            _ => format!("the channel at {address:#x}"),
         }
     }
 
@@ -227,20 +231,23 @@ impl Scene {
         }
         out.push_str("\nWho else knows these channels:");
         for ch in channels.iter().take(LINES) {
-            let mut who: Vec<(String, usize)> = Vec::new();
+            let mut who: Vec<(String, &Actor, usize)> = Vec::new();
             let waits_here = |a: &Actor| a.waits.is_some_and(|(other, _)| std::ptr::eq(other, *ch));
             let knowing = self.actors.iter().filter(|a| a.knows.contains(&ch.obj().addr()));
             for actor in knowing.filter(|a| !waits_here(a)) {
                 let text = self.excuse(actor);
-                match who.iter_mut().find(|(known, _)| *known == text) {
-                    Some((_, count)) => *count += 1,
-                    None => who.push((text, 1)),
+                match who.iter_mut().find(|(known, first, _)| *known == text && first.name == actor.name) {
+                    Some((_, _, count)) => *count += 1,
+                    None => who.push((text, actor, 1)),
                 }
             }
             let mut texts: Vec<_> = who
                 .iter()
                 .take(3)
-                .map(|(text, count)| if *count == 1 { text.clone() } else { format!("{count} times {text}") })
+                .map(|(text, first, count)| match count {
+                    1 => format!("{}, {text}", first.named()),
+                    _ => format!("{count} tasklets {}, {text}", quoted(&first.name)),
+                })
                 .collect();
             if who.len() > 3 {
                 texts.push(format!("{} more", who.len() - 3));
@@ -254,13 +261,12 @@ impl Scene {
 
     /// Why this one does not wake anybody.
     fn excuse(&self, actor: &Actor) -> String {
-        let name = if actor.name.is_empty() { "a tasklet" } else { &actor.name };
         match (actor.waits, actor.state) {
-            (Some((ch, waits)), _) => format!("{name}, which {} {}", verb(waits), self.short(ch)),
-            (None, State::Watching) => format!("{name}, which waits in run()"),
-            (None, State::Paused) => format!("{name}, which is paused"),
-            (None, State::Fresh) => format!("{name}, which was not started"),
-            (None, state) => format!("{name} ({})", word(state)),
+            (Some((ch, waits)), _) => format!("which {} {}", verb(waits), self.short(ch)),
+            (None, State::Watching) => "which waits in run()".into(),
+            (None, State::Paused) => "which is paused".into(),
+            (None, State::Fresh) => "which was not started".into(),
+            (None, state) => format!("which is {}", word(state)),
         }
     }
 

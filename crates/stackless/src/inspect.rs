@@ -15,13 +15,15 @@ pub fn state_of(t: T) -> State {
     if let Some((_, waits)) = waits(t) {
         return blocked(waits);
     }
-    let Some(s) = t.scheduler() else { return State::Lost };
+    if t.scheduler().is_none() {
+        return State::Lost;
+    }
     if t.flags.get().ended {
         State::Ended
     } else if world(|w| w.in_ring(t.tid())) {
         if t.is_current() { State::Running } else { State::Runnable }
     } else if t.started() {
-        let watches = world(|w| w.watchdogs(s.hid()).contains(&t.tid()));
+        let watches = world(|w| w.is_watchdog(t.tid()));
         if watches { State::Watching } else { State::Paused }
     } else if t.alive() || !t.func.get().is_null() {
         State::Fresh
@@ -75,11 +77,10 @@ pub fn called(t: T) -> String {
         return name;
     }
     let mut room = [Place::NOWHERE; DEEPEST_NAME];
-    match places(t, &mut room) {
+    let places = places(t, &mut room);
+    match places.last() {
         // SAFETY: the frame keeps its code alive.
-        places if places.len() < DEEPEST_NAME => {
-            places.last().map_or_else(String::new, |place| unsafe { name_of_code(place.code) })
-        }
+        Some(outermost) if places.len() < DEEPEST_NAME => unsafe { name_of_code(outermost.code) },
         _ => String::new(),
     }
 }

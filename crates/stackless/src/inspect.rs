@@ -76,12 +76,11 @@ pub fn called(t: T) -> String {
     if !name.is_empty() {
         return name;
     }
-    let mut room = [Place::NOWHERE; DEEPEST_NAME];
-    match places(t, &mut room) {
+    let mut room = vec![Place::NOWHERE; DEEPEST_NAME];
+    let places = places(t, &mut room);
+    match places.last() {
         // SAFETY: the frame keeps its code alive.
-        places if places.len() < DEEPEST_NAME => {
-            places.last().map_or_else(String::new, |place| unsafe { name_of_code(place.code) })
-        }
+        Some(outermost) if places.len() < DEEPEST_NAME => unsafe { name_of_code(outermost.code) },
         _ => String::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-const FILES: [&str; 5] = ["shim.c", "frames.c", "crash.c", "ticks.c", "ticks.h"];
+const FILES: [&str; 6] = ["shim.c", "frames.c", "crash.c", "ticks.c", "ticks.h", "versions.h"];
 
 fn main() {
     for file in FILES {

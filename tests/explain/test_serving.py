@@ -400,6 +400,7 @@ def test_a_hundred_thousand_tasklets(place):
     jobs = [stackless.channel() for _ in range(100)]
     for number in range(COUNT):
         stackless.tasklet(worker)(jobs[number % 100])
+    stackless.run()
     turns = 0
     def counts():
         global turns

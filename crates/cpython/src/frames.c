@@ -1,11 +1,7 @@
 /* Where tasklets are: their calls, without making frame objects. Nothing here runs Python code.
  * Layouts come from the interpreter's own headers, as in shim.c. */
-#define Py_BUILD_CORE 1
-#include <Python.h>
+#include "versions.h"
 #include "internal/pycore_dict.h"
-#include "internal/pycore_frame.h"
-
-typedef struct _PyInterpreterFrame frame_t;
 
 /* In shim.c. */
 frame_t *sl_innermost(PyThreadState *ts, void *state);
@@ -16,22 +12,9 @@ typedef struct {
     int at;
 } sl_place;
 
-static inline PyCodeObject *code_of(frame_t *f)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return _PyFrame_GetCode(f);
-#else
-    return f->f_code;
-#endif
-}
-
 static inline frame_t *skip(frame_t *f)
 {
-#if PY_VERSION_HEX >= 0x030C0000
-    while (f != NULL && (f->owner == FRAME_OWNED_BY_CSTACK || _PyFrame_IsIncomplete(f))) {
-#else
-    while (f != NULL && _PyFrame_IsIncomplete(f)) {
-#endif
+    while (f != NULL && (is_shim(f) || _PyFrame_IsIncomplete(f))) {
         f = f->previous;
     }
     return f;
@@ -40,7 +23,12 @@ static inline frame_t *skip(frame_t *f)
 /* A local variable, borrowed, or NULL. */
 static inline PyObject *local(frame_t *f, int i)
 {
+#if V314
+    _PyStackRef ref = f->localsplus[i];
+    return PyStackRef_IsNull(ref) || PyStackRef_IsTaggedInt(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref);
+#else
     return f->localsplus[i];
+#endif
 }
 
 /* The calls of a tasklet, innermost first, at most `most`: how many there are. */
@@ -48,7 +36,7 @@ int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
 {
     int count = 0;
     for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && count < most; f = skip(f->previous)) {
-        places[count].code = code_of(f);
+        places[count].code = (PyCodeObject *)code_of(f);
         places[count].at = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
         count++;
     }
@@ -74,7 +62,7 @@ PyObject *sl_variable_name(PyThreadState *ts, void *state, PyObject *object)
     frame_t *innermost = skip(sl_innermost(ts, state));
     int left = 3;
     for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
-        PyCodeObject *code = code_of(f);
+        PyCodeObject *code = (PyCodeObject *)code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
             PyObject *value = local(f, i);
             if (value != NULL && PyCell_Check(value)) {
@@ -113,7 +101,7 @@ static int visit_named_globals(PyObject *globals, PyCodeObject *code, visitproc 
 void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visit, void *arg)
 {
     for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && most > 0; f = skip(f->previous), most--) {
-        PyCodeObject *code = code_of(f);
+        PyCodeObject *code = (PyCodeObject *)code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
             PyObject *value = local(f, i);
             if (value != NULL && PyCell_Check(value)) {

@@ -64,10 +64,11 @@ impl Recorder {
         }
     }
 
-    /// Records what was printed: one event for pieces that follow one another.
+    /// Records what was printed: one event for the pieces of a line that follow one another. It
+    /// happened where and when the first of them was printed.
     pub fn print(&mut self, event: Event, text: &str) {
         if let Some(last) = self.events.back_mut() {
-            let same = Event { time: last.time, text: last.text, ..event };
+            let same = Event { time: last.time, text: last.text, stack: last.stack, ..event };
             // A finished line is left alone, so that what follows it is a step of its own.
             let before = self.texts.get(last.text);
             if *last == same && !before.ends_with('\n') && before.len() < 4096 {

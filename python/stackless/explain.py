@@ -122,11 +122,12 @@ _crash_file: Any = None
 def dump_on_crash(file: IO[Any] | None = None) -> None:
     """Show all tasklets when a fatal signal ends the process, after what faulthandler shows.
 
-    file: something with a fileno(), sys.stderr unless given; it is kept open. Switches faulthandler on
-    for the same file, which shows the current calls first: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT.
-    The tasklets are shown if the crashing thread holds the interpreter's lock, at most 500 of them,
-    50 calls each. Destroyed memory may end the list early. Cannot be undone, but called again with
-    another file. Raises OSError, and io.UnsupportedOperation for a file without a descriptor.
+    file: something with a fileno(), sys.stderr unless given; it is kept open. Switches faulthandler
+    on for the same file, which shows the current calls first. The signals are SIGSEGV, SIGBUS,
+    SIGILL, SIGFPE and SIGABRT. The tasklets are shown if the crashing thread holds the
+    interpreter's lock, at most 500 of them, 50 calls each. Destroyed memory may end the list early.
+    Cannot be undone, but called again with another file. Raises OSError, and
+    io.UnsupportedOperation for a file without a descriptor.
     """
     import faulthandler
 

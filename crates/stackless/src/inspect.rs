@@ -76,7 +76,7 @@ pub fn called(t: T) -> String {
     if !name.is_empty() {
         return name;
     }
-    let mut room = [Place::NOWHERE; DEEPEST_NAME];
+    let mut room = vec![Place::NOWHERE; DEEPEST_NAME];
     let places = places(t, &mut room);
     match places.last() {
         // SAFETY: the frame keeps its code alive.

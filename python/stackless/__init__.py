@@ -31,6 +31,7 @@ except ImportError as _error:
 import atexit as _atexit
 import builtins as _builtins
 
+from stackless import explain
 from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
@@ -59,6 +60,7 @@ from stackless._stackless import (
     tasklet,
 )
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
+from stackless.explain import dump, snapshot
 
 __version__ = "0.1.0"
 
@@ -68,6 +70,7 @@ __all__ = [
     "atomic",
     "bomb",
     "channel",
+    "dump",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -90,6 +93,7 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "snapshot",
     "stackless",
     "switch_trap",
     "tasklet",
@@ -106,3 +110,6 @@ _atexit.register(_stackless._at_exit)
 
 if "STACKLESS_STACK_SIZE" in _os.environ or "STACKLESS_STACK_COUNT" in _os.environ:
     set_stack_limits(**_check.limits_from(_os.environ))
+
+if "STACKLESS_EXPLAIN" in _os.environ:
+    explain.from_environment(_os.environ["STACKLESS_EXPLAIN"])

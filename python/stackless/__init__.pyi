@@ -6,12 +6,15 @@ from typing import Any, ParamSpec, Self, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
+from stackless import explain as explain
 from stackless._recording import record as record
 from stackless._types import StackLimits as StackLimits
 from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
 from stackless._types import getthreads as getthreads
 from stackless._types import set_stack_limits as set_stack_limits
+from stackless.explain import dump as dump
+from stackless.explain import snapshot as snapshot
 
 __version__: str
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "atomic",
     "bomb",
     "channel",
+    "dump",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -42,6 +46,7 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "snapshot",
     "stackless",
     "switch_trap",
     "tasklet",

@@ -11,7 +11,10 @@ import stackless
 #: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
 COMMANDS = {
     "compat": ("stackless._compat", "list what an old Stackless program has to change"),
+    "ps": ("stackless._ps", "list the tasklets of a running process"),
+    "pstree": ("stackless._pstree", "the same as a tree of threads, channels and tasklets"),
     "record": ("stackless._record_cli", "run a script and save what its tasklets did"),
+    "top": ("stackless._top", "show which tasklets of a running process are switched to most"),
 }
 
 

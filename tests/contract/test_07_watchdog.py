@@ -525,6 +525,26 @@ def test_pending_interrupt_fires_at_once(obstacle):
     t.kill()
 
 
+def test_pending_interrupt_outlives_an_explicit_switch():
+    """6: it is remembered until the flag is cleared, although a new slice has begun."""
+    log = []
+
+    def body():
+        stackless.current.set_atomic(True)
+        count(LONG)
+        schedule()
+        log.append("resumed")
+        stackless.current.set_atomic(False)
+        log.append("too late")
+
+    t = tasklet(body)()
+    tasklet(schedule)()
+    assert stackless.run(1000) is t
+    assert log == ["resumed"]
+    t.kill()
+    stackless.run()
+
+
 def test_schedule_callback_is_not_interrupted():
     """It runs to its end, however long it takes."""
     log = []

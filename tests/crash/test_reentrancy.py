@@ -360,7 +360,8 @@ def test_ended_thread_does_not_begin_again():
             variable.set(Late())
             begun.append(True)
         begun = []
-        _thread.start_new_thread(worker, ())  # not threading: it has a context of its own from 3.14 on
+        # Not threading: its threads have a context of their own from 3.14 on.
+        _thread.start_new_thread(worker, ())
         while not begun or _thread._count():
             time.sleep(0.01)
         """,

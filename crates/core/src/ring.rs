@@ -128,6 +128,12 @@ impl<P: Copy, C: Copy> World<P, C> {
         all.filter(|(_, node)| node.place != Place::Gone).map(|(i, _)| Tid(i as u32)).collect()
     }
 
+    /// The first tasklet whose number is not below this one.
+    pub fn tasklet_from(&self, index: usize) -> Option<Tid> {
+        let rest = self.nodes.items.get(index..)?;
+        rest.iter().position(|node| node.place != Place::Gone).map(|at| Tid((index + at) as u32))
+    }
+
     /// How many tasklets there are.
     pub fn tasklet_count(&self) -> usize {
         self.nodes.len()

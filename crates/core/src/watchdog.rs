@@ -82,6 +82,12 @@ impl<P: Copy, C: Copy> World<P, C> {
         self.threads[h.0].watchdogs.iter().map(|w| Tid(w.tasklet)).collect()
     }
 
+    /// Is it inside `run()`?
+    pub fn is_watchdog(&self, t: Tid) -> bool {
+        let dogs = self.thread_of(t).map(|h| &self.threads[h.0].watchdogs);
+        dogs.is_some_and(|all| all.iter().any(|w| w.tasklet == t.0))
+    }
+
     /// Who goes on when `leaving`, the only one in its ring, leaves it for good or for a queue.
     pub fn when_idle(&self, leaving: Tid) -> Idle {
         let h = self.thread_of(leaving).expect("a running tasklet has a thread");

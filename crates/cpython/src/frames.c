@@ -1,16 +1,7 @@
 /* Where tasklets are: their calls, without making frame objects. Nothing here runs Python code.
  * Layouts come from the interpreter's own headers, as in shim.c. */
-#define Py_BUILD_CORE 1
-#include <Python.h>
-#include "internal/pycore_frame.h"
-
-#define V314 (PY_VERSION_HEX >= 0x030E0000) /* and later */
-#if V314
-#include "internal/pycore_genobject.h"
-#include "internal/pycore_interpframe.h"
-#endif
-
-typedef struct _PyInterpreterFrame frame_t;
+#include "versions.h"
+#include "internal/pycore_dict.h"
 
 /* In shim.c. */
 frame_t *sl_innermost(PyThreadState *ts, void *state);
@@ -21,42 +12,15 @@ typedef struct {
     int at;
 } sl_place;
 
-static inline PyCodeObject *code_of(frame_t *f)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return _PyFrame_GetCode(f);
-#else
-    return f->f_code;
-#endif
-}
-
 static inline frame_t *skip(frame_t *f)
 {
-#if V314
-    while (f != NULL && (f->owner >= FRAME_OWNED_BY_INTERPRETER || _PyFrame_IsIncomplete(f))) {
-#elif PY_VERSION_HEX >= 0x030C0000
-    while (f != NULL && (f->owner == FRAME_OWNED_BY_CSTACK || _PyFrame_IsIncomplete(f))) {
-#else
-    while (f != NULL && _PyFrame_IsIncomplete(f)) {
-#endif
+    while (f != NULL && (is_shim(f) || _PyFrame_IsIncomplete(f))) {
         f = f->previous;
     }
     return f;
 }
 
-/* The calls of a tasklet, innermost first, at most `most`: how many there are. */
-int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
-{
-    int count = 0;
-    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && count < most; f = skip(f->previous)) {
-        places[count].code = code_of(f);
-        places[count].at = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
-        count++;
-    }
-    return count;
-}
-
-/* What a local variable holds: borrowed, or NULL. */
+/* A local variable, borrowed, or NULL. */
 static inline PyObject *local(frame_t *f, int i)
 {
 #if V314
@@ -65,6 +29,18 @@ static inline PyObject *local(frame_t *f, int i)
 #else
     return f->localsplus[i];
 #endif
+}
+
+/* The calls of a tasklet, innermost first, at most `most`: how many there are. */
+int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
+{
+    int count = 0;
+    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && count < most; f = skip(f->previous)) {
+        places[count].code = (PyCodeObject *)code_of(f);
+        places[count].at = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
+        count++;
+    }
+    return count;
 }
 
 static PyObject *name_in_dict(PyObject *dict, PyObject *object)
@@ -79,14 +55,14 @@ static PyObject *name_in_dict(PyObject *dict, PyObject *object)
     return NULL;
 }
 
-/* The name of a variable of the running code that holds this very object: borrowed, or NULL. Looks
+/* The name of a variable of the tasklet's code that holds this very object: borrowed, or NULL. Looks
  * at a few calls, innermost first, and then at the innermost one's globals. */
-PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
+PyObject *sl_variable_name(PyThreadState *ts, void *state, PyObject *object)
 {
-    frame_t *innermost = skip(sl_innermost(ts, NULL));
+    frame_t *innermost = skip(sl_innermost(ts, state));
     int left = 3;
     for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
-        PyCodeObject *code = code_of(f);
+        PyCodeObject *code = (PyCodeObject *)code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
             PyObject *value = local(f, i);
             if (value != NULL && PyCell_Check(value)) {
@@ -101,6 +77,44 @@ PyObject *sl_variable_name(PyThreadState *ts, PyObject *object)
         return NULL;
     }
     return name_in_dict(innermost->f_globals, object);
+}
+
+/* Visits the global variables that the code names. Only where looking one up cannot run Python code:
+ * all keys are strings. */
+static int visit_named_globals(PyObject *globals, PyCodeObject *code, visitproc visit, void *arg)
+{
+    if (globals == NULL || !PyDict_CheckExact(globals)
+        || ((PyDictObject *)globals)->ma_keys->dk_kind == DICT_KEYS_GENERAL) {
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(code->co_names); i++) {
+        PyObject *value = PyDict_GetItemWithError(globals, PyTuple_GET_ITEM(code->co_names, i));
+        if (value != NULL && visit(value, arg)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Visits what the variables of the innermost `most` calls hold: locals, those of enclosing functions,
+ * and the globals that the code names. Stops when `visit` answers something else than 0. */
+void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visit, void *arg)
+{
+    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && most > 0; f = skip(f->previous), most--) {
+        PyCodeObject *code = (PyCodeObject *)code_of(f);
+        for (int i = 0; i < code->co_nlocalsplus; i++) {
+            PyObject *value = local(f, i);
+            if (value != NULL && PyCell_Check(value)) {
+                value = PyCell_GET(value);
+            }
+            if (value != NULL && visit(value, arg)) {
+                return;
+            }
+        }
+        if (visit_named_globals(f->f_globals, code, visit, arg)) {
+            return;
+        }
+    }
 }
 
 /* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */

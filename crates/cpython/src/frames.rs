@@ -1,8 +1,8 @@
 //! Where tasklets are: the face of `frames.c`.
 
 use crate::{Of, State};
-use pyo3_ffi::{PyObject, PyThreadState};
-use std::ffi::c_int;
+use pyo3_ffi::{PyObject, PyThreadState, visitproc};
+use std::ffi::{c_int, c_void};
 
 /// A call in progress.
 #[repr(C)]
@@ -21,7 +21,14 @@ impl Place {
 
 unsafe extern "C" {
     fn sl_places(ts: *mut PyThreadState, state: *mut State, places: *mut Place, most: c_int) -> c_int;
-    fn sl_variable_name(ts: *mut PyThreadState, object: *mut PyObject) -> *mut PyObject;
+    fn sl_variable_name(ts: *mut PyThreadState, state: *mut State, object: *mut PyObject) -> *mut PyObject;
+    fn sl_visit_variables(
+        ts: *mut PyThreadState,
+        state: *mut State,
+        most: c_int,
+        visit: visitproc,
+        arg: *mut c_void,
+    );
     fn sl_function(callable: *mut PyObject, name: *mut *mut PyObject, code: *mut *mut PyObject);
     fn sl_code_names(code: *mut PyObject, name: *mut *mut PyObject, file: *mut *mut PyObject);
     fn sl_line(code: *mut PyObject, at: c_int) -> c_int;
@@ -48,14 +55,31 @@ pub unsafe fn line_of(code: *mut PyObject, at: c_int) -> u32 {
     unsafe { sl_line(code, at) }.max(0) as u32
 }
 
-/// The name of a variable of the running code that holds this very object: a borrowed str, or null.
+/// The name of a variable of a tasklet's code that holds this very object: a borrowed str, or null.
 /// Runs no Python code.
 ///
 /// # Safety
-/// `ts` is the calling thread's.
-pub unsafe fn variable_name(ts: *mut PyThreadState, object: *mut PyObject) -> *mut PyObject {
+/// `ts` is the state of the tasklet's thread.
+pub unsafe fn variable_name(ts: *mut PyThreadState, of: Of, object: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's.
-    unsafe { sl_variable_name(ts, object) }
+    unsafe { sl_variable_name(ts, of.pointer(), object) }
+}
+
+/// Visits what the variables of a tasklet's innermost calls hold, `most` of them: locals, those of
+/// enclosing functions, and the globals that the code names. Stops when `visit` does not answer 0.
+/// Runs no Python code.
+///
+/// # Safety
+/// `ts` is the state of the tasklet's thread; `visit` may be called with a borrowed object and `arg`.
+pub unsafe fn visit_variables(
+    ts: *mut PyThreadState,
+    of: Of,
+    most: c_int,
+    visit: visitproc,
+    arg: *mut c_void,
+) {
+    // SAFETY: the caller's.
+    unsafe { sl_visit_variables(ts, of.pointer(), most, visit, arg) }
 }
 
 /// The qualified name of a Python function, or of a method's, and its code: borrowed, null for other

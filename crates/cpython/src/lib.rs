@@ -4,9 +4,10 @@
 //! this is its Rust face. A [`State`] is one tasklet's share of a thread state while it does not
 //! run. The picture is at the top of the shim.
 
+pub mod crash;
 mod frames;
 
-pub use frames::{Place, code_names, function, line_of, places, variable_name};
+pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};

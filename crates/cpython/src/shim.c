@@ -36,33 +36,8 @@
  * holds for suspended tasklets as well. Left per thread: async generator hooks, the coroutine
  * origin depth, the thread's dict.
  */
-#define Py_BUILD_CORE 1
-#include <Python.h>
-#include "internal/pycore_frame.h"
-#include "internal/pycore_interp.h"
-#include "internal/pycore_ceval.h"
+#include "versions.h"
 #include "ticks.h"
-
-#if PY_VERSION_HEX < 0x030B0000 || PY_VERSION_HEX >= 0x03100000
-#error "stackless supports CPython 3.11 to 3.15"
-#endif
-#ifdef Py_GIL_DISABLED
-#error "stackless needs a CPython with the GIL"
-#endif
-
-#define V311 (PY_VERSION_HEX < 0x030C0000)
-#define V312 (PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030D0000)
-#define V313 (PY_VERSION_HEX >= 0x030D0000) /* and later */
-#define V314 (PY_VERSION_HEX >= 0x030E0000) /* and later */
-#define V315 (PY_VERSION_HEX >= 0x030F0000) /* and later */
-
-#if V314
-#include "internal/pycore_genobject.h"
-#include "internal/pycore_interpframe.h"
-#include "internal/pycore_tstate.h"
-#endif
-
-typedef struct _PyInterpreterFrame frame_t;
 
 typedef struct {
 #if V313
@@ -130,27 +105,6 @@ static inline frame_t *state_frame(sl_state *s)
     return s->frame;
 #else
     return s->cframe->current_frame;
-#endif
-}
-
-/* A frame of the interpreter's own, below the frames of one entry into it. */
-static inline int is_shim(frame_t *f)
-{
-#if V311
-    return 0;
-#elif V314
-    return f->owner >= FRAME_OWNED_BY_INTERPRETER;
-#else
-    return f->owner == FRAME_OWNED_BY_CSTACK;
-#endif
-}
-
-static inline PyObject *code_of(frame_t *f)
-{
-#if V313
-    return (PyObject *)_PyFrame_GetCode(f);
-#else
-    return (PyObject *)f->f_code;
 #endif
 }
 

@@ -237,7 +237,7 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
     if world(|w| w.closing(ch.cid())) {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
-    let next = plan_departure(entered)?;
+    let next = plan_departure(entered, Some((ch, waits)))?;
     leave_value(s, me, value);
     world(|w| {
         w.unlink(me.tid());

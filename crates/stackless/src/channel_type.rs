@@ -2,6 +2,7 @@
 
 use crate::args;
 use crate::channel::{self, C, Channel};
+use crate::explain;
 use crate::kernel::{object, world};
 use crate::module;
 use crate::py::*;
@@ -250,6 +251,7 @@ pub fn add(module: Obj) -> Res<()> {
     ];
     let slots = types::Slots::new()
         .doc(DOC)
+        .slot(Py_tp_repr, explain::channel_repr as reprfunc as *mut c_void)
         .slot(Py_tp_new, tp_new as newfunc as *mut c_void)
         .slot(Py_tp_init, tp_init as initproc as *mut c_void)
         .slot(Py_tp_traverse, tp_traverse as traverseproc as *mut c_void)

@@ -11,11 +11,54 @@ use crate::tasklet_type::last_serial;
 use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 /// A switch to `next` is about to happen.
 pub fn count_switch(s: &'static Sched, next: T) {
     s.switches.set(s.switches.get() + 1);
     next.switches.set(next.switches.get() + 1);
+}
+
+/// The beginning of the time that [`time`] counts.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since some moment in the past.
+pub fn time() -> u64 {
+    START.elapsed().as_nanos() as u64
+}
+
+/// The same switch, where times are kept: one stops, the other begins to run.
+pub fn keep_time(stops: T, begins: T) {
+    let now = time();
+    stops.since.set(now);
+    begins.since.set(now);
+}
+
+/// Times before this one are of a former period of keeping them.
+static KEPT_FROM: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Seconds since a tasklet last began or stopped to run, if that is known.
+pub fn age(t: T, now: u64) -> Option<f64> {
+    let since = t.since.get();
+    (since >= KEPT_FROM.load(Relaxed)).then(|| now.saturating_sub(since) as f64 / 1e9)
+}
+
+/// `_keep_ages(on)`.
+unsafe extern "C" fn keep_ages(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_keep_ages", args).and_then(|on| {
+        let on = is_true(on)?;
+        hooks::watch(hooks::AGES, on);
+        match (on, KEPT_FROM.load(Relaxed)) {
+            (true, u64::MAX) => KEPT_FROM.store(time(), Relaxed),
+            (true, _) => {}
+            (false, _) => KEPT_FROM.store(u64::MAX, Relaxed),
+        }
+        Ok(none())
+    }))
 }
 
 fn number(n: u64) -> Obj {
@@ -76,6 +119,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method_noargs("_all_time_count", "How many tasklets were ever made.", all_time_count),
         types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),
         types::method_noargs("_count_switches", "From now on, switches are counted.", count_switches),
+        types::method("_keep_ages", "Are switches counted, with their times? (on)", keep_ages),
         types::method(
             "_switches",
             "Switches to a tasklet since it was bound; without one, in the calling thread.",

@@ -1,6 +1,7 @@
 //! How a tasklet ends, and where its uncaught exception goes.
 
 use crate::bomb;
+use crate::deadlock;
 use crate::hooks::ON_ERROR;
 use crate::kernel::{leave_value, link, make_runnable, object, world};
 use crate::module;
@@ -45,7 +46,7 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
             Idle::Stuck(_) if s.others_can_act() => break,
             Idle::Wait(watcher) => link(object(watcher)),
             // Making the error may collect garbage: look again.
-            Idle::Stuck(watcher) => bomb = Some(stuck_bomb(object(watcher))),
+            Idle::Stuck(watcher) => bomb = Some(stuck_bomb(s, object(watcher))),
         }
     }
     me.set_flags(|f| f.ended = true);
@@ -63,15 +64,8 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
 }
 
 /// For a watcher that waits in a channel, when the last tasklet that could serve it has ended.
-fn stuck_bomb(watcher: T) -> Obj {
-    let receiving =
-        world(|w| w.waits(watcher.tid())).is_some_and(|(_, waits)| waits != stackless_core::Waits::ToSend);
-    let text = if receiving {
-        "the main tasklet is receiving without a sender available."
-    } else {
-        "the main tasklet is sending without a receiver available."
-    };
-    let _raised = runtime_error(text);
+fn stuck_bomb(s: &'static Sched, watcher: T) -> Obj {
+    let _raised = deadlock::stuck(s, watcher);
     bomb::of_raised()
 }
 

@@ -30,11 +30,13 @@ pub const COUNT: u8 = 4;
 pub const RECORDER: u8 = 8;
 /// The channel callback is set: it wants to know of channel operations, not of switches.
 pub const CHANNEL: u8 = 16;
+/// Switches are counted, and their times kept.
+pub const AGES: u8 = 32;
 
 /// Does anybody want to know of switches?
 #[inline(always)]
 pub fn watched() -> bool {
-    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER) != 0
+    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES) != 0
 }
 
 /// Does anybody want to know of channel operations?
@@ -62,8 +64,11 @@ pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     if watchers & CALLBACK != 0 {
         announce_switch(s, Some(s.current()), next);
     }
-    if watchers & COUNT != 0 && !std::ptr::eq(next, s.current()) {
+    if watchers & (COUNT | AGES) != 0 && !std::ptr::eq(next, s.current()) {
         counts::count_switch(s, next);
+        if watchers & AGES != 0 {
+            counts::keep_time(s.current(), next);
+        }
     }
     if watchers & RECORDER != 0 {
         recording::switched(s, next);

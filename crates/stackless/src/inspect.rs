@@ -15,13 +15,15 @@ pub fn state_of(t: T) -> State {
     if let Some((_, waits)) = waits(t) {
         return blocked(waits);
     }
-    let Some(s) = t.scheduler() else { return State::Lost };
+    if t.scheduler().is_none() {
+        return State::Lost;
+    }
     if t.flags.get().ended {
         State::Ended
     } else if world(|w| w.in_ring(t.tid())) {
         if t.is_current() { State::Running } else { State::Runnable }
     } else if t.started() {
-        let watches = world(|w| w.watchdogs(s.hid()).contains(&t.tid()));
+        let watches = world(|w| w.is_watchdog(t.tid()));
         if watches { State::Watching } else { State::Paused }
     } else if t.alive() || !t.func.get().is_null() {
         State::Fresh
@@ -47,12 +49,53 @@ pub fn waits(t: T) -> Option<(Cid, Waits)> {
 /// The calls of a tasklet that has begun, innermost first, as many as fit: the part of `room` that
 /// was filled. Empty for others, and for one that runs on another thread.
 pub fn places(t: T, room: &mut [Place]) -> &mut [Place] {
-    let Some(s) = t.scheduler().filter(|_| t.started()) else { return &mut [] };
-    // The fields of a running tasklet are in its thread's state, which is complete while that
-    // thread waits for the GIL.
-    let of = if t.is_current() { Of::Running } else { Of::Suspended(t.seat().state()) };
+    let Some((ts, of)) = fields(t) else { return &mut [] };
     // SAFETY: the GIL is held.
-    unsafe { cpython::places(s.ts, of, room) }
+    unsafe { cpython::places(ts, of, room) }
+}
+
+/// Where the thread state's fields of a tasklet that has begun are.
+pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
+    let s = t.scheduler().filter(|_| t.started())?;
+    // Those of a running tasklet are in its thread's state, which is complete while that thread
+    // waits for the GIL.
+    Some((s.ts, if t.is_current() { Of::Running } else { Of::Suspended(t.seat().state()) }))
+}
+
+/// The name of a variable of a tasklet's code that holds this object; empty if there is none.
+pub fn variable_name(t: T, o: Obj) -> String {
+    let Some((ts, of)) = fields(t) else { return String::new() };
+    // SAFETY: the GIL is held; the name is borrowed.
+    let name = unsafe { cpython::variable_name(ts, of, o) };
+    if name.is_null() { String::new() } else { text_of(name).unwrap_or_default() }
+}
+
+/// What to call a tasklet, as [`name_of`], and by its outermost Python function once it has begun.
+pub fn called(t: T) -> String {
+    let name = name_of(t);
+    if !name.is_empty() {
+        return name;
+    }
+    let mut room = vec![Place::NOWHERE; DEEPEST_NAME];
+    let places = places(t, &mut room);
+    match places.last() {
+        // SAFETY: the frame keeps its code alive.
+        Some(outermost) if places.len() < DEEPEST_NAME => unsafe { name_of_code(outermost.code) },
+        _ => String::new(),
+    }
+}
+
+/// Nobody looks for the outermost of more calls than this.
+const DEEPEST_NAME: usize = 1000;
+
+/// The name of a function by its code.
+///
+/// # Safety
+/// `code` is a living code object.
+pub unsafe fn name_of_code(code: Obj) -> String {
+    // SAFETY: the caller's; the name is borrowed.
+    let name = unsafe { cpython::code_names(code).0 };
+    text_of(name).map_or_else(String::new, |name| short_qualified(&name))
 }
 
 /// What to call a tasklet: its function's name, for one that has not begun; "main" for main ones;

@@ -44,6 +44,7 @@
 //! not unwound when a tasklet ends elsewhere.
 
 use crate::bomb;
+use crate::deadlock::{Wish, deadlock};
 use crate::hooks;
 use crate::py::*;
 use crate::recording;
@@ -323,9 +324,9 @@ pub enum Next {
 }
 
 /// Plans the departure of the running tasklet from the ring, for a queue or for good. The error is
-/// the deadlock.
+/// the deadlock, which says that this `wish` cannot be granted.
 #[inline(always)]
-pub fn plan_departure(entered: Entered) -> Res<Next> {
+pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Next> {
     let s = entered.s;
     let me = s.current();
     let neighbour = world(|w| w.right_neighbour_payload(me.tid()));
@@ -334,24 +335,20 @@ pub fn plan_departure(entered: Entered) -> Res<Next> {
         prepare(s, neighbour)?;
         return Ok(Next::Switch(neighbour));
     }
-    let next = when_alone(s, me)?;
+    let next = when_alone(s, me, wish)?;
     entered.may_switch()?;
     Ok(next)
 }
 
 #[cold]
-fn when_alone(s: &'static Sched, me: T) -> Res<Next> {
+fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
     match world(|w| w.when_idle(me.tid())) {
         Idle::Resume(watcher) => Ok(Next::Switch(object(watcher))),
         Idle::Wait(_) if s.others_may_come() => Ok(Next::Sleep),
         Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
         Idle::Wait(watcher) => Ok(Next::Switch(object(watcher))),
-        Idle::Stuck(_) => Err(deadlock()),
+        Idle::Stuck(_) => Err(deadlock(s, wish)),
     }
-}
-
-pub fn deadlock() -> Raised {
-    runtime_error("Deadlock: the last runnable tasklet cannot be blocked.")
 }
 
 /// Carries out a planned departure, after the running tasklet has left the ring, and returns what

@@ -10,6 +10,8 @@
 //! | `hooks` | callbacks and the switch trap |
 //! | `counts` | how many tasklets, threads, waited-for channels and switches |
 //! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
+//! | `explain`, `deadlock` | what all tasklets are doing, as data and in reprs; deadlock errors and who waits for whom |
+//! | `crash` | all tasklets after a fatal signal |
 //! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
@@ -24,8 +26,11 @@ mod bomb;
 mod channel;
 mod channel_type;
 mod counts;
+mod crash;
+mod deadlock;
 mod describe;
 mod ending;
+mod explain;
 mod hooks;
 mod inspect;
 mod kernel;

@@ -119,7 +119,7 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
     if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens
     }
-    let next = plan_departure(entered)?;
+    let next = plan_departure(entered, None)?;
     keep(s, value);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
@@ -490,6 +490,8 @@ fn functions() -> Vec<PyMethodDef> {
     ];
     all.extend(watchdog::functions());
     all.extend(counts::functions());
+    all.extend(crate::explain::functions());
+    all.extend(crate::crash::functions());
     all.extend(moves::functions());
     all.extend(record_module::functions());
     all

@@ -11,7 +11,7 @@ use crate::py::new_ref;
 use crate::tasklet::T;
 use crate::thread::Sched;
 use stackless_core::Cid;
-use stackless_cpython::{self as cpython, Place};
+use stackless_cpython::{self as cpython, Of, Place};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, State, Texts};
 use std::collections::{HashMap, HashSet};
 
@@ -211,7 +211,7 @@ impl Tape {
         self.numbers.0 += 1;
         let number = self.numbers.0;
         // SAFETY: the calling thread's state; the name is borrowed.
-        let name = unsafe { cpython::variable_name(cpython::thread_state(), ch.obj()) };
+        let name = unsafe { cpython::variable_name(cpython::thread_state(), Of::Running, ch.obj()) };
         let name = if name.is_null() { None } else { text_of(name) };
         let text = self.recorder.texts.intern(&name.unwrap_or_default());
         let at = ch.cid().index();

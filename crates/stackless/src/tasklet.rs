@@ -38,6 +38,8 @@ pub struct Tasklet {
     pub serial: Cell<u64>,
     /// How often it was switched to since it was bound, while that is counted.
     pub switches: Cell<u64>,
+    /// When it last began or stopped to run, while that is kept: see [`crate::counts::age`].
+    pub since: Cell<u64>,
 }
 
 /// What can be switched on and off in a tasklet.
@@ -189,6 +191,7 @@ impl Tasklet {
         t.flags.set(Flags::default());
         t.serial.set(serial);
         t.switches.set(0);
+        t.since.set(0);
         t.id.set(id(t));
         t
     }

@@ -2,6 +2,7 @@
 
 use crate::args;
 use crate::attributes;
+use crate::explain;
 use crate::hooks;
 use crate::kernel::{link, world};
 use crate::lifetime;
@@ -279,6 +280,7 @@ fn may_bind(t: T, new: &New) -> Res<()> {
 
 fn store(t: T, new: New) {
     t.switches.set(0);
+    t.since.set(0);
     let old = if new.func.is_null() && !new.is_nothing() {
         // The function that was bound before keeps its place, and its context.
         [
@@ -406,6 +408,7 @@ pub fn add(module: Obj) -> Res<()> {
     methods.extend(lifetime::methods());
     let slots = types::Slots::new()
         .doc(DOC)
+        .slot(Py_tp_repr, explain::tasklet_repr as reprfunc as *mut c_void)
         .slot(Py_tp_new, tp_new as newfunc as *mut c_void)
         .slot(Py_tp_init, tp_init as initproc as *mut c_void)
         .slot(Py_tp_call, PyVectorcall_Call as ternaryfunc as *mut c_void)

@@ -15,7 +15,7 @@ use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 use std::time::Instant;
 
 /// A thread's share of the runtime.
@@ -161,6 +161,18 @@ pub fn of_running_tasklet() -> &'static Sched {
     assert!(!s.is_null(), "a tasklet runs in a thread with a scheduler");
     // SAFETY: as above.
     unsafe { &*s }
+}
+
+/// The state of the thread that only answers questions: it never wakes anybody.
+static SERVANT: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
+
+fn is_servant(ts: *mut PyThreadState) -> bool {
+    std::ptr::eq(SERVANT.load(Relaxed), ts)
+}
+
+/// The calling thread is that one from now on, or there is none any more.
+pub fn set_servant(on: bool) {
+    SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
 }
 
 pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
@@ -326,7 +338,7 @@ impl Sched {
     pub fn others_can_act(&self) -> bool {
         // SAFETY: the GIL is held.
         unsafe { cpython::thread_states() }
-            .any(|ts| !std::ptr::eq(ts, self.ts) && find(ts).is_none_or(Sched::can_act))
+            .any(|ts| !std::ptr::eq(ts, self.ts) && !is_servant(ts) && find(ts).is_none_or(Sched::can_act))
     }
 
     /// Is there a reason for `run(threadblock=True)` to wait: another thread that could act, or one
@@ -371,7 +383,7 @@ impl Sched {
                 break;
             }
             if !self.others_can_act() && world(|w| w.waiting(self.hid())).is_none() {
-                return Err(crate::kernel::deadlock());
+                return Err(crate::deadlock::deadlock(self, None));
             }
             let left = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             let longest = left.map_or(LOOK_MICROSECONDS, |left| {

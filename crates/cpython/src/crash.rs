@@ -1,0 +1,40 @@
+//! After a fatal signal: the face of `crash.c`.
+
+use crate::{Of, State};
+use pyo3_ffi::PyThreadState;
+use std::ffi::{c_char, c_int, c_uint, c_ulonglong};
+
+unsafe extern "C" {
+    fn sl_crash_install(descriptor: c_int, list: extern "C" fn()) -> c_int;
+    fn sl_crash_write(text: *const c_char, length: usize);
+    fn sl_crash_number(number: c_ulonglong, base: c_uint);
+    fn sl_crash_calls(ts: *mut PyThreadState, state: *mut State);
+}
+
+/// Calls `list` after a fatal signal in a thread that holds the GIL. It must not allocate or lock; its
+/// output, by the other functions here, goes to the descriptor. False: errno says why not.
+pub fn install(descriptor: c_int, list: extern "C" fn()) -> bool {
+    // SAFETY: a function that lives for ever.
+    unsafe { sl_crash_install(descriptor, list) == 0 }
+}
+
+/// Writes a text, after a fatal signal.
+pub fn write(text: &str) {
+    // SAFETY: the text is as long as is said.
+    unsafe { sl_crash_write(text.as_ptr().cast(), text.len()) }
+}
+
+/// Writes a number to this base, at most 16.
+pub fn write_number(number: u64, base: u32) {
+    // SAFETY: no precondition.
+    unsafe { sl_crash_number(number, base) }
+}
+
+/// Writes the calls of a tasklet, innermost first.
+///
+/// # Safety
+/// `ts` is the state of the tasklet's thread.
+pub unsafe fn write_calls(ts: *mut PyThreadState, of: Of) {
+    // SAFETY: the caller's.
+    unsafe { sl_crash_calls(ts, of.pointer()) }
+}

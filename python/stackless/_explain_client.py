@@ -1,0 +1,153 @@
+"""Asking another process what its tasklets are doing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from typing import IO, Any
+
+from stackless import _explain_socket as place
+from stackless._explain_data import Process, infos
+
+
+class NoAnswer(Exception):
+    """Why there is none, for people."""
+
+
+class Connection:
+    """A connection to a process that serves. Raises NoAnswer; so do the methods."""
+
+    def __init__(self, pid: int, patience: float = 30) -> None:
+        self.pid = pid
+        self._socket = _connect(pid)
+        self._socket.settimeout(patience)
+        self._file: IO[bytes] = self._socket.makefile("rb")
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def _ask(self, question: bytes) -> None:
+        try:
+            self._socket.sendall(question + b"\n")
+        except OSError as error:
+            raise NoAnswer(f"process {self.pid} does not listen any more: {error}") from None
+
+    def _line(self) -> dict[str, Any]:
+        try:
+            line = self._file.readline()
+        except TimeoutError:
+            text = (
+                f"process {self.pid} does not answer: some C code may hold the interpreter's lock"
+            )
+            raise NoAnswer(text) from None
+        except OSError as error:
+            raise NoAnswer(f"process {self.pid} has stopped answering: {error}") from None
+        if not line.endswith(b"\n"):
+            raise NoAnswer(f"process {self.pid} has stopped answering")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise NoAnswer(f"process {self.pid} refuses: {answer['error']}")
+        return answer
+
+    def count(self) -> None:
+        """Have switches counted while this connection exists."""
+        self._ask(b"count")
+        self._line()
+
+    def snapshot(self) -> Process:
+        """What all its tasklets are doing."""
+        self._ask(b"snapshot")
+        head = self._line()
+        slices = []
+        while "slices" not in (part := self._line()):
+            slices.append(part)
+        return Process(
+            head["pid"],
+            head["program"],
+            {int(ident): name for ident, name in head["threads"].items()},
+            infos(slices),
+            part["seconds"],
+            part["slices"],
+            part["longest"],
+            head["ages"],
+        )
+
+
+def _usable_directories() -> list[str]:
+    found = []
+    for directory in place.directories():
+        try:
+            place.check_directory(directory)
+        except FileNotFoundError:
+            continue
+        except PermissionError as error:
+            raise NoAnswer(str(error)) from None
+        found.append(directory)
+    return found
+
+
+def _connect(pid: int) -> socket.socket:
+    for directory in _usable_directories():
+        path = place.path_of(directory, pid)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(5)
+        try:
+            connection.connect(path)
+            if place.peer(connection) == (pid, os.geteuid()):
+                return connection
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        except OSError as error:
+            connection.close()
+            raise NoAnswer(f"{path}: {error}") from None
+        connection.close()
+        place.remove_stale(directory)
+    raise NoAnswer(why_none(pid))
+
+
+def why_none(pid: int) -> str:
+    try:
+        owner = os.stat(f"/proc/{pid}").st_uid
+    except FileNotFoundError:
+        return f"there is no process {pid}"
+    if owner != os.geteuid():
+        return f"process {pid} belongs to another user (uid {owner}), who alone may ask"
+    return (
+        f"process {pid} does not serve explanations: start it with STACKLESS_EXPLAIN=1, "
+        "or call stackless.explain.serve() in it"
+    )
+
+
+def serving() -> list[int]:
+    """The processes of this user that answer."""
+    found = []
+    for directory in _usable_directories():
+        place.remove_stale(directory)
+        for pid in place.pids(directory):
+            if place.answers(place.path_of(directory, pid)):
+                found.append(pid)
+    return sorted(set(found))
+
+
+def show(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def run(program: str, command: Callable[[], None]) -> int:
+    """Run a command; the exit status is 1 if there was no answer."""
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            command()
+    except NoAnswer as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    return 0

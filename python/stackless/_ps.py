@@ -1,0 +1,43 @@
+"""``python -m stackless ps``: the tasklets of a running process."""
+
+from __future__ import annotations
+
+import argparse
+
+from stackless import _explain_text as text
+from stackless._explain_client import Connection, run, serving, show
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stackless ps",
+        description="List the tasklets of a running process that serves explanations: one that was "
+        "started with STACKLESS_EXPLAIN=1, or has called stackless.explain.serve().",
+    )
+    parser.add_argument(
+        "pid", type=int, nargs="?", metavar="PID", help="the processes to choose from, unless given"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "-g", "--group", action="store_true", help="those that do the same in one line"
+    )
+    form.add_argument("-s", "--stacks", action="store_true", help="a dump: the stacks as well")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Returns 0, or 1 if the process does not answer."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+
+    def command() -> None:
+        if given.pid is None:
+            pids = serving()
+            show(map(str, pids) if pids else ["no process of yours serves explanations"])
+            return
+        with Connection(given.pid) as connection:
+            process = connection.snapshot()
+        form = text.dump if given.stacks else text.ps_grouped if given.group else text.ps
+        show(form(process))
+
+    return run(parser.prog, command)

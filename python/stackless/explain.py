@@ -1,0 +1,234 @@
+"""What all tasklets are doing, and why: as data, as text, on a signal, and from another process.
+
+    stackless.dump()                            a text, on stderr
+    stackless.snapshot()                        the same as data
+    explain.dump_on_signal(signal.SIGUSR1)      a dump whenever the signal arrives
+    explain.serve()                             python -m stackless ps PID, from outside
+
+Nothing here shows values: only names, places and states. Nothing costs anything until it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from types import FrameType
+from typing import IO, Any
+
+from stackless import _stackless
+from stackless._explain_data import Call, ChannelInfo, Process, TaskletInfo, infos
+
+__all__ = [
+    "Call",
+    "ChannelInfo",
+    "TaskletInfo",
+    "dump",
+    "dump_on_crash",
+    "dump_on_signal",
+    "keep_ages",
+    "serve",
+    "snapshot",
+    "stop_serving",
+]
+
+#: These lines of our own are not part of what the caller does.
+_OWN = frozenset({__file__})
+
+
+def snapshot() -> list[TaskletInfo]:
+    """Return what every tasklet of every thread is doing, at one moment, by serial number.
+
+    Tasklets that have ended, and those that were given nothing to run, are not listed. The records
+    hold no references to tasklets. May be called from any thread, and in signal handlers; it does
+    not switch. Takes about 5 microseconds a tasklet. Raises MemoryError.
+    """
+    import json
+
+    part = json.loads(_stackless._explain_slice(0, float("inf")))
+    return [_outside(info) for info in infos([part])]
+
+
+def _outside(info: TaskletInfo) -> TaskletInfo:
+    stack = info.stack
+    while stack and stack[-1].file in _OWN:
+        stack = stack[:-1]
+    return info if stack is info.stack else info._replace(stack=stack)
+
+
+def process_here(tasklets: list[TaskletInfo], seconds: float) -> Process:
+    return Process(
+        os.getpid(), program(), thread_names(), tasklets, seconds, 1, seconds, bool(_age_keepers)
+    )
+
+
+def program() -> str:
+    return os.path.basename(sys.argv[0] if getattr(sys, "argv", None) else "") or "python"
+
+
+def thread_names() -> dict[int, str]:
+    # Without threading's lock: the signal handler's thread may hold it.
+    alive = threading._active.copy()  # type: ignore[attr-defined]
+    return {ident: thread.name for ident, thread in alive.items()}
+
+
+def dump(file: IO[str] | None = None) -> None:
+    """Write what every tasklet of every thread is doing, with its stack, to a text file.
+
+    file: sys.stderr unless given. Tasklets of a thread that do the same at the same place share one
+    entry. May be called from any thread. In a signal handler use dump_on_signal(), as a text file
+    that is in use cannot be written to there. Raises what the file's write() raises.
+    """
+    target = sys.stderr if file is None else file
+    target.write(_dump_text())
+    target.flush()
+
+
+def _dump_text() -> str:
+    from stackless._explain_text import dump
+
+    begun = time.perf_counter()
+    tasklets = snapshot()
+    lines = dump(process_here(tasklets, time.perf_counter() - begun))
+    return "\n".join(lines) + "\n\n"
+
+
+def dump_on_signal(signum: int = signal.SIGUSR1, file: IO[Any] | None = None) -> Any:
+    """Dump all tasklets whenever a signal arrives; return the signal's handler before.
+
+    file: something with a fileno(), sys.stderr unless given; it must stay open. The handler runs in
+    the process's main thread, as every Python signal handler does: as soon as that thread runs
+    Python code. While it is stuck in C code there is no dump; serve() does not need that thread.
+    Raises ValueError outside the main thread or for what is no signal, OSError for a signal that
+    cannot be caught, io.UnsupportedOperation for a file without a descriptor.
+    """
+    descriptor = (sys.stderr if file is None else file).fileno()
+
+    def handler(_signum: int, _frame: FrameType | None) -> None:
+        data = _dump_text().encode(errors="backslashreplace")
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    return signal.signal(signum, handler)
+
+
+#: The file of dump_on_crash(): it must not be closed.
+_crash_file: Any = None
+
+
+def dump_on_crash(file: IO[Any] | None = None) -> None:
+    """Show all tasklets when a fatal signal ends the process, after what faulthandler shows.
+
+    file: something with a fileno(), sys.stderr unless given; it is kept open. Switches faulthandler
+    on for the same file, which shows the current calls first. The signals are SIGSEGV, SIGBUS,
+    SIGILL, SIGFPE and SIGABRT. The tasklets are shown if the crashing thread holds the
+    interpreter's lock, at most 500 of them, 50 calls each. Destroyed memory may end the list early.
+    Cannot be undone, but called again with another file. Raises OSError, and
+    io.UnsupportedOperation for a file without a descriptor.
+    """
+    import faulthandler
+
+    global _crash_file
+    target = sys.stderr if file is None else file
+    descriptor = target.fileno()
+    # A handler that was there first is called last.
+    faulthandler.disable()
+    _stackless._dump_on_crash(descriptor)
+    faulthandler.enable(target)
+    _crash_file = target
+
+
+# ---------------------------------------------------------------------- ages
+
+_age_keepers: set[object] = set()
+_age_lock = threading.Lock()
+
+
+def keep_ages(on: bool = True) -> None:
+    """Keep count of switches and of when each tasklet last ran, from now on, or stop that.
+
+    Dumps show ages then: how long a blocked or paused tasklet has been so, how long a runnable one
+    has waited since it last ran. Costs some 50 ns a switch. For all threads.
+    """
+    keep_ages_for("keep_ages", on)
+
+
+def keep_ages_for(keeper: object, on: bool) -> None:
+    with _age_lock:
+        if on:
+            _age_keepers.add(keeper)
+        else:
+            _age_keepers.discard(keeper)
+        _stackless._keep_ages(bool(_age_keepers))
+
+
+# ---------------------------------------------------------------------- from outside
+
+_server: Any = None
+_serve_lock = threading.Lock()
+
+
+def serve() -> str:
+    """Answer `python -m stackless ps`, `pstree` and `top` from now on; return the socket's path.
+
+    A daemon thread answers on a Unix socket in a directory of the user's own; nobody else is
+    answered. It holds the interpreter for a few milliseconds at a time. It does not count as a
+    thread that could wake a tasklet: deadlocks are found as without it. After os.fork() the child
+    answers on a socket of its own. Calling it again changes nothing. The environment variable
+    STACKLESS_EXPLAIN=1 does this at import; STACKLESS_EXPLAIN=ages calls keep_ages() too.
+
+    Raises OSError if the socket cannot be made, and PermissionError, which is one, if the directory
+    belongs to somebody else or is open to others.
+    """
+    from stackless._explain_server import Server
+
+    global _server
+    with _serve_lock:
+        if _server is None:
+            _server = Server()
+        path: str = _server.path
+        return path
+
+
+def stop_serving() -> None:
+    """Undo serve(). Without it, nothing happens."""
+    global _server
+    with _serve_lock:
+        server, _server = _server, None
+        if server is not None:
+            server.stop()
+
+
+def _after_fork() -> None:
+    global _server, _serve_lock, _age_lock
+    _serve_lock, _age_lock = threading.Lock(), threading.Lock()
+    server, _server = _server, None
+    if server is None:
+        return
+    server.abandon()
+    _age_keepers.intersection_update({"keep_ages"})
+    _stackless._keep_ages(bool(_age_keepers))
+    _serve_or_warn()
+
+
+def _serve_or_warn() -> None:
+    try:
+        serve()
+    except OSError as error:
+        warnings.warn(f"no explanations of this process: {error}", RuntimeWarning, stacklevel=3)
+
+
+def from_environment(value: str) -> None:
+    """What STACKLESS_EXPLAIN asks for."""
+    if value not in ("", "0", "1", "ages"):
+        raise ValueError(f"STACKLESS_EXPLAIN must be 0, 1 or ages, not {value!r}")
+    if value == "ages":
+        keep_ages()
+    if value not in ("", "0"):
+        _serve_or_warn()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,21 @@
+"""examples/explain: programs that hang, and say why."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "explain"
+
+
+def test_dining_philosophers():
+    """Nobody eats; the dump and the note name all five, and the circle."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "dining.py")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1 and done.stdout == "All wait:\n"
+    dump, traceback = done.stderr.split("Traceback")
+    assert dump.count("'philosopher': blocked receiving from channel 'right'") == 5
+    text, note = traceback.split("RuntimeError: ")[1].split("\nWho waits:\n")
+    assert text == "Deadlock: the last runnable tasklet cannot be blocked."
+    circle = note[note.index("A circle: ") :]
+    assert circle.count("'philosopher' receives from 'right' at 0x") == 5

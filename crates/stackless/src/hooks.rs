@@ -3,6 +3,7 @@
 //! Each costs one test on the paths that it watches while nobody uses it: everything that wants to
 //! know of switches shares the test of [`watched`].
 
+use crate::capi;
 use crate::channel::C;
 use crate::counts;
 use crate::kernel::{link, world};
@@ -32,11 +33,13 @@ pub const RECORDER: u8 = 8;
 pub const CHANNEL: u8 = 16;
 /// Switches are counted, and their times kept.
 pub const AGES: u8 = 32;
+/// The C hook of [`capi`] is set.
+pub const FAST: u8 = 64;
 
 /// Does anybody want to know of switches?
 #[inline(always)]
 pub fn watched() -> bool {
-    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES) != 0
+    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES | FAST) != 0
 }
 
 /// Does anybody want to know of channel operations?
@@ -69,6 +72,9 @@ pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
         if watchers & AGES != 0 {
             counts::keep_time(s.current(), next);
         }
+    }
+    if watchers & FAST != 0 && !std::ptr::eq(next, s.current()) {
+        capi::announce(s.current(), next);
     }
     if watchers & RECORDER != 0 {
         recording::switched(s, next);

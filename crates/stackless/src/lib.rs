@@ -17,12 +17,14 @@
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
 //! | `channel_type`, `bomb` | the other types |
+//! | `capi` | the table of C functions for C++ code |
 //! | `module` | the functions |
 //! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
 
 mod args;
 mod attributes;
 mod bomb;
+mod capi;
 mod channel;
 mod channel_type;
 mod counts;

@@ -2,6 +2,7 @@
 
 use crate::args;
 use crate::bomb;
+use crate::capi;
 use crate::channel_type;
 use crate::counts;
 use crate::hooks;
@@ -489,6 +490,7 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(watchdog::functions());
+    all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());
     all.extend(crate::crash::functions());

@@ -10,6 +10,7 @@ called from any thread. (Stackless contract, section 18.)
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,3 +174,8 @@ def block_trap(flag: bool = True) -> Iterator[None]:
         yield
     finally:
         me.block_trap = old
+
+
+#: The table of C functions for C++ code, a capsule. Found as "scheduler._C_API" when this module
+#: stands in sys.modules as "scheduler".
+_C_API: Any = _stackless._c_api(sys.modules[__name__])

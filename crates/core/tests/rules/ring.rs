@@ -117,3 +117,21 @@ fn forgotten_tasklets_leave_no_trace() {
     assert_eq!((w.next(again), w.prev(again), w.is_linked(again)), (None, None, false));
     assert_eq!(w.tasklets().len(), 2);
 }
+
+/// Every tasklet is found by going on from the number of the one before.
+#[test]
+fn tasklets_are_found_one_after_the_other() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let [a, b] = runnable(&mut w, h, ["a", "b"]);
+    w.unlink(a);
+    w.forget_tasklet(a);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(t) = w.tasklet_from(at) {
+        found.push(t);
+        at = t.index() + 1;
+    }
+    assert_eq!(found, [w.main(h), b]);
+    assert_eq!(w.tasklet_from(100), None);
+}

@@ -111,3 +111,15 @@ fn leaving_run_without_a_thread() {
     w.forget_thread(h);
     assert_eq!(w.leave_run(a), (false, vec![]));
 }
+
+/// Only callers of `run()` are watchdogs.
+#[test]
+fn is_watchdog_is_true_inside_run() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let [a] = runnable(&mut w, h, ["a"]);
+    let main = w.main(h);
+    assert!(!w.is_watchdog(main));
+    w.enter_run(main, false, None);
+    assert!(w.is_watchdog(main) && !w.is_watchdog(a));
+}

@@ -1,9 +1,14 @@
 """What every test shares: it starts and ends with nothing but the main tasklet in the ring."""
 
 import contextlib
+import signal
 
 import pytest
 import stackless
+
+# A shell's background job starts with Ctrl-C ignored, and hands that on to its children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def runnable_besides_main():

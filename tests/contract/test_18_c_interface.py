@@ -7,51 +7,51 @@ import pytest
 import stackless
 from stackless import scheduler
 
-O, I, L = ctypes.py_object, ctypes.c_int, ctypes.c_long
-HOOK = ctypes.PYFUNCTYPE(I, O, O)
+Obj, Int, Long = ctypes.py_object, ctypes.c_int, ctypes.c_long
+HOOK = ctypes.PYFUNCTYPE(Int, Obj, Obj)
 
 #: In the order of the table: the name, the result, the arguments. None: a pointer, not a function.
 LAYOUT = [
-    ("tasklet_new", O, O, O),
-    ("tasklet_setup", I, O, O, O),
-    ("tasklet_insert", I, O),
-    ("tasklet_get_block_trap", I, O),
-    ("tasklet_set_block_trap", None, O, I),
-    ("tasklet_is_main", I, O),
-    ("tasklet_check", I, O),
-    ("tasklet_alive", I, O),
-    ("tasklet_kill", I, O),
-    ("channel_new", O, O),
-    ("channel_send", I, O, O),
-    ("channel_receive", O, O),
-    ("channel_send_exception", I, O, O, O),
-    ("channel_get_queue", O, O),
-    ("channel_get_preference", I, O),
-    ("channel_set_preference", None, O, I),
-    ("channel_get_balance", I, O),
-    ("channel_check", I, O),
-    ("channel_send_throw", I, O, O, O, O),
-    ("get_scheduler", O),
-    ("schedule", O, O, I),
-    ("get_run_count", I),
-    ("get_current", O),
-    ("run_with_timeout", O, ctypes.c_longlong),
-    ("run_n_tasklets", O, I),
-    ("set_channel_callback", I, O),
-    ("get_channel_callback", O),
-    ("set_schedule_callback", I, O),
+    ("tasklet_new", Obj, Obj, Obj),
+    ("tasklet_setup", Int, Obj, Obj, Obj),
+    ("tasklet_insert", Int, Obj),
+    ("tasklet_get_block_trap", Int, Obj),
+    ("tasklet_set_block_trap", None, Obj, Int),
+    ("tasklet_is_main", Int, Obj),
+    ("tasklet_check", Int, Obj),
+    ("tasklet_alive", Int, Obj),
+    ("tasklet_kill", Int, Obj),
+    ("channel_new", Obj, Obj),
+    ("channel_send", Int, Obj, Obj),
+    ("channel_receive", Obj, Obj),
+    ("channel_send_exception", Int, Obj, Obj, Obj),
+    ("channel_get_queue", Obj, Obj),
+    ("channel_get_preference", Int, Obj),
+    ("channel_set_preference", None, Obj, Int),
+    ("channel_get_balance", Int, Obj),
+    ("channel_check", Int, Obj),
+    ("channel_send_throw", Int, Obj, Obj, Obj, Obj),
+    ("get_scheduler", Obj),
+    ("schedule", Obj, Obj, Int),
+    ("get_run_count", Int),
+    ("get_current", Obj),
+    ("run_with_timeout", Obj, ctypes.c_longlong),
+    ("run_n_tasklets", Obj, Int),
+    ("set_channel_callback", Int, Obj),
+    ("get_channel_callback", Obj),
+    ("set_schedule_callback", Int, Obj),
     ("set_schedule_fast_callback", None, ctypes.c_void_p),
-    ("number_of_active_schedule_managers", I),
-    ("number_of_active_channels", I),
-    ("all_time_tasklet_count", I),
-    ("active_tasklet_count", I),
-    ("tasklets_completed_last_run_with_timeout", I),
-    ("tasklets_switched_last_run_with_timeout", I),
+    ("number_of_active_schedule_managers", Int),
+    ("number_of_active_channels", Int),
+    ("all_time_tasklet_count", Int),
+    ("active_tasklet_count", Int),
+    ("tasklets_completed_last_run_with_timeout", Int),
+    ("tasklets_switched_last_run_with_timeout", Int),
     ("tasklet_type",),
     ("channel_type",),
     ("tasklet_exit",),
-    ("tasklet_get_times_switched_to", L, O),
-    ("tasklet_get_context", ctypes.c_char_p, O),
+    ("tasklet_get_times_switched_to", Long, Obj),
+    ("tasklet_get_context", ctypes.c_char_p, Obj),
 ]
 
 
@@ -60,7 +60,7 @@ class Table:
 
     def __init__(self, capsule):
         get = ctypes.pythonapi.PyCapsule_GetPointer
-        get.restype, get.argtypes = ctypes.c_void_p, [O, ctypes.c_char_p]
+        get.restype, get.argtypes = ctypes.c_void_p, [Obj, ctypes.c_char_p]
         address = get(capsule, b"scheduler._C_API")
         entries = (ctypes.c_void_p * len(LAYOUT)).from_address(address)
         for (name, *types), entry in zip(LAYOUT, entries, strict=True):
@@ -74,15 +74,15 @@ def test_it_is_found_under_the_name_of_the_other_scheduler(monkeypatch):
     """As PyCapsule_Import("scheduler._C_API") looks for it."""
     monkeypatch.setitem(sys.modules, "scheduler", scheduler)
     load = ctypes.pythonapi.PyCapsule_Import
-    load.restype, load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, I]
+    load.restype, load.argtypes = ctypes.c_void_p, [ctypes.c_char_p, Int]
     assert load(b"scheduler._C_API", 0)
 
 
 def test_types_and_exception():
     """Pointers: the two types, and a pointer to the exception class."""
-    assert ctypes.cast(api.tasklet_type, O).value is scheduler.tasklet
-    assert ctypes.cast(api.channel_type, O).value is scheduler.channel
-    assert ctypes.cast(api.tasklet_exit, ctypes.POINTER(O))[0] is stackless.TaskletExit
+    assert ctypes.cast(api.tasklet_type, Obj).value is scheduler.tasklet
+    assert ctypes.cast(api.channel_type, Obj).value is scheduler.channel
+    assert ctypes.cast(api.tasklet_exit, ctypes.POINTER(Obj))[0] is stackless.TaskletExit
 
 
 def test_a_tasklet_from_beginning_to_end():

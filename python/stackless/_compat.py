@@ -128,8 +128,9 @@ TABLE = [
           "look at `alive`, `nesting_level` or `getuncollectables()` instead", telling=True),
     Entry("tasklet", "become capture", ERROR, "gone from Stackless itself since version 3",
           "use a channel, or `bind` and `setup`"),
-    Entry("c", "*", ERROR, "there is no C interface to tasklets yet",
-          "call the Python names through PyObject_CallMethod, or move this code to Python"),
+    Entry("c", "*", ERROR, "the C interface of Stackless is not there",
+          "call the Python names through PyObject_CallMethod, move this code to Python, or use the "
+          "table of functions `stackless.scheduler._C_API`"),
     Entry("import", "_stackless", ERROR, "the fork's built-in module",
           "import stackless", here=_importable("_stackless")),
     # ---- not yet

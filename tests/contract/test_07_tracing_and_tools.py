@@ -1,5 +1,6 @@
 """Contract 7.2, 14 and rulings 24: timeouts beside tracers, profilers, coverage tools."""
 
+import gc
 import sys
 
 import pytest
@@ -238,3 +239,32 @@ def test_other_monitoring_tools_may_come_and_go(coverage_tool):
         monitoring.set_events(coverage_tool, events - chosen)
         t.insert()
         assert pump(20) > 0
+
+
+def test_a_trace_function_replaced_while_its_tasklet_is_interrupted():
+    """14: effective when it next runs; the old one is gone by then."""
+    calls = []
+
+    class Tracer:
+        def __init__(self, name):
+            self.name = name
+
+        def __call__(self, frame, event, argument):
+            calls.append(self.name)
+            return None
+
+    def body():
+        for _ in range(200):
+            helper()
+
+    for n in range(2, 80):  # wherever that interrupts it
+        t = tasklet(body)()
+        t.trace_function = Tracer("old")
+        assert stackless.run(n) is t
+        calls.clear()
+        t.trace_function = Tracer("new")
+        gc.collect()
+        made = [Tracer("other") for _ in range(50)]  # takes the old one's place
+        t.insert()
+        pump(200)
+        assert set(calls) == {"new"}, made

@@ -36,8 +36,9 @@ static int spins(PyFrameObject *frame)
     return (_Py_OPCODE(at) == JUMP_BACKWARD || _Py_OPCODE(at) == JUMP_BACKWARD_QUICK) && _Py_OPARG(at) == 1;
 }
 
-int sl_trace_ticks(PyObject *obj, PyFrameObject *frame, int what, PyObject *arg)
+int sl_trace_ticks(PyObject *before, PyFrameObject *frame, int what, PyObject *arg)
 {
+    (void)before;
     static PyFrameObject *spinning; /* has opcode events because of us; only compared */
     if (what == PyTrace_LINE && spins(frame) && !frame->f_trace_opcodes) {
         frame->f_trace_opcodes = 1;
@@ -56,8 +57,9 @@ int sl_trace_ticks(PyObject *obj, PyFrameObject *frame, int what, PyObject *arg)
     if (ours) {
         return 0;
     }
+    /* What is in force now: while the tasklet was interrupted, it may have been given another one. */
     Py_tracefunc own = sl_chained();
-    return own == NULL ? 0 : own(obj, frame, what, arg);
+    return own == NULL ? 0 : own(PyThreadState_Get()->c_traceobj, frame, what, arg);
 }
 
 int sl_start_ticks(sl_callbacks callbacks)

@@ -203,3 +203,31 @@ def test_finally_blocks_that_use_tasklets_at_exit():
         """,
         exits=42,
     )
+
+
+@pytest.mark.parametrize("does", ["schedule()", "channel.receive()", "time.sleep(0.001)"])
+def test_exit_while_a_daemon_thread_runs_tasklets(does):
+    """CPython ends that thread wherever it is next given the interpreter's lock."""
+    assert_child(
+        f"""
+        import sys, threading, time
+        import stackless
+        from stackless import schedule
+        channel = stackless.channel()
+        def turns():
+            while True:
+                {does}
+        def live():
+            stackless.tasklet(turns)()
+            stackless.tasklet(turns)()
+            stackless.run(threadblock=True)
+        threading.Thread(target=live, daemon=True).start()
+        time.sleep(0.1)
+        class Late:
+            def __del__(self):
+                time.sleep(0.3)
+        late = Late()
+        sys.exit(42)
+        """,
+        exits=42,
+    )

@@ -4,18 +4,10 @@
  * by a thread that holds the GIL; so nothing is read unless the crashing thread holds it itself. Memory
  * that the crash destroyed is still a danger, as it is to faulthandler: the former handlers are put
  * back first, so that a second fault ends the process as if we had not been there. */
-#define Py_BUILD_CORE 1
-#include <Python.h>
+#include "versions.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
-
-typedef struct {
-    PyCodeObject *code;
-    int at;
-} sl_place; /* as in frames.c */
-
-int sl_places(PyThreadState *ts, void *state, sl_place *places, int most);
 
 /* In shim.c. On 3.11 this is the thread that holds the GIL, whichever it is. */
 PyThreadState *sl_thread_state(void);

@@ -6,12 +6,6 @@
 /* In shim.c. */
 frame_t *sl_innermost(PyThreadState *ts, void *state);
 
-/* A call in progress: its code, and the offset of the instruction in bytes. */
-typedef struct {
-    PyCodeObject *code; /* borrowed from the frame */
-    int at;
-} sl_place;
-
 static inline frame_t *skip(frame_t *f)
 {
     while (f != NULL && (is_shim(f) || _PyFrame_IsIncomplete(f))) {

@@ -46,3 +46,12 @@ static inline PyObject *code_of(frame_t *f)
     return (PyObject *)f->f_code;
 #endif
 }
+
+/* A call in progress: its code, and the offset of the instruction in bytes. */
+typedef struct {
+    PyCodeObject *code; /* borrowed from the frame */
+    int at;
+} sl_place;
+
+/* In frames.c: the calls of a tasklet, innermost first, at most `most`. How many there are. */
+int sl_places(PyThreadState *ts, void *state, sl_place *places, int most);

@@ -1,6 +1,7 @@
 //! The attributes of `tasklet`, and the methods that only set one.
 
 use crate::args;
+use crate::inspect::fields;
 use crate::kernel::{object, world};
 use crate::module;
 use crate::py::*;
@@ -51,18 +52,6 @@ fn thread_id(t: T) -> Obj {
         Some(s) => unsafe { PyLong_FromUnsignedLongLong(s.ident()) },
         None => int_obj(-1),
     }
-}
-
-/// Where a started tasklet's thread fields are; None if it has none.
-fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
-    let s = t.scheduler()?;
-    if !t.started() {
-        return None;
-    }
-    if !t.is_current() {
-        return Some((cpython::thread_state(), Of::Suspended(t.seat().state())));
-    }
-    Some((s.ts, Of::Running))
 }
 
 fn frame(t: T) -> Obj {

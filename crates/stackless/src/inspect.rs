@@ -54,12 +54,15 @@ pub fn places(t: T, room: &mut [Place]) -> &mut [Place] {
     unsafe { cpython::places(ts, of, room) }
 }
 
-/// Where the thread state's fields of a tasklet that has begun are.
+/// Where the thread state's fields of a tasklet that has begun are: of a running one in its thread's
+/// state, which is complete while that thread waits for the GIL. For others, the calling thread's
+/// state goes with them, for what has to be done in a thread.
 pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
     let s = t.scheduler().filter(|_| t.started())?;
-    // Those of a running tasklet are in its thread's state, which is complete while that thread
-    // waits for the GIL.
-    Some((s.ts, if t.is_current() { Of::Running } else { Of::Suspended(t.seat().state()) }))
+    if t.is_current() {
+        return Some((s.ts, Of::Running));
+    }
+    Some((cpython::thread_state(), Of::Suspended(t.seat().state())))
 }
 
 /// The name of a variable of a tasklet's code that holds this object; empty if there is none.

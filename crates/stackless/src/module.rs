@@ -223,19 +223,15 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
 
 /// A new tuple of references that are taken over; null among them is an exception.
 fn tuple(all: Vec<Obj>) -> Res<Obj> {
-    // SAFETY: a new tuple takes over the references put into it.
-    unsafe {
-        let tuple =
-            if all.iter().any(|o| o.is_null()) { null_mut() } else { PyTuple_New(all.len() as isize) };
-        for (i, o) in all.into_iter().enumerate() {
-            if tuple.is_null() {
-                drop_ref(o);
-            } else {
-                PyTuple_SET_ITEM(tuple, i as Py_ssize_t, o);
-            }
-        }
-        check(tuple)
+    if all.iter().any(|o| o.is_null()) {
+        all.into_iter().for_each(drop_ref);
+        return Err(Raised);
     }
+    let list = list_of(all)?;
+    // SAFETY: a list.
+    let tuple = unsafe { PyList_AsTuple(list) };
+    drop_ref(list);
+    check(tuple)
 }
 
 /// An object with one attribute, whose value is taken over.

@@ -428,23 +428,17 @@ fn show_watchdogs(s: &'static Sched) {
         return;
     }
     let (timer, watchdogs) = world(|w| (w.timer(s.hid()), w.watchdogs(s.hid())));
-    let all = [timer.map_or_else(none, |t| new_ref(object(t).obj()))]
-        .into_iter()
-        .chain(watchdogs.into_iter().map(|t| new_ref(object(t).obj())));
+    let mut all = vec![timer.map_or_else(none, |t| new_ref(object(t).obj()))];
+    all.extend(watchdogs.into_iter().map(|t| new_ref(object(t).obj())));
     aside(|| {
-        // SAFETY: a list and new references, which the new list takes over.
-        unsafe {
-            let new = PyList_New(0);
-            for t in all {
-                if !new.is_null() && PyList_Append(new, t) < 0 {
-                    write_unraisable(list);
-                }
-                drop_ref(t);
-            }
-            if new.is_null() || PyList_SetSlice(list, 0, PyList_GET_SIZE(list), new) < 0 {
-                write_unraisable(list);
-            }
+        let shown = list_of(all).and_then(|new| {
+            // SAFETY: two lists.
+            let done = unsafe { PyList_SetSlice(list, 0, PyList_GET_SIZE(list), new) };
             drop_ref(new);
+            if done < 0 { Err(Raised) } else { Ok(()) }
+        });
+        if shown.is_err() {
+            write_unraisable(list);
         }
     });
 }

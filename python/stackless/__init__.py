@@ -36,6 +36,8 @@ from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
     TaskletExit,
+    TimeoutError,
+    TimeoutExit,
     bomb,
     channel,
     enable_softswitch,
@@ -56,9 +58,12 @@ from stackless._stackless import (
     set_error_handler,
     set_redactor,
     set_schedule_callback,
+    sleep,
     switch_trap,
     tasklet,
+    to_thread,
 )
+from stackless._time import run_all, run_tasklet, timeout
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 from stackless.explain import dump, snapshot
 
@@ -67,6 +72,7 @@ __version__ = "0.1.0"
 __all__ = [
     "StackLimits",
     "TaskletExit",
+    "TimeoutExit",
     "atomic",
     "bomb",
     "channel",
@@ -85,7 +91,9 @@ __all__ = [
     "getuncollectables",
     "record",
     "run",
+    "run_all",
     "run_n_tasklets",
+    "run_tasklet",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
@@ -93,10 +101,13 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "sleep",
     "snapshot",
     "stackless",
     "switch_trap",
     "tasklet",
+    "timeout",
+    "to_thread",
 ]
 
 #: The module itself: ``from stackless import stackless`` works as it always did.
@@ -107,6 +118,9 @@ stackless.__class__ = _Module
 _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
 
 _atexit.register(_stackless._at_exit)
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_stackless._after_fork)
 
 if "STACKLESS_STACK_SIZE" in _os.environ or "STACKLESS_STACK_COUNT" in _os.environ:
     set_stack_limits(**_check.limits_from(_os.environ))

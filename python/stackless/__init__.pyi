@@ -1,3 +1,4 @@
+import builtins
 from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -8,6 +9,9 @@ from typing_extensions import disjoint_base
 
 from stackless import explain as explain
 from stackless._recording import record as record
+from stackless._time import run_all as run_all
+from stackless._time import run_tasklet as run_tasklet
+from stackless._time import timeout as timeout
 from stackless._types import StackLimits as StackLimits
 from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
@@ -20,6 +24,7 @@ __version__: str
 __all__ = [
     "StackLimits",
     "TaskletExit",
+    "TimeoutExit",
     "atomic",
     "bomb",
     "channel",
@@ -38,7 +43,9 @@ __all__ = [
     "getuncollectables",
     "record",
     "run",
+    "run_all",
     "run_n_tasklets",
+    "run_tasklet",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
@@ -46,16 +53,21 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "sleep",
     "snapshot",
     "stackless",
     "switch_trap",
     "tasklet",
+    "timeout",
+    "to_thread",
 ]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 class TaskletExit(SystemExit): ...
+class TimeoutError(builtins.TimeoutError, RuntimeError): ...
+class TimeoutExit(BaseException): ...
 
 @disjoint_base
 class tasklet:
@@ -88,6 +100,8 @@ class tasklet:
     ) -> None: ...
     def raise_exception(self, exc_class: type[BaseException], /, *args: Any) -> None: ...
     def kill(self, pending: bool = False) -> None: ...
+    def join(self, timeout: float | None = None) -> Any: ...
+    def _keep_result(self) -> None: ...
     def set_atomic(self, flag: bool | int, /) -> bool: ...
     def set_ignore_nesting(self, flag: bool | int, /) -> bool: ...
     def set_context(self, context: Context, /) -> Self: ...
@@ -128,6 +142,7 @@ class tasklet:
     def _channel(self) -> channel | None: ...
     tempval: Any
     block_trap: bool
+    daemon: bool
     trace_function: Callable[[FrameType, str, Any], Any] | None
     profile_function: Callable[[FrameType, str, Any], Any] | None
 
@@ -144,18 +159,22 @@ class channel:
     def closed(self) -> bool: ...
     preference: int
     schedule_all: int
-    def send(self, value: Any, /) -> None: ...
-    def receive(self) -> Any: ...
+    def send(self, value: Any, /, *, timeout: float | None = None) -> None: ...
+    def receive(self, *, timeout: float | None = None) -> Any: ...
     @overload
-    def send_exception(self, exc_class: type[BaseException], /, *args: Any) -> None: ...
+    def send_exception(
+        self, exc_class: type[BaseException], /, *args: Any, timeout: float | None = None
+    ) -> None: ...
     @overload
-    def send_exception(self, exc: BaseException, /) -> None: ...
+    def send_exception(self, exc: BaseException, /, *, timeout: float | None = None) -> None: ...
     def send_throw(
         self,
         exc: type[BaseException] | BaseException,
         val: Any = None,
         tb: TracebackType | None = None,
         /,
+        *,
+        timeout: float | None = None,
     ) -> None: ...
     def send_sequence(self, iterable: Iterable[Any], /) -> int: ...
     def close(self) -> None: ...
@@ -187,7 +206,10 @@ def run(
     totaltimeout: bool = False,
     *,
     seconds: float | None = None,
+    block: bool = True,
 ) -> tasklet | None: ...
+def sleep(seconds: float, /) -> None: ...
+def to_thread(func: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
 def run_n_tasklets(n: int, /) -> None: ...
 def schedule(retval: Any = ...) -> Any: ...
 def schedule_remove(retval: Any = ...) -> Any: ...

@@ -3,15 +3,18 @@
 use crate::bomb;
 use crate::hooks;
 use crate::kernel::{
-    adopt_link, depart, hand_over, leave_value, object, plan_departure, prepare, switch_and_resume, world,
+    Next, adopt_link, depart, hand_over, leave_value, object, plan_departure, prepare, switch_and_resume,
+    world,
 };
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
+use crate::waits::{self, What, arm, disarm, raise_timed_out};
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction, Hand, Tid, Waits};
+use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 
@@ -52,12 +55,22 @@ impl Channel {
 /// Sends `value`, which is taken over; null is None. Returns None.
 #[inline(always)]
 pub fn send(ch: C, value: Obj) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value)
+    act(ch, Direction::Send, Waits::ToSend, value, None)
 }
 
 #[inline(always)]
 pub fn receive(ch: C) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut())
+    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), None)
+}
+
+/// The same, waiting so many nanoseconds at the longest; None: without a limit.
+pub fn send_for(ch: C, value: Obj, time: Option<u64>) -> Res<Obj> {
+    act(ch, Direction::Send, Waits::ToSend, value, time)
+}
+
+/// The same, waiting so many nanoseconds at the longest; None: without a limit.
+pub fn receive_for(ch: C, time: Option<u64>) -> Res<Obj> {
+    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), time)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
@@ -66,11 +79,11 @@ pub fn iterate(ch: C) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(ch, Direction::Receive, Waits::ToIterate, null_mut())
+    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None)
 }
 
 #[inline(always)]
-fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>) -> Res<Obj> {
     let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
@@ -83,9 +96,9 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
         return Err(raised);
     }
     if hooks::channels_watched() {
-        return act_observed(entered, ch, direction, waits, value);
+        return act_observed(entered, ch, direction, waits, value, time);
     }
-    act_on::<false>(entered, ch, direction, waits, value)
+    act_on::<false>(entered, ch, direction, waits, value, time)
 }
 
 #[inline(always)]
@@ -95,10 +108,11 @@ fn act_on<const OBSERVED: bool>(
     direction: Direction,
     waits: Waits,
     value: Obj,
+    time: Option<u64>,
 ) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.cid(), direction)) {
         Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value),
-        None => wait(entered, ch, waits, value),
+        None => wait(entered, ch, waits, value, time),
     };
     match done {
         Ok(result) => result,
@@ -111,7 +125,14 @@ fn act_on<const OBSERVED: bool>(
 
 /// The same, with a recording: what is sent is described first, which may run Python code.
 #[inline(never)]
-fn act_recorded(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act_recorded(
+    entered: Entered,
+    ch: C,
+    direction: Direction,
+    waits: Waits,
+    value: Obj,
+    time: Option<u64>,
+) -> Res<Obj> {
     if direction == Direction::Send {
         recording::describe_sent(entered.s, value);
         if let Err(raised) = throw::raise_pending(entered.s.current()) {
@@ -119,16 +140,23 @@ fn act_recorded(entered: Entered, ch: C, direction: Direction, waits: Waits, val
             return Err(raised);
         }
     }
-    act_on::<true>(entered, ch, direction, waits, value)
+    act_on::<true>(entered, ch, direction, waits, value, time)
 }
 
 /// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
 /// the value in the tempval of the tasklet that acts; after a transfer to another thread.
 #[cold]
-fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act_observed(
+    entered: Entered,
+    ch: C,
+    direction: Direction,
+    waits: Waits,
+    value: Obj,
+    time: Option<u64>,
+) -> Res<Obj> {
     let s = entered.s;
     if !hooks::ON_CHANNEL.is_set() {
-        return act_recorded(entered, ch, direction, waits, value);
+        return act_recorded(entered, ch, direction, waits, value, time);
     }
     if s.in_channel_callback.get() {
         drop_ref(value);
@@ -146,7 +174,7 @@ fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, val
             return Err(Raised);
         }
     }
-    let result = act_recorded(entered, ch, direction, waits, value)?;
+    let result = act_recorded(entered, ch, direction, waits, value, time)?;
     if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);
@@ -214,6 +242,7 @@ fn exchange<const OBSERVED: bool>(
     value: Obj,
 ) -> Obj {
     world(|w| w.dequeue(partner.tid()));
+    waits::ends(partner);
     let theirs = partner.tempval.replace(value);
     if OBSERVED {
         recording::transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
@@ -227,7 +256,7 @@ fn exchange<const OBSERVED: bool>(
 
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
-fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
+fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, time: Option<u64>) -> Res<Res<Obj>> {
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -237,7 +266,10 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
     if world(|w| w.closing(ch.cid())) {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
-    let next = plan_departure(entered, Some((ch, waits)))?;
+    let next = match time {
+        None => plan_departure(entered, Some((ch, waits)))?,
+        Some(time) => plan_departure_for(entered, time)?,
+    };
     leave_value(s, me, value);
     world(|w| {
         w.unlink(me.tid());
@@ -245,6 +277,21 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
     });
     // SAFETY: nothing is owned in this frame any more.
     Ok(unsafe { depart(s, next) })
+}
+
+/// Plans a wait that a timer ends.
+#[cold]
+fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
+    if time == 0 {
+        return Err(raise_timed_out());
+    }
+    let me = entered.s.current();
+    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)));
+    let next = plan_departure(entered, None);
+    if next.is_err() {
+        disarm(me);
+    }
+    next
 }
 
 /// `close()`: the queue grows no more, and waiting iterations end.

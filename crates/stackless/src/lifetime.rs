@@ -13,6 +13,7 @@
 
 use crate::args;
 use crate::hooks;
+use crate::join;
 use crate::kernel::world;
 use crate::py::*;
 use crate::recording;
@@ -29,8 +30,15 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
     let t = unsafe { this(o) };
-    let own =
-        [type_of(o).cast(), t.tempval.get(), t.func.get(), t.args.get(), t.kwargs.get(), t.context.get()];
+    let own = [
+        type_of(o).cast(),
+        t.tempval.get(),
+        t.func.get(),
+        t.args.get(),
+        t.kwargs.get(),
+        t.context.get(),
+        t.sequel.get(),
+    ];
     let result = types::visit_all(own, visit, arg);
     if result != 0 || !t.started() || t.scheduler().is_none() || t.is_current() || t.is_main() {
         return result;
@@ -51,6 +59,7 @@ pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     let t = unsafe { this(o) };
     if !t.started() {
         t.unbind();
+        drop_ref(join::take_outcome(t));
     }
     0
 }
@@ -97,6 +106,7 @@ unsafe extern "C" fn destroy(o: Obj) {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
+        clear(&t.sequel);
         release(o);
     }
 }

@@ -17,6 +17,7 @@ use crate::tasklet_type;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use crate::types::{self, TypeCell};
+use crate::waits::{self, Moment};
 use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
@@ -78,6 +79,18 @@ fn alone(entered: Entered, value: Obj) -> Res<Obj> {
         return Ok(new_ref(value));
     }
     let s = entered.s;
+    if s.waits.are_armed() {
+        waits::look(s, Moment::Running);
+        throw::raise_pending(s.current())?;
+        let next = world(|w| w.right_neighbour_payload(s.current().tid()));
+        if !std::ptr::eq(next, s.current()) {
+            prepare(s, next)?;
+            keep(s, value);
+            world(|w| w.run_now_in(s.hid(), next.tid()));
+            // SAFETY: nothing is owned in this frame.
+            return unsafe { switch_and_resume(s, next) };
+        }
+    }
     let Some(next) = watchdog::yields_alone(s) else { return Ok(new_ref(value)) };
     keep(s, value);
     // SAFETY: nothing is owned in this frame.
@@ -486,6 +499,9 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(watchdog::functions());
+    all.extend(crate::sleep::functions());
+    all.extend(crate::limits::functions());
+    all.extend(crate::pool::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());
@@ -495,10 +511,18 @@ fn functions() -> Vec<PyMethodDef> {
     all
 }
 
+/// Puts an object into the module, which gets a reference of its own.
+pub fn add_object(module: Obj, name: &CStr, o: Obj) -> Res<()> {
+    // SAFETY: a module, a name, a living object.
+    if unsafe { PyModule_AddObjectRef(module, name.as_ptr(), o) } < 0 { Err(Raised) } else { Ok(()) }
+}
+
 /// Fills the module.
 pub fn fill(module: Obj) -> Res<()> {
     thread::ready(module)?;
     bomb::add(module)?;
+    waits::ready(module)?;
+    crate::limits::ready(module)?;
     channel_type::add(module)?;
     tasklet_type::add(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.

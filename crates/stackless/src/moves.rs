@@ -10,6 +10,7 @@ use crate::tasklet_type::this;
 use crate::thread;
 use crate::throw;
 use crate::types;
+use crate::waits;
 use pyo3_ffi::*;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -110,6 +111,7 @@ fn do_run(t: T, leave: bool) -> Res<Obj> {
         } else {
             return Ok(none());
         }
+        waits::ends(t);
         if world(|w| w.link_next(t.tid())) {
             owner.wake();
         }

@@ -1,12 +1,14 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
 use crate::hooks;
+use crate::join;
 use crate::kernel::{Seat, link, object, world};
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
 use crate::types;
+use crate::waits::{self, Moment, Waits};
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
 use stackless_core::Hid;
@@ -38,6 +40,7 @@ pub struct Sched {
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
     pub watch: Watch,
+    pub waits: Waits,
     asleep: Cell<bool>,
     /// Asleep, but a signal handler runs.
     in_handler: Cell<bool>,
@@ -240,6 +243,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         in_channel_callback: Cell::new(false),
         switches: Cell::new(0),
         watch: Watch::new(),
+        waits: Waits::new(),
         asleep: Cell::new(false),
         in_handler: Cell::new(false),
         rung: Cell::new(false),
@@ -349,7 +353,7 @@ impl Sched {
     }
 
     fn can_act(&self) -> bool {
-        !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some()
+        !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some() || self.waits.are_armed()
     }
 
     pub fn is_asleep(&self) -> bool {
@@ -378,17 +382,22 @@ impl Sched {
 
     fn sleep_on(&'static self) -> Res<()> {
         while self.runs_next().is_none() {
-            if let Some(t) = watchdog::ends_sleep(self) {
+            waits::look(self, Moment::Leaving);
+            if self.runs_next().is_some() {
+                break;
+            }
+            if let Some(t) = watchdog::ends_sleep(self).or_else(|| waits::ends_sleep(self)) {
                 link(t);
                 break;
             }
-            if !self.others_can_act() && world(|w| w.waiting(self.hid())).is_none() {
+            let hopeless = !self.waits.are_armed() && !self.others_can_act();
+            if hopeless && world(|w| w.waiting(self.hid())).is_none() {
                 return Err(crate::deadlock::deadlock(self, None));
             }
-            let left = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            let longest = left.map_or(LOOK_MICROSECONDS, |left| {
-                (left.as_micros() as i64).saturating_add(1).min(LOOK_MICROSECONDS)
-            });
+            let limit = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let limit = limit.map_or(u128::MAX, |left| left.as_micros());
+            let timer = self.waits.time_left().map_or(u128::MAX, |left| (left / 1000).into());
+            let longest = limit.min(timer).saturating_add(1).min(LOOK_MICROSECONDS as u128) as i64;
             // SAFETY: the GIL is held before and after, and nothing of Python is touched between.
             let woken = unsafe {
                 let ts = PyEval_SaveThread();
@@ -476,6 +485,9 @@ fn end(s: &'static Sched) {
     }
     watchdog::end_limit(s);
     drop_ref(s.watch.take_shown());
+    let own: Vec<T> = world(|w| w.tasklets_of(s.hid())).into_iter().map(object).collect();
+    let owned: Vec<Obj> = own.iter().filter(|t| t.is_owned()).map(|t| new_ref(t.obj())).collect();
+    waits::end_all(&own);
     let main = s.main();
     // The state of the tasklet that ran last is in the thread state, not in its seat.
     s.current().seat.set(null_mut());
@@ -486,6 +498,7 @@ fn end(s: &'static Sched) {
         if t.started() {
             t.set_flags(|f| f.zombie = true);
         }
+        join::ended(s, t);
         t.orphan();
     }
     let in_ring = world(|w| w.forget_thread(s.hid()));
@@ -496,6 +509,7 @@ fn end(s: &'static Sched) {
         unsafe { cpython::end_thread(s.ts) };
     }
     in_ring.into_iter().for_each(|t| drop_ref(object(t).obj()));
+    owned.into_iter().for_each(drop_ref);
     s.settle();
     drop_ref(main.obj());
     if mine {

@@ -74,6 +74,7 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
 }
 
 /// `schedule()` with nobody else in the ring: no switch, unless a soft limit ends here.
+#[inline(never)]
 fn alone(entered: Entered, value: Obj) -> Res<Obj> {
     if !hooks::watched() || !entered.can_switch() {
         return Ok(new_ref(value));

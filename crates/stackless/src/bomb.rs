@@ -2,6 +2,7 @@
 
 use crate::args;
 use crate::py::*;
+use crate::socket_calls::{self, Call};
 use crate::thread::of_running_tasklet;
 use crate::types;
 use pyo3_ffi::*;
@@ -19,6 +20,9 @@ pub struct Bomb {
     /// None. Only while it is delayed.
     first: Cell<Obj>,
     delayed: Cell<bool>,
+    /// Not an exception, but a call to be made by who finds it: `value` is the socket, `traceback` the
+    /// buffer.
+    call: Cell<Option<Call>>,
 }
 
 const DOC: &str = "bomb(type=None, value=None, traceback=None)\n--\n\n\
@@ -59,6 +63,14 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     bomb.kind.set(kind);
     bomb.value.set(value);
     bomb.traceback.set(traceback);
+    bomb.call.set(None); // which need not be all zero
+    Ok(o)
+}
+
+/// A bomb that makes a call when it is found; the references are taken over.
+pub fn of_call(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+    let o = new([null_mut(), socket, buffer])?;
+    from(o).call.set(Some(call));
     Ok(o)
 }
 
@@ -147,6 +159,11 @@ pub fn unpack(value: Obj) -> Res<Obj> {
 /// A bomb was found by the tasklet that it was left for.
 #[cold]
 fn go_off(o: Obj) -> Res<Obj> {
+    if let Some(call) = from(o).call.take() {
+        let [socket, buffer] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
+        drop_ref(o);
+        return socket_calls::again(socket, buffer, call);
+    }
     if !from(o).delayed.get() {
         return Err(explode(o));
     }

@@ -15,6 +15,7 @@
 //! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
+//! | `readiness`, `socket_calls` | who waits for a descriptor; the quick calls of sockets |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -45,9 +46,11 @@ mod module;
 mod moves;
 mod pool;
 mod py;
+mod readiness;
 mod record_module;
 mod recording;
 mod sleep;
+mod socket_calls;
 mod tape;
 mod tasklet;
 mod tasklet_type;

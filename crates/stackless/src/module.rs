@@ -503,6 +503,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::sleep::functions());
     all.extend(crate::limits::functions());
     all.extend(crate::pool::functions());
+    all.extend(crate::socket_calls::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());

@@ -10,6 +10,7 @@ use crate::args;
 use crate::bomb;
 use crate::kernel::{depart, make_runnable, plan_departure, unlink_running};
 use crate::py::*;
+use crate::readiness;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use crate::throw;
@@ -249,6 +250,9 @@ fn begin(job: *mut Job) -> Res<(&'static Sched, crate::kernel::Next)> {
 unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     POOL.store(null_mut(), Relaxed);
     let Ok(s) = thread::current() else { return null_mut() };
+    if readiness::after_fork(s).is_err() {
+        return null_mut();
+    }
     for o in thread::tasklets_of(s).into_iter().chain([new_ref(s.main().obj())]) {
         // SAFETY: the list owns a reference to each tasklet.
         let t = unsafe { Tasklet::from(o) };

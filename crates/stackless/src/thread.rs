@@ -4,6 +4,7 @@ use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
 use crate::py::*;
+use crate::readiness::{self, Readiness, raise_os_error};
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
@@ -41,6 +42,8 @@ pub struct Sched {
     pub switches: Cell<u64>,
     pub watch: Watch,
     pub waits: Waits,
+    /// Made when the first tasklet waits for a descriptor; owned.
+    pub readiness: Cell<Option<&'static Readiness>>,
     asleep: Cell<bool>,
     /// Asleep, but a signal handler runs.
     in_handler: Cell<bool>,
@@ -178,6 +181,11 @@ pub fn set_servant(on: bool) {
     SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
 }
 
+/// `f` must not run Python code.
+pub fn each(f: impl FnMut(&'static Sched)) {
+    threads(|all| all.iter().copied().for_each(f));
+}
+
 pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
     threads(|all| all.iter().copied().find(|s| std::ptr::eq(s.ts, ts)))
 }
@@ -244,6 +252,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         switches: Cell::new(0),
         watch: Watch::new(),
         waits: Waits::new(),
+        readiness: Cell::new(None),
         asleep: Cell::new(false),
         in_handler: Cell::new(false),
         rung: Cell::new(false),
@@ -363,7 +372,10 @@ impl Sched {
     /// Somebody made a tasklet of this thread runnable, whose ring was empty.
     pub fn wake(&self) {
         if self.asleep.get() && !self.rung.replace(true) {
-            self.alarm.ring();
+            match self.readiness.get() {
+                Some(readiness) => readiness.ring(),
+                None => self.alarm.ring(),
+            }
         }
     }
 
@@ -401,12 +413,20 @@ impl Sched {
             // SAFETY: the GIL is held before and after, and nothing of Python is touched between.
             let woken = unsafe {
                 let ts = PyEval_SaveThread();
-                let woken = self.alarm.wait(longest);
+                let woken = match self.readiness.get() {
+                    Some(readiness) => readiness.sleep(longest).map(|()| Woken::ByAlarm),
+                    None => Ok(self.alarm.wait(longest)),
+                };
                 PyEval_RestoreThread(ts);
                 woken
             };
-            if woken == Woken::ByAlarm {
-                self.rung.set(false);
+            match woken {
+                Ok(Woken::ByAlarm) => self.rung.set(false),
+                Ok(_) => {}
+                Err(error) => return Err(raise_os_error(&error)),
+            }
+            if let Some(readiness) = self.readiness.get() {
+                readiness.go_on();
             }
             self.in_handler.set(true);
             // SAFETY: the GIL is held.
@@ -416,7 +436,7 @@ impl Sched {
                 return Err(Raised);
             }
         }
-        if self.rung.replace(false) {
+        if self.rung.replace(false) && self.readiness.get().is_none() {
             // It rang between the last wait and here: silence it for the next time.
             self.alarm.wait(-1);
         }
@@ -513,6 +533,7 @@ fn end(s: &'static Sched) {
     s.settle();
     drop_ref(main.obj());
     if mine {
+        readiness::end(s);
         // SAFETY: nobody refers to the scheduler any more: its tasklets were orphaned, and it is
         // in no table. Of a thread that a fork left behind, the lock may be in any state: leak it.
         unsafe {

@@ -1,4 +1,4 @@
-//! Tasklets that wait for something besides a partner: for time, or for a worker thread.
+//! Tasklets that wait for something besides a partner: for time, a descriptor, or a worker thread.
 //!
 //! Whoever waits so has a [`Wait`]: in no list of the world (asleep, a call on a worker thread), or
 //! beside its place in a channel's queue (`receive(timeout=)`). The wait owns one reference to it.
@@ -17,12 +17,14 @@ use crate::limits;
 use crate::module;
 use crate::pool::Job;
 use crate::py::*;
+use crate::readiness::{self, Way};
 use crate::tasklet::T;
 use crate::thread::Sched;
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_reactor::{TimerId, Timers, coarse, now};
 use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -35,6 +37,8 @@ pub enum What {
     Partner,
     /// A call on a worker thread.
     Job(*const Job),
+    /// A descriptor, until it is ready.
+    Descriptor(c_int, Way),
 }
 
 pub struct Wait {
@@ -131,9 +135,11 @@ pub fn disarm(t: T) {
     if let Some(timer) = wait.timer {
         s.waits.timers.borrow_mut().stop(timer);
     }
-    if let What::Job(job) = wait.what {
+    match wait.what {
         // SAFETY: a job lives until the worker thread has reported to its wait.
-        unsafe { (*job).abandon() };
+        What::Job(job) => unsafe { (*job).abandon() },
+        What::Descriptor(descriptor, way) => readiness::forget(s, t, descriptor, way),
+        What::Time | What::Partner => {}
     }
     count_armed(s, t, -1);
     drop_ref(t.obj());
@@ -174,6 +180,9 @@ pub enum Moment {
 
 /// Makes all those runnable whose time has come: at the end of the ring.
 pub fn look(s: &'static Sched, moment: Moment) {
+    if let Some(readiness) = s.readiness.get() {
+        readiness.look();
+    }
     if s.waits.timers.borrow().next().is_none() {
         return;
     }

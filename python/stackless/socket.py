@@ -101,7 +101,7 @@ class socket(_Base):
         while error := self._begin_to_connect(address):
             if error not in _UNDER_WAY:
                 raise OSError(error, _os.strerror(error))
-            if self.family not in _INTERNET:
+            if error == _errno.EAGAIN and self.family == _stock.AF_UNIX:
                 _sleep(0.001)  # the listener's queue is full, and nobody tells when it is not
                 continue
             self._wait(True)
@@ -133,46 +133,50 @@ class socket(_Base):
             return error.errno
         return 0
 
-    def _when_ready(self, out: bool, call: Any, *arguments: Any) -> Any:
+    def _when_ready(self, out: bool, call: Any, flags: int, *arguments: Any) -> Any:
+        """Call with the arguments, the flags among them replaced by `...`."""
+        now = [flags | _stock.MSG_DONTWAIT if a is ... else a for a in arguments]
         while True:
             try:
-                return call(*arguments)
+                return call(*now)
             except BlockingIOError:
-                if self._limit == 0:
+                if self._limit == 0 or flags & _stock.MSG_DONTWAIT:
                     raise
             self._wait(out)
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive a datagram and the address that it came from."""
-        return self._when_ready(False, super().recvfrom, bufsize, flags | _stock.MSG_DONTWAIT)
+        return self._when_ready(False, super().recvfrom, flags, bufsize, ...)
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """The same, into a buffer: how many bytes, and the address."""
         call = super().recvfrom_into
-        return self._when_ready(False, call, buffer, nbytes, flags | _stock.MSG_DONTWAIT)
+        return self._when_ready(False, call, flags, buffer, nbytes, ...)
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """Receive bytes and ancillary data."""
         call = super().recvmsg
-        return self._when_ready(False, call, bufsize, ancbufsize, flags | _stock.MSG_DONTWAIT)
+        return self._when_ready(False, call, flags, bufsize, ancbufsize, ...)
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """The same, into buffers."""
         call = super().recvmsg_into
-        return self._when_ready(False, call, buffers, ancbufsize, flags | _stock.MSG_DONTWAIT)
+        return self._when_ready(False, call, flags, list(buffers), ancbufsize, ...)
 
     def sendto(self, data: Any, *arguments: Any) -> int:
         """sendto(data, [flags,] address): send a datagram."""
-        flags, address = arguments if len(arguments) == 2 else (0, *arguments)
         call = super().sendto
-        return self._when_ready(True, call, data, flags | _stock.MSG_DONTWAIT, address)
+        if len(arguments) not in (1, 2) or not all(isinstance(a, int) for a in arguments[:-1]):
+            return call(data, *arguments)  # which says what is wrong
+        flags, address = (0, *arguments)[-2:]
+        return self._when_ready(True, call, flags, data, ..., address)
 
     def sendmsg(
         self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
     ) -> int:
         """Send bytes and ancillary data."""
-        call, flags = super().sendmsg, flags | _stock.MSG_DONTWAIT
-        return self._when_ready(True, call, buffers, ancdata, flags, address)
+        call = super().sendmsg
+        return self._when_ready(True, call, flags, list(buffers), list(ancdata), ..., address)
 
     def _sendfile_use_sendfile(self, *arguments: Any) -> int:
         raise _stock._GiveupOnSendfile  # type: ignore[attr-defined]

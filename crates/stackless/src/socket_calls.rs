@@ -330,6 +330,7 @@ fn call(socket: Obj, kind: Kind, count: usize, flags: c_int) -> Res<Call> {
         return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     };
     let time = match field.timeout.get() {
+        _ if flags & libc::MSG_DONTWAIT != 0 => Time::None,
         0 => Time::Unlimited,
         1 => Time::None,
         time => Time::Until(now().saturating_add(time - 1)),

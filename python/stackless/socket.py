@@ -15,7 +15,9 @@ What the standard module leaves open:
 * Of several processes that accept on one blocking listener, one that loses the race waits in the
   system, with its whole thread. Give the listener a timeout there, as for a plain `accept()`.
 * Tasklets that never have to wait take turns every 64 calls.
-* `sendfile` copies through memory. `MSG_WAITALL` does not wait.
+* `MSG_WAITALL` does not wait for all. `connect` and `sendfile` make the descriptor non-blocking for the
+  moment of the system's call.
+* `ssl` does not work with these sockets yet.
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ class socket(_Base):
             return super().connect(address)
         if self.family in _INTERNET and isinstance(address, tuple) and len(address) >= 2:
             address = _resolved(self, address)
-        while error := self._begin_to_connect(address):
+        while error := self._without_waiting(super().connect_ex, address):
             if error not in _UNDER_WAY:
                 raise OSError(error, _os.strerror(error))
             if error == _errno.EAGAIN and self.family == _stock.AF_UNIX:
@@ -109,13 +111,6 @@ class socket(_Base):
                 raise OSError(error, _os.strerror(error))
             break
         return None
-
-    def _begin_to_connect(self, address: Any) -> int:
-        super().setblocking(False)
-        try:
-            return super().connect_ex(address)
-        finally:
-            super().setblocking(self._limit is None)
 
     def connect_ex(self, address: Any) -> int:
         """The same, with the error number of the system's call instead of its exception."""
@@ -178,8 +173,46 @@ class socket(_Base):
         call = super().sendmsg
         return self._when_ready(True, call, flags, list(buffers), list(ancdata), ..., address)
 
-    def _sendfile_use_sendfile(self, *arguments: Any) -> int:
-        raise _stock._GiveupOnSendfile  # type: ignore[attr-defined]
+    # What sendfile() tries first; the standard method does the rest.
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        self._check_sendfile_params(file, offset, count)
+        try:
+            source = file.fileno()
+            size = _os.fstat(source).st_size
+        except (AttributeError, OSError) as error:
+            raise _stock._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+        if self._limit == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        left = size if count is None else count
+        total = 0
+        try:
+            while left > 0 and size:
+                self._wait(True)
+                try:
+                    sent = self._without_waiting(
+                        _os.sendfile, self.fileno(), source, offset, min(left, 2**30)
+                    )
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if total == 0:
+                        raise _stock._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+                    raise
+                if sent == 0:
+                    break
+                offset, total, left = offset + sent, total + sent, left - sent
+            return total
+        finally:
+            if total > 0 and hasattr(file, "seek"):
+                file.seek(offset)
+
+    def _without_waiting(self, call: Any, *arguments: Any) -> Any:
+        """Call with the descriptor non-blocking, for what cannot be told so in its arguments."""
+        super().setblocking(False)
+        try:
+            return call(*arguments)
+        finally:
+            super().setblocking(self._limit is None)
 
     def detach(self) -> int:
         """Hand out the descriptor: this socket is closed, the connection is not."""
@@ -189,9 +222,6 @@ class socket(_Base):
     def _real_close(self, *arguments: Any) -> None:
         self._attach(-1, False, None)
         super()._real_close(*arguments)
-
-
-SocketType = socket
 
 
 def _resolved(connecting: socket, address: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -239,7 +269,6 @@ _namespace.update(
         name: globals()[name]
         for name in (
             "socket",
-            "SocketType",
             "getaddrinfo",
             "gethostbyname",
             "gethostbyaddr",

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-const FILES: [&str; 6] = ["shim.c", "frames.c", "crash.c", "ticks.c", "ticks.h", "versions.h"];
+const FILES: [&str; 8] =
+    ["shim.c", "frames.c", "crash.c", "depth.c", "depth.h", "ticks.c", "ticks.h", "versions.h"];
 
 fn main() {
     for file in FILES {
@@ -17,7 +18,7 @@ fn main() {
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
     build
-        .files(["src/shim.c", "src/frames.c", "src/crash.c", "src/ticks.c"])
+        .files(["src/shim.c", "src/frames.c", "src/crash.c", "src/depth.c", "src/ticks.c"])
         .flag("-std=c11")
         .warnings(true)
         .extra_warnings(false);

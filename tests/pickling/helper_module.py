@@ -27,3 +27,10 @@ class Plain:
         return "method"
 
     shout = lambda self: "SHOUT"  # noqa: E731
+
+
+class OnlyItems:
+    """What `iter` goes through by index."""
+
+    def __getitem__(self, index):
+        return "abc"[index]

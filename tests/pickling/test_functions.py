@@ -3,7 +3,6 @@
 import copy
 import gc
 import importlib.util
-import io
 import pickle
 import struct
 import sys
@@ -14,32 +13,12 @@ import zlib
 
 import helper_module
 import pytest
+import ways
 from child_process import assert_child
 from stackless.pickling import code as code_pickling
 from stackless.pickling.functions import actual, by_value
 
-PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-
-
-def in_python(value, protocol):
-    file = io.BytesIO()
-    pickle._Pickler(file, protocol).dump(value)
-    return pickle._loads(file.getvalue())
-
-
-def in_c(value, protocol):
-    return pickle.loads(pickle.dumps(value, protocol))
-
-
-@pytest.fixture(params=[(way, protocol) for way in (in_c, in_python) for protocol in PROTOCOLS])
-def travel(request):
-    """Pickle and unpickle a value: every protocol, in C and in Python."""
-    way, protocol = request.param
-    return lambda value: way(value, protocol)
-
-
-def trip(value):
-    return in_c(value, pickle.HIGHEST_PROTOCOL)
+trip = ways.in_c
 
 
 # ------------------------------------------------------------------ what is replaced

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copyreg
 import types
 
-from stackless._module import Module
-from stackless.pickling import code, functions, objects
+from stackless.pickling import code, errors, functions, objects
 
 copyreg.pickle(types.CodeType, code.reduce)
 copyreg.pickle(types.CellType, functions.reduce_cell)
-copyreg.pickle(types.ModuleType, objects.reduce_module)
-copyreg.pickle(Module, objects.reduce_module)
+copyreg.pickle(types.TracebackType, errors.reduce_traceback)
+objects.register()

@@ -21,37 +21,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
-#: What one kind of stand-in makes of an object's id, while the stand-in lives.
-_Known = weakref.WeakValueDictionary[int, Any]
+from stackless.pickling.errors import in_state
+from stackless.pickling.standins import StandIn
+from stackless.pickling.standins import actual as actual
 
 
-class _StandIn:
-    """Pickled in the place of `original`; copied, it is the original."""
-
-    __slots__ = ("original", "__weakref__")
-    known: _Known
-
-    def __init__(self, original: Any) -> None:
-        self.original = original
-
-    def __init_subclass__(cls) -> None:
-        cls.known = weakref.WeakValueDictionary()
-
-    @classmethod
-    def of(cls, original: Any) -> Any:
-        found = cls.known.get(id(original))
-        if found is None:
-            found = cls.known[id(original)] = cls(original)
-        return found
-
-    def __copy__(self) -> Any:
-        return self.original
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self.original
-
-
-class _Function(_StandIn):
+class _Function(StandIn):
     """A function by value."""
 
     __slots__ = ()
@@ -66,7 +41,7 @@ class _Function(_StandIn):
         return Namespace.of(self.original.__globals__)
 
 
-class _Method(_StandIn):
+class _Method(StandIn):
     """A bound method of a function by value."""
 
     __slots__ = ()
@@ -75,7 +50,7 @@ class _Method(_StandIn):
         return bind, (by_value(self.original.__func__), self.original.__self__)
 
 
-class Namespace(_StandIn):
+class Namespace(StandIn):
     """The globals of functions that belong to no importable module: pickled without contents."""
 
     __slots__ = ()
@@ -85,7 +60,7 @@ class Namespace(_StandIn):
         return namespace, (name, package) if package else (name,)
 
 
-class Shell(_StandIn):
+class Shell(StandIn):
     """A cell without its contents."""
 
     __slots__ = ()
@@ -98,18 +73,15 @@ class Shell(_StandIn):
 
 
 def by_value(value: Any) -> Any:
-    """Return `value`, or, for a function that pickle could not find by name, its stand-in."""
+    """Return `value`, or its stand-in: of a function that pickle could not find by name, of an
+    exception (which then keeps its cause, context and traceback).
+    """
     kind = type(value)
     if kind is FunctionType:
         return value if is_found(value) else _Function.of(value)
     if kind is MethodType and type(value.__func__) is FunctionType:
         return value if is_found(value.__func__) else _Method.of(value)
-    return value
-
-
-def actual(value: Any) -> Any:
-    """What `by_value` was given, for code that `copy.copy` hands the state to."""
-    return value.original if isinstance(value, _StandIn) else value
+    return in_state(value)
 
 
 def is_found(function: FunctionType) -> bool:

@@ -32,6 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless import explain
+from stackless import pickling as pickling
 from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (

@@ -7,14 +7,18 @@ from typing import Any, ParamSpec, Self, TypeVar, final, overload
 from typing_extensions import disjoint_base
 
 from stackless import explain as explain
+from stackless import pickling as pickling
+from stackless._dump import dump as dump
 from stackless._recording import record as record
 from stackless._types import StackLimits as StackLimits
 from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
 from stackless._types import getthreads as getthreads
 from stackless._types import set_stack_limits as set_stack_limits
-from stackless.explain import dump as dump
 from stackless.explain import snapshot as snapshot
+from stackless.pickling import dumps as dumps
+from stackless.pickling import load as load
+from stackless.pickling import loads as loads
 
 __version__: str
 __all__ = [
@@ -24,6 +28,7 @@ __all__ = [
     "bomb",
     "channel",
     "dump",
+    "dumps",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -36,6 +41,8 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "load",
+    "loads",
     "record",
     "run",
     "run_n_tasklets",

@@ -167,6 +167,7 @@ def test_endless_repeat():
     """It stays without an end."""
     back = in_c(itertools.repeat("x"))
     assert repr(back) == "repeat('x')"
+    assert next(in_c(itertools.repeat(itertools.repeat))) is itertools.repeat
 
 
 def test_chain_hops_many_times():

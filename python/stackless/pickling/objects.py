@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from stackless._module import Module
+from stackless.pickling.errors import HEAP_TYPE
 from stackless.pickling.functions import by_value
 from stackless.pickling.standins import actual
 
@@ -39,7 +40,7 @@ def reduce_module(module: ModuleType) -> tuple[Any, ...]:
 def referents(value: Any) -> list[Any]:
     """The objects that a C object holds, in the order of its fields, without its type."""
     found = gc.get_referents(value)
-    return found[1:] if found and found[0] is type(value) else found
+    return found[1:] if type(value).__flags__ & HEAP_TYPE else found
 
 
 _VIEWS: dict[type, Callable[[Any], Any]] = {
@@ -87,7 +88,7 @@ def reversed_deque(deque: Any, index: int) -> Any:
 
 
 # From Python 3.12 on itertools warn when pickled, from 3.14 on they cannot be. These are the ones
-# whose state shows from outside, as what they refer to, their length and their repr.
+# whose state shows from outside: by what they refer to, their length and their repr.
 
 
 def reduce_count(iterator: itertools.count[Any]) -> tuple[Any, ...]:
@@ -142,10 +143,9 @@ def register() -> None:
     for kind in with_functions:
         copyreg.pickle(kind, reduce_with_functions)
     copyreg.pickle(_REVERSED_DEQUE, reduce_reversed_deque)
-    if sys.version_info >= (3, 12):
-        copyreg.pickle(itertools.count, reduce_count)
-        copyreg.pickle(itertools.repeat, reduce_repeat)
-        copyreg.pickle(itertools.chain, reduce_chain)
-        copyreg.pickle(itertools.compress, reduce_two)
-        copyreg.pickle(itertools.starmap, reduce_two_reversed)
-        copyreg.pickle(itertools.filterfalse, reduce_two_reversed)
+    copyreg.pickle(itertools.count, reduce_count)
+    copyreg.pickle(itertools.repeat, reduce_repeat)
+    copyreg.pickle(itertools.chain, reduce_chain)
+    copyreg.pickle(itertools.compress, reduce_two)
+    copyreg.pickle(itertools.starmap, reduce_two_reversed)
+    copyreg.pickle(itertools.filterfalse, reduce_two_reversed)

@@ -43,6 +43,8 @@ __all__ = [
     "getuncollectables",
     "load",
     "loads",
+    "pickle_flags",
+    "pickle_flags_default",
     "record",
     "run",
     "run_n_tasklets",
@@ -218,6 +220,8 @@ def set_channel_callback(
 ) -> Any: ...
 def get_channel_callback() -> Any: ...
 def switch_trap(change: int = 0) -> int: ...
+def pickle_flags(new: int = -1, mask: int = -1) -> int: ...
+def pickle_flags_default(new: int = -1, mask: int = -1) -> int: ...
 def set_redactor(
     function: Callable[[Any], str | None] | None, /
 ) -> Callable[[Any], str | None] | None: ...
@@ -232,5 +236,6 @@ main: tasklet
 runcount: int
 threads: list[int]
 debug: bool
+pickle_with_tracing_state: bool
 uncollectables: list[tasklet]
 stackless: ModuleType

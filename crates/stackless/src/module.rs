@@ -491,6 +491,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::explain::functions());
     all.extend(crate::crash::functions());
     all.extend(moves::functions());
+    all.extend(crate::pickle_flags::functions());
     all.extend(record_module::functions());
     all
 }

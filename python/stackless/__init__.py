@@ -32,7 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless import explain
-from stackless import pickling as pickling
+from stackless._dump import dump
 from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
@@ -49,6 +49,8 @@ from stackless._stackless import (
     getmain,
     getruncount,
     getuncollectables,
+    pickle_flags,
+    pickle_flags_default,
     run,
     run_n_tasklets,
     schedule,
@@ -61,7 +63,8 @@ from stackless._stackless import (
     tasklet,
 )
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
-from stackless.explain import dump, snapshot
+from stackless.explain import snapshot
+from stackless.pickling import dumps, load, loads
 
 __version__ = "0.1.0"
 
@@ -72,6 +75,7 @@ __all__ = [
     "bomb",
     "channel",
     "dump",
+    "dumps",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -84,6 +88,10 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "load",
+    "loads",
+    "pickle_flags",
+    "pickle_flags_default",
     "record",
     "run",
     "run_n_tasklets",

@@ -7,14 +7,18 @@ from typing import Any, ParamSpec, Self, TypeVar, final, overload
 from typing_extensions import disjoint_base
 
 from stackless import explain as explain
+from stackless import pickling as pickling
+from stackless._dump import dump as dump
 from stackless._recording import record as record
 from stackless._types import StackLimits as StackLimits
 from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
 from stackless._types import getthreads as getthreads
 from stackless._types import set_stack_limits as set_stack_limits
-from stackless.explain import dump as dump
 from stackless.explain import snapshot as snapshot
+from stackless.pickling import dumps as dumps
+from stackless.pickling import load as load
+from stackless.pickling import loads as loads
 
 __version__: str
 __all__ = [
@@ -24,6 +28,7 @@ __all__ = [
     "bomb",
     "channel",
     "dump",
+    "dumps",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -36,6 +41,10 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "load",
+    "loads",
+    "pickle_flags",
+    "pickle_flags_default",
     "record",
     "run",
     "run_n_tasklets",
@@ -211,6 +220,8 @@ def set_channel_callback(
 ) -> Any: ...
 def get_channel_callback() -> Any: ...
 def switch_trap(change: int = 0) -> int: ...
+def pickle_flags(new: int = -1, mask: int = -1) -> int: ...
+def pickle_flags_default(new: int = -1, mask: int = -1) -> int: ...
 def set_redactor(
     function: Callable[[Any], str | None] | None, /
 ) -> Callable[[Any], str | None] | None: ...
@@ -225,5 +236,6 @@ main: tasklet
 runcount: int
 threads: list[int]
 debug: bool
+pickle_with_tracing_state: bool
 uncollectables: list[tasklet]
 stackless: ModuleType

@@ -14,6 +14,8 @@ from stackless import getdebug as getdebug
 from stackless import getmain as getmain
 from stackless import getruncount as getruncount
 from stackless import getuncollectables as getuncollectables
+from stackless import pickle_flags as pickle_flags
+from stackless import pickle_flags_default as pickle_flags_default
 from stackless import run as run
 from stackless import run_n_tasklets as run_n_tasklets
 from stackless import schedule as schedule

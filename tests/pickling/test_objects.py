@@ -167,6 +167,7 @@ def test_endless_repeat():
     """It stays without an end."""
     back = in_c(itertools.repeat("x"))
     assert repr(back) == "repeat('x')"
+    assert next(in_c(itertools.repeat(itertools.repeat))) is itertools.repeat
 
 
 def test_chain_hops_many_times():
@@ -197,3 +198,12 @@ def test_copies_of_iterators_are_shallow():
     assert next(other) in (-2, -1)
     assert copy.copy(itertools.chain([1])).__next__() == 1
     assert next(copy.deepcopy(map(function, [1]))) == -1
+
+
+def test_iterators_do_not_need_us_without_functions_by_value():
+    """What pickle could do before is read by programs that do not have this package."""
+    iterators = [map(str, [1]), filter(None, [1]), itertools.chain([1]), itertools.count(2)]
+    iterators += [itertools.compress("a", [1]), itertools.starmap(max, []), itertools.repeat(1)]
+    next(iterators[2])
+    for iterator in iterators:
+        assert b"stackless" not in pickle.dumps(iterator)

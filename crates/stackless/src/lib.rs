@@ -18,6 +18,7 @@
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
 //! | `channel_type`, `bomb` | the other types |
+//! | `pickle_flags` | what goes into pickles besides the usual |
 //! | `capi` | the table of C functions for C++ code |
 //! | `module` | the functions |
 //! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
@@ -41,6 +42,7 @@ mod lifetime;
 mod module;
 mod moves;
 mod park;
+mod pickle_flags;
 mod py;
 mod record_module;
 mod recording;

@@ -519,6 +519,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::crash::functions());
     all.extend(moves::functions());
     all.extend(crate::park::functions());
+    all.extend(crate::pickle_flags::functions());
     all.extend(record_module::functions());
     all
 }

@@ -2,6 +2,7 @@
 
 use crate::hooks;
 use crate::kernel::{Seat, link, object, world};
+use crate::pickle_flags;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
@@ -37,6 +38,7 @@ pub struct Sched {
     /// `switch_trap`: not 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
+    pub pickle_flags: Cell<i64>,
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
     pub watch: Watch,
@@ -241,6 +243,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
+        pickle_flags: Cell::new(pickle_flags::default()),
         switches: Cell::new(0),
         watch: Watch::new(),
         asleep: Cell::new(false),

@@ -1,4 +1,10 @@
-"""Pickling what the standard library does not: code, cells and more; `import stackless` does it."""
+"""Pickling tasklets and all that they refer to.
+
+`import stackless` teaches the standard `pickle` about code, cells, modules, tracebacks, views of
+dicts, and iterators that it does not know. `dumps` and `loads` also send functions and classes by
+value, and check what they receive. `register` is for what cannot travel as it is, such as open
+files.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,35 @@ import copyreg
 import types
 
 from stackless.pickling import code, errors, functions, objects
+from stackless.pickling.blob import (
+    MAX_SIZE,
+    BlobError,
+    DamagedError,
+    NotABlobError,
+    SignatureError,
+    TooLargeError,
+    dump,
+    dumps,
+    load,
+    loads,
+)
+from stackless.pickling.code import CodeVersionError
+from stackless.pickling.sources import SourceError
+
+__all__ = [
+    "MAX_SIZE",
+    "BlobError",
+    "CodeVersionError",
+    "DamagedError",
+    "NotABlobError",
+    "SignatureError",
+    "SourceError",
+    "TooLargeError",
+    "dump",
+    "dumps",
+    "load",
+    "loads",
+]
 
 copyreg.pickle(types.CodeType, code.reduce)
 copyreg.pickle(types.CellType, functions.reduce_cell)

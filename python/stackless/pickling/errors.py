@@ -178,12 +178,13 @@ def new_exception(kind: type[BaseException], *arguments: Any) -> BaseException:
     return error
 
 
-_HEAP_TYPE = 1 << 9
+#: Py_TPFLAGS_HEAPTYPE
+HEAP_TYPE = 1 << 9
 
 
 def _builtin(kind: type) -> type:
     """The type of the interpreter's own that `kind` is derived from, or `kind`."""
-    return next(each for each in kind.__mro__ if not each.__flags__ & _HEAP_TYPE)
+    return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)
 
 
 def fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:

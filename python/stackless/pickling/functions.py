@@ -26,7 +26,13 @@ from stackless.pickling.standins import StandIn
 from stackless.pickling.standins import actual as actual
 
 
-class _Function(StandIn):
+class ByValue(StandIn):
+    """What `by_value` returns for functions and methods."""
+
+    __slots__ = ()
+
+
+class _Function(ByValue):
     """A function by value."""
 
     __slots__ = ()
@@ -41,7 +47,7 @@ class _Function(StandIn):
         return Namespace.of(self.original.__globals__)
 
 
-class _Method(StandIn):
+class _Method(ByValue):
     """A bound method of a function by value."""
 
     __slots__ = ()
@@ -238,11 +244,11 @@ def namespace(name: str | None, package: str | None = None) -> dict[str, Any]:
 # ------------------------------------------------------------------ cells
 
 
-def reduce_cell(each: CellType) -> tuple[Any, ...]:
+def reduce_cell(each: CellType, value: Callable[[Any], Any] = by_value) -> tuple[Any, ...]:
     """The reducer of cells: one without contents first, as the contents may lead back here."""
     if is_empty(each):
         return filled, (Shell.of(each),)
-    return filled, (Shell.of(each), by_value(each.cell_contents))
+    return filled, (Shell.of(each), value(each.cell_contents))
 
 
 def is_empty(each: CellType) -> bool:

@@ -9,13 +9,13 @@ import importlib
 import itertools
 import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from stackless._module import Module
+from stackless.pickling.errors import HEAP_TYPE
 from stackless.pickling.functions import by_value
-from stackless.pickling.standins import actual
+from stackless.pickling.standins import StandIn, actual
 
 # ------------------------------------------------------------------ modules
 
@@ -39,7 +39,7 @@ def reduce_module(module: ModuleType) -> tuple[Any, ...]:
 def referents(value: Any) -> list[Any]:
     """The objects that a C object holds, in the order of its fields, without its type."""
     found = gc.get_referents(value)
-    return found[1:] if found and found[0] is type(value) else found
+    return found[1:] if type(value).__flags__ & HEAP_TYPE else found
 
 
 _VIEWS: dict[type, Callable[[Any], Any]] = {
@@ -62,14 +62,22 @@ def reduce_view(view: Any) -> tuple[Any, ...]:
 
 
 def remade(kind: Callable[..., Any], *arguments: Any) -> Any:
-    """`kind(*arguments)`; functions among them may have come by value."""
+    """`kind(*arguments)`, some of which have come by value."""
     return kind(*map(actual, arguments))
+
+
+def _made_of(kind: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+    """Reduce to `kind(*arguments)`. Without functions by value nobody needs us to load it."""
+    values = tuple(map(by_value, arguments))
+    if any(isinstance(each, StandIn) for each in values):
+        return remade, (kind, *values)
+    return kind, arguments
 
 
 def reduce_with_functions(iterator: Any) -> tuple[Any, ...]:
     """The reducer of map, filter and iter(function, end): functions in them travel by value."""
     kind, arguments, *rest = iterator.__reduce__()
-    return remade, (kind, *map(by_value, arguments)), *rest
+    return *_made_of(kind, *arguments), *rest
 
 
 _REVERSED_DEQUE: Any = type(reversed(collections.deque()))
@@ -87,7 +95,7 @@ def reversed_deque(deque: Any, index: int) -> Any:
 
 
 # From Python 3.12 on itertools warn when pickled, from 3.14 on they cannot be. These are the ones
-# whose state shows from outside, as what they refer to, their length and their repr.
+# whose state shows from outside: by what they refer to, their length and their repr.
 
 
 def reduce_count(iterator: itertools.count[Any]) -> tuple[Any, ...]:
@@ -104,48 +112,45 @@ def reduce_repeat(iterator: itertools.repeat[Any]) -> tuple[Any, ...]:
     """The reducer of itertools.repeat."""
     (repeated,) = referents(iterator)
     try:
-        times: tuple[int, ...] = (iterator.__length_hint__(),)
+        times = [iterator.__length_hint__()]
     except TypeError:  # it has no end
-        times = ()
-    return remade, (itertools.repeat, by_value(repeated), *times)
+        times = []
+    return _made_of(itertools.repeat, repeated, *times)
 
 
 def reduce_chain(iterator: itertools.chain[Any]) -> tuple[Any, ...]:
-    """The reducer of itertools.chain."""
-    return chained, tuple(referents(iterator))
-
-
-def chained(source: Iterable[Any] = (), active: Iterable[Any] | None = None) -> Any:
-    """What is left of `active`, if any, and then the iterables that `source` yields."""
-    rest = itertools.chain.from_iterable(source)
-    return rest if active is None else itertools.chain(active, rest)
+    """The reducer of itertools.chain: of what is left of one iterable, and those to come."""
+    match referents(iterator):
+        case [source, active]:
+            return itertools.chain, (active, itertools.chain.from_iterable(source))
+        case [source]:
+            return itertools.chain.from_iterable, (source,)
+    return itertools.chain, ()
 
 
 def reduce_two(iterator: Any) -> tuple[Any, ...]:
     """The reducer of itertools that have two fields, which are their arguments."""
-    return remade, (type(iterator), *map(by_value, referents(iterator)))
+    return _made_of(type(iterator), *referents(iterator))
 
 
 def reduce_two_reversed(iterator: Any) -> tuple[Any, ...]:
     """The same, where the function comes second."""
     iterable, function = referents(iterator)
-    return remade, (type(iterator), by_value(function), iterable)
+    return _made_of(type(iterator), function, iterable)
 
 
 def register() -> None:
     """Tell copyreg."""
     copyreg.pickle(ModuleType, reduce_module)
-    copyreg.pickle(Module, reduce_module)
     for view in _VIEWS:
         copyreg.pickle(view, reduce_view)
     with_functions: tuple[type, ...] = (map, filter, type(iter(int, 1)))
     for kind in with_functions:
         copyreg.pickle(kind, reduce_with_functions)
     copyreg.pickle(_REVERSED_DEQUE, reduce_reversed_deque)
-    if sys.version_info >= (3, 12):
-        copyreg.pickle(itertools.count, reduce_count)
-        copyreg.pickle(itertools.repeat, reduce_repeat)
-        copyreg.pickle(itertools.chain, reduce_chain)
-        copyreg.pickle(itertools.compress, reduce_two)
-        copyreg.pickle(itertools.starmap, reduce_two_reversed)
-        copyreg.pickle(itertools.filterfalse, reduce_two_reversed)
+    copyreg.pickle(itertools.count, reduce_count)
+    copyreg.pickle(itertools.repeat, reduce_repeat)
+    copyreg.pickle(itertools.chain, reduce_chain)
+    copyreg.pickle(itertools.compress, reduce_two)
+    copyreg.pickle(itertools.starmap, reduce_two_reversed)
+    copyreg.pickle(itertools.filterfalse, reduce_two_reversed)

@@ -59,9 +59,13 @@ def _copies(make: Callable[[], object]) -> Callable[[], bool]:
     return copies
 
 
+def _pauses() -> None:
+    stackless.schedule_remove(None)
+
+
 def _parks() -> bool:
     """Whether a started tasklet can go without a C stack."""
-    started = stackless.tasklet(stackless.schedule_remove, ())
+    started = stackless.tasklet(_pauses, ())
     started.run()
     try:
         return started.restorable

@@ -213,12 +213,18 @@ fn seat(s: &'static Sched, t: T) -> Res<()> {
     Ok(())
 }
 
-/// A stack from the pool. Where too many are in use, others are parked first.
+/// A stack from the pool. Where too many are in use, or there are no more, others are parked first.
 pub fn new_stack(s: &'static Sched) -> Res<Slot> {
     if s.stacks.borrow().is_empty() {
         park::make_room(s);
     }
-    s.stacks.borrow_mut().get().map_err(no_stack)
+    let slot = s.stacks.borrow_mut().get();
+    slot.or_else(|error| {
+        if park::park_waiting(s, 64) == 0 {
+            return Err(no_stack(error));
+        }
+        s.stacks.borrow_mut().get().map_err(no_stack)
+    })
 }
 
 /// A tasklet that was given a stack, but has not begun, gives it back.

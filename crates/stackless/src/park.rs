@@ -73,6 +73,10 @@ impl Obstacle {
 /// A garbage collection is under way.
 pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut std::ffi::c_void) -> std::ffi::c_int {
     let seat = t.seat();
+    let result = types::visit_all(seat.call.each_ref().map(std::cell::Cell::get), visit, arg);
+    if result != 0 {
+        return result;
+    }
     // SAFETY: a suspended tasklet; one that can be parked waits in the call that its seat knows.
     unsafe {
         let top = if seat.parked() {
@@ -319,8 +323,7 @@ pub fn set_most_stacks(most: usize) {
 }
 
 /// A thread is about to use one more stack than its pool has at hand. If it uses too many already,
-/// some of the tasklets that have waited longest are parked: an eighth, or as many as can be. A
-/// tasklet's seat counts the looks that found it waiting since it ran last.
+/// some of the tasklets that have waited longest are parked: a quarter, or as many as can be.
 #[cold]
 pub fn make_room(s: &'static Sched) {
     let used = s.stacks.borrow().used();
@@ -328,7 +331,17 @@ pub fn make_room(s: &'static Sched) {
     if used < most.max(s.park_at.get()) {
         return;
     }
-    let mut waiting: Vec<&'static Seat> = Vec::new();
+    let wanted = (most / 4).max(1);
+    let parked = park_waiting(s, wanted);
+    // Where nearly all are unparkable, looking again soon is of no use.
+    s.park_at.set(if parked < wanted / 2 { used + used / 4 } else { 0 });
+}
+
+/// Parks the tasklets of a thread that have waited longest. A tasklet's seat counts the looks that
+/// found it waiting since it ran last. How many were parked?
+#[cold]
+pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
+    let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
     for slot in s.stacks.borrow().slots_in_use() {
         // SAFETY: a slot in use begins with a seat.
         let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
@@ -337,21 +350,11 @@ pub fn make_room(s: &'static Sched) {
             continue;
         }
         seat.looks.set(seat.looks.get().saturating_add(1));
-        waiting.push(seat);
+        waiting.push((seat.looks.get(), seat));
     }
-    waiting.sort_by_key(|seat| std::cmp::Reverse(seat.looks.get()));
-    let wanted = (most / 8).max(1);
-    let mut parked = 0;
-    for seat in waiting {
-        if parked == wanted {
-            break;
-        }
-        if seat.sitter().is_some_and(|t| park(t).is_ok()) {
-            parked += 1;
-        }
-    }
-    // Where nearly all are unparkable, looking again soon is of no use.
-    s.park_at.set(if parked < wanted / 2 { used + used / 4 } else { 0 });
+    waiting.sort_unstable_by_key(|(looks, _)| std::cmp::Reverse(*looks));
+    let parked = waiting.iter().filter(|(_, seat)| seat.sitter().is_some_and(|t| park(t).is_ok()));
+    parked.take(wanted).count()
 }
 
 // ---------------------------------------------------------------------- for the package

@@ -64,7 +64,7 @@ from stackless._stackless import (
 )
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 from stackless.explain import snapshot
-from stackless.pickling import dumps, load, loads
+from stackless.pickling import dumps, load, loads, why_not_picklable
 
 __version__ = "0.1.0"
 
@@ -106,6 +106,7 @@ __all__ = [
     "stackless",
     "switch_trap",
     "tasklet",
+    "why_not_picklable",
 ]
 
 #: The module itself: ``from stackless import stackless`` works as it always did.

@@ -19,6 +19,7 @@ from stackless.explain import snapshot as snapshot
 from stackless.pickling import dumps as dumps
 from stackless.pickling import load as load
 from stackless.pickling import loads as loads
+from stackless.pickling import why_not_picklable as why_not_picklable
 
 __version__: str
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "stackless",
     "switch_trap",
     "tasklet",
+    "why_not_picklable",
 ]
 
 _P = ParamSpec("_P")

@@ -14,6 +14,8 @@ import cloudpickle  # type: ignore[import-untyped]
 from stackless.pickling import errors, functions
 from stackless.pickling.functions import itself
 
+#: Py_TPFLAGS_IMMUTABLETYPE
+_IMMUTABLE_TYPE = 1 << 8
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -47,7 +49,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is CellType:
             return functions.reduce_cell(obj, itself)
         if issubclass(kind, type):
-            return super().reducer_override(obj)
+            return self._class(obj)
         if issubclass(kind, BaseException):
             return errors.reduce_exception(obj, itself)
         if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
@@ -58,6 +60,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if obj is getattr(sys, name):
                 return getattr, (sys, name)
         return NotImplemented
+
+    def _class(self, each: type) -> Any:
+        reduced = super().reducer_override(each)
+        if isinstance(reduced, tuple) and len(reduced) > 2 and each.__flags__ & _IMMUTABLE_TYPE:
+            return NotImplemented  # written in C: a class by value would be no copy of it
+        return reduced
 
     def _function(self, function: FunctionType) -> Any:
         if is_importable(function.__module__) and functions.is_found(function):

@@ -2,12 +2,10 @@
 
 use std::process::Command;
 
-const FILES: [&str; 6] = ["shim.c", "frames.c", "crash.c", "ticks.c", "ticks.h", "versions.h"];
-
 fn main() {
-    for file in FILES {
-        println!("cargo:rerun-if-changed=src/{file}");
-    }
+    println!("cargo:rerun-if-changed=src");
+    let files = std::fs::read_dir("src").expect("a directory").map(|entry| entry.expect("readable").path());
+    let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "c"));
     let config = pyo3_build_config::get();
     let python = config.executable().expect("the path of the Python to build for (set PYO3_PYTHON)");
     let include = Command::new(python)
@@ -17,7 +15,7 @@ fn main() {
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
     build
-        .files(["src/shim.c", "src/frames.c", "src/crash.c", "src/ticks.c"])
+        .files(files)
         .flag("-std=c11")
         .warnings(true)
         .extra_warnings(false);

@@ -12,6 +12,7 @@ use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction, Hand, Tid, Waits};
+use stackless_cpython::Pending;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 
@@ -49,15 +50,15 @@ impl Channel {
     }
 }
 
-/// Sends `value`, which is taken over; null is None. Returns None.
+/// Sends `value`, which is taken over; null is None. Returns None. `call` is the primitive's.
 #[inline(always)]
-pub fn send(ch: C, value: Obj) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value)
+pub fn send(ch: C, value: Obj, call: Pending) -> Res<Obj> {
+    act(ch, Direction::Send, Waits::ToSend, value, call)
 }
 
 #[inline(always)]
-pub fn receive(ch: C) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut())
+pub fn receive(ch: C, call: Pending) -> Res<Obj> {
+    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), call)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
@@ -66,11 +67,11 @@ pub fn iterate(ch: C) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(ch, Direction::Receive, Waits::ToIterate, null_mut())
+    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), Pending::iteration())
 }
 
 #[inline(always)]
-fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act(ch: C, direction: Direction, waits: Waits, value: Obj, call: Pending) -> Res<Obj> {
     let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
@@ -83,9 +84,9 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
         return Err(raised);
     }
     if hooks::channels_watched() {
-        return act_observed(entered, ch, direction, waits, value);
+        return act_observed(entered, ch, direction, waits, value, call);
     }
-    act_on::<false>(entered, ch, direction, waits, value)
+    act_on::<false>(entered, ch, direction, waits, value, call)
 }
 
 #[inline(always)]
@@ -95,10 +96,11 @@ fn act_on<const OBSERVED: bool>(
     direction: Direction,
     waits: Waits,
     value: Obj,
+    call: Pending,
 ) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.cid(), direction)) {
-        Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value),
-        None => wait(entered, ch, waits, value),
+        Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value, call),
+        None => wait(entered, ch, waits, value, call),
     };
     match done {
         Ok(result) => result,
@@ -111,7 +113,14 @@ fn act_on<const OBSERVED: bool>(
 
 /// The same, with a recording: what is sent is described first, which may run Python code.
 #[inline(never)]
-fn act_recorded(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act_recorded(
+    entered: Entered,
+    ch: C,
+    direction: Direction,
+    waits: Waits,
+    value: Obj,
+    call: Pending,
+) -> Res<Obj> {
     if direction == Direction::Send {
         recording::describe_sent(entered.s, value);
         if let Err(raised) = throw::raise_pending(entered.s.current()) {
@@ -119,16 +128,23 @@ fn act_recorded(entered: Entered, ch: C, direction: Direction, waits: Waits, val
             return Err(raised);
         }
     }
-    act_on::<true>(entered, ch, direction, waits, value)
+    act_on::<true>(entered, ch, direction, waits, value, call)
 }
 
 /// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
 /// the value in the tempval of the tasklet that acts; after a transfer to another thread.
 #[cold]
-fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, value: Obj) -> Res<Obj> {
+fn act_observed(
+    entered: Entered,
+    ch: C,
+    direction: Direction,
+    waits: Waits,
+    value: Obj,
+    call: Pending,
+) -> Res<Obj> {
     let s = entered.s;
     if !hooks::ON_CHANNEL.is_set() {
-        return act_recorded(entered, ch, direction, waits, value);
+        return act_recorded(entered, ch, direction, waits, value, call);
     }
     if s.in_channel_callback.get() {
         drop_ref(value);
@@ -146,7 +162,7 @@ fn act_observed(entered: Entered, ch: C, direction: Direction, waits: Waits, val
             return Err(Raised);
         }
     }
-    let result = act_recorded(entered, ch, direction, waits, value)?;
+    let result = act_recorded(entered, ch, direction, waits, value, call)?;
     if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);
@@ -162,6 +178,7 @@ fn meet<const OBSERVED: bool>(
     partner: T,
     direction: Direction,
     value: Obj,
+    call: Pending,
 ) -> Res<Res<Obj>> {
     let s = entered.s;
     let here = std::ptr::eq(partner.sched.get(), s);
@@ -179,8 +196,10 @@ fn meet<const OBSERVED: bool>(
         }
         Hand::ToPartner => {
             entered.may_switch()?;
+            prepare(s, partner)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
+            me.seat().pending.set(call);
             world(|w| {
                 w.link_next(partner.tid());
                 w.run_now(partner.tid());
@@ -195,6 +214,7 @@ fn meet<const OBSERVED: bool>(
             prepare(s, next)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
+            me.seat().pending.set(call);
             adopt_link(partner);
             world(|w| w.run_now(next.tid()));
             // SAFETY: nothing is owned in this frame any more.
@@ -227,7 +247,7 @@ fn exchange<const OBSERVED: bool>(
 
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
-fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
+fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, call: Pending) -> Res<Res<Obj>> {
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -239,6 +259,7 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj) -> Res<Res<Obj>> {
     }
     let next = plan_departure(entered, Some((ch, waits)))?;
     leave_value(s, me, value);
+    me.seat().pending.set(call);
     world(|w| {
         w.unlink(me.tid());
         w.enqueue(ch.cid(), me.tid(), waits);
@@ -301,7 +322,7 @@ pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
             if value.is_null() {
                 break if raised() { Err(Raised) } else { Ok(int_obj(sent)) };
             }
-            match send(ch, value) {
+            match send(ch, value, Pending::NONE) {
                 Ok(nothing) => drop_ref(nothing),
                 Err(raised) => break Err(raised),
             }

@@ -5,10 +5,12 @@ use crate::channel::{self, C, Channel};
 use crate::explain;
 use crate::kernel::{object, world};
 use crate::module;
+use crate::park::After;
 use crate::py::*;
 use crate::recording;
 use crate::types;
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -75,18 +77,18 @@ unsafe fn this(o: Obj) -> C {
 
 unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
     let Ok(value) = args::one_argument("send", args) else { return null_mut() };
-    give(channel::send(ch, if is_none(value) { null_mut() } else { new_ref(value) }))
+    give(channel::send(ch, if is_none(value) { null_mut() } else { new_ref(value) }, call))
 }
 
 unsafe extern "C" fn receive(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
     if args::no_arguments("receive", args).is_err() {
         return null_mut();
     }
-    give(channel::receive(ch))
+    give(channel::receive(ch, call))
 }
 
 unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
@@ -96,20 +98,31 @@ unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
 
 unsafe extern "C" fn send_exception(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
-    give(channel::exception_bomb(args).and_then(|bomb| channel::send(ch, bomb)))
+    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
+    give(channel::exception_bomb(args).and_then(|bomb| channel::send(ch, bomb, call)))
 }
 
 unsafe extern "C" fn send_throw(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
     let bomb = args::at_least("send_throw", 1, args.len())
         .and_then(|()| args::at_most("send_throw", 3, args.len()))
         .and_then(|()| {
             let part = |i: usize| args.get(i).copied().unwrap_or(null_mut());
             crate::bomb::of_parts(args[0], part(1), part(2))
         });
-    give(bomb.and_then(|bomb| channel::send(ch, bomb)))
+    give(bomb.and_then(|bomb| channel::send(ch, bomb, call)))
+}
+
+/// The functions in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 5] {
+    [
+        (send as *const c_void, After::Value),
+        (receive as *const c_void, After::Value),
+        (tp_iternext as *const c_void, After::Value),
+        (send_exception as *const c_void, After::Value),
+        (send_throw as *const c_void, After::Value),
+    ]
 }
 
 unsafe extern "C" fn send_sequence(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

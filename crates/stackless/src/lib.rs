@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `kernel` | the switch, and the rules for everything around it |
+//! | `park` | suspended tasklets without a C stack |
 //! | `thread` | one scheduler per thread: its beginning, sleep and end |
 //! | `ending` | how a tasklet ends; uncaught exceptions |
 //! | `throw` | exceptions from one tasklet into another |
@@ -40,6 +41,7 @@ mod kernel;
 mod lifetime;
 mod module;
 mod moves;
+mod park;
 mod pickle_flags;
 mod py;
 mod record_module;

@@ -14,6 +14,7 @@
 use crate::args;
 use crate::hooks;
 use crate::kernel::world;
+use crate::park;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{Flags, T};
@@ -32,26 +33,28 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
     let own =
         [type_of(o).cast(), t.tempval.get(), t.func.get(), t.args.get(), t.kwargs.get(), t.context.get()];
     let result = types::visit_all(own, visit, arg);
-    if result != 0 || !t.started() || t.scheduler().is_none() || t.is_current() || t.is_main() {
+    if result != 0 || !t.started() || t.is_current() || t.is_main() {
         return result;
     }
     // SAFETY: a living type.
     let finalizer = unsafe { (*type_of(o)).tp_finalize };
     let will_end = !t.flags.get().finalized
         && finalizer.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor));
-    if !will_end {
+    if !will_end && !vanishes(t) {
         return 0;
     }
     // SAFETY: started, not current: suspended.
-    unsafe { cpython::traverse(t.seat().state(), visit, arg) }
+    unsafe { park::traverse(t, visit, arg) }
 }
 
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
+    let frames = if vanishes(t) { park::take_frames(t) } else { null_mut() };
     if !t.started() {
         t.unbind();
     }
+    park::drop_frames(frames);
     0
 }
 
@@ -85,6 +88,7 @@ unsafe extern "C" fn destroy(o: Obj) {
     // SAFETY: nobody refers to the object; the usual steps of a garbage-collected heap type.
     unsafe {
         let t = this(o);
+        let frames = if vanishes(t) { park::take_frames(t) } else { null_mut() };
         if t.started() {
             aside(|| outlive(t));
         }
@@ -97,8 +101,15 @@ unsafe extern "C" fn destroy(o: Obj) {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
+        aside(|| park::drop_frames(frames));
         release(o);
     }
+}
+
+/// When nothing refers to it any more, do its frames go without running? As contract 12 has it for
+/// those that are paused and have no C state; those that wait are ended, so that somebody gets to know.
+pub fn vanishes(t: T) -> bool {
+    t.started() && (!t.linked() || t.scheduler().is_none()) && park::is_soft(t)
 }
 
 /// The object goes, its stack is alive.
@@ -107,14 +118,18 @@ fn outlive(t: T) {
     if t.scheduler().is_none() || thread::exited() {
         // It can never run again: its frames are leaked, and with them its stack.
         // SAFETY: a suspended state that nobody will load.
-        return unsafe { cpython::abandon((*seat).state()) };
+        return unsafe {
+            (*seat).owner.set(std::ptr::null());
+            cpython::abandon((*seat).state())
+        };
     }
     let Ok(heir) = allocate_plain(t.sched.get()) else {
         // SAFETY: as above: without memory for the heir, the stack is leaked.
         unsafe { cpython::abandon((*seat).state()) };
         return write_unraisable(null_mut());
     };
-    heir.seat.set(seat);
+    // SAFETY: the seat is the heir's from here on.
+    unsafe { (*seat).take_over(heir) };
     heir.flags.set(Flags { finalized: false, ..t.flags.get() });
     heir.tempval.set(t.tempval.replace(null_mut()));
     throw::finalize(heir);

@@ -11,7 +11,7 @@ use crate::types;
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
 use stackless_core::Hid;
-use stackless_cpython::{self as cpython, Alarm, Woken};
+use stackless_cpython::{self as cpython, Alarm, Pending, Woken};
 use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
@@ -30,6 +30,8 @@ pub struct Sched {
     main_seat: Cell<*mut Seat>,
     /// Stacks that no tasklet uses.
     pub stacks: RefCell<Pool>,
+    /// Below so many stacks in use there is no point in looking whom to park.
+    pub park_at: Cell<usize>,
     /// What whoever runs next drops: one reference, nearly always, and the rest.
     dropped: Cell<Obj>,
     more_dropped: RefCell<Vec<Obj>>,
@@ -236,6 +238,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         current: Cell::new(std::ptr::null()),
         main_seat: Cell::new(seat),
         stacks: RefCell::new(Pool::new()),
+        park_at: Cell::new(0),
         dropped: Cell::new(null_mut()),
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
@@ -297,6 +300,11 @@ impl Sched {
     #[inline(always)]
     pub fn hid(&self) -> Hid {
         self.id.get()
+    }
+
+    /// Is it the calling thread's?
+    pub fn is_here(&self) -> bool {
+        std::ptr::eq(self.ts, cpython::thread_state())
     }
 
     pub fn ident(&self) -> u64 {
@@ -537,7 +545,7 @@ pub fn kill_all(s: &'static Sched) {
         if started == 0 {
             return;
         }
-        match crate::module::do_schedule(null_mut()) {
+        match crate::module::do_schedule(null_mut(), Pending::NONE) {
             Ok(me) => drop_ref(me),
             Err(Raised) => {
                 write_unraisable(null_mut());

@@ -149,28 +149,28 @@ class _Walk:
         elif kind in (set, frozenset):
             for each in value:
                 self.add(each, f"{path}{{{_shown(each)}}}", place)
+        elif isinstance(value, _stackless.tasklet):
+            self.tasklet(value, path, place)
         else:
-            self.frames(value, path, place)
+            name = _FRAMES.get(kind)
+            if name is not None and getattr(value, name) is not None:
+                self.variables(getattr(value, name))
             self.reduced(value, path, place)
 
     def item(self, key: Any, each: Any, path: str, place: Place | None) -> None:
         self.add(key, f"{path}.keys(){{{_shown(key)}}}", place)
         self.add(each, f"{path}[{_shown(key)}]", place)
 
-    def frames(self, value: Any, path: str, place: Place | None) -> None:
-        """The variables of what has calls under way, by their names."""
-        if isinstance(value, _stackless.tasklet) and not value.is_current:
-            frame = value.frame
-            reason = _why_not_parked(value)
-            if reason is not None:
-                self.report(value, path, frame and _place(frame), reason)
-            while frame is not None:
-                self.variables(frame)
-                frame = frame.f_back
-        else:
-            name = _FRAMES.get(type(value))
-            if name is not None and getattr(value, name) is not None:
-                self.variables(getattr(value, name))
+    def tasklet(self, tasklet: Any, path: str, place: Place | None) -> None:
+        frame = None if tasklet.is_current else tasklet.frame
+        reason = _stackless._why_not_parked(tasklet)
+        if reason is not None:
+            self.report(tasklet, path, _place(frame) if frame else place, reason)
+        while frame is not None:
+            self.variables(frame)
+            frame = frame.f_back
+        if reason is None:
+            self.reduced(tasklet, path, place)
 
     def variables(self, frame: types.FrameType) -> None:
         here = _place(frame)
@@ -253,12 +253,6 @@ _FRAMES: dict[type, str] = {
     types.CoroutineType: "cr_frame",
     types.AsyncGeneratorType: "ag_frame",
 }
-
-
-def _why_not_parked(tasklet: _stackless.tasklet) -> str | None:
-    """Why the engine cannot write down a tasklet's calls, or None."""
-    ask: Callable[[Any], str | None] | None = getattr(_stackless, "_why_not_parked", None)
-    return None if ask is None else ask(tasklet)
 
 
 def _closure(function: types.FunctionType) -> Iterator[tuple[str, types.CellType]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import collections
 import copyreg
 import io
+import pickle
 import sys
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
+from stackless import _stackless
 from stackless.pickling import errors, functions
 from stackless.pickling.functions import itself
 
@@ -52,6 +54,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._class(obj)
         if issubclass(kind, BaseException):
             return errors.reduce_exception(obj, itself)
+        if issubclass(kind, _stackless.tasklet):
+            return self._tasklet(obj)
         if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
             return itself, (obj.original,)
         if kind is ModuleType and not is_importable(obj.__name__):
@@ -59,6 +63,13 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         for name in _STREAMS:
             if obj is getattr(sys, name):
                 return getattr, (sys, name)
+        return NotImplemented
+
+    def _tasklet(self, tasklet: _stackless.tasklet) -> Any:
+        reason = None if tasklet.is_current else _stackless._why_not_parked(tasklet)
+        if reason is not None:
+            # Plain pickle writes it for inspection, and running the copy fails.
+            raise pickle.PicklingError(f"cannot pickle {tasklet}: {reason}")
         return NotImplemented
 
     def _class(self, each: type) -> Any:

@@ -17,6 +17,7 @@
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
+//! | `leaks` | tasklets that wait for ever, found by the collector |
 //! | `channel_type`, `bomb` | the other types |
 //! | `pickle_flags` | what goes into pickles besides the usual |
 //! | `capi` | the table of C functions for C++ code |
@@ -38,6 +39,7 @@ mod explain;
 mod hooks;
 mod inspect;
 mod kernel;
+mod leaks;
 mod lifetime;
 mod module;
 mod moves;

@@ -14,6 +14,7 @@
 use crate::args;
 use crate::hooks;
 use crate::kernel::world;
+use crate::leaks;
 use crate::park;
 use crate::py::*;
 use crate::recording;
@@ -52,6 +53,7 @@ pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     let t = unsafe { this(o) };
     let frames = if vanishes(t) { park::take_frames(t) } else { null_mut() };
     if !t.started() {
+        leaks::leave_queue(t);
         t.unbind();
     }
     park::drop_frames(frames);
@@ -63,7 +65,12 @@ pub unsafe extern "C" fn tp_finalize(o: Obj) {
     let t = unsafe { this(o) };
     t.set_flags(|f| f.finalized = true);
     if t.started() {
-        aside(|| throw::finalize(t));
+        aside(|| {
+            if t.blocked() && !vanishes(t) && !thread::exited() {
+                leaks::report(t);
+            }
+            throw::finalize(t);
+        });
     }
 }
 
@@ -109,7 +116,8 @@ unsafe extern "C" fn destroy(o: Obj) {
 /// When nothing refers to it any more, do its frames go without running? As contract 12 has it for
 /// those that are paused and have no C state; those that wait are ended, so that somebody gets to know.
 pub fn vanishes(t: T) -> bool {
-    t.started() && (!t.linked() || t.scheduler().is_none()) && park::is_soft(t)
+    let waits = t.blocked() && t.scheduler().is_some();
+    t.started() && !world(|w| w.in_ring(t.tid())) && !(waits && leaks::reported()) && park::is_soft(t)
 }
 
 /// The object goes, its stack is alive.

@@ -284,13 +284,19 @@ pub fn soft_switching() -> bool {
 unsafe extern "C" fn enable_softswitch(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("enable_softswitch", args).and_then(|flag| {
-        let old = soft_switching();
-        if !is_none(flag) {
-            SOFT.store(bool_arg(flag, "enable_softswitch needs None, a bool or an integer")?, Relaxed);
-        }
-        Ok(bool_obj(old))
-    }))
+    give(
+        args::one_argument("enable_softswitch", args)
+            .and_then(|flag| setting(&SOFT, flag, "enable_softswitch")),
+    )
+}
+
+/// Sets a flag, unless None was given, and returns what it was.
+pub fn setting(setting: &AtomicBool, flag: Obj, function: &str) -> Res<Obj> {
+    let old = setting.load(Relaxed);
+    if !is_none(flag) {
+        setting.store(bool_arg(flag, &format!("{function} needs None, a bool or an integer"))?, Relaxed);
+    }
+    Ok(bool_obj(old))
 }
 
 /// The globals of the module `threading`, borrowed: Python's part of a thread's beginning. Null if
@@ -519,6 +525,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::crash::functions());
     all.extend(moves::functions());
     all.extend(crate::park::functions());
+    all.extend(crate::leaks::functions());
     all.extend(crate::pickle_flags::functions());
     all.extend(record_module::functions());
     all

@@ -1,6 +1,7 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
 use crate::hooks;
+use crate::park;
 use crate::kernel::{Seat, link, object, world};
 use crate::pickle_flags;
 use crate::py::*;
@@ -494,7 +495,7 @@ fn end(s: &'static Sched) {
     let all = world(|w| w.tasklets_of(s.hid()));
     for t in &all {
         let t = object(*t);
-        if t.started() {
+        if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.set_flags(|f| f.zombie = true);
         }
         t.orphan();
@@ -523,6 +524,7 @@ fn end(s: &'static Sched) {
 /// caller is its main. Their cleaning up may take turns, and may wait: who waits is asked again a
 /// few times, and who still runs after a hundred turns is, too. After a thousand, they stay.
 pub fn kill_all(s: &'static Sched) {
+    stop_soft_ones(s);
     for turn in 0..1000 {
         let others = tasklets_of(s);
         let mut started = 0;
@@ -530,6 +532,9 @@ pub fn kill_all(s: &'static Sched) {
             // SAFETY: the list owns a reference to each tasklet.
             let t = unsafe { Tasklet::from(o) };
             let in_ring = world(|w| w.in_ring(t.tid()));
+            if t.started() && !in_ring && park::is_soft(t) && !has_bomb(t) {
+                continue; // it stops where it is
+            }
             if t.started() {
                 started += 1;
                 if turn % 100 == 0 || (turn < 10 && !in_ring) {
@@ -555,6 +560,25 @@ pub fn kill_all(s: &'static Sched) {
             }
         }
     }
+}
+
+/// Those of this thread's tasklets that have no C state leave the ring: no code of them runs any more.
+fn stop_soft_ones(s: &'static Sched) {
+    for o in tasklets_of(s) {
+        // SAFETY: the list owns a reference to each tasklet.
+        let t = unsafe { Tasklet::from(o) };
+        if t.started() && world(|w| w.in_ring(t.tid())) && !has_bomb(t) && !t.is_current() && park::is_soft(t) {
+            world(|w| w.unlink(t.tid()));
+            recording::unlinked(t);
+            drop_ref(o);
+        }
+        drop_ref(o);
+    }
+}
+
+/// Is an exception on its way to it?
+fn has_bomb(t: T) -> bool {
+    some(t.tempval.get()).is_some_and(crate::bomb::is_bomb)
 }
 
 /// All tasklets of a thread but the main one, as owned references; not those that are just being

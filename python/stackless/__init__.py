@@ -68,7 +68,17 @@ from stackless.pickling import dumps, load, loads, why_not_picklable
 
 __version__ = "0.1.0"
 
+#: The bits of `pickle_flags`.
+PICKLEFLAGS_PRESERVE_TRACING_STATE = 1
+PICKLEFLAGS_PRESERVE_AG_FINALIZER = 2
+PICKLEFLAGS_RESET_AG_FINALIZER = 4
+PICKLEFLAGS_PICKLE_CONTEXT = 8
+
 __all__ = [
+    "PICKLEFLAGS_PICKLE_CONTEXT",
+    "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
+    "PICKLEFLAGS_PRESERVE_TRACING_STATE",
+    "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
     "atomic",

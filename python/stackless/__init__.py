@@ -65,11 +65,21 @@ from stackless._stackless import (
 )
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 from stackless.explain import snapshot
-from stackless.pickling import dumps, load, loads
+from stackless.pickling import dumps, load, loads, why_not_picklable
 
 __version__ = "0.1.0"
 
+#: The bits of `pickle_flags`.
+PICKLEFLAGS_PRESERVE_TRACING_STATE = 1
+PICKLEFLAGS_PRESERVE_AG_FINALIZER = 2
+PICKLEFLAGS_RESET_AG_FINALIZER = 4
+PICKLEFLAGS_PICKLE_CONTEXT = 8
+
 __all__ = [
+    "PICKLEFLAGS_PICKLE_CONTEXT",
+    "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
+    "PICKLEFLAGS_PRESERVE_TRACING_STATE",
+    "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
     "atomic",
@@ -108,6 +118,7 @@ __all__ = [
     "stackless",
     "switch_trap",
     "tasklet",
+    "why_not_picklable",
 ]
 
 #: The module itself: ``from stackless import stackless`` works as it always did.

@@ -2,7 +2,7 @@ from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from types import FrameType, ModuleType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, final, overload
+from typing import Any, Final, ParamSpec, Self, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -19,9 +19,18 @@ from stackless.explain import snapshot as snapshot
 from stackless.pickling import dumps as dumps
 from stackless.pickling import load as load
 from stackless.pickling import loads as loads
+from stackless.pickling import why_not_picklable as why_not_picklable
 
 __version__: str
+PICKLEFLAGS_PRESERVE_TRACING_STATE: Final = 1
+PICKLEFLAGS_PRESERVE_AG_FINALIZER: Final = 2
+PICKLEFLAGS_RESET_AG_FINALIZER: Final = 4
+PICKLEFLAGS_PICKLE_CONTEXT: Final = 8
 __all__ = [
+    "PICKLEFLAGS_PICKLE_CONTEXT",
+    "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
+    "PICKLEFLAGS_PRESERVE_TRACING_STATE",
+    "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
     "atomic",
@@ -60,6 +69,7 @@ __all__ = [
     "stackless",
     "switch_trap",
     "tasklet",
+    "why_not_picklable",
 ]
 
 _P = ParamSpec("_P")

@@ -69,6 +69,14 @@ def test_each_thread_has_its_own():
     assert pickle_flags() == 0
 
 
+def test_names_of_the_flags():
+    """Consecutive bits, all of which can be set."""
+    names = [name for name in vars(stackless) if name.startswith("PICKLEFLAGS_")]
+    values = sorted(getattr(stackless, name) for name in names)
+    assert values == [1 << number for number in range(len(names))]
+    assert pickle_flags(sum(values)) == 0
+
+
 def test_pickle_with_tracing_state():
     """Bit 1 of both."""
     assert stackless.pickle_with_tracing_state is False

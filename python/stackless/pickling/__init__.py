@@ -25,6 +25,8 @@ from stackless.pickling.blob import (
     loads,
 )
 from stackless.pickling.code import CodeVersionError
+from stackless.pickling.obstacles import Obstacle, Place, why_not_picklable
+from stackless.pickling.registry import register, unregister
 from stackless.pickling.sources import SourceError
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "CodeVersionError",
     "DamagedError",
     "NotABlobError",
+    "Obstacle",
+    "Place",
     "SignatureError",
     "SourceError",
     "TooLargeError",
@@ -40,6 +44,9 @@ __all__ = [
     "dumps",
     "load",
     "loads",
+    "register",
+    "unregister",
+    "why_not_picklable",
 ]
 
 copyreg.pickle(types.CodeType, code.reduce)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import collections
 import copyreg
 import io
+import pickle
 import sys
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
+from stackless import _stackless
 from stackless.pickling import errors, functions
 from stackless.pickling.functions import itself
 
+#: Py_TPFLAGS_IMMUTABLETYPE
+_IMMUTABLE_TYPE = 1 << 8
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -47,9 +51,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is CellType:
             return functions.reduce_cell(obj, itself)
         if issubclass(kind, type):
-            return super().reducer_override(obj)
+            return self._class(obj)
         if issubclass(kind, BaseException):
             return errors.reduce_exception(obj, itself)
+        if issubclass(kind, _stackless.tasklet):
+            return self._tasklet(obj)
         if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
             return itself, (obj.original,)
         if kind is ModuleType and not is_importable(obj.__name__):
@@ -58,6 +64,19 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if obj is getattr(sys, name):
                 return getattr, (sys, name)
         return NotImplemented
+
+    def _tasklet(self, tasklet: _stackless.tasklet) -> Any:
+        reason = None if tasklet.is_current else _stackless._why_not_parked(tasklet)
+        if reason is not None:
+            # Plain pickle writes it for inspection, and running the copy fails.
+            raise pickle.PicklingError(f"cannot pickle {tasklet}: {reason}")
+        return NotImplemented
+
+    def _class(self, each: type) -> Any:
+        reduced = super().reducer_override(each)
+        if isinstance(reduced, tuple) and len(reduced) > 2 and each.__flags__ & _IMMUTABLE_TYPE:
+            return NotImplemented  # written in C: a class by value would be no copy of it
+        return reduced
 
     def _function(self, function: FunctionType) -> Any:
         if is_importable(function.__module__) and functions.is_found(function):

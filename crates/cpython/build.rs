@@ -2,12 +2,10 @@
 
 use std::process::Command;
 
-const FILES: [&str; 6] = ["shim.c", "frames.c", "crash.c", "ticks.c", "ticks.h", "versions.h"];
-
 fn main() {
-    for file in FILES {
-        println!("cargo:rerun-if-changed=src/{file}");
-    }
+    println!("cargo:rerun-if-changed=src");
+    let files = std::fs::read_dir("src").expect("a directory").map(|entry| entry.expect("readable").path());
+    let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "c"));
     let config = pyo3_build_config::get();
     let python = config.executable().expect("the path of the Python to build for (set PYO3_PYTHON)");
     let include = Command::new(python)
@@ -16,11 +14,7 @@ fn main() {
         .expect("Python runs");
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
-    build
-        .files(["src/shim.c", "src/frames.c", "src/crash.c", "src/ticks.c"])
-        .flag("-std=c11")
-        .warnings(true)
-        .extra_warnings(false);
+    build.files(files).flag("-std=c11").warnings(true).extra_warnings(false);
     // Fields that were just stored one by one must be loaded one by one: wider loads wait for the
     // stores to reach the cache, which made a switch a quarter slower.
     build.force_frame_pointer(false).flag("-fvisibility=hidden");

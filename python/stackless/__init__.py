@@ -32,6 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless import explain
+from stackless._dump import dump
 from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
@@ -40,6 +41,7 @@ from stackless._stackless import (
     TimeoutExit,
     bomb,
     channel,
+    enable_leak_reports,
     enable_softswitch,
     get_channel_callback,
     get_schedule_callback,
@@ -50,6 +52,8 @@ from stackless._stackless import (
     getmain,
     getruncount,
     getuncollectables,
+    pickle_flags,
+    pickle_flags_default,
     run,
     run_n_tasklets,
     schedule,
@@ -65,11 +69,22 @@ from stackless._stackless import (
 )
 from stackless._time import run_all, run_tasklet, timeout
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
-from stackless.explain import dump, snapshot
+from stackless.explain import snapshot
+from stackless.pickling import dumps, load, loads, why_not_picklable
 
 __version__ = "0.1.0"
 
+#: The bits of `pickle_flags`.
+PICKLEFLAGS_PRESERVE_TRACING_STATE = 1
+PICKLEFLAGS_PRESERVE_AG_FINALIZER = 2
+PICKLEFLAGS_RESET_AG_FINALIZER = 4
+PICKLEFLAGS_PICKLE_CONTEXT = 8
+
 __all__ = [
+    "PICKLEFLAGS_PICKLE_CONTEXT",
+    "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
+    "PICKLEFLAGS_PRESERVE_TRACING_STATE",
+    "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
     "TimeoutExit",
@@ -77,6 +92,8 @@ __all__ = [
     "bomb",
     "channel",
     "dump",
+    "dumps",
+    "enable_leak_reports",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -89,6 +106,10 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "load",
+    "loads",
+    "pickle_flags",
+    "pickle_flags_default",
     "record",
     "run",
     "run_all",
@@ -108,6 +129,7 @@ __all__ = [
     "tasklet",
     "timeout",
     "to_thread",
+    "why_not_picklable",
 ]
 
 #: The module itself: ``from stackless import stackless`` works as it always did.

@@ -3,11 +3,13 @@ from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from types import FrameType, ModuleType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, final, overload
+from typing import Any, Final, ParamSpec, Self, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
 from stackless import explain as explain
+from stackless import pickling as pickling
+from stackless._dump import dump as dump
 from stackless._recording import record as record
 from stackless._time import run_all as run_all
 from stackless._time import run_tasklet as run_tasklet
@@ -17,11 +19,22 @@ from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
 from stackless._types import getthreads as getthreads
 from stackless._types import set_stack_limits as set_stack_limits
-from stackless.explain import dump as dump
 from stackless.explain import snapshot as snapshot
+from stackless.pickling import dumps as dumps
+from stackless.pickling import load as load
+from stackless.pickling import loads as loads
+from stackless.pickling import why_not_picklable as why_not_picklable
 
 __version__: str
+PICKLEFLAGS_PRESERVE_TRACING_STATE: Final = 1
+PICKLEFLAGS_PRESERVE_AG_FINALIZER: Final = 2
+PICKLEFLAGS_RESET_AG_FINALIZER: Final = 4
+PICKLEFLAGS_PICKLE_CONTEXT: Final = 8
 __all__ = [
+    "PICKLEFLAGS_PICKLE_CONTEXT",
+    "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
+    "PICKLEFLAGS_PRESERVE_TRACING_STATE",
+    "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
     "TimeoutExit",
@@ -29,6 +42,8 @@ __all__ = [
     "bomb",
     "channel",
     "dump",
+    "dumps",
+    "enable_leak_reports",
     "enable_softswitch",
     "get_channel_callback",
     "get_schedule_callback",
@@ -41,6 +56,10 @@ __all__ = [
     "getruncount",
     "getthreads",
     "getuncollectables",
+    "load",
+    "loads",
+    "pickle_flags",
+    "pickle_flags_default",
     "record",
     "run",
     "run_all",
@@ -60,6 +79,7 @@ __all__ = [
     "tasklet",
     "timeout",
     "to_thread",
+    "why_not_picklable",
 ]
 
 _P = ParamSpec("_P")
@@ -222,6 +242,7 @@ def get_thread_info(thread_id: int = -1, /) -> tuple[tasklet, tasklet, int]: ...
 @overload
 def get_thread_info(thread_id: int, flags: int, /) -> tuple[Any, ...]: ...
 def enable_softswitch(flag: bool | int | None, /) -> bool: ...
+def enable_leak_reports(flag: bool | int | None, /) -> bool: ...
 def getdebug() -> bool: ...
 def getuncollectables() -> list[tasklet]: ...
 def set_schedule_callback(
@@ -233,6 +254,8 @@ def set_channel_callback(
 ) -> Any: ...
 def get_channel_callback() -> Any: ...
 def switch_trap(change: int = 0) -> int: ...
+def pickle_flags(new: int = -1, mask: int = -1) -> int: ...
+def pickle_flags_default(new: int = -1, mask: int = -1) -> int: ...
 def set_redactor(
     function: Callable[[Any], str | None] | None, /
 ) -> Callable[[Any], str | None] | None: ...
@@ -247,5 +270,6 @@ main: tasklet
 runcount: int
 threads: list[int]
 debug: bool
+pickle_with_tracing_state: bool
 uncollectables: list[tasklet]
 stackless: ModuleType

@@ -38,7 +38,11 @@ def _supported() -> bool:
 
 def limits_from(environ: Mapping[str, str]) -> dict[str, int]:
     """The stack limits that the environment asks for, as arguments of set_stack_limits()."""
-    names = {"STACKLESS_STACK_SIZE": "size", "STACKLESS_STACK_COUNT": "count"}
+    names = {
+        "STACKLESS_STACK_SIZE": "size",
+        "STACKLESS_STACK_COUNT": "count",
+        "STACKLESS_PARK_ABOVE": "park_above",
+    }
     limits = {}
     for variable, name in names.items():
         if variable in environ:

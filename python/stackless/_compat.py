@@ -59,9 +59,13 @@ def _copies(make: Callable[[], object]) -> Callable[[], bool]:
     return copies
 
 
+def _pauses() -> None:
+    stackless.schedule_remove(None)
+
+
 def _parks() -> bool:
     """Whether a started tasklet can go without a C stack."""
-    started = stackless.tasklet(stackless.schedule_remove, ())
+    started = stackless.tasklet(_pauses, ())
     started.run()
     try:
         return started.restorable
@@ -134,10 +138,6 @@ TABLE = [
     Entry("import", "_stackless", ERROR, "the fork's built-in module",
           "import stackless", here=_importable("_stackless")),
     # ---- not yet
-    Entry("module", "pickle_flags pickle_flags_default pickle_with_tracing_state"
-          " PICKLEFLAGS_PRESERVE_TRACING_STATE PICKLEFLAGS_PRESERVE_AG_FINALIZER"
-          " PICKLEFLAGS_RESET_AG_FINALIZER PICKLEFLAGS_PICKLE_CONTEXT", ERROR,
-          "belongs to pickling tasklets, which is not supported yet", _STATE),
     Entry("tasklet", "__reduce__ __reduce_ex__", ERROR, "tasklets cannot be pickled yet", _STATE,
           here=_tasklets_pickle),
     Entry("tasklet", "__setstate__", ERROR, "tasklets cannot be pickled yet", _STATE,

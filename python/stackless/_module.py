@@ -41,6 +41,19 @@ class Module(types.ModuleType):
         """The tasklets that hold a C stack."""
         return _stackless.getuncollectables()
 
+    @property
+    def pickle_with_tracing_state(self) -> bool:
+        """Whether pickles keep a tasklet's trace and profile function: bit 1 of the pickle flags.
+
+        Setting it applies to the calling thread and to threads that begin from now on.
+        """
+        return bool(_stackless.pickle_flags() & 1)
+
+    @pickle_with_tracing_state.setter
+    def pickle_with_tracing_state(self, keep: bool) -> None:
+        _stackless.pickle_flags(int(bool(keep)), 1)
+        _stackless.pickle_flags_default(int(bool(keep)), 1)
+
     def __reduce_ex__(self, protocol: object) -> str | tuple[object, ...]:
         """The module pickles and copies as itself."""
         import importlib

@@ -74,6 +74,10 @@ class timeout:
                 raise self._exception from error
             raise _stackless.TimeoutError(f"timed out after {self._seconds:g} s") from error
 
+    def __reduce__(self) -> tuple[type[timeout], tuple[object, ...]]:
+        # The copy of a tasklet that was pickled inside the block goes on without a limit.
+        return timeout, (self._seconds, self._exception)
+
     def __repr__(self) -> str:
         return f"stackless.timeout({self._seconds!r})"
 

@@ -43,6 +43,8 @@ class StackLimits(NamedTuple):
     size: int
     #: The most stacks of this process.
     count: int  # type: ignore[assignment]
+    #: From so many stacks in use in one thread on, the tasklets that wait longest are parked.
+    park_above: int
 
 
 def get_stack_limits() -> StackLimits:
@@ -50,21 +52,29 @@ def get_stack_limits() -> StackLimits:
     return StackLimits(*_stackless._stack_limits())
 
 
-def set_stack_limits(*, size: int | None = None, count: int | None = None) -> StackLimits:
-    """Change the size of the C stacks of tasklets that start from now on, or the most stacks.
+def set_stack_limits(
+    *, size: int | None = None, count: int | None = None, park_above: int | None = None
+) -> StackLimits:
+    """Change the size of the C stacks of tasklets that start from now on, or how many there may be.
 
     The default size is 8 MiB of address space, that of a usual main thread. Smaller stacks need
     less page table memory, and allow less recursion through C code; on Python 3.11 nothing but
     the recursion limit guards a smaller stack against C recursion that is too deep. The size is
-    rounded up to whole pages. When all `count` stacks are in use, starting another tasklet raises
-    MemoryError. The environment variables STACKLESS_STACK_SIZE and STACKLESS_STACK_COUNT set the
-    limits at import.
+    rounded up to whole pages.
+
+    When a thread uses `park_above` stacks (4,096 by default) and needs another, or when there are no
+    more, some of its tasklets that have waited longest are parked: they give up their C stack, and get
+    one again when they go on. Those with C code between their Python calls cannot be parked. When all
+    `count` stacks are in use all the same, starting another tasklet raises MemoryError. The environment variables STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT and STACKLESS_PARK_ABOVE set
+    the limits at import.
 
     Returns the limits in force. Raises ValueError below 65536 or above 1073741824 bytes, or for a
-    count below 1; TypeError for what is not an int. Applies to all threads.
+    number below 1; TypeError for what is not an int. Applies to all threads.
     """
     old = get_stack_limits()
     _stackless._set_stack_limits(
-        old.size if size is None else size, old.count if count is None else count
+        old.size if size is None else size,
+        old.count if count is None else count,
+        old.park_above if park_above is None else park_above,
     )
     return get_stack_limits()

@@ -62,7 +62,7 @@ def test_is_main_and_is_current():
 
 
 def test_restorable_in_each_phase():
-    """4.3 with 10's right column: True before the start and after the end, False while started."""
+    """4.3: True before the start, while level 0 is suspended, and after the end."""
     t = tasklet(pause)
     assert t.restorable
     t.bind(None, ())
@@ -70,13 +70,13 @@ def test_restorable_in_each_phase():
     t.insert()
     assert t.restorable
     stackless.run()
-    assert not t.restorable
+    assert t.restorable
     t.run()
     assert t.restorable
 
 
-def test_restorable_is_false_while_blocked():
-    """10, right column."""
+def test_restorable_is_false_with_c_code():
+    """10, right column: the function itself is C code here."""
     ch = channel()
     t = tasklet(ch.receive)()
     schedule()

@@ -274,7 +274,7 @@ def test_started_paused_tasklet_has_c_state(arguments):
     log = []
 
     def body():
-        log.append(schedule_remove("value"))
+        log.extend(map(schedule_remove, ["value"]))
 
     t = tasklet(body)()
     stackless.run()

@@ -4,6 +4,7 @@ import functools
 import gc
 import operator
 import threading
+import weakref
 
 import pytest
 import stackless
@@ -329,7 +330,7 @@ def test_hard_tasklets_are_interrupted_only_with_ignore_nesting(softswitch):
     assert done == [True]
 
 
-# ------------------------------------------------------------------ the right column
+# ------------------------------------------------------------------ the two columns
 
 
 def paused(body, flag):
@@ -355,10 +356,56 @@ def waits_in_c(log):
     return lambda: list(map(lambda _: waits(log)(), [0]))
 
 
-@pytest.mark.parametrize("make", [waits, waits_in_c], ids=["level 0", "in C"])
-@pytest.mark.parametrize("flag", [True, False])
-class TestStartedTasklets:
-    """Rulings 17: until tasklets can be parked, all that were started have C state."""
+class TestWithoutCState:
+    """The left column."""
+
+    def test_restorable(self, softswitch):
+        """True."""
+        t = paused(waits([]), True)
+        assert t.restorable is True and t.nesting_level == 0
+        t.kill()
+        assert t.restorable is True
+
+    def test_bind_none(self, softswitch):
+        """Allowed; nothing of it runs any more."""
+        log = []
+        t = paused(waits(log), True)
+        assert t.bind(None) is t
+        assert not t.alive and log == []
+
+    def test_last_reference(self, softswitch):
+        """Dropped while paused: it vanishes, no code runs."""
+        log = []
+        t = paused(waits(log), True)
+        gone = weakref.ref(t)
+        del t
+        assert gone() is None and log == []
+
+    def test_end_of_its_thread(self, softswitch):
+        """It stops, no code runs; it can go on in another thread."""
+        log, kept = [], []
+        run_in_thread(lambda: kept.append(paused(waits(log), True)))
+        (t,) = kept
+        assert log == [] and not t.alive and t.thread_id == -1 and t.restorable
+        t.bind_thread()
+        t.run()
+        assert log == ["finally"]
+
+    def test_the_flag_counts_when_it_starts(self, softswitch):
+        """Rulings 17: what was started under the other setting stays what it was."""
+        soft, hard = paused(waits([]), True), paused(waits([]), False)
+        for flag in (True, False):
+            softswitch(flag)
+            assert (soft.restorable, hard.restorable) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("make", "flag"),
+    [(waits_in_c, True), (waits_in_c, False), (waits, False)],
+    ids=["in C", "in C, flag off", "flag off"],
+)
+class TestWithCState:
+    """The right column."""
 
     def test_restorable(self, softswitch, make, flag):
         """False."""

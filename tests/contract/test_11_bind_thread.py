@@ -162,8 +162,30 @@ def test_runnable_tasklets_of_another_thread_refuse():
     owner.result()
 
 
-def test_started_tasklets_refuse(home):
-    """11.4, rulings 17: C state, paused or blocked, as long as they cannot be parked."""
+@pytest.mark.parametrize("how", ["paused", "blocked"])
+def test_started_tasklets_move(home, how):
+    """11.4 [soft]: paused or blocked, they go on in the other thread."""
+    ch, log = channel(), []
+
+    def body():
+        before = threading.get_ident()
+        value = ch.receive() if how == "blocked" else schedule_remove("value")
+        log.append((value, before, threading.get_ident()))
+
+    t = tasklet(body)()
+    stackless.run()
+    t.bind_thread(home.id)
+    assert t.thread_id == home.id and log == []
+    if how == "blocked":
+        ch.send("value")
+    else:
+        t.insert()
+    home.close()
+    assert log == [("value", threading.get_ident(), home.id)]
+
+
+def test_started_tasklets_with_c_state_refuse(home):
+    """11.4: their functions are C code."""
     ch = channel()
     paused = tasklet(schedule_remove)(None)
     blocked = tasklet(ch.receive)()

@@ -90,10 +90,9 @@ def test_how_orphans_show(orphan):
         lambda t: t.set_ignore_nesting(True),
         lambda t: setattr(t, "tempval", 1),
         lambda t: setattr(t, "block_trap", True),
-        lambda t: t.throw(TaskletExit),
     ],
     ids="remove bind(None) bind(f) kill kill(pending) set_atomic set_ignore_nesting tempval "
-    "block_trap throw(TaskletExit)".split(),
+    "block_trap".split(),
 )
 def test_what_still_works(orphan, call):
     """11.5: and leaves it without a thread."""
@@ -101,6 +100,20 @@ def test_what_still_works(orphan, call):
         pytest.skip("main tasklets are another matter")
     call(orphan)
     assert orphan.thread_id == -1 and not orphan.alive
+
+
+def test_taskletexit_for_one_with_frames():
+    """11.5: `tasklet has no thread`; without frames nothing is to be ended."""
+
+    def thread(body):
+        t = tasklet(body)(None)
+        t.run()
+        return t
+
+    suspended = run_in_thread(lambda: thread(lambda _: schedule_remove(None)))
+    with pytest.raises(RuntimeError, match=NO_THREAD):
+        suspended.throw(TaskletExit)
+    run_in_thread(lambda: thread(id)).throw(TaskletExit)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +154,12 @@ def test_the_words_of_refusal():
 
 
 def test_started_ones_get_taskletexit():
-    """11.5, rulings 17: `finally` runs, in the ending thread; never-started ones do not run."""
+    """11.5: with C state, `finally` runs, in the ending thread; never-started ones do not run."""
     log = []
 
     def body(name, wait):
         try:
-            wait()
+            list(map(lambda _: wait(), [0]))
         except TaskletExit:
             log.append((name, threading.get_ident()))
             raise
@@ -185,7 +198,7 @@ def test_a_temporary_main_exists_meanwhile():
 
     def body():
         try:
-            schedule_remove(None)
+            list(map(schedule_remove, [None]))
         finally:
             main = stackless.getmain()
             seen.append((main.is_main, main.thread_id == threading.get_ident()))
@@ -213,7 +226,7 @@ def test_exceptions_of_dying_tasklets_are_not_lost():
         threading.excepthook = lambda info: print("thread", info.exc_type.__name__)
         def body(name):
             try:
-                stackless.schedule_remove(None)
+                list(map(stackless.schedule_remove, [None]))
             finally:
                 print("clean-up", name)
                 if name == "b":
@@ -241,7 +254,7 @@ stop = []
 def stubborn(wait):
     while not stop:
         try:
-            wait()
+            list(map(lambda _: wait(), [0]))
         except TaskletExit:
             pass
 def thread(wait):

@@ -276,7 +276,7 @@ def test_finaliser_memory_is_not_used_again():
         log = []
         def body():
             me = stackless.current
-            try: stackless.schedule_remove(None)
+            try: list(map(stackless.schedule_remove, [None]))
             finally: log.append(me is stackless.current)
         for _ in range(5):
             t = stackless.tasklet(body)()
@@ -296,7 +296,7 @@ def test_dead_after_all_is_no_garbage():
         import gc, stackless, sys
         sys.unraisablehook = lambda info: print(repr(info.exc_value))
         def body():
-            try: stackless.schedule_remove(None)
+            try: list(map(stackless.schedule_remove, [None]))
             finally: 1 / 0
         t = stackless.tasklet(body)()
         stackless.run()
@@ -432,7 +432,7 @@ def test_sleep_on_the_stack_of_a_paused_tasklet():
         signal.signal(signal.SIGALRM, lambda *_: channel.send("from the handler"))
         threading.Thread(target=time.sleep, args=(0.5,)).start()
         def body():
-            try: stackless.schedule_remove(None)
+            try: list(map(stackless.schedule_remove, [None]))
             finally: print("body", stackless.current.alive)
         stackless.tasklet(body)()
         signal.setitimer(signal.ITIMER_REAL, 0.1)

@@ -6,13 +6,13 @@ from child_process import assert_child
 
 
 def test_limits_are_a_named_tuple_of_ints():
-    """get_stack_limits() -> (size, count)"""
+    """get_stack_limits() -> (size, count, park_above)"""
     limits = stackless.get_stack_limits()
-    size, count = limits
-    assert (limits.size, limits.count) == (size, count)
-    assert type(size) is int and type(count) is int
-    assert size >= 64 * 1024 and count > 0
-    assert isinstance(limits, tuple) and len(limits) == 2
+    size, count, park_above = limits
+    assert (limits.size, limits.count, limits.park_above) == (size, count, park_above)
+    assert {type(limit) for limit in limits} == {int}
+    assert size >= 64 * 1024 and count > 0 and park_above > 0
+    assert isinstance(limits, tuple) and len(limits) == 3
 
 
 @pytest.mark.parametrize("size", [65_535, 1, 0, -1, -(2**40)])
@@ -26,7 +26,7 @@ def test_too_small_a_stack_is_refused(size):
 
 @pytest.mark.parametrize(
     ("positional", "keywords"),
-    [((1 << 20,), {}), ((), {"size": "1"}), ((), {"count": 1.5}), ((), {"depth": 1})],
+    [((1 << 20,), {}), ((), {"size": "1"}), ((), {"count": 1.5}), ((), {"park_above": "x"}), ((), {"depth": 1})],
 )
 def test_wrong_arguments(positional, keywords):
     """Keyword-only ints: TypeError, and the setting stays."""
@@ -41,14 +41,20 @@ def test_setting_one_leaves_the_other():
     assert_child(
         """
         import mmap, stackless
-        size, count = stackless.get_stack_limits()
+        size, count, above = stackless.get_stack_limits()
         stackless.set_stack_limits(count=17)
-        assert stackless.get_stack_limits() == (size, 17)
+        assert stackless.get_stack_limits() == (size, 17, above)
         stackless.set_stack_limits(size=1 << 20)
-        assert stackless.get_stack_limits() == (1 << 20, 17)
+        assert stackless.get_stack_limits() == (1 << 20, 17, above)
         stackless.set_stack_limits()
-        stackless.set_stack_limits(size=None, count=None)
-        assert stackless.get_stack_limits() == (1 << 20, 17)
+        stackless.set_stack_limits(size=None, count=None, park_above=None)
+        assert stackless.get_stack_limits() == (1 << 20, 17, above)
+        stackless.set_stack_limits(park_above=3)
+        assert stackless.get_stack_limits() == (1 << 20, 17, 3)
+        try:
+            stackless.set_stack_limits(park_above=0)
+        except ValueError:
+            assert stackless.get_stack_limits() == (1 << 20, 17, 3)
         stackless.set_stack_limits(size=64 * 1024)
         assert stackless.get_stack_limits().size == 64 * 1024
         stackless.set_stack_limits(size=(1 << 20) + 1)
@@ -60,11 +66,15 @@ def test_setting_one_leaves_the_other():
 
 
 def test_environment_variables_set_them_at_import():
-    """STACKLESS_STACK_SIZE and STACKLESS_STACK_COUNT"""
+    """STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT and STACKLESS_PARK_ABOVE"""
     assert_child(
         "import stackless; print(*stackless.get_stack_limits())",
-        env={"STACKLESS_STACK_SIZE": str(1 << 20), "STACKLESS_STACK_COUNT": "17"},
-        prints=f"{1 << 20} 17",
+        env={
+            "STACKLESS_STACK_SIZE": str(1 << 20),
+            "STACKLESS_STACK_COUNT": "17",
+            "STACKLESS_PARK_ABOVE": "5",
+        },
+        prints=f"{1 << 20} 17 5",
     )
 
 
@@ -75,6 +85,9 @@ started = []
 
 def block():
     started.append(1)
+    [_] = map(wait, [channel])  # with C code in between, it cannot be parked
+
+def wait(channel):
     channel.receive()
 
 stackless.set_stack_limits(count=10)

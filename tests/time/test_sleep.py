@@ -241,42 +241,44 @@ def test_woken_by_another_thread():
 
 
 def test_thread_ends_with_sleepers():
-    """They get TaskletExit; none is left to belong to nobody."""
+    """They stop without running; those with C state get TaskletExit. None belongs to anybody then."""
     cleaned = []
 
-    def sleeps():
+    def sleeps(name):
         try:
             stackless.sleep(60)
         finally:
-            cleaned.append(stackless.getcurrent().thread_id)
+            cleaned.append(name)
 
     tasklets = []
 
     def in_thread():
-        tasklets.append(stackless.tasklet(sleeps)())
+        tasklets.append(stackless.tasklet(sleeps)("soft"))
+        tasklets.append(stackless.tasklet(lambda: list(map(sleeps, ["hard"])))())
         stackless.schedule()
 
     thread = threading.Thread(target=in_thread)
     thread.start()
     thread.join()
-    assert len(cleaned) == 1
-    assert tasklets[0].thread_id == -1 and not tasklets[0].alive
+    assert cleaned == ["hard"]
+    assert [(t.thread_id, t.alive) for t in tasklets] == [(-1, False)] * 2
 
 
 def test_process_exits_with_sleepers():
-    """At exit their finally blocks run."""
+    """Those with C state clean up, others just stop."""
     assert_child(
         """
         import stackless
-        def sleeps():
+        def sleeps(name):
             try:
                 stackless.sleep(1000)
             finally:
-                print("cleaned")
-        stackless.tasklet(sleeps)()
+                print(name)
+        stackless.tasklet(sleeps)("soft")
+        stackless.tasklet(lambda: list(map(sleeps, ["hard"])))()
         stackless.schedule()
         """,
-        prints="cleaned",
+        prints="hard",
     )
 
 

@@ -6,8 +6,13 @@
 
 pub mod crash;
 mod frames;
+mod park;
 
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
+pub use park::{
+    Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluates_itself, park, parked_size,
+    parked_values, resume, top_values, wake,
+};
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
@@ -43,7 +48,7 @@ unsafe extern "C" {
     fn sl_nesting(ts: *mut PyThreadState, state: *mut State, before: *mut PyObject) -> c_int;
     fn sl_thread_dict(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_frame_object(ts: *mut PyThreadState, state: *mut State) -> *mut PyObject;
-    fn sl_traverse(state: *mut State, visit: visitproc, arg: *mut c_void) -> c_int;
+    fn sl_traverse(state: *mut State, top: c_int, visit: visitproc, arg: *mut c_void) -> c_int;
     fn sl_trace_object(ts: *mut PyThreadState, state: *mut State, profile: c_int) -> *mut PyObject;
     fn sl_set_trace(
         ts: *mut PyThreadState,
@@ -401,13 +406,14 @@ pub unsafe fn frame_object(ts: *mut PyThreadState, of: Of) -> *mut PyObject {
     unsafe { sl_frame_object(ts, of.pointer()) }
 }
 
-/// For `tp_traverse`: visits what a suspended tasklet holds.
+/// For `tp_traverse`: visits what a suspended tasklet holds. `top` is how many values its innermost frame
+/// has; -1 if nobody knows, then only variables are visited.
 ///
 /// # Safety
 /// `state` is that of a suspended tasklet, and a garbage collection is under way.
-pub unsafe fn traverse(state: *mut State, visit: visitproc, arg: *mut c_void) -> c_int {
+pub unsafe fn traverse(state: *mut State, top: c_int, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the caller's.
-    unsafe { sl_traverse(state, visit, arg) }
+    unsafe { sl_traverse(state, top, visit, arg) }
 }
 
 /// The trace function, or the profile function: a borrowed reference or null.

@@ -36,47 +36,8 @@
  * holds for suspended tasklets as well. Left per thread: async generator hooks, the coroutine
  * origin depth, the thread's dict.
  */
-#include "versions.h"
+#include "state.h"
 #include "ticks.h"
-
-typedef struct {
-#if V313
-    frame_t *frame;
-    void *executor;
-#else
-    _PyCFrame *cframe;
-    int trash_nesting;
-#endif
-    int depth;
-#if V314
-    uintptr_t c_stack[3]; /* top, soft limit, hard limit */
-#else
-    int c_remaining;
-#endif
-    int tracing;
-    int event;
-#if !V311
-    uint64_t version; /* of sys.monitoring, see instrumentation() */
-#endif
-    _PyStackChunk *chunk;
-    PyObject **top;
-    PyObject **limit;
-    _PyErr_StackItem *exc_info;
-    PyObject *context;
-    PyObject *trash;
-    /* Not a saved field, but the bottom of the chunks. */
-    _PyStackChunk *root;
-    /* Only where `traced` says so; NULL otherwise. Seldom used, hence behind the rest. */
-    int traced;
-    Py_tracefunc tracefunc, profilefunc;
-    PyObject *traceobj, *profileobj;
-    _PyErr_StackItem exc_state;
-#if !V313
-    _PyCFrame root_cframe;
-#endif
-    /* The data stack begins here; in a main tasklet it is unused. Keep it last. */
-    _PyStackChunk data;
-} sl_state;
 
 #define SL_STATE_SIZE 256 /* as crates/cpython/src/lib.rs has it */
 _Static_assert(sizeof(sl_state) <= SL_STATE_SIZE, "sl_state outgrew its place");
@@ -89,24 +50,6 @@ _Static_assert(sizeof(sl_state) <= SL_STATE_SIZE, "sl_state outgrew its place");
 #endif
 _Static_assert(offsetof(PyThreadState, EVENT) == offsetof(PyThreadState, tracing) + sizeof(int), "moved apart");
 _Static_assert(offsetof(sl_state, event) == offsetof(sl_state, tracing) + sizeof(int), "moved apart");
-
-static inline frame_t *thread_frame(PyThreadState *ts)
-{
-#if V313
-    return ts->current_frame;
-#else
-    return ts->cframe->current_frame;
-#endif
-}
-
-static inline frame_t *state_frame(sl_state *s)
-{
-#if V313
-    return s->frame;
-#else
-    return s->cframe->current_frame;
-#endif
-}
 
 /* ------------------------------------------------------------------ the calling thread */
 
@@ -608,15 +551,6 @@ void sl_set_context(PyThreadState *ts, sl_state *s, PyObject *context)
 
 /* ------------------------------------------------------------------ frames */
 
-static inline int is_entry(frame_t *f)
-{
-#if V311
-    return f->is_entry;
-#else
-    return is_shim(f);
-#endif
-}
-
 static frame_t *first_frame(PyThreadState *ts, sl_state *s)
 {
     return s == NULL ? thread_frame(ts) : state_frame(s);
@@ -638,31 +572,58 @@ int sl_depth(PyThreadState *ts, sl_state *s)
     return depth;
 }
 
-/* Entries into the interpreter through C between the frames. Frames with the globals `before` at the
- * bottom do not count: they are where the thread's Python code starts. */
-int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
+/* The next Python frame below, NULL under the lowest one; was this frame entered through C? Bottom of a
+ * thread's frames is a frame of the interpreter's own on 3.15. */
+frame_t *sl_below(frame_t *f, int *entered)
 {
-    int level = 0, entries = 0;
-    for (frame_t *f = first_frame(ts, s); f != NULL; f = f->previous) {
-        if (!is_shim(f) && f->f_globals != before) {
-            level += entries;
-            entries = 0;
-        }
-        entries += is_entry(f);
+#if V311
+    *entered = f->is_entry;
+    return f->previous;
+#else
+    frame_t *p = f->previous;
+    *entered = 0;
+    while (p != NULL && is_shim(p)) {
+        *entered |= !V315 || p->previous != NULL;
+        p = p->previous;
     }
-    return level;
+    return p;
+#endif
 }
 
+/* Entries into the interpreter through C between the frames: all but the lowest, which is that of the
+ * tasklet's function, or the one that goes on with a tasklet that was parked. Frames with the globals
+ * `before` at the bottom do not count: they are where the thread's Python code starts. */
+int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
+{
+    int level = 0, entries = 0, entered;
+    frame_t *f = first_frame(ts, s);
+    if (f != NULL && is_shim(f)) {
+        f = sl_below(f, &entered);
+    }
+    while (f != NULL) {
+        if (f->f_globals != before) {
+            level = entries;
+        }
+        f = sl_below(f, &entered);
+        entries += entered;
+    }
+    return level < entries ? level : level > 0 ? level - 1 : 0;
+}
+
+/* The innermost frame above the lowest entry: its code, borrowed. */
 PyObject *sl_outer_code(void)
 {
-    frame_t *outer = NULL;
-    int entered = 1;
-    for (frame_t *f = thread_frame(mine.ts); f != NULL; f = f->previous) {
-        if (entered && !is_shim(f)) {
-            outer = f;
-            entered = 0;
+    frame_t *outer = NULL, *top = thread_frame(mine.ts);
+    int entered;
+    if (top != NULL && is_shim(top)) {
+        top = sl_below(top, &entered);
+    }
+    for (frame_t *f = top, *next; f != NULL; f = next) {
+        next = sl_below(f, &entered);
+        if (entered) {
+            outer = top;
+            top = next;
         }
-        entered |= is_entry(f) && f->previous != NULL;
     }
     return outer == NULL ? NULL : code_of(outer);
 }
@@ -695,9 +656,10 @@ PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
 }
 
 /* For the garbage collector: what a suspended tasklet holds, as far as it can be known. Frames that
- * belong to generators are visited by these. The values on the evaluation stacks are not visited:
- * while its C stack exists, nobody knows how many there are. That only makes a cycle through them
- * look reachable. */
+ * belong to generators are visited by these. The values on the evaluation stack of the innermost frame
+ * are visited if it is known how many values it has (`top`, variables included; else -1), and so are those
+ * of the others then: they wait for one another. Not to visit a value only makes a cycle through it look
+ * reachable. */
 #if V314
 /* Only what the frame owns: CPython's own frames borrow some values. */
 #define VISIT_VALUE(value)                                                                         \
@@ -710,8 +672,13 @@ PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
 #else
 #define VISIT_VALUE(value) Py_VISIT(value)
 #endif
+#if V314
+#define VALUES(f) (int)((f)->stackpointer - (f)->localsplus)
+#else
+#define VALUES(f) (f)->stacktop
+#endif
 
-int sl_traverse(sl_state *s, visitproc visit, void *arg)
+int sl_traverse(sl_state *s, int top, visitproc visit, void *arg)
 {
     Py_VISIT(s->context);
     Py_VISIT(s->traceobj);
@@ -734,7 +701,8 @@ int sl_traverse(sl_state *s, visitproc visit, void *arg)
         VISIT_VALUE(f->f_funcobj);
         VISIT_VALUE(f->f_executable);
 #endif
-        for (int i = 0; i < code->co_nlocalsplus; i++) {
+        const int count = top < 0 ? code->co_nlocalsplus : f == state_frame(s) ? top : VALUES(f);
+        for (int i = 0; i < count; i++) {
             VISIT_VALUE(f->localsplus[i]);
         }
     }

@@ -1,7 +1,7 @@
 //! A thread's free stacks, the warmest last.
 
 use crate::slab::{self, Slot, StackError};
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Free slots of one thread. Getting and returning one is a pop or a push.
 ///
@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 /// [`SHALLOW`], in case somebody recursed deeply there.
 pub struct Pool {
     free: VecDeque<Slot>,
+    /// All slots taken from the store and not given back.
+    issued: HashMap<usize, Slot>,
     /// Returned after the stack size was changed.
     stale: Vec<Slot>,
     size: usize,
@@ -25,8 +27,8 @@ const BATCH: usize = 64;
 
 impl Pool {
     /// An empty pool.
-    pub const fn new() -> Self {
-        Self { free: VecDeque::new(), stale: Vec::new(), size: 0, returns: 0 }
+    pub fn new() -> Self {
+        Self { free: VecDeque::new(), issued: HashMap::new(), stale: Vec::new(), size: 0, returns: 0 }
     }
 
     /// A slot to use, of the size now in force.
@@ -43,15 +45,43 @@ impl Pool {
 
     #[cold]
     fn refill(&mut self) -> Result<Slot, StackError> {
-        slab::give_back(self.stale.drain(..));
+        let stale = std::mem::take(&mut self.stale);
+        self.give_back(stale);
         if self.size != slab::size() {
-            slab::give_back(self.free.drain(..));
+            let free = self.free.drain(..).collect();
+            self.give_back(free);
             self.size = slab::size();
         }
         if self.free.is_empty() {
-            self.free.extend(slab::take(BATCH)?);
+            let taken = slab::take(BATCH)?;
+            self.issued.extend(taken.iter().map(|slot| (slot.top().addr(), *slot)));
+            self.free.extend(taken);
         }
         Ok(self.free.pop_back().expect("take returns at least one"))
+    }
+
+    fn give_back(&mut self, slots: Vec<Slot>) {
+        for slot in &slots {
+            self.issued.remove(&slot.top().addr());
+        }
+        slab::give_back(slots.into_iter());
+    }
+
+    /// Would [`Self::get`] have to ask the store?
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// How many slots are in use.
+    pub fn used(&self) -> usize {
+        self.issued.len() - self.free.len() - self.stale.len()
+    }
+
+    /// Those slots, in no order.
+    pub fn slots_in_use(&self) -> Vec<Slot> {
+        let idle: HashSet<_> = self.free.iter().chain(&self.stale).map(|slot| slot.top().addr()).collect();
+        self.issued.iter().filter(|(top, _)| !idle.contains(top)).map(|(_, slot)| *slot).collect()
     }
 
     /// A slot comes back.
@@ -71,7 +101,8 @@ impl Pool {
             return;
         }
         if self.free.len() >= WARM + BATCH {
-            slab::give_back(self.free.drain(..BATCH));
+            let coldest = self.free.drain(..BATCH).collect();
+            self.give_back(coldest);
         }
         self.free.push_back(slot);
     }
@@ -85,6 +116,7 @@ impl Default for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        slab::give_back(self.stale.drain(..).chain(self.free.drain(..)));
+        let idle = self.stale.drain(..).chain(self.free.drain(..)).collect();
+        self.give_back(idle);
     }
 }

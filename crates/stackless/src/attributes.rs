@@ -4,6 +4,7 @@ use crate::args;
 use crate::inspect::fields;
 use crate::kernel::{object, world};
 use crate::module;
+use crate::park;
 use crate::py::*;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type::this;
@@ -28,7 +29,9 @@ const READ_ONLY: [Getter; 17] = [
     ("is_current", "bool: the running tasklet of its thread.", |t| bool_obj(t.is_current())),
     ("atomic", "bool: not to be interrupted; see set_atomic().", |t| bool_obj(t.flags.get().atomic)),
     ("ignore_nesting", "bool: see set_ignore_nesting().", |t| bool_obj(t.flags.get().ignore_nesting)),
-    ("restorable", "bool: could be resumed from a pickle: it has no C stack.", |t| bool_obj(!t.started())),
+    ("restorable", "bool: could be resumed from a pickle: no C code is in between its Python calls.", |t| {
+        bool_obj(park::is_soft(t))
+    }),
     ("thread_id", "int: the identity of its thread, -1 once that has ended.", thread_id),
     ("next", "The next tasklet in its run queue or channel queue, or None.", |t| {
         neighbour(world(|w| w.next(t.tid())))

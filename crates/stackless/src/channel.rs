@@ -14,6 +14,7 @@ use crate::throw;
 use crate::waits::{self, What, arm, disarm, raise_timed_out};
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction, Hand, Tid, Waits};
+use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
@@ -52,25 +53,16 @@ impl Channel {
     }
 }
 
-/// Sends `value`, which is taken over; null is None. Returns None.
+/// Sends `value`, which is taken over; null is None. Returns None. Waits so many nanoseconds at the
+/// longest; None: without a limit. `call` is the primitive's.
 #[inline(always)]
-pub fn send(ch: C, value: Obj) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value, None)
+pub fn send(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+    act(ch, Direction::Send, Waits::ToSend, value, time, call)
 }
 
 #[inline(always)]
-pub fn receive(ch: C) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), None)
-}
-
-/// The same, waiting so many nanoseconds at the longest; None: without a limit.
-pub fn send_for(ch: C, value: Obj, time: Option<u64>) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value, time)
-}
-
-/// The same, waiting so many nanoseconds at the longest; None: without a limit.
-pub fn receive_for(ch: C, time: Option<u64>) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), time)
+pub fn receive(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
+    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), time, call)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
@@ -79,11 +71,11 @@ pub fn iterate(ch: C) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None)
+    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None, Pending::iteration())
 }
 
 #[inline(always)]
-fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>) -> Res<Obj> {
+fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
     let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
@@ -96,9 +88,9 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>)
         return Err(raised);
     }
     if hooks::channels_watched() {
-        return act_observed(entered, ch, direction, waits, value, time);
+        return act_observed(entered, ch, direction, waits, value, time, call);
     }
-    act_on::<false>(entered, ch, direction, waits, value, time)
+    act_on::<false>(entered, ch, direction, waits, value, time, call)
 }
 
 #[inline(always)]
@@ -109,10 +101,11 @@ fn act_on<const OBSERVED: bool>(
     waits: Waits,
     value: Obj,
     time: Option<u64>,
+    call: Pending,
 ) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.cid(), direction)) {
-        Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value),
-        None => wait(entered, ch, waits, value, time),
+        Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value, call),
+        None => wait(entered, ch, waits, value, time, call),
     };
     match done {
         Ok(result) => result,
@@ -132,6 +125,7 @@ fn act_recorded(
     waits: Waits,
     value: Obj,
     time: Option<u64>,
+    call: Pending,
 ) -> Res<Obj> {
     if direction == Direction::Send {
         recording::describe_sent(entered.s, value);
@@ -140,7 +134,7 @@ fn act_recorded(
             return Err(raised);
         }
     }
-    act_on::<true>(entered, ch, direction, waits, value, time)
+    act_on::<true>(entered, ch, direction, waits, value, time, call)
 }
 
 /// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
@@ -153,10 +147,11 @@ fn act_observed(
     waits: Waits,
     value: Obj,
     time: Option<u64>,
+    call: Pending,
 ) -> Res<Obj> {
     let s = entered.s;
     if !hooks::ON_CHANNEL.is_set() {
-        return act_recorded(entered, ch, direction, waits, value, time);
+        return act_recorded(entered, ch, direction, waits, value, time, call);
     }
     if s.in_channel_callback.get() {
         drop_ref(value);
@@ -174,7 +169,7 @@ fn act_observed(
             return Err(Raised);
         }
     }
-    let result = act_recorded(entered, ch, direction, waits, value, time)?;
+    let result = act_recorded(entered, ch, direction, waits, value, time, call)?;
     if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);
@@ -190,6 +185,7 @@ fn meet<const OBSERVED: bool>(
     partner: T,
     direction: Direction,
     value: Obj,
+    call: Pending,
 ) -> Res<Res<Obj>> {
     let s = entered.s;
     let here = std::ptr::eq(partner.sched.get(), s);
@@ -207,8 +203,10 @@ fn meet<const OBSERVED: bool>(
         }
         Hand::ToPartner => {
             entered.may_switch()?;
+            prepare(s, partner)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
+            me.seat().pending.set(call);
             world(|w| {
                 w.link_next(partner.tid());
                 w.run_now(partner.tid());
@@ -223,6 +221,7 @@ fn meet<const OBSERVED: bool>(
             prepare(s, next)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
+            me.seat().pending.set(call);
             adopt_link(partner);
             world(|w| w.run_now(next.tid()));
             // SAFETY: nothing is owned in this frame any more.
@@ -256,7 +255,14 @@ fn exchange<const OBSERVED: bool>(
 
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
-fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, time: Option<u64>) -> Res<Res<Obj>> {
+fn wait(
+    entered: Entered,
+    ch: C,
+    waits: Waits,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Res<Obj>> {
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -271,6 +277,7 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, time: Option<u64>) ->
         Some(time) => plan_departure_for(entered, time)?,
     };
     leave_value(s, me, value);
+    me.seat().pending.set(call);
     world(|w| {
         w.unlink(me.tid());
         w.enqueue(ch.cid(), me.tid(), waits);
@@ -348,7 +355,7 @@ pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
             if value.is_null() {
                 break if raised() { Err(Raised) } else { Ok(int_obj(sent)) };
             }
-            match send(ch, value) {
+            match send(ch, value, None, Pending::NONE) {
                 Ok(nothing) => drop_ref(nothing),
                 Err(raised) => break Err(raised),
             }

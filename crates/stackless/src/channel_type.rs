@@ -4,12 +4,14 @@ use crate::args;
 use crate::channel::{self, C, Channel};
 use crate::explain;
 use crate::kernel::{object, world};
-use crate::module;
+use crate::module::{self, arguments};
+use crate::park::After;
 use crate::py::*;
 use crate::recording;
 use crate::sleep;
 use crate::types;
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -77,22 +79,35 @@ unsafe fn this(o: Obj) -> C {
 unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
+    let call = Pending::call(args, arguments(count, names));
     // SAFETY: as above.
     let Ok(time) = (unsafe { timeout("send", args, count, names) }) else { return null_mut() };
     let Ok(value) = args::one_argument("send", given) else { return null_mut() };
     let value = if is_none(value) { null_mut() } else { new_ref(value) };
-    give(if time.is_none() { channel::send(ch, value) } else { channel::send_for(ch, value, time) })
+    // Two calls, so that the usual one does not know of times.
+    give(if time.is_none() { channel::send(ch, value, None, call) } else { send_for(ch, value, time, call) })
 }
 
 unsafe extern "C" fn receive(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
+    let call = Pending::call(args, arguments(count, names));
     // SAFETY: as above.
     let Ok(time) = (unsafe { timeout("receive", args, count, names) }) else { return null_mut() };
     if args::no_arguments("receive", given).is_err() {
         return null_mut();
     }
-    give(if time.is_none() { channel::receive(ch) } else { channel::receive_for(ch, time) })
+    give(if time.is_none() { channel::receive(ch, None, call) } else { receive_for(ch, time, call) })
+}
+
+#[cold]
+fn send_for(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+    channel::send(ch, value, time, call)
+}
+
+#[cold]
+fn receive_for(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
+    channel::receive(ch, time, call)
 }
 
 /// The keyword argument `timeout`: nanoseconds, None for no limit.
@@ -130,14 +145,16 @@ unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
 unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, time) = unsafe { (this(o), timeout("send_exception", args, count, names)) };
+    let call = Pending::call(args, arguments(count, names));
     // SAFETY: as above.
     let args = unsafe { args::positional(args, count) };
-    give(time.and_then(|time| channel::send_for(ch, channel::exception_bomb(args)?, time)))
+    give(time.and_then(|time| send_for(ch, channel::exception_bomb(args)?, time, call)))
 }
 
 unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, time) = unsafe { (this(o), timeout("send_throw", args, count, names)) };
+    let call = Pending::call(args, arguments(count, names));
     let Ok(time) = time else { return null_mut() };
     // SAFETY: as above.
     let args = unsafe { args::positional(args, count) };
@@ -147,7 +164,18 @@ unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, nam
             let part = |i: usize| args.get(i).copied().unwrap_or(null_mut());
             crate::bomb::of_parts(args[0], part(1), part(2))
         });
-    give(bomb.and_then(|bomb| channel::send_for(ch, bomb, time)))
+    give(bomb.and_then(|bomb| send_for(ch, bomb, time, call)))
+}
+
+/// The functions in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 5] {
+    [
+        (send as *const c_void, After::Value),
+        (receive as *const c_void, After::Value),
+        (tp_iternext as *const c_void, After::Value),
+        (send_exception as *const c_void, After::Value),
+        (send_throw as *const c_void, After::Value),
+    ]
 }
 
 unsafe extern "C" fn send_sequence(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

@@ -9,6 +9,7 @@ use crate::bomb;
 use crate::channel::{self, C, Channel};
 use crate::kernel::{adopt_link, leave_value, object, world};
 use crate::module;
+use crate::park::After;
 use crate::py::*;
 use crate::sleep;
 use crate::tasklet::T;
@@ -17,15 +18,23 @@ use crate::thread::{self, Sched};
 use crate::throw;
 use crate::types;
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
+use std::ffi::c_void;
 use std::ptr::null_mut;
 
 unsafe extern "C" fn join(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) = unsafe { (this(o), args::named("join", ["timeout"], args, count, names)) };
-    give(given.and_then(|[timeout]| do_join(t, timeout)))
+    let call = Pending::call(args, module::arguments(count, names));
+    give(given.and_then(|[timeout]| do_join(t, timeout, call)))
 }
 
-fn do_join(t: T, timeout: Obj) -> Res<Obj> {
+/// The methods in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 1] {
+    [(join as *const c_void, After::Value)]
+}
+
+fn do_join(t: T, timeout: Obj, call: Pending) -> Res<Obj> {
     let time = sleep::time(timeout, "timeout")?;
     throw::raise_pending(thread::enter()?.s.current())?;
     if t.is_main() {
@@ -44,7 +53,7 @@ fn do_join(t: T, timeout: Obj) -> Res<Obj> {
             let made = check(unsafe { PyObject_CallNoArgs(module::CHANNEL.get().cast()) })?;
             if !t.alive() || channel_of(t).is_some() {
                 drop_ref(made); // making it ran Python code
-                return do_join(t, timeout);
+                return do_join(t, timeout, call);
             }
             drop_ref(t.sequel.replace(made));
             // SAFETY: a channel was just made.
@@ -52,7 +61,7 @@ fn do_join(t: T, timeout: Obj) -> Res<Obj> {
         }
     };
     t.set_flags(|f| f.keeps_result = true);
-    channel::receive_for(ch, time)
+    channel::receive(ch, time, call)
 }
 
 /// Where those wait who join, if there ever were any and it has not ended since.

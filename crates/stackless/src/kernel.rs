@@ -46,6 +46,7 @@
 use crate::bomb;
 use crate::deadlock::{Wish, deadlock};
 use crate::hooks;
+use crate::park;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
@@ -53,7 +54,7 @@ use crate::thread::{Entered, Sched};
 use crate::waits::{self, Rest};
 use pyo3_ffi::*;
 use stackless_core::{Tid, Turn};
-use stackless_cpython::{self as cpython, State};
+use stackless_cpython::{self as cpython, Pending, State};
 use stackless_stack::{self as stack, Slot, StackError};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
@@ -76,8 +77,26 @@ pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
 
 #[repr(C, align(16))]
 pub struct Seat {
+    /// Null while the tasklet is parked.
     resume: Cell<*mut u8>,
-    slot: Option<Slot>,
+    /// None on the heap.
+    pub slot: Option<Slot>,
+    /// The primitive in which it waits, if it was called from Python.
+    pub pending: Cell<Pending>,
+    /// What that returns: see [`park::After`].
+    pub after: Cell<u8>,
+    /// Is its function a Python function?
+    pub python: Cell<bool>,
+    /// Does nothing of ours but the call of its function lie below its frames?
+    pub evaluating: Cell<u8>,
+    /// Did it get this stack when it was woken?
+    pub woken: Cell<bool>,
+    /// How often it was found waiting: see [`park::make_room`].
+    pub looks: Cell<u8>,
+    /// Whose seat it is; null if nobody's.
+    pub owner: Cell<*const Tasklet>,
+    /// The callable and its arguments, while the call is under way.
+    pub call: [Cell<Obj>; 3],
     /// Last: the data stack begins at its end.
     pub state: UnsafeCell<State>,
 }
@@ -85,7 +104,74 @@ pub struct Seat {
 impl Seat {
     /// The seat of a main tasklet.
     pub fn of_main() -> Box<Self> {
-        Box::new(Self { resume: Cell::new(null_mut()), slot: None, state: UnsafeCell::new(State::ZERO) })
+        // SAFETY: null, None, false and zero are what the fields of a new seat are.
+        unsafe { Box::new(std::mem::zeroed()) }
+    }
+
+    /// A new seat at the top of a slot.
+    ///
+    /// # Safety
+    /// The slot is the caller's alone.
+    pub unsafe fn in_slot(slot: Slot) -> &'static Self {
+        // SAFETY: the caller's: the slot's top is aligned, and its room is larger than a seat.
+        unsafe {
+            let seat = slot.top().cast::<Self>();
+            seat.cast::<u8>().write_bytes(0, std::mem::offset_of!(Self, state));
+            (&raw mut (*seat).slot).write(Some(slot));
+            (*seat).resume.set(stack::prepare(slot.top(), begin, seat.cast()));
+            &*seat
+        }
+    }
+
+    /// A new seat on the heap, whose state takes so many bytes; null without memory.
+    pub fn allocate(size: usize) -> *mut Self {
+        let before = std::mem::offset_of!(Self, state);
+        // SAFETY: as above; only what is there is used of a parked tasklet's seat.
+        unsafe {
+            let seat = PyMem_RawMalloc(before + size).cast::<Self>();
+            if !seat.is_null() {
+                seat.cast::<u8>().write_bytes(0, before);
+            }
+            seat
+        }
+    }
+
+    /// Frees what [`Self::allocate`] made.
+    ///
+    /// # Safety
+    /// Nobody uses it any more.
+    pub unsafe fn free(seat: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { PyMem_RawFree(seat.cast()) }
+    }
+
+    /// Has its tasklet no C stack?
+    #[inline(always)]
+    pub fn parked(&self) -> bool {
+        self.resume.get().is_null() && self.slot.is_none() && !self.owner.get().is_null()
+    }
+
+    pub fn evaluating(&self) -> bool {
+        self.evaluating.get() != 0
+    }
+
+    /// Whose seat it is.
+    pub fn sitter(&self) -> Option<T> {
+        // SAFETY: a tasklet leaves its seat before it is destroyed.
+        unsafe { self.owner.get().as_ref() }
+    }
+
+    /// Its tasklet's heir goes on with it.
+    pub fn take_over(&self, t: T) {
+        self.owner.set(t);
+        t.seat.set(std::ptr::from_ref(self).cast_mut());
+    }
+
+    /// A tasklet sits down.
+    pub fn take(&self, t: T) {
+        self.looks.set(0);
+        self.pending.set(Pending::NONE);
+        self.take_over(t);
     }
 
     #[inline(always)]
@@ -109,29 +195,43 @@ pub fn object(t: Tid) -> T {
     world(|w| w.payload(t))
 }
 
-/// Sees to it that a tasklet can be switched to: gives a fresh one its stack.
+/// Sees to it that a tasklet can be switched to: gives a fresh or a parked one its stack.
 #[inline(always)]
 pub fn prepare(s: &'static Sched, t: T) -> Res<()> {
-    if t.started() { Ok(()) } else { seat(s, t) }
+    if !t.started() {
+        seat(s, t)
+    } else if t.seat().resume.get().is_null() && t.seat().parked() {
+        park::wake(s, t)
+    } else {
+        Ok(())
+    }
 }
 
 fn seat(s: &'static Sched, t: T) -> Res<()> {
-    let slot = s.stacks.borrow_mut().get().map_err(no_stack)?;
-    // SAFETY: the slot is ours alone now, its top is aligned, and its room is larger than a seat.
-    unsafe {
-        let seat = slot.top().cast::<Seat>();
-        let resume = stack::prepare(slot.top(), begin, seat.cast());
-        (&raw mut (*seat).resume).write(Cell::new(resume));
-        (&raw mut (*seat).slot).write(Some(slot));
-        take_seat(s, t, &*seat);
-    }
+    let slot = new_stack(s)?;
+    // SAFETY: the slot is ours alone now.
+    take_seat(s, t, unsafe { Seat::in_slot(slot) });
     Ok(())
+}
+
+/// A stack from the pool. Where too many are in use, or there are no more, others are parked first.
+pub fn new_stack(s: &'static Sched) -> Res<Slot> {
+    if s.stacks.borrow().is_empty() {
+        park::make_room(s);
+    }
+    let slot = s.stacks.borrow_mut().get();
+    slot.or_else(|error| {
+        if park::park_waiting(s, 64) == 0 {
+            return Err(no_stack(error));
+        }
+        s.stacks.borrow_mut().get().map_err(no_stack)
+    })
 }
 
 /// A tasklet that was given a stack, but has not begun, gives it back.
 pub fn unseat(s: &'static Sched, t: T) {
     let seat = t.seat.get();
-    if seat.is_null() || t.args.get().is_null() {
+    if seat.is_null() || t.args.get().is_null() || t.seat().parked() {
         return;
     }
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
@@ -139,6 +239,7 @@ pub fn unseat(s: &'static Sched, t: T) {
         let Some(context) = cpython::unload((*seat).state()) else { return };
         t.context.set(context);
         t.seat.set(null_mut());
+        (*seat).owner.set(null_mut());
         t.set_flags(|f| f.hard = false);
         s.stacks.borrow_mut().put((*seat).slot.expect("main tasklets keep their seats"));
     }
@@ -150,7 +251,7 @@ fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
     let end = slot.top().wrapping_add(slot.room());
     // SAFETY: the slot's room reaches from its top to `end`.
     unsafe { cpython::init(s.ts, seat.state(), end, slot.size(), t.context.replace(null_mut())) };
-    t.seat.set(std::ptr::from_ref(seat).cast_mut());
+    seat.take(t);
     if !crate::module::soft_switching() {
         t.set_flags(|f| f.hard = true);
     }
@@ -198,6 +299,7 @@ pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
         }
     }
     let (from, to) = (s.current().seat(), next.seat());
+    from.looks.set(0);
     s.set_current(next);
     // SAFETY: both seats are in use by living tasklets of this thread, `to` is suspended; no Python
     // code runs between the two steps.
@@ -245,20 +347,26 @@ unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     loop {
         let value = s.current().tempval.replace(null_mut());
         s.settle(); // an heir may have taken over the stack
-        let returned = run_body(s.current(), value);
+        let woken = s.current().seat().woken.replace(false);
+        let returned = if woken { park::go_on(s, value) } else { run_body(s.current(), value) };
+        s.current().seat().call.iter().for_each(clear);
         let next = crate::ending::end(s, returned);
         pass_on(s, next);
     }
 }
 
 /// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Did it return? Else an
-/// exception is set.
+/// exception is set. Its seat owns the function and the arguments meanwhile, not this frame, which may
+/// be given up.
 fn run_body(t: T, value: Obj) -> bool {
-    let func = t.func.replace(null_mut());
-    let args = t.args.replace(null_mut());
-    let kwargs = t.kwargs.replace(null_mut());
+    let seat = t.seat();
+    seat.python.set(false);
+    for (place, cell) in seat.call.iter().zip([&t.func, &t.args, &t.kwargs]) {
+        place.set(cell.replace(null_mut()));
+    }
+    let [func, args, kwargs] = seat.call.each_ref().map(Cell::get);
     // A bomb that was thrown into it before it began goes off instead of the call.
-    let returned = match bomb::unpack(value) {
+    match bomb::unpack(value) {
         Err(Raised) => false,
         Ok(value) if func.is_null() || args.is_null() => {
             drop_ref(value); // a schedule callback killed it, or bound it anew, on its way here
@@ -266,21 +374,104 @@ fn run_body(t: T, value: Obj) -> bool {
         }
         Ok(value) => {
             drop_ref(value);
-            // SAFETY: a callable, a tuple, a dict or null; without a dict the shorter way.
-            let result = unsafe {
-                if kwargs.is_null() {
-                    let items = &raw const (*args.cast::<PyTupleObject>()).ob_item;
-                    PyObject_Vectorcall(func, items.cast(), PyTuple_GET_SIZE(args) as usize, null_mut())
-                } else {
-                    PyObject_Call(func, args, kwargs)
-                }
-            };
+            let result = call_body(seat, func, args, kwargs);
             crate::join::returned(result);
             !result.is_null()
         }
-    };
-    [func, args, kwargs].into_iter().for_each(drop_ref);
-    returned
+    }
+}
+
+/// Calls a callable with a tuple, and a dict or null.
+fn call_body(seat: &Seat, func: Obj, args: Obj, kwargs: Obj) -> Obj {
+    // SAFETY: living objects of these types.
+    unsafe {
+        if !kwargs.is_null() || PyFunction_Check(func) == 0 {
+            return call_slowly(seat, func, args, kwargs);
+        }
+        seat.python.set(true);
+        let items = &raw const (*args.cast::<PyTupleObject>()).ob_item;
+        seat.evaluating.set(1);
+        let result = PyObject_Vectorcall(func, items.cast(), PyTuple_GET_SIZE(args) as usize, null_mut());
+        seat.evaluating.set(0);
+        result
+    }
+}
+
+unsafe extern "C" {
+    // Exported by CPython, declared in its classobject.h. Both functions return borrowed references.
+    static PyMethod_Type: PyTypeObject;
+    fn PyMethod_Self(method: Obj) -> Obj;
+    fn PyMethod_Function(method: Obj) -> Obj;
+}
+
+/// The same for methods, keyword arguments and C code. A Python function is called in such a way that
+/// nothing is owned in between, with an argument vector that `seat.call` owns.
+#[cold]
+unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut me = null_mut();
+        if std::ptr::eq(type_of(func), &raw const PyMethod_Type) {
+            (me, func) = (PyMethod_Self(func), PyMethod_Function(func));
+        }
+        if PyFunction_Check(func) == 0 {
+            let func = seat.call[0].get();
+            return PyObject_Call(func, args, kwargs);
+        }
+        // All values in one tuple, which the seat owns from here on: self, positional, by keyword.
+        let given = PyTuple_GET_SIZE(args);
+        let named = if kwargs.is_null() { 0 } else { PyDict_Size(kwargs) };
+        let first = Py_ssize_t::from(!me.is_null());
+        let all = PyTuple_New(first + given + named);
+        let names = if named == 0 { null_mut() } else { PyTuple_New(named) };
+        if all.is_null() || (names.is_null() && named != 0) {
+            drop_ref(all);
+            drop_ref(names);
+            return null_mut();
+        }
+        if !me.is_null() {
+            PyTuple_SET_ITEM(all, 0, new_ref(me));
+        }
+        for i in 0..given {
+            PyTuple_SET_ITEM(all, first + i, new_ref(PyTuple_GET_ITEM(args, i)));
+        }
+        let mut texts = true;
+        let (mut at, mut i, mut name, mut value) = (0, 0, null_mut(), null_mut());
+        while named > 0 && PyDict_Next(kwargs, &mut at, &mut name, &mut value) != 0 {
+            PyTuple_SET_ITEM(names, i, new_ref(name));
+            texts &= PyUnicode_Check(name) != 0;
+            PyTuple_SET_ITEM(all, first + given + i, new_ref(value));
+            i += 1;
+        }
+        if !texts {
+            drop_ref(all);
+            drop_ref(names);
+            let Raised = type_error("keywords must be strings");
+            return null_mut();
+        }
+        seat.call[1].set(all);
+        seat.call[2].set(names);
+        drop_ref(args);
+        drop_ref(kwargs);
+        seat.python.set(true);
+        let items = &raw const (*all.cast::<PyTupleObject>()).ob_item;
+        seat.evaluating.set(1);
+        let result = PyObject_Vectorcall(func, items.cast(), (first + given) as usize, names);
+        seat.evaluating.set(0);
+        result
+    }
+}
+
+/// A parked tasklet goes on where another has ended. Without memory for that, the watcher goes on with a
+/// MemoryError, and the parked one stays in the ring.
+fn wake_here(s: &'static Sched, next: T, seat: &'static Seat) -> T {
+    if park::wake_on(s, next, seat).is_ok() {
+        return next;
+    }
+    let watcher = object(world(|w| w.watcher(s.hid())));
+    let bomb = bomb::of_raised();
+    crate::ending::deliver(s, watcher, bomb);
+    watcher
 }
 
 /// The running tasklet has ended. If `next` has not begun, it takes over the stack and this
@@ -294,10 +485,15 @@ fn pass_on(s: &'static Sched, mut next: T) {
         unsafe { cpython::finish(s.ts, seat.state()) };
     }
     ended.seat.set(null_mut());
+    seat.owner.set(null_mut());
     ended.set_flags(|f| (f.ended, f.hard, f.interrupt_pending) = (false, false, 0));
-    s.set_current(next);
     if !next.started() {
         take_seat(s, next, seat);
+    } else if next.seat().parked() {
+        next = wake_here(s, next, seat);
+    }
+    s.set_current(next);
+    if std::ptr::eq(next.seat(), seat) {
         // SAFETY: the running code stays on its stack, and the state is new.
         unsafe { cpython::load(seat.state()) };
         return;

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `kernel` | the switch, and the rules for everything around it |
+//! | `park` | suspended tasklets without a C stack |
 //! | `thread` | one scheduler per thread: its beginning, sleep and end |
 //! | `ending` | how a tasklet ends; uncaught exceptions |
 //! | `throw` | exceptions from one tasklet into another |
@@ -19,7 +20,9 @@
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
+//! | `leaks` | tasklets that wait for ever, found by the collector |
 //! | `channel_type`, `bomb` | the other types |
+//! | `pickle_flags` | what goes into pickles besides the usual |
 //! | `capi` | the table of C functions for C++ code |
 //! | `module` | the functions |
 //! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
@@ -40,10 +43,13 @@ mod hooks;
 mod inspect;
 mod join;
 mod kernel;
+mod leaks;
 mod lifetime;
 mod limits;
 mod module;
 mod moves;
+mod park;
+mod pickle_flags;
 mod pool;
 mod py;
 mod readiness;

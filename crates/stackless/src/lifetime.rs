@@ -15,6 +15,8 @@ use crate::args;
 use crate::hooks;
 use crate::join;
 use crate::kernel::world;
+use crate::leaks;
+use crate::park;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{Flags, T};
@@ -40,27 +42,30 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
         t.sequel.get(),
     ];
     let result = types::visit_all(own, visit, arg);
-    if result != 0 || !t.started() || t.scheduler().is_none() || t.is_current() || t.is_main() {
+    if result != 0 || !t.started() || t.is_current() || t.is_main() {
         return result;
     }
     // SAFETY: a living type.
     let finalizer = unsafe { (*type_of(o)).tp_finalize };
     let will_end = !t.flags.get().finalized
         && finalizer.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor));
-    if !will_end {
+    if !will_end && !vanishes(t) {
         return 0;
     }
     // SAFETY: started, not current: suspended.
-    unsafe { cpython::traverse(t.seat().state(), visit, arg) }
+    unsafe { park::traverse(t, visit, arg) }
 }
 
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
+    let frames = if vanishes(t) { park::take_frames(t) } else { null_mut() };
     if !t.started() {
+        leaks::leave_queue(t);
         t.unbind();
         drop_ref(join::take_outcome(t));
     }
+    park::drop_frames(frames);
     0
 }
 
@@ -69,7 +74,12 @@ pub unsafe extern "C" fn tp_finalize(o: Obj) {
     let t = unsafe { this(o) };
     t.set_flags(|f| f.finalized = true);
     if t.started() {
-        aside(|| throw::finalize(t));
+        aside(|| {
+            if t.blocked() && !vanishes(t) && !thread::exited() {
+                leaks::report(t);
+            }
+            throw::finalize(t);
+        });
     }
 }
 
@@ -94,6 +104,7 @@ unsafe extern "C" fn destroy(o: Obj) {
     // SAFETY: nobody refers to the object; the usual steps of a garbage-collected heap type.
     unsafe {
         let t = this(o);
+        let frames = if vanishes(t) { park::take_frames(t) } else { null_mut() };
         if t.started() {
             aside(|| outlive(t));
         }
@@ -107,8 +118,16 @@ unsafe extern "C" fn destroy(o: Obj) {
         }
         t.unbind();
         clear(&t.sequel);
+        aside(|| park::drop_frames(frames));
         release(o);
     }
+}
+
+/// When nothing refers to it any more, do its frames go without running? As contract 12 has it for
+/// those that are paused and have no C state; those that wait are ended, so that somebody gets to know.
+pub fn vanishes(t: T) -> bool {
+    let waits = t.blocked() && t.scheduler().is_some();
+    t.started() && !world(|w| w.in_ring(t.tid())) && !(waits && leaks::reported()) && park::is_soft(t)
 }
 
 /// The object goes, its stack is alive.
@@ -117,14 +136,18 @@ fn outlive(t: T) {
     if t.scheduler().is_none() || thread::exited() {
         // It can never run again: its frames are leaked, and with them its stack.
         // SAFETY: a suspended state that nobody will load.
-        return unsafe { cpython::abandon((*seat).state()) };
+        return unsafe {
+            (*seat).owner.set(std::ptr::null());
+            cpython::abandon((*seat).state())
+        };
     }
     let Ok(heir) = allocate_plain(t.sched.get()) else {
         // SAFETY: as above: without memory for the heir, the stack is leaked.
         unsafe { cpython::abandon((*seat).state()) };
         return write_unraisable(null_mut());
     };
-    heir.seat.set(seat);
+    // SAFETY: the seat is the heir's from here on.
+    unsafe { (*seat).take_over(heir) };
     heir.flags.set(Flags { finalized: false, ..t.flags.get() });
     heir.tempval.set(t.tempval.replace(null_mut()));
     throw::finalize(heir);

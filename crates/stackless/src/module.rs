@@ -11,6 +11,7 @@ use crate::kernel::{
     world,
 };
 use crate::moves;
+use crate::park::{self, After};
 use crate::py::*;
 use crate::record_module;
 use crate::tasklet_type;
@@ -20,9 +21,9 @@ use crate::types::{self, TypeCell};
 use crate::waits::{self, Moment};
 use crate::watchdog;
 use pyo3_ffi::*;
-use stackless_cpython as cpython;
+use stackless_cpython::{self as cpython, Pending};
 use stackless_stack::{self as stack, Limits};
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
@@ -44,12 +45,12 @@ pub fn tasklet_exit() -> Obj {
 unsafe extern "C" fn schedule(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
     let Ok(value) = (unsafe { return_value("schedule", args, count, names) }) else { return null_mut() };
-    give(do_schedule(value))
+    give(do_schedule(value, Pending::call(args, arguments(count, names))))
 }
 
 /// `schedule(value)`; null means the calling tasklet.
 #[inline(always)]
-pub fn do_schedule(value: Obj) -> Res<Obj> {
+pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
@@ -57,10 +58,12 @@ pub fn do_schedule(value: Obj) -> Res<Obj> {
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.tid()));
     if std::ptr::eq(next, me) {
+        me.seat().pending.set(call);
         return alone(entered, value);
     }
     entered.may_switch()?;
     prepare(s, next)?;
+    me.seat().pending.set(call);
     keep(s, value);
     let many = world(|w| {
         w.run_now_in(s.hid(), next.tid());
@@ -104,6 +107,18 @@ fn keep(s: &'static Sched, value: Obj) {
     leave_value(s, s.current(), if is_none(value) { null_mut() } else { new_ref(value) });
 }
 
+/// How many arguments a METH_FASTCALL | METH_KEYWORDS call has.
+#[inline(always)]
+pub fn arguments(count: Py_ssize_t, names: Obj) -> Py_ssize_t {
+    // SAFETY: a tuple or null.
+    if names.is_null() { count } else { count + unsafe { PyTuple_GET_SIZE(names) } }
+}
+
+/// The functions in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 2] {
+    [(schedule as *const c_void, After::Value), (schedule_remove as *const c_void, After::Value)]
+}
+
 /// The optional argument `retval`: borrowed, null if it was not given.
 ///
 /// # Safety
@@ -122,10 +137,10 @@ unsafe extern "C" fn schedule_remove(_: Obj, args: *const Obj, count: Py_ssize_t
     let Ok(value) = (unsafe { return_value("schedule_remove", args, count, names) }) else {
         return null_mut();
     };
-    give(do_schedule_remove(value))
+    give(do_schedule_remove(value, Pending::call(args, arguments(count, names))))
 }
 
-fn do_schedule_remove(value: Obj) -> Res<Obj> {
+fn do_schedule_remove(value: Obj, call: Pending) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
@@ -135,6 +150,7 @@ fn do_schedule_remove(value: Obj) -> Res<Obj> {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens
     }
     let next = plan_departure(entered, None)?;
+    me.seat().pending.set(call);
     keep(s, value);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
@@ -282,13 +298,19 @@ pub fn soft_switching() -> bool {
 unsafe extern "C" fn enable_softswitch(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("enable_softswitch", args).and_then(|flag| {
-        let old = soft_switching();
-        if !is_none(flag) {
-            SOFT.store(bool_arg(flag, "enable_softswitch needs None, a bool or an integer")?, Relaxed);
-        }
-        Ok(bool_obj(old))
-    }))
+    give(
+        args::one_argument("enable_softswitch", args)
+            .and_then(|flag| setting(&SOFT, flag, "enable_softswitch")),
+    )
+}
+
+/// Sets a flag, unless None was given, and returns what it was.
+pub fn setting(setting: &AtomicBool, flag: Obj, function: &str) -> Res<Obj> {
+    let old = setting.load(Relaxed);
+    if !is_none(flag) {
+        setting.store(bool_arg(flag, &format!("{function} needs None, a bool or an integer"))?, Relaxed);
+    }
+    Ok(bool_obj(old))
 }
 
 /// The globals of the module `threading`, borrowed: Python's part of a thread's beginning. Null if
@@ -364,8 +386,15 @@ unsafe extern "C" fn switch_trap(_: Obj, args: *const Obj, count: Py_ssize_t, na
 /// (size, count): the package makes a named tuple of it.
 unsafe extern "C" fn stack_limits(_: Obj, _: Obj) -> Obj {
     let Limits { size, count } = stack::limits();
-    // SAFETY: two integers.
-    unsafe { Py_BuildValue(c"(nn)".as_ptr(), size as Py_ssize_t, count as Py_ssize_t) }
+    // SAFETY: three integers.
+    unsafe {
+        Py_BuildValue(
+            c"(nnn)".as_ptr(),
+            size as Py_ssize_t,
+            count as Py_ssize_t,
+            park::most_stacks() as Py_ssize_t,
+        )
+    }
 }
 
 unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -375,14 +404,20 @@ unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize
 }
 
 fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
-    let [size, count] = args else { return Err(type_error("two integers are required")) };
+    let [size, count, park_above] = args else { return Err(type_error("three integers are required")) };
     let number = |o: &Obj| {
         // SAFETY: a living object.
         let n = unsafe { PyLong_AsSsize_t(*o) };
         if n == -1 && raised() { Err(Raised) } else { Ok(n.max(0) as usize) }
     };
     let limits = Limits { size: number(size)?, count: number(count)? };
-    stack::set_limits(limits).map_err(|text| raise(Exc::Value, text))
+    let most = number(park_above)?;
+    if most == 0 {
+        return Err(raise(Exc::Value, "park_above must be at least 1"));
+    }
+    stack::set_limits(limits).map_err(|text| raise(Exc::Value, text))?;
+    park::set_most_stacks(most);
+    Ok(())
 }
 
 // ---------------------------------------------------------------------- for the package
@@ -509,6 +544,9 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::explain::functions());
     all.extend(crate::crash::functions());
     all.extend(moves::functions());
+    all.extend(crate::park::functions());
+    all.extend(crate::leaks::functions());
+    all.extend(crate::pickle_flags::functions());
     all.extend(record_module::functions());
     all
 }

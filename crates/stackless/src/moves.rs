@@ -3,6 +3,8 @@
 use crate::args;
 use crate::bomb;
 use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
+use crate::module::arguments;
+use crate::park::{self, After};
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
@@ -12,6 +14,8 @@ use crate::throw;
 use crate::types;
 use crate::waits;
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
+use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -83,19 +87,32 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
     if world(|w| w.in_ring(t.tid())) {
         return Err(runtime_error("can't (re)bind a runnable tasklet"));
     }
+    if waits::is_tied(t) {
+        return Err(runtime_error(
+            "can't (re)bind a tasklet that sleeps, waits for something outside, or is inside `with timeout()`",
+        ));
+    }
     if let Some(owner) = owner {
         unseat(owner, t);
     }
     if t.started() {
-        return Err(runtime_error("tasklet has C state on its stack"));
+        if !park::is_soft(t) {
+            return Err(runtime_error("tasklet has C state on its stack"));
+        }
+        if let Err(obstacle) = park::park(t) {
+            return Err(obstacle.raise());
+        }
     }
     t.sched.set(s);
     world(|w| w.set_thread(t.tid(), s.hid()));
+    if let Some(owner) = owner.filter(|owner| owner.is_here()) {
+        owner.settle();
+    }
     Ok(())
 }
 
 /// `t.run()` and, if the caller is to leave the ring, `t.switch()`.
-fn do_run(t: T, leave: bool) -> Res<Obj> {
+fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
     can_run(t, "tasklet has no thread")?;
     let entered = thread::enter()?;
     let s = entered.s;
@@ -137,6 +154,7 @@ fn do_run(t: T, leave: bool) -> Res<Obj> {
     if leave {
         unlink_running(s);
     }
+    s.current().seat().pending.set(call);
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, t) }
 }
@@ -159,47 +177,48 @@ unsafe extern "C" fn bind_thread(o: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     give(do_bind_thread(t, args).map(|()| none()))
 }
 
-unsafe extern "C" fn run(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+unsafe extern "C" fn run(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (this(o), args::positional(at, count)) };
     if args::no_arguments("run", args).is_err() {
         return null_mut();
     }
-    give(do_run(t, false))
+    give(do_run(t, false, Pending::call(at, count)))
 }
 
-unsafe extern "C" fn switch(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+unsafe extern "C" fn switch(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (this(o), args::positional(at, count)) };
     if args::no_arguments("switch", args).is_err() {
         return null_mut();
     }
-    give(do_run(t, true))
+    give(do_run(t, true, Pending::call(at, count)))
 }
 
 unsafe extern "C" fn throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) =
         unsafe { (this(o), args::named("throw", ["exc", "val", "tb", "pending"], args, count, names)) };
+    let call = Pending::call(args, arguments(count, names));
     let thrown = given.and_then(|[exc, val, tb, pending]| {
         if exc.is_null() {
             return Err(type_error("throw() missing required argument 'exc' (pos 1)"));
         }
         let pending = is_true(pending)?;
-        throw::throw(t, bomb::of_parts(exc, val, tb)?, pending)
+        throw::throw(t, bomb::of_parts(exc, val, tb)?, pending, call)
     });
     give(thrown.map(|()| none()))
 }
 
-unsafe extern "C" fn raise_exception(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+unsafe extern "C" fn raise_exception(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (this(o), args::positional(at, count)) };
     let thrown = args::at_least("raise_exception", 1, args.len()).and_then(|()| {
         if !is_exception_class(args[0]) {
             let text = "tasklet.raise_exception needs Exception or string subclass as first parameter";
             return Err(type_error(text));
         }
-        throw::throw(t, bomb::of_class(args[0], &args[1..])?, false)
+        throw::throw(t, bomb::of_class(args[0], &args[1..])?, false, Pending::call(at, count))
     });
     give(thrown.map(|()| none()))
 }
@@ -207,8 +226,21 @@ unsafe extern "C" fn raise_exception(o: Obj, args: *mut Obj, count: Py_ssize_t) 
 unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
-    let killed = given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending));
+    let call = Pending::call(args, arguments(count, names));
+    let killed =
+        given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending, call));
     give(killed.map(|()| none()))
+}
+
+/// The methods in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 5] {
+    [
+        (run as *const c_void, After::Value),
+        (switch as *const c_void, After::Value),
+        (throw as *const c_void, After::Nothing),
+        (raise_exception as *const c_void, After::Nothing),
+        (kill as *const c_void, After::Nothing),
+    ]
 }
 
 unsafe extern "C" fn set_nested(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

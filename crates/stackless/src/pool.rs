@@ -9,6 +9,8 @@
 use crate::args;
 use crate::bomb;
 use crate::kernel::{depart, make_runnable, plan_departure, unlink_running};
+use crate::module;
+use crate::park::After;
 use crate::py::*;
 use crate::readiness;
 use crate::tasklet::{T, Tasklet};
@@ -17,6 +19,7 @@ use crate::throw;
 use crate::types;
 use crate::waits::{self, What};
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{c_ulong, c_void};
@@ -189,8 +192,9 @@ unsafe extern "C" fn to_thread(_: Obj, args: *const Obj, count: Py_ssize_t, name
     if args::at_least("to_thread", 1, count as usize).is_err() {
         return null_mut();
     }
+    let call = Pending::call(args, module::arguments(count, names));
     // SAFETY: the arguments are those of a METH_FASTCALL | METH_KEYWORDS call.
-    give(unsafe { new_job(args, count, names) }.and_then(do_to_thread))
+    give(unsafe { new_job(args, count, names) }.and_then(|job| do_to_thread(job, call)))
 }
 
 /// # Safety
@@ -214,8 +218,13 @@ unsafe fn new_job(args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<*mut J
     }
 }
 
-fn do_to_thread(job: *mut Job) -> Res<Obj> {
-    match begin(job) {
+/// The functions in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 1] {
+    [(to_thread as *const c_void, After::Value)]
+}
+
+fn do_to_thread(job: *mut Job, call: Pending) -> Res<Obj> {
+    match begin(job, call) {
         // SAFETY: nothing is owned in this frame: the job is the queue's.
         Ok((s, next)) => unsafe { depart(s, next) },
         Err(Raised) => {
@@ -226,7 +235,7 @@ fn do_to_thread(job: *mut Job) -> Res<Obj> {
     }
 }
 
-fn begin(job: *mut Job) -> Res<(&'static Sched, crate::kernel::Next)> {
+fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, crate::kernel::Next)> {
     let entered = thread::enter()?;
     let s = entered.s;
     let me = s.current();
@@ -236,6 +245,7 @@ fn begin(job: *mut Job) -> Res<(&'static Sched, crate::kernel::Next)> {
     unsafe { (*job).waiter.set(me) };
     match plan_departure(entered, None).and_then(|next| pool().submit(job).map(|()| next)) {
         Ok(next) => {
+            me.seat().pending.set(call);
             unlink_running(s);
             Ok((s, next))
         }

@@ -3,13 +3,16 @@
 use crate::args;
 use crate::kernel::{depart, plan_departure, unlink_running};
 use crate::module;
+use crate::park::After;
 use crate::py::*;
 use crate::thread;
 use crate::throw;
 use crate::types;
 use crate::waits::{self, Moment, What};
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
 use stackless_reactor::now;
+use std::ffi::c_void;
 
 /// Nanoseconds from a number of seconds; None for None. More than some 500 years are no limit either,
 /// but still a time.
@@ -28,11 +31,16 @@ pub fn time(seconds: Obj, name: &str) -> Res<Option<u64>> {
 
 unsafe extern "C" fn sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("sleep", args).and_then(do_sleep))
+    let (call, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    give(args::one_argument("sleep", args).and_then(|seconds| do_sleep(seconds, call)))
 }
 
-fn do_sleep(seconds: Obj) -> Res<Obj> {
+/// The functions in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 1] {
+    [(sleep as *const c_void, After::Value)]
+}
+
+fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
     let Some(time) = time(seconds, "the time to sleep")? else {
         return Err(type_error("sleep() needs a number of seconds, not None"));
     };
@@ -41,7 +49,7 @@ fn do_sleep(seconds: Obj) -> Res<Obj> {
     throw::raise_pending(s.current())?;
     if time == 0 {
         waits::look(s, Moment::Running);
-        return module::do_schedule(none_borrowed());
+        return module::do_schedule(none_borrowed(), call);
     }
     let me = s.current();
     waits::arm(s, me, What::Time, Some(now().saturating_add(time)));
@@ -52,6 +60,7 @@ fn do_sleep(seconds: Obj) -> Res<Obj> {
             return Err(raised);
         }
     };
+    me.seat().pending.set(call);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
     unsafe { depart(s, next) }

@@ -11,6 +11,8 @@
 use crate::args;
 use crate::bomb;
 use crate::kernel::{depart, leave_value, prepare, switch_and_resume, unlink_running, world};
+use crate::module;
+use crate::park::After;
 use crate::py::*;
 use crate::readiness::{self, Way, raise_os_error};
 use crate::sleep;
@@ -19,9 +21,10 @@ use crate::throw;
 use crate::types;
 use crate::waits::{self, Moment};
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::io::{Error, ErrorKind};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -98,8 +101,9 @@ enum Tried {
     Blocks(Call),
 }
 
-/// Makes the call, for a tasklet that runs. `buffer` is what it reads from or writes to, or null.
-fn make(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+/// Makes the call, for a tasklet that runs. `buffer` is what it reads from or writes to, or null;
+/// `pending` the primitive's call, None if the tasklet has waited in it already.
+fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<Obj> {
     let entered = thread::enter_anywhere()?;
     let s = entered.s;
     throw::raise_pending(s.current())?;
@@ -110,7 +114,7 @@ fn make(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
                 return Ok(result);
             }
             DONE.0.set(0);
-            take_turn(s, result)
+            take_turn(s, result, pending)
         }
         Tried::Blocks(call) => {
             let until = match call.time {
@@ -132,7 +136,9 @@ fn make(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
                     return Err(Raised);
                 }
             };
-            leave_value(s, s.current(), again);
+            let me = s.current();
+            me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
+            leave_value(s, me, again);
             unlink_running(s);
             // SAFETY: nothing is owned in this frame.
             unsafe { depart(s, next) }
@@ -141,7 +147,7 @@ fn make(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
 }
 
 /// Others run before the call returns this, which is taken over.
-fn take_turn(s: &'static Sched, result: Obj) -> Res<Obj> {
+fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Obj> {
     waits::look(s, Moment::Running);
     let me = s.current();
     let next = world(|w| w.right_neighbour_payload(me.tid()));
@@ -153,6 +159,7 @@ fn take_turn(s: &'static Sched, result: Obj) -> Res<Obj> {
         drop_ref(result);
         return Err(Raised);
     }
+    me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
     leave_value(s, me, result);
     world(|w| w.run_now(next.tid()));
     // SAFETY: nothing is owned in this frame.
@@ -167,7 +174,7 @@ pub fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
     if field(socket).descriptor() != Some(call.descriptor) {
         return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     }
-    make(socket, buffer, call)
+    make(socket, buffer, call, None)
 }
 
 fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
@@ -352,51 +359,54 @@ fn size(o: Option<&Obj>, name: &str) -> Res<usize> {
 
 unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let args = unsafe { args::positional(args, count) };
+    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
     give((|| {
         args::at_least("recv", 1, args.len())?;
         args::at_most("recv", 2, args.len())?;
         let (size, flags) = (size(args.first(), "recv")?, number(args.get(1))?);
-        make(o, null_mut(), call(o, Kind::Recv, size, flags as c_int)?)
+        make(o, null_mut(), call(o, Kind::Recv, size, flags as c_int)?, Some(pending))
     })())
 }
 
 unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
     let given = unsafe { args::named("recv_into", ["buffer", "nbytes", "flags"], args, count, names) };
+    let pending = Pending::call(args, module::arguments(count, names));
     give(given.and_then(|[buffer, count, flags]| {
         if buffer.is_null() {
             return Err(type_error("recv_into() missing required argument 'buffer' (pos 1)"));
         }
         let (size, flags) = (size(Some(&count), "recv_into")?, number(Some(&flags))?);
-        make(o, buffer, call(o, Kind::RecvInto, size, flags as c_int)?)
+        make(o, buffer, call(o, Kind::RecvInto, size, flags as c_int)?, Some(pending))
     }))
 }
 
 unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    give(do_send(o, Kind::Send, "send", unsafe { args::positional(args, count) }))
+    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    give(do_send(o, Kind::Send, "send", args, pending))
 }
 
 unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    give(do_send(o, Kind::SendAll, "sendall", unsafe { args::positional(args, count) }))
+    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    give(do_send(o, Kind::SendAll, "sendall", args, pending))
 }
 
-fn do_send(o: Obj, kind: Kind, name: &str, args: &[Obj]) -> Res<Obj> {
+fn do_send(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Res<Obj> {
     args::at_least(name, 1, args.len())?;
     args::at_most(name, 2, args.len())?;
     let flags = number(args.get(1))?;
-    make(o, args[0], call(o, kind, 0, flags as c_int)?)
+    make(o, args[0], call(o, kind, 0, flags as c_int)?, Some(pending))
 }
 
 /// `_wait(out)`: until a call in this direction would not block.
 unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let args = unsafe { args::positional(args, count) };
+    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
     give(args::one_argument("_wait", args).and_then(is_true).and_then(|out| {
         let way = if out { Way::Out } else { Way::In };
-        make(o, null_mut(), call(o, Kind::Wait(way), 0, 0)?)
+        make(o, null_mut(), call(o, Kind::Wait(way), 0, 0)?, Some(pending))
     }))
 }
 
@@ -427,6 +437,17 @@ unsafe extern "C" fn socket_type(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     give(args::one_argument("_socket_type", args).and_then(make_type))
+}
+
+/// The methods in which a tasklet can be parked, and what they return.
+pub fn primitives() -> [(*const c_void, After); 5] {
+    [
+        (recv as *const c_void, After::Value),
+        (recv_into as *const c_void, After::Value),
+        (send as *const c_void, After::Value),
+        (sendall as *const c_void, After::Value),
+        (wait as *const c_void, After::Value),
+    ]
 }
 
 static TYPE: types::TypeCell = types::TypeCell::new();

@@ -9,6 +9,7 @@ use crate::kernel::{link, world};
 use crate::lifetime;
 use crate::module;
 use crate::moves;
+use crate::park;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
@@ -223,7 +224,9 @@ fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     }
     match may_bind(t, &new) {
         Ok(()) => {
+            let frames = park::take_frames(t);
             store(t, new);
+            park::drop_frames(frames);
             if hooks::watched() {
                 recording::describe_bound(t);
             }
@@ -261,11 +264,11 @@ fn may_bind(t: T, new: &New) -> Res<()> {
     if t.linked() {
         return Err(runtime_error("tasklet is scheduled"));
     }
-    if t.started() {
-        let unbinds_main = t.is_main() && new.is_nothing();
-        let text =
-            if unbinds_main { "can't unbind the main tasklet" } else { "tasklet has C state on its stack" };
-        return Err(runtime_error(text));
+    if t.is_main() && new.is_nothing() {
+        return Err(runtime_error("can't unbind the main tasklet"));
+    }
+    if t.started() && !park::is_soft(t) {
+        return Err(runtime_error("tasklet has C state on its stack"));
     }
     if new.args.is_null() {
         return Ok(());

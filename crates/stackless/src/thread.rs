@@ -3,6 +3,8 @@
 use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
+use crate::park;
+use crate::pickle_flags;
 use crate::py::*;
 use crate::readiness::{self, Readiness, raise_os_error};
 use crate::recording;
@@ -13,7 +15,7 @@ use crate::waits::{self, Moment, Waits};
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
 use stackless_core::Hid;
-use stackless_cpython::{self as cpython, Alarm, Woken};
+use stackless_cpython::{self as cpython, Alarm, Pending, Woken};
 use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
@@ -32,12 +34,15 @@ pub struct Sched {
     main_seat: Cell<*mut Seat>,
     /// Stacks that no tasklet uses.
     pub stacks: RefCell<Pool>,
+    /// Below so many stacks in use there is no point in looking whom to park.
+    pub park_at: Cell<usize>,
     /// What whoever runs next drops: one reference, nearly always, and the rest.
     dropped: Cell<Obj>,
     more_dropped: RefCell<Vec<Obj>>,
     /// `switch_trap`: not 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
+    pub pickle_flags: Cell<i64>,
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
     pub watch: Watch,
@@ -245,10 +250,12 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         current: Cell::new(std::ptr::null()),
         main_seat: Cell::new(seat),
         stacks: RefCell::new(Pool::new()),
+        park_at: Cell::new(0),
         dropped: Cell::new(null_mut()),
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
+        pickle_flags: Cell::new(pickle_flags::default()),
         switches: Cell::new(0),
         watch: Watch::new(),
         waits: Waits::new(),
@@ -307,6 +314,11 @@ impl Sched {
     #[inline(always)]
     pub fn hid(&self) -> Hid {
         self.id.get()
+    }
+
+    /// Is it the calling thread's?
+    pub fn is_here(&self) -> bool {
+        std::ptr::eq(self.ts, cpython::thread_state())
     }
 
     pub fn ident(&self) -> u64 {
@@ -515,7 +527,7 @@ fn end(s: &'static Sched) {
     let all = world(|w| w.tasklets_of(s.hid()));
     for t in &all {
         let t = object(*t);
-        if t.started() {
+        if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.set_flags(|f| f.zombie = true);
         }
         join::ended(s, t);
@@ -547,6 +559,7 @@ fn end(s: &'static Sched) {
 /// caller is its main. Their cleaning up may take turns, and may wait: who waits is asked again a
 /// few times, and who still runs after a hundred turns is, too. After a thousand, they stay.
 pub fn kill_all(s: &'static Sched) {
+    stop_soft_ones(s);
     for turn in 0..1000 {
         let others = tasklets_of(s);
         let mut started = 0;
@@ -554,6 +567,9 @@ pub fn kill_all(s: &'static Sched) {
             // SAFETY: the list owns a reference to each tasklet.
             let t = unsafe { Tasklet::from(o) };
             let in_ring = world(|w| w.in_ring(t.tid()));
+            if t.started() && !in_ring && park::is_soft(t) && !has_bomb(t) {
+                continue; // it stops where it is
+            }
             if t.started() {
                 started += 1;
                 if turn % 100 == 0 || (turn < 10 && !in_ring) {
@@ -569,7 +585,7 @@ pub fn kill_all(s: &'static Sched) {
         if started == 0 {
             return;
         }
-        match crate::module::do_schedule(null_mut()) {
+        match crate::module::do_schedule(null_mut(), Pending::NONE) {
             Ok(me) => drop_ref(me),
             Err(Raised) => {
                 write_unraisable(null_mut());
@@ -579,6 +595,26 @@ pub fn kill_all(s: &'static Sched) {
             }
         }
     }
+}
+
+/// Those of this thread's tasklets that have no C state leave the ring: no code of them runs any more.
+fn stop_soft_ones(s: &'static Sched) {
+    for o in tasklets_of(s) {
+        // SAFETY: the list owns a reference to each tasklet.
+        let t = unsafe { Tasklet::from(o) };
+        if t.started() && world(|w| w.in_ring(t.tid())) && !has_bomb(t) && !t.is_current() && park::is_soft(t)
+        {
+            world(|w| w.unlink(t.tid()));
+            recording::unlinked(t);
+            drop_ref(o);
+        }
+        drop_ref(o);
+    }
+}
+
+/// Is an exception on its way to it?
+fn has_bomb(t: T) -> bool {
+    some(t.tempval.get()).is_some_and(crate::bomb::is_bomb)
 }
 
 /// All tasklets of a thread but the main one, as owned references; not those that are just being

@@ -9,6 +9,7 @@ use crate::tasklet::T;
 use crate::thread::{self, Entered};
 use crate::waits;
 use pyo3_ffi::*;
+use stackless_cpython::Pending;
 use std::ptr::null_mut;
 
 /// Makes a tasklet runnable with a bomb that goes off when its turn comes. The bomb is taken over.
@@ -47,7 +48,7 @@ pub fn raise_pending(me: T) -> Res<()> {
 }
 
 /// Throws into any tasklet. The bomb is taken over.
-pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
+pub fn throw(t: T, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
     let text = recording::describe_bomb(bomb);
     let Some(owner) = t.scheduler() else {
         return throw_to_orphan(t, bomb);
@@ -75,10 +76,10 @@ pub fn throw(t: T, bomb: Obj, pending: bool) -> Res<()> {
         leave_for_later(t, bomb);
         return Ok(());
     }
-    throw_now(entered, t, bomb)
+    throw_now(entered, t, bomb, call)
 }
 
-fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
+fn throw_now(entered: Entered, t: T, bomb: Obj, call: Pending) -> Res<()> {
     let s = entered.s;
     if entered.at_rest().is_err() {
         drop_ref(bomb);
@@ -86,7 +87,7 @@ fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
     }
     if !t.started() && bomb::is_of(bomb, module::tasklet_exit()) {
         drop_ref(bomb);
-        return end_unstarted(entered, t);
+        return end_unstarted(entered, t, call);
     }
     if entered.may_switch().is_err() || prepare(s, t).is_err() {
         drop_ref(bomb);
@@ -95,12 +96,13 @@ fn throw_now(entered: Entered, t: T, bomb: Obj) -> Res<()> {
     make_runnable(t);
     leave_value(s, t, bomb);
     world(|w| w.run_now(t.tid()));
+    s.current().seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
 }
 
 /// A tasklet that never began ends without a stack. As after any end, its right neighbour is next.
-fn end_unstarted(entered: Entered, t: T) -> Res<()> {
+fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
         recording::gone(t);
@@ -128,6 +130,7 @@ fn end_unstarted(entered: Entered, t: T) -> Res<()> {
         return Ok(());
     }
     world(|w| w.run_now(next.tid()));
+    me.seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, next) }.map(drop_ref)
 }
@@ -166,11 +169,11 @@ fn throw_to_orphan(t: T, bomb: Obj) -> Res<()> {
 
 /// `t.kill()`: TaskletExit, at once, wherever it stands.
 pub fn kill_now(t: T) -> Res<()> {
-    throw(t, exit_bomb()?, false)
+    throw(t, exit_bomb()?, false, Pending::NONE)
 }
 
 /// `t.kill(pending)`.
-pub fn kill(t: T, pending: bool) -> Res<()> {
+pub fn kill(t: T, pending: bool, call: Pending) -> Res<()> {
     if t.scheduler().is_none() {
         // Its frames cannot run any more. It is dead; only a queue may still hold it.
         if t.blocked() {
@@ -183,7 +186,7 @@ pub fn kill(t: T, pending: bool) -> Res<()> {
     if !t.alive() {
         return Ok(());
     }
-    throw(t, exit_bomb()?, pending)
+    throw(t, exit_bomb()?, pending, call)
 }
 
 /// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
@@ -195,6 +198,9 @@ pub fn finalize(t: T) {
     }
     if world(|w| w.in_ring(t.tid())) {
         return; // called by hand: it has a future
+    }
+    if crate::lifetime::vanishes(t) {
+        return; // when the object is destroyed
     }
     let Ok(entered) = thread::enter_anywhere() else { return write_unraisable(t.obj()) };
     if !std::ptr::eq(entered.s, owner) || entered.refused() {

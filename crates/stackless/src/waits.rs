@@ -12,6 +12,7 @@
 
 use crate::bomb;
 use crate::hooks;
+use crate::join;
 use crate::kernel::{leave_value, make_runnable, object, world};
 use crate::limits;
 use crate::module;
@@ -143,6 +144,21 @@ pub fn disarm(t: T) {
     }
     count_armed(s, t, -1);
     drop_ref(t.obj());
+}
+
+/// Is it in a wait of its thread, or under a limit?
+pub fn is_tied(t: T) -> bool {
+    !t.wait.get().is_null() || t.limits.get() != 0
+}
+
+/// A tasklet ends without running any more: nothing is left of its waits, and those who wait for its
+/// end go on.
+pub fn abandon(t: T) {
+    ends(t);
+    limits::end_all(t);
+    if let Some(s) = t.scheduler() {
+        join::ended(s, t);
+    }
 }
 
 /// Does it wait for a worker thread?

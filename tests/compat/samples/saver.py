@@ -6,7 +6,7 @@ import sys
 import stackless as st
 import stacklesslib.locks  # -> error stacklesslib
 from stackless import stackless as itself
-from stackless import tasklet as Microthread, pickle_flags as flags  # -> error stackless.pickle_flags
+from stackless import tasklet as Microthread, pickle_flags as flags
 
 sys.setrecursionlimit(100_000)  # -> info sys.setrecursionlimit
 
@@ -50,8 +50,8 @@ class World:
             yield it
 
     def freeze(self):
-        old = itself.pickle_flags_default(st.PICKLEFLAGS_PICKLE_CONTEXT)  # -> error stackless.pickle_flags_default, error stackless.PICKLEFLAGS_PICKLE_CONTEXT
-        itself.stackless.pickle_with_tracing_state = True  # -> error stackless.pickle_with_tracing_state
+        old = itself.pickle_flags_default(st.PICKLEFLAGS_PICKLE_CONTEXT)
+        itself.stackless.pickle_with_tracing_state = True
         st.enable_softswitch(False)  # -> warning stackless.enable_softswitch
         if hasattr(st, "_gc_untrack"):
             st._gc_untrack(self)  # -> info stackless._gc_untrack

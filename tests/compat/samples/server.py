@@ -20,7 +20,7 @@ def serve(requests={}):
     for key, value in requests.iteritems():  # -> error Python 2
         for i in xrange(10):
             answers.send((key, value))
-    pickle_flags(1)  # -> error stackless.pickle_flags
+    pickle_flags(1)
     café = answers; café.next()  # -> error channel.next
     t = tasklet(serve)
     t.bind()  # -> warning bind(None)

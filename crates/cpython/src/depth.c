@@ -1,0 +1,171 @@
+/* How many values are on the evaluation stack before an instruction: by following every way through
+ * the code, exception handlers included, with CPython's own table of what each opcode does to the
+ * stack. `co_code` shows base opcodes only, whatever was specialised or instrumented. */
+#include "versions.h"
+#include "depth.h"
+#include "opcode.h"
+
+/* Does the opcode jump: 1 forwards, -1 backwards, 0 not. */
+static int jump_of(int opcode)
+{
+    switch (opcode) {
+    case FOR_ITER:
+    case SEND:
+    case JUMP_FORWARD:
+#if V311
+    case JUMP_IF_FALSE_OR_POP:
+    case JUMP_IF_TRUE_OR_POP:
+    case POP_JUMP_FORWARD_IF_FALSE:
+    case POP_JUMP_FORWARD_IF_TRUE:
+    case POP_JUMP_FORWARD_IF_NONE:
+    case POP_JUMP_FORWARD_IF_NOT_NONE:
+#else
+    case POP_JUMP_IF_FALSE:
+    case POP_JUMP_IF_TRUE:
+    case POP_JUMP_IF_NONE:
+    case POP_JUMP_IF_NOT_NONE:
+#endif
+        return 1;
+#if V311
+    case POP_JUMP_BACKWARD_IF_FALSE:
+    case POP_JUMP_BACKWARD_IF_TRUE:
+    case POP_JUMP_BACKWARD_IF_NONE:
+    case POP_JUMP_BACKWARD_IF_NOT_NONE:
+#endif
+    case JUMP_BACKWARD:
+    case JUMP_BACKWARD_NO_INTERRUPT:
+        return -1;
+    default:
+        return 0;
+    }
+}
+
+static int goes_on(int opcode)
+{
+    switch (opcode) {
+    case JUMP_FORWARD:
+    case JUMP_BACKWARD:
+    case JUMP_BACKWARD_NO_INTERRUPT:
+    case RETURN_VALUE:
+#ifdef RETURN_CONST
+    case RETURN_CONST:
+#endif
+    case RAISE_VARARGS:
+    case RERAISE:
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+static int effect(int opcode, int oparg, int jump)
+{
+    switch (opcode) {
+    case RETURN_GENERATOR:
+        return 1; /* what the first send() puts there */
+#if V311
+    case PRECALL:
+        return 0; /* the table takes the operands away here, the interpreter in CALL */
+    case CALL:
+        return -1 - oparg;
+#endif
+    default:
+        return PyCompile_OpcodeStackEffectWithJump(opcode, oparg, jump);
+    }
+}
+
+/* The exception table: numbers of 6 bits per byte, high ones first (Objects/exception_handling_notes.txt). */
+static const unsigned char *read_number(const unsigned char *p, int *number)
+{
+    *number = *p & 63;
+    while (*p++ & 64) {
+        *number = *number << 6 | (*p & 63);
+    }
+    return p;
+}
+
+static int note(int *depths, int size, int at, int depth)
+{
+    if (at < 0 || at >= size || depths[at] >= 0 || depth < 0) {
+        return 0;
+    }
+    depths[at] = depth;
+    return 1;
+}
+
+static int note_handlers(PyCodeObject *code, int *depths, int size)
+{
+    const unsigned char *p = (const unsigned char *)PyBytes_AS_STRING(code->co_exceptiontable);
+    const unsigned char *end = p + PyBytes_GET_SIZE(code->co_exceptiontable);
+    int changed = 0;
+    while (p < end) {
+        int start, length, target, depth_lasti;
+        p = read_number(read_number(read_number(read_number(p, &start), &length), &target), &depth_lasti);
+        for (int at = start; at < start + length && at < size; at++) {
+            if (depths[at] >= 0) {
+                changed |= note(depths, size, target, (depth_lasti >> 1) + (depth_lasti & 1) + 1);
+                break;
+            }
+        }
+    }
+    return changed;
+}
+
+/* For each code unit the depth before it, or -1 where no instruction begins that can be reached. To be
+ * freed with PyMem_Free; NULL with MemoryError. */
+int *sl_stack_depths(PyCodeObject *code)
+{
+    const int size = (int)Py_SIZE(code);
+    PyObject *bytes = PyCode_GetCode(code);
+    int *depths = PyMem_Malloc(sizeof(int) * size);
+    if (bytes == NULL || depths == NULL) {
+        Py_XDECREF(bytes);
+        PyMem_Free(depths);
+        if (!PyErr_Occurred()) {
+            PyErr_NoMemory();
+        }
+        return NULL;
+    }
+    const unsigned char *ops = (const unsigned char *)PyBytes_AS_STRING(bytes);
+    for (int at = 1; at < size; at++) {
+        depths[at] = -1;
+    }
+    depths[0] = 0;
+    int changed = 1;
+    while (changed) {
+        changed = 0;
+        for (int at = 0, oparg = 0; at < size; at++) {
+            const int opcode = ops[2 * at], depth = depths[at];
+            oparg = oparg << 8 | ops[2 * at + 1];
+            if (opcode == EXTENDED_ARG) {
+                changed |= depth >= 0 && note(depths, size, at + 1, depth);
+                continue;
+            }
+            int next = at + 1;
+            while (next < size && ops[2 * next] == CACHE) {
+                next++;
+            }
+            if (depth >= 0) {
+                if (jump_of(opcode)) {
+                    changed |= note(depths, size, next + jump_of(opcode) * oparg, depth + effect(opcode, oparg, 1));
+                }
+                if (goes_on(opcode)) {
+                    changed |= note(depths, size, next, depth + effect(opcode, oparg, 0));
+                }
+            }
+            oparg = 0;
+            at = next - 1;
+        }
+        changed |= note_handlers(code, depths, size);
+    }
+    Py_DECREF(bytes);
+    return depths;
+}
+
+int sl_stack_depth(PyCodeObject *code, int offset)
+{
+    int *depths = offset >= 0 && offset < Py_SIZE(code) ? sl_stack_depths(code) : NULL;
+    int depth = depths != NULL ? depths[offset] : -1;
+    PyMem_Free(depths);
+    return depth;
+}

@@ -1,0 +1,173 @@
+//! Suspended tasklets without a C stack: the Rust face of `park.c`, which has the picture.
+
+use crate::State;
+use pyo3_ffi::{Py_ssize_t, PyObject, PyThreadState};
+use std::ffi::{c_char, c_int, c_void};
+
+/// Where the arguments of the primitive are in which a tasklet waits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Pending {
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+}
+
+impl Pending {
+    /// It does not wait in a primitive that was called from Python.
+    pub const NONE: Self = Self { args: std::ptr::null(), count: 0 };
+
+    /// It waits in a METH_FASTCALL function with these arguments, those by keyword included.
+    #[inline(always)]
+    pub fn call(args: *const *mut PyObject, count: Py_ssize_t) -> Self {
+        Self { args, count }
+    }
+
+    /// It waits for the next value of an iteration.
+    #[inline(always)]
+    pub fn iteration() -> Self {
+        Self { args: &raw const sl_iterating as *const _, count: 0 }
+    }
+}
+
+/// Says whether a C function is a primitive: a number that is not negative, or -1.
+pub type Primitives = unsafe extern "C" fn(function: *const c_void) -> c_int;
+
+/// Why a tasklet cannot be parked.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Obstacle {
+    pub kind: ObstacleKind,
+    /// The code object concerned, borrowed; null if there is none.
+    pub code: *mut PyObject,
+    /// The offset of its instruction, in bytes.
+    pub at: c_int,
+    /// What it called, borrowed; null if that is not known.
+    pub callee: *mut PyObject,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ObstacleKind {
+    /// There is none.
+    None,
+    /// C code runs in it.
+    InC,
+    /// The code does not wait in a call of a primitive.
+    NotACall,
+    /// The code called C code that called back into Python.
+    CBetween,
+}
+
+unsafe extern "C" {
+    static sl_iterating: c_char;
+    fn sl_can_park(state: *mut State, call: *const Pending, ours: Primitives, why: *mut Obstacle) -> c_int;
+    fn sl_top_values(state: *mut State, call: *const Pending, ours: Primitives) -> c_int;
+    fn sl_parked_values(state: *mut State) -> c_int;
+    fn sl_parked_size(state: *mut State) -> usize;
+    fn sl_park(state: *mut State, call: *const Pending, ours: Primitives, to: *mut State) -> c_int;
+    fn sl_wake(ts: *mut PyThreadState, s: *mut State, end: *mut u8, stack: usize, from: *mut State) -> c_int;
+    fn sl_resume(
+        ts: *mut PyThreadState,
+        s: *mut State,
+        value: *mut PyObject,
+        evaluating: *mut u8,
+    ) -> *mut PyObject;
+    fn sl_drop_parked(ts: *mut PyThreadState, s: *mut State);
+    fn sl_evaluates_itself() -> c_int;
+}
+
+/// Does the interpreter use its own evaluation function (not one of PEP 523)?
+pub fn evaluates_itself() -> bool {
+    // SAFETY: the GIL is held by whoever asks such questions.
+    unsafe { sl_evaluates_itself() != 0 }
+}
+
+/// Can a suspended tasklet be parked? It is on its stack, and its function is a Python function.
+///
+/// # Safety
+/// The state is that of such a tasklet, and `call` is what it waits in.
+pub unsafe fn can_park(state: *mut State, call: &Pending, ours: Primitives) -> Result<(), Obstacle> {
+    let null = std::ptr::null_mut();
+    let mut why = Obstacle { kind: ObstacleKind::None, code: null, at: 0, callee: null };
+    // SAFETY: the caller's.
+    if unsafe { sl_can_park(state, call, ours, &mut why) } != 0 { Ok(()) } else { Err(why) }
+}
+
+/// How many values the innermost frame of a tasklet has, variables included, that [`can_park`].
+///
+/// # Safety
+/// As there.
+pub unsafe fn top_values(state: *mut State, call: &Pending, ours: Primitives) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { sl_top_values(state, call, ours) }
+}
+
+/// The same for a parked tasklet.
+///
+/// # Safety
+/// The state is that of a parked tasklet.
+pub unsafe fn parked_values(state: *mut State) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { sl_parked_values(state) }
+}
+
+/// The bytes that [`park`] needs.
+///
+/// # Safety
+/// As for [`can_park`].
+pub unsafe fn parked_size(state: *mut State) -> usize {
+    // SAFETY: the caller's.
+    unsafe { sl_parked_size(state) }
+}
+
+/// Parks a tasklet: moves its state to `to`. Answers what `ours` said of its pending call.
+///
+/// # Safety
+/// As for [`can_park`], which said yes; `to` has room for [`parked_size`] bytes. The old state and the C
+/// stack are not used any more.
+pub unsafe fn park(state: *mut State, call: &Pending, ours: Primitives, to: *mut State) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { sl_park(state, call, ours, to) }
+}
+
+/// Moves a parked tasklet to a new stack; false if there is no memory, and nothing has changed.
+///
+/// # Safety
+/// `s`, `end` and `stack` are as for [`crate::init`]; `from` is a parked tasklet's, and is not used any
+/// more after this.
+#[must_use]
+pub unsafe fn wake(
+    ts: *mut PyThreadState,
+    s: *mut State,
+    end: *mut u8,
+    stack: usize,
+    from: *mut State,
+) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_wake(ts, s, end, stack, from) == 0 }
+}
+
+/// The running tasklet goes on, having been woken: its pending call returns `value`, which is taken
+/// over, or raises the exception that is set if that is null. Returns what its function returns. While
+/// `evaluating` is not 0 it can be parked again, and then this never returns.
+///
+/// # Safety
+/// `s` is the running tasklet's, which [`wake`] has filled, on the stack that goes with it.
+pub unsafe fn resume(
+    ts: *mut PyThreadState,
+    s: *mut State,
+    value: *mut PyObject,
+    evaluating: *mut u8,
+) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_resume(ts, s, value, evaluating) }
+}
+
+/// A parked tasklet ends without running any more. May run destructors of what it held.
+///
+/// # Safety
+/// The state is a parked tasklet's, which nobody refers to any more; `ts` is the calling thread's.
+pub unsafe fn drop_parked(ts: *mut PyThreadState, s: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_drop_parked(ts, s) }
+}

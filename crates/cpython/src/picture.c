@@ -1,0 +1,364 @@
+/* Suspended frames as plain tuples, and frames made from them. A picture may come from a damaged or
+ * foreign file: it is checked against the code before any memory is written. Nothing here runs Python
+ * code, but for the allocation of tuples, which may collect garbage. */
+#include "picture.h"
+#include "depth.h"
+#include "opcode.h"
+
+/* ------------------------------------------------------------------ the versions' spellings */
+
+#if V314
+typedef _PyStackRef slot_t;
+#define OBJECT_OF(ref) PyStackRef_AsPyObjectBorrow(ref)
+#else
+typedef PyObject *slot_t;
+#define OBJECT_OF(ref) (ref)
+#endif
+
+static inline PyFunctionObject *function_of(frame_t *f)
+{
+#if V311
+    return f->f_func;
+#else
+    return (PyFunctionObject *)OBJECT_OF(f->f_funcobj);
+#endif
+}
+
+static inline int values_on(frame_t *f)
+{
+#if V314
+    return (int)(f->stackpointer - f->localsplus);
+#else
+    return f->stacktop;
+#endif
+}
+
+static inline _Py_CODEUNIT *code_units(PyCodeObject *code)
+{
+    return (_Py_CODEUNIT *)code->co_code_adaptive;
+}
+
+/* Up to 3.12 frames keep the code unit before the next instruction, later versions the instruction. */
+static inline int position(frame_t *f, PyCodeObject *code)
+{
+#if V313
+    return (int)(f->instr_ptr - code_units(code));
+#else
+    return (int)(f->prev_instr + 1 - code_units(code));
+#endif
+}
+
+static inline int return_offset(frame_t *f)
+{
+#if V311
+    return 0;
+#else
+    return f->return_offset;
+#endif
+}
+
+int sl_frame_size(PyCodeObject *code)
+{
+#if V311
+    return code->co_nlocalsplus + code->co_stacksize + FRAME_SPECIALS_SIZE;
+#else
+    return code->co_framesize;
+#endif
+}
+
+/* ------------------------------------------------------------------ taking a picture */
+
+static char letter_of(slot_t slot)
+{
+#if V314
+    if (PyStackRef_IsNull(slot)) {
+        return '-';
+    }
+    return PyStackRef_IsTaggedInt(slot) ? 'i' : 'o';
+#else
+    return slot == NULL ? '-' : 'o';
+#endif
+}
+
+/* A new reference. */
+static PyObject *object_in(slot_t slot, char letter)
+{
+#if V314
+    if (letter == 'i') {
+        return PyLong_FromSsize_t((Py_ssize_t)PyStackRef_UntagInt(slot));
+    }
+#endif
+    return Py_NewRef(letter == '-' ? Py_None : OBJECT_OF(slot));
+}
+
+PyObject *sl_picture(frame_t *f, int waits_for)
+{
+    PyCodeObject *code = (PyCodeObject *)code_of(f);
+    PyFunctionObject *function = function_of(f);
+    const int count = values_on(f);
+    PyObject *values = PyTuple_New(count), *shape = NULL, *picture = NULL;
+    char *letters = PyMem_Malloc(count + 1);
+    if (values == NULL || letters == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    int plain = 1;
+    for (int i = 0; i < count; i++) {
+        letters[i] = letter_of(f->localsplus[i]);
+        PyObject *value = object_in(f->localsplus[i], letters[i]);
+        if (value == NULL) {
+            goto done;
+        }
+        PyTuple_SET_ITEM(values, i, value);
+        plain &= letters[i] == 'o';
+    }
+    shape = plain ? Py_NewRef(Py_None) : PyUnicode_FromStringAndSize(letters, count);
+    if (shape == NULL) {
+        goto done;
+    }
+    PyObject *own_code = (PyObject *)code == function->func_code ? Py_None : (PyObject *)code;
+    /* In an optimized function f_locals is a copy, made for somebody who asked. */
+    PyObject *locals = f->f_locals == NULL || (code->co_flags & CO_OPTIMIZED) ? Py_None : f->f_locals;
+    picture = Py_BuildValue("OOiiOOO", function, own_code, position(f, code),
+                            waits_for == SL_WAITS_FOR_CALL ? return_offset(f) : 0, values, shape, locals);
+done:
+    PyMem_Free(letters);
+    Py_XDECREF(values);
+    Py_XDECREF(shape);
+    return picture;
+}
+
+/* ------------------------------------------------------------------ reading one */
+
+static int bad(const char *what)
+{
+    PyErr_Format(PyExc_ValueError, "not the picture of a frame: %s", what);
+    return -1;
+}
+
+static int is_letter(char letter)
+{
+#if V314
+    return letter == 'o' || letter == '-' || letter == 'i';
+#else
+    return letter == 'o' || letter == '-';
+#endif
+}
+
+static int read_shape(PyObject *shape, sl_parts *p)
+{
+    Py_ssize_t length;
+    p->shape = NULL;
+    if (shape == Py_None) {
+        return 0;
+    }
+    p->shape = PyUnicode_Check(shape) ? PyUnicode_AsUTF8AndSize(shape, &length) : NULL;
+    if (p->shape == NULL || length != p->count) {
+        PyErr_Clear();
+        return bad("the shape does not fit the values");
+    }
+    for (int i = 0; i < p->count; i++) {
+        if (!is_letter(p->shape[i])) {
+            return bad("unknown kind of value");
+        }
+        if (p->shape[i] == 'i') {
+            PyObject *value = PyTuple_GET_ITEM(p->values, i);
+            long long number = PyLong_Check(value) ? PyLong_AsLongLong(value) : -1;
+            if (number < 0 || number > (PY_SSIZE_T_MAX >> 3)) {
+                PyErr_Clear();
+                return bad("an untagged int is none");
+            }
+        }
+    }
+    return 0;
+}
+
+static inline char letter(const sl_parts *p, int i)
+{
+    return p->shape == NULL ? 'o' : p->shape[i];
+}
+
+/* A variable that inner functions share is in a cell. Where comprehensions are inlined, its place may
+ * hold something else meanwhile. */
+static int check_cells(const sl_parts *p, const unsigned char *ops)
+{
+#ifdef LOAD_FAST_AND_CLEAR
+    for (Py_ssize_t i = 0; i < Py_SIZE(p->code); i++) {
+        if (ops[2 * i] == LOAD_FAST_AND_CLEAR) {
+            return 0;
+        }
+    }
+#endif
+    for (int i = 0; i < p->code->co_nlocalsplus; i++) {
+        int kind = _PyLocals_GetKind(p->code->co_localspluskinds, i);
+        if ((kind & (CO_FAST_CELL | CO_FAST_FREE)) && (letter(p, i) != 'o' || !PyCell_Check(PyTuple_GET_ITEM(p->values, i)))) {
+            return bad("a shared variable without its cell");
+        }
+    }
+    return 0;
+}
+
+/* Where the frame will go on, and how deep its stack is then. `ops` is the base code.
+ *
+ *                   3.11, 3.12               3.13 and later
+ *     callee ends   at + return_offset       at + return_offset
+ *     callee yields at                       the instruction after `at`, a FOR_ITER or SEND
+ *     next(), send  at                       at
+ *
+ * One value more is on the stack then. A callee that yields and one that ends may take different ways
+ * only in FOR_ITER and SEND, and there the second is the jump's target. */
+static int check_place(sl_parts *p, int waits_for, const unsigned char *ops, const int *depths)
+{
+    const int size = (int)Py_SIZE(p->code), stack = p->count - p->code->co_nlocalsplus;
+    int begin = 0, next = 0; /* of the instruction that it waits in, and the one after it */
+#if V313
+    const int wanted = waits_for == SL_WAITS_FOR_CALL ? p->at : p->at - 1;
+#else
+    const int wanted = -1;
+#endif
+    p->oparg = 0;
+    for (int at = 0, oparg = 0; at < size; at = next) {
+        begin = at;
+        p->opcode = ops[2 * at];
+        oparg = oparg << 8 | ops[2 * at + 1];
+        for (next = at + 1; next < size && ops[2 * next] == CACHE; next++) {
+        }
+        if (begin == wanted || (wanted < 0 && next == p->at)) {
+            p->oparg = oparg;
+            break;
+        }
+        oparg = p->opcode == EXTENDED_ARG ? oparg : 0;
+    }
+    if (next >= size || (wanted >= 0 ? begin != wanted : next != p->at) || depths[begin] < 0) {
+        return bad("it stands where no instruction is");
+    }
+    if (depths[next] != stack + 1) {
+        return bad("the depth of its stack does not fit the place");
+    }
+    if (waits_for == SL_WAITS_FOR_SEND) {
+        if (p->opcode != YIELD_VALUE && p->opcode != RETURN_GENERATOR) {
+            return bad("it stands where no generator waits");
+        }
+        return p->opcode == RETURN_GENERATOR ? 0 : check_cells(p, ops);
+    }
+    const int end = p->at + p->return_offset;
+    if (p->return_offset > UINT16_MAX) {
+        return bad("a number is out of range");
+    }
+    if (end != next && !((p->opcode == FOR_ITER || p->opcode == SEND) && end == next + p->oparg && end < size
+                         && depths[end] == stack + 1)) {
+        return bad("it returns to where nothing waits");
+    }
+    return check_cells(p, ops);
+}
+
+static int read_int(PyObject *o, int *number)
+{
+    long value = PyLong_Check(o) ? PyLong_AsLong(o) : -1;
+    if (value < 0 || value > 0xFFFFFF) {
+        PyErr_Clear();
+        return bad("a number is out of range");
+    }
+    *number = (int)value;
+    return 0;
+}
+
+int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
+{
+    if (!PyTuple_Check(picture) || PyTuple_GET_SIZE(picture) != 7) {
+        return bad("it is no tuple of seven");
+    }
+    PyObject *function = PyTuple_GET_ITEM(picture, 0), *code = PyTuple_GET_ITEM(picture, 1);
+    if (!PyFunction_Check(function)) {
+        return bad("no function");
+    }
+    p->function = (PyFunctionObject *)function;
+    code = code == Py_None ? p->function->func_code : code;
+    if (!PyCode_Check(code)) {
+        return bad("no code");
+    }
+    p->code = (PyCodeObject *)code;
+    p->values = PyTuple_GET_ITEM(picture, 4);
+    p->locals = PyTuple_GET_ITEM(picture, 6);
+    if (read_int(PyTuple_GET_ITEM(picture, 2), &p->at) < 0
+        || read_int(PyTuple_GET_ITEM(picture, 3), &p->return_offset) < 0) {
+        return -1;
+    }
+    if (!PyTuple_Check(p->values)) {
+        return bad("the values are no tuple");
+    }
+    p->count = (int)PyTuple_GET_SIZE(p->values);
+    PyObject *closure = p->function->func_closure;
+    if ((closure == NULL ? 0 : PyTuple_GET_SIZE(closure)) != p->code->co_nfreevars) {
+        return bad("the function's cells do not fit the code");
+    }
+    if (p->locals != Py_None && (p->code->co_flags & CO_OPTIMIZED)) {
+        return bad("a function without a namespace of its own");
+    }
+    if (p->count < p->code->co_nlocalsplus || p->count > p->code->co_nlocalsplus + p->code->co_stacksize) {
+        return bad("the number of values does not fit the code");
+    }
+    if (read_shape(PyTuple_GET_ITEM(picture, 5), p) < 0) {
+        return -1;
+    }
+    int *depths = sl_stack_depths(p->code);
+    PyObject *bytes = depths == NULL ? NULL : PyCode_GetCode(p->code);
+    int result = bytes == NULL ? -1
+                               : check_place(p, waits_for, (const unsigned char *)PyBytes_AS_STRING(bytes), depths);
+    Py_XDECREF(bytes);
+    PyMem_Free(depths);
+    return result;
+}
+
+/* ------------------------------------------------------------------ building a frame */
+
+static slot_t slot_of(PyObject *value, char letter)
+{
+#if V314
+    if (letter == 'i') {
+        return PyStackRef_TagInt(PyLong_AsSsize_t(value));
+    }
+    return letter == '-' ? PyStackRef_NULL : PyStackRef_FromPyObjectNew(value);
+#else
+    return letter == '-' ? NULL : Py_NewRef(value);
+#endif
+}
+
+void sl_build_frame(const sl_parts *p, frame_t *f, int owner)
+{
+    memset(f, 0, offsetof(frame_t, localsplus));
+#if V314
+    f->f_executable = PyStackRef_FromPyObjectNew((PyObject *)p->code);
+    f->f_funcobj = PyStackRef_FromPyObjectNew((PyObject *)p->function);
+#elif V313
+    f->f_executable = Py_NewRef(p->code);
+    f->f_funcobj = Py_NewRef(p->function);
+#else
+    f->f_code = (PyCodeObject *)Py_NewRef(p->code);
+#if V312
+    f->f_funcobj = Py_NewRef(p->function);
+#else
+    f->f_func = (PyFunctionObject *)Py_NewRef(p->function);
+#endif
+#endif
+    f->f_globals = p->function->func_globals;
+    f->f_builtins = p->function->func_builtins;
+    f->f_locals = p->locals == Py_None ? NULL : Py_NewRef(p->locals);
+#if V313
+    f->instr_ptr = code_units(p->code) + p->at;
+#else
+    f->prev_instr = code_units(p->code) + p->at - 1;
+#endif
+#if !V311
+    f->return_offset = (uint16_t)p->return_offset;
+#endif
+    f->owner = (char)owner;
+    for (int i = 0; i < p->count; i++) {
+        f->localsplus[i] = slot_of(PyTuple_GET_ITEM(p->values, i), letter(p, i));
+    }
+#if V314
+    f->stackpointer = f->localsplus + p->count;
+#else
+    f->stacktop = p->count;
+#endif
+}

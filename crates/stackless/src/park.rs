@@ -1,0 +1,417 @@
+//! Parking: a suspended tasklet that needs no C stack, kept as its frames alone.
+//!
+//! `crates/cpython/src/park.c` has the picture. A parked tasklet keeps a [`Seat`] of exactly its size,
+//! on the heap instead of in a slot; whoever wants to continue it [`wake`]s it first, which is part of
+//! [`crate::kernel::prepare`]. Whether a tasklet is parked cannot be told from outside: it is done when
+//! it is pickled or moves to another thread, when too many stacks are in use ([`make_room`]), and when
+//! it ends without running any more ([`take_frames`]).
+
+use crate::describe::text_of;
+use crate::kernel::{Seat, world};
+use crate::py::*;
+use crate::tasklet::T;
+use crate::thread::Sched;
+use crate::{args, channel_type, join, module, moves, pool, sleep, socket_calls, types, waits};
+use pyo3_ffi::*;
+use stackless_cpython as cpython;
+use stackless_stack::Slot;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What a pending call of a primitive returns when its tasklet goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum After {
+    /// The tempval.
+    Value,
+    /// None, whatever the tempval is.
+    Nothing,
+}
+
+/// The primitive behind a C function, for the test: see [`After`]; negative if it is none of them.
+unsafe extern "C" fn primitive(function: *const std::ffi::c_void) -> std::ffi::c_int {
+    let all = module::primitives().into_iter().chain(channel_type::primitives()).chain(moves::primitives());
+    let all = all.chain(sleep::primitives()).chain(join::primitives());
+    let all = all.chain(pool::primitives()).chain(socket_calls::primitives());
+    for (address, after) in all {
+        if std::ptr::eq(address, function) {
+            return after as std::ffi::c_int;
+        }
+    }
+    -1
+}
+
+/// Why a tasklet cannot be parked.
+pub enum Obstacle {
+    Because(&'static str),
+    /// In this code.
+    At(cpython::Obstacle),
+    /// No memory.
+    Memory,
+}
+
+impl Obstacle {
+    /// The reason in words. May run Python code.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Because(text) => (*text).into(),
+            Self::At(obstacle) => words(obstacle),
+            Self::Memory => "no memory to park a tasklet".into(),
+        }
+    }
+
+    /// The exception for whoever needs it parked.
+    pub fn raise(self) -> Raised {
+        match self {
+            Self::Memory => raise(Exc::Memory, &self.text()),
+            _ => runtime_error(&format!("tasklet has C state on its stack: {}", self.text())),
+        }
+    }
+}
+
+/// For the collector: visits what the frames of a suspended tasklet hold.
+///
+/// # Safety
+/// A garbage collection is under way.
+pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut std::ffi::c_void) -> std::ffi::c_int {
+    let seat = t.seat();
+    let result = types::visit_all(seat.call.each_ref().map(std::cell::Cell::get), visit, arg);
+    if result != 0 {
+        return result;
+    }
+    // SAFETY: a suspended tasklet; one that can be parked waits in the call that its seat knows.
+    unsafe {
+        let top = if seat.parked() {
+            cpython::parked_values(seat.state())
+        } else if can_park(t).is_ok() {
+            cpython::top_values(seat.state(), &seat.pending.get(), primitive)
+        } else {
+            -1
+        };
+        cpython::traverse(seat.state(), top, visit, arg)
+    }
+}
+
+fn because<R>(text: &'static str) -> Result<R, Obstacle> {
+    Err(Obstacle::Because(text))
+}
+
+/// Is it parked?
+pub fn is_parked(t: T) -> bool {
+    t.started() && t.seat().parked()
+}
+
+/// Does it need a C stack when it goes on? If so, why.
+pub fn can_park(t: T) -> Result<(), Obstacle> {
+    if !t.started() {
+        return Ok(());
+    }
+    if t.is_main() {
+        return because("the main tasklet of a thread stays on the thread's own stack");
+    }
+    if t.is_current() {
+        return because("it is running");
+    }
+    if world(|w| w.is_watchdog(t.tid())) {
+        return because("it waits in stackless.run() for the tasklets that it runs");
+    }
+    let seat = t.seat();
+    if seat.parked() {
+        return Ok(());
+    }
+    if t.scheduler().is_none() {
+        return because("its thread has ended, and it had C state");
+    }
+    if !cpython::evaluates_itself() {
+        return because("the interpreter compiles code, or somebody evaluates frames for it (PEP 523)");
+    }
+    if !seat.evaluating() {
+        let text = if seat.python.get() {
+            "it has not gone on since it was made runnable, and C code runs in it"
+        } else {
+            "its function is not a Python function but C code"
+        };
+        return because(text);
+    }
+    // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
+    unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }.map_err(Obstacle::At)
+}
+
+fn words(o: &cpython::Obstacle) -> String {
+    let place = || {
+        if o.code.is_null() {
+            return String::new();
+        }
+        // SAFETY: as above.
+        let (name, file) = unsafe { cpython::code_names(o.code) };
+        let name = text_of(name).unwrap_or_default();
+        let file = text_of(file).unwrap_or_default();
+        // SAFETY: a code object.
+        let line = unsafe { cpython::line_of(o.code, o.at) };
+        format!("{name}() ({file}:{line})")
+    };
+    let callee = || {
+        if o.callee.is_null() { String::new() } else { callable_name(o.callee) }
+    };
+    match o.kind {
+        cpython::ObstacleKind::None | cpython::ObstacleKind::InC => {
+            "C code runs in it that is not a call of a Python function".into()
+        }
+        cpython::ObstacleKind::NotACall if o.callee.is_null() => {
+            format!("{} does not wait in a plain call of a function of stackless", place())
+        }
+        cpython::ObstacleKind::NotACall => {
+            format!("{} waits inside {}, which is C code that cannot be left", place(), callee())
+        }
+        cpython::ObstacleKind::CBetween if o.callee.is_null() => {
+            format!(
+                "{} has C code above it that called back into Python (an operator, a method of a type, ...)",
+                place()
+            )
+        }
+        cpython::ObstacleKind::CBetween => {
+            format!("{} called {}, C code that called back into Python", place(), callee())
+        }
+    }
+}
+
+/// `module.qualname` of a callable, or what its type is called.
+fn callable_name(o: Obj) -> String {
+    let exception = take_exception();
+    let name = {
+        let attribute = |name: &std::ffi::CStr| {
+            // SAFETY: a living object and a NUL-terminated name.
+            let value = unsafe { PyObject_GetAttrString(o, name.as_ptr()) };
+            if value.is_null() {
+                // SAFETY: the GIL is held.
+                unsafe { PyErr_Clear() };
+                return None;
+            }
+            let text = text_of(value);
+            drop_ref(value);
+            text
+        };
+        match (attribute(c"__module__"), attribute(c"__qualname__")) {
+            (Some(module), Some(name)) if module != "builtins" => format!("{module}.{name}"),
+            (_, Some(name)) => name,
+            _ => format!("a {}", type_name(o)),
+        }
+    };
+    if !exception[0].is_null() {
+        set_exception(exception);
+    }
+    name
+}
+
+/// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.
+pub fn park(t: T) -> Result<(), Obstacle> {
+    can_park(t)?;
+    if !t.started() || t.seat().parked() {
+        return Ok(());
+    }
+    let seat = t.seat();
+    let slot = seat.slot.expect("main tasklets are not parked");
+    // SAFETY: it can be parked, as was just found out; nothing has run since. The new seat is of the
+    // size that its state needs.
+    unsafe {
+        let size = cpython::parked_size(seat.state());
+        let new = Seat::allocate(size);
+        if new.is_null() {
+            return Err(Obstacle::Memory);
+        }
+        let after = cpython::park(seat.state(), &seat.pending.get(), primitive, (*new).state());
+        (*new).after.set(after as u8);
+        (*new).take(t);
+        let s = t.scheduler().expect("as was just found out");
+        for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {
+            s.drop_later(o);
+        }
+        seat.owner.set(std::ptr::null());
+        s.stacks.borrow_mut().put(slot);
+    }
+    Ok(())
+}
+
+/// A parked tasklet gets a stack again.
+#[cold]
+pub fn wake(s: &'static Sched, t: T) -> Res<()> {
+    let slot = crate::kernel::new_stack(s)?;
+    // SAFETY: the slot is ours alone.
+    let seat = unsafe { Seat::in_slot(slot) };
+    wake_on(s, t, seat).inspect_err(|_| {
+        // SAFETY: nothing has run on it.
+        unsafe { s.stacks.borrow_mut().put(slot) }
+    })
+}
+
+/// The same, on a seat that nobody sits on.
+pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
+    let old = t.seat.get();
+    let slot: Slot = seat.slot.expect("main tasklets are not parked");
+    let end = slot.top().wrapping_add(slot.room());
+    // SAFETY: the slot's room reaches from its top to `end`; the old seat is a parked one, which is
+    // not used any more after this.
+    unsafe {
+        if !cpython::wake(s.ts, seat.state(), end, slot.size(), (*old).state()) {
+            return Err(raise(Exc::Memory, "no memory for the frames of a parked tasklet"));
+        }
+        seat.woken.set(true);
+        seat.after.set((*old).after.get());
+        seat.take(t);
+        Seat::free(old);
+    }
+    Ok(())
+}
+
+/// The running tasklet was woken: goes on with its frames. Did its function return? Else an exception
+/// is set.
+pub fn go_on(s: &'static Sched, value: Obj) -> bool {
+    let seat = s.current().seat();
+    let after = seat.after.get();
+    let value = match crate::bomb::unpack(value) {
+        Ok(value) if after == After::Nothing as u8 => {
+            drop_ref(value);
+            none()
+        }
+        Ok(value) => value,
+        Err(Raised) => null_mut(),
+    };
+    seat.python.set(true);
+    // SAFETY: the running tasklet's state, which was woken on this very stack.
+    let result = unsafe { cpython::resume(s.ts, seat.state(), value, seat.evaluating.as_ptr()) };
+    crate::join::returned(result);
+    !result.is_null()
+}
+
+// ---------------------------------------------------------------------- without its finally blocks
+
+/// May a tasklet that is not running disappear without running any more code of its own? As contract
+/// 10 has it: it was not started with soft switching off, and no C code is in between.
+pub fn is_soft(t: T) -> bool {
+    !t.flags.get().hard && can_park(t).is_ok()
+}
+
+/// Takes the frames away from a soft tasklet that is in no list: it has ended then, and no code of it
+/// runs. Null if it has none, or if there is no memory for that.
+pub fn take_frames(t: T) -> *mut Seat {
+    if !t.started() || park(t).is_err() {
+        return null_mut();
+    }
+    t.set_flags(|f| (f.hard, f.interrupt_pending, f.must_raise) = (false, 0, false));
+    waits::abandon(t);
+    t.seat.replace(null_mut())
+}
+
+/// Drops what these frames hold. May run any code.
+pub fn drop_frames(frames: *mut Seat) {
+    if frames.is_null() {
+        return;
+    }
+    // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
+    unsafe {
+        cpython::drop_parked(cpython::thread_state(), (*frames).state());
+        Seat::free(frames);
+    }
+    if let Ok(s) = crate::thread::current() {
+        s.settle();
+    }
+}
+
+// ---------------------------------------------------------------------- when stacks run out
+
+/// From how many stacks in use in a thread on the longest waiting tasklets are parked.
+static MOST: AtomicUsize = AtomicUsize::new(4096);
+
+pub fn most_stacks() -> usize {
+    MOST.load(Relaxed)
+}
+
+pub fn set_most_stacks(most: usize) {
+    MOST.store(most, Relaxed);
+}
+
+/// A thread is about to use one more stack than its pool has at hand. If it uses too many already,
+/// some of the tasklets that have waited longest are parked: a quarter, or as many as can be.
+#[cold]
+pub fn make_room(s: &'static Sched) {
+    let used = s.stacks.borrow().used();
+    let most = most_stacks();
+    if used < most.max(s.park_at.get()) {
+        return;
+    }
+    let wanted = (most / 4).max(1);
+    let parked = park_waiting(s, wanted);
+    // Where nearly all are unparkable, looking again soon is of no use.
+    s.park_at.set(if parked < wanted / 2 { used + used / 4 } else { 0 });
+}
+
+/// Parks the tasklets of a thread that have waited longest. A tasklet's seat counts the looks that
+/// found it waiting since it ran last. How many were parked?
+#[cold]
+pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
+    let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
+    for slot in s.stacks.borrow().slots_in_use() {
+        // SAFETY: a slot in use begins with a seat.
+        let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
+        let Some(t) = seat.sitter() else { continue };
+        if t.is_current() || world(|w| w.in_ring(t.tid())) {
+            continue;
+        }
+        seat.looks.set(seat.looks.get().saturating_add(1));
+        waiting.push((seat.looks.get(), seat));
+    }
+    waiting.sort_unstable_by_key(|(looks, _)| std::cmp::Reverse(*looks));
+    let parked = waiting.iter().filter(|(_, seat)| seat.sitter().is_some_and(|t| park(t).is_ok()));
+    parked.take(wanted).count()
+}
+
+// ---------------------------------------------------------------------- for the package
+
+unsafe extern "C" fn park_function(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_park", args).and_then(|t| {
+        park(t).map_err(Obstacle::raise)?;
+        crate::thread::current()?.settle();
+        Ok(none())
+    }))
+}
+
+unsafe extern "C" fn is_parked_function(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_is_parked", args).map(|t| bool_obj(is_parked(t))))
+}
+
+unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_why_not_parked", args).and_then(|t| match can_park(t) {
+        Ok(()) if t.flags.get().hard => text_object("it was started with soft switching off"),
+        Ok(()) => Ok(none()),
+        Err(obstacle) => text_object(&obstacle.text()),
+    }))
+}
+
+fn text_object(text: &str) -> Res<Obj> {
+    // SAFETY: UTF-8 of that length.
+    check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
+}
+
+fn tasklet_argument(name: &str, args: &[Obj]) -> Res<T> {
+    let o = args::one_argument(name, args)?;
+    // SAFETY: a living object.
+    if unsafe { PyObject_TypeCheck(o, module::tasklet_type()) } == 0 {
+        return Err(type_error(&format!("{name}() needs a tasklet, not {}", type_name(o))));
+    }
+    // SAFETY: a tasklet, as was just found out.
+    Ok(unsafe { crate::tasklet::Tasklet::from(o) })
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method("_park", "Gives up the C stack of a suspended tasklet.", park_function),
+        types::method("_is_parked", "Has this tasklet no C stack at the moment?", is_parked_function),
+        types::method("_why_not_parked", "Why a tasklet cannot be parked, or None.", why_not),
+    ]
+}

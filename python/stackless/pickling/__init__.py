@@ -1,0 +1,55 @@
+"""Pickling tasklets and all that they refer to.
+
+`import stackless` teaches the standard `pickle` about code, cells, modules, tracebacks, views of
+dicts, and iterators that it does not know. `dumps` and `loads` also send functions and classes by
+value, and check what they receive. `register` is for what cannot travel as it is, such as open
+files.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import types
+
+from stackless.pickling import code, errors, functions, objects
+from stackless.pickling.blob import (
+    MAX_SIZE,
+    BlobError,
+    DamagedError,
+    NotABlobError,
+    SignatureError,
+    TooLargeError,
+    dump,
+    dumps,
+    load,
+    loads,
+)
+from stackless.pickling.code import CodeVersionError
+from stackless.pickling.obstacles import Obstacle, Place, why_not_picklable
+from stackless.pickling.registry import register, unregister
+from stackless.pickling.sources import SourceError
+
+__all__ = [
+    "MAX_SIZE",
+    "BlobError",
+    "CodeVersionError",
+    "DamagedError",
+    "NotABlobError",
+    "Obstacle",
+    "Place",
+    "SignatureError",
+    "SourceError",
+    "TooLargeError",
+    "dump",
+    "dumps",
+    "load",
+    "loads",
+    "register",
+    "unregister",
+    "why_not_picklable",
+]
+
+copyreg.pickle(types.CodeType, code.reduce)
+copyreg.pickle(types.CellType, functions.reduce_cell)
+copyreg.pickle(types.TracebackType, errors.reduce_traceback)
+objects.register()

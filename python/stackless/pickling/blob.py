@@ -1,0 +1,288 @@
+"""`dumps` and `loads`: pickles that are checked before anything in them is unpickled.
+
+offset  bytes
+     0      4  MAGIC
+     4      1  version of this format
+     5      1  1: signed
+     6      8  length of what follows the checksum
+    14     16  BLAKE2b of everything else; if signed, 32 bytes: HMAC-SHA-256 of everything else
+            1  Python minor
+            2  magic number of the bytecode
+            2  number of modules; for each: length of its name (2), name, digest (8)
+               a pickle
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import pickle
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from stackless.pickling import code, sources
+
+MAGIC = b"\x93SLP"
+FORMAT = 1
+#: The largest blob that is loaded unless told otherwise: 64 MiB.
+MAX_SIZE = 64 * 1024 * 1024
+_SIGNED = 1
+_HEAD = struct.Struct("<4sBBQ")
+_PYTHON = struct.Struct("<BHH")
+_CHECKSUM, _SIGNATURE, _KEY = 16, 32, 1
+
+Key = bytes | bytearray | memoryview
+
+
+class BlobError(pickle.UnpicklingError):
+    """A blob is refused, before anything in it is unpickled."""
+
+
+class NotABlobError(BlobError):
+    """This was not written by stackless.dumps, or by a release with another format."""
+
+
+class DamagedError(BlobError):
+    """A blob is not what was written."""
+
+
+class SignatureError(BlobError):
+    """A blob is not signed, or not with one of the keys, or there is no key to check it with."""
+
+
+class TooLargeError(BlobError):
+    """A blob is larger than what is accepted."""
+
+
+class Readable(Protocol):
+    """What `load` reads from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """What `dump` writes to."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -> bytes:
+    """Pickle an object, tasklets and functions by value included, into a blob for `loads`.
+
+    `protocol` is pickle's; by default the highest. With `key`, the blob is signed with it
+    (HMAC-SHA-256) and only who has the key can make one that `loads` accepts.
+
+    Functions and classes of `__main__` and of modules that cannot be imported go along, with the
+    globals that they use. Others go by name, and the blob names the modules of such functions with
+    a digest of their source. Raises pickle.PicklingError or what else pickle raises for something
+    that cannot be pickled (`why_not_picklable` explains), ValueError for a protocol that does not
+    exist or an empty key, TypeError for arguments of other types. May be called from any thread.
+    """
+    from stackless.pickling.pickler import Pickler  # imports cloudpickle
+
+    keys = () if key is None else _keys([key])
+    _check_int("protocol", protocol)
+    file = io.BytesIO()
+    pickler = Pickler(file, protocol)
+    pickler.dump(obj)
+    rest = b"".join((_python_and_modules(pickler.modules), file.getbuffer()))
+    head = _HEAD.pack(MAGIC, FORMAT, _SIGNED if keys else 0, len(rest))
+    return b"".join((head, _seal(head, rest, *keys), rest))
+
+
+def dump(
+    obj: object, file: Writable, *, protocol: int | None = None, key: Key | None = None
+) -> None:
+    """Write what `dumps` returns to a file open for binary writing.
+
+    Several may follow each other. Raises what `dumps` raises, and what writing raises.
+    """
+    _check_file(file, "write")
+    file.write(dumps(obj, protocol=protocol, key=key))
+
+
+def loads(
+    blob: bytes | bytearray | memoryview,
+    *,
+    key: Key | Iterable[Key] | None = None,
+    max_size: int | None = MAX_SIZE,
+    allow_changed_source: bool = False,
+) -> Any:
+    """Return a copy of the object that was given to `dumps`.
+
+    Unpickling runs code: load only what you would run. With `key`, or several keys of which one
+    must fit, only a blob that was signed with it is accepted. Before anything is unpickled the blob
+    is checked: its size (`max_size` in bytes; None for any), format, checksum or signature, the
+    Python that wrote it, and, unless `allow_changed_source`, that the modules of its functions are
+    the same here. If one of that is wrong, a subclass of pickle.UnpicklingError says what:
+
+    * NotABlobError, DamagedError, SignatureError, TooLargeError
+    * CodeVersionError: another Python minor wrote it
+    * SourceError: a module is missing here, or its source or its package's version differs
+
+    After that it raises what unpickling raises. Raises TypeError for arguments of the wrong types,
+    ValueError for an empty key. The objects belong to the calling thread. May be called from any
+    thread.
+    """
+    if not isinstance(blob, (bytes, bytearray, memoryview)):
+        raise TypeError(f"loads() needs bytes, not {type(blob).__name__}")
+    view = memoryview(blob).cast("B")
+    length, check = _open(bytes(view[: _HEAD.size]), key, max_size)
+    whole = _HEAD.size + check.size + length
+    if len(view) != whole:
+        raise DamagedError(f"the blob has {len(view)} bytes, not {whole}")
+    rest = view[_HEAD.size + check.size :]
+    return check.load(bytes(view[_HEAD.size :][: check.size]), rest, allow_changed_source)
+
+
+def load(
+    file: Readable,
+    *,
+    key: Key | Iterable[Key] | None = None,
+    max_size: int | None = MAX_SIZE,
+    allow_changed_source: bool = False,
+) -> Any:
+    """Read one blob from a file open for binary reading, and return what `loads` returns.
+
+    Not more than the blob is read, and of one that is too large only the beginning. At the end of
+    the file: EOFError.
+    """
+    _check_file(file, "read")
+    head = _read(file, _HEAD.size)
+    if not head:
+        raise EOFError("there is no blob left in the file")
+    length, check = _open(head, key, max_size)
+    seal = _read(file, check.size)
+    rest = _read(file, length)
+    if len(seal) + len(rest) != check.size + length:
+        raise DamagedError("the file ends in the middle of a blob")
+    return check.load(seal, memoryview(rest), allow_changed_source)
+
+
+def _read(file: Readable, size: int) -> bytes:
+    # In pieces: a damaged length must not cost memory.
+    parts = []
+    while size > 0 and (part := file.read(min(size, 1 << 20))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+# ------------------------------------------------------------------ checks
+
+
+class _Check:
+    """What a blob is checked against, once its first bytes are known."""
+
+    def __init__(self, head: bytes, keys: tuple[bytes, ...]) -> None:
+        self.head = head
+        self.keys = keys
+        self.size = _SIGNATURE if keys else _CHECKSUM
+
+    def load(self, seal: bytes, rest: memoryview, allow_changed_source: bool) -> Any:
+        if self.keys:
+            # All of them, so that the time taken does not tell which.
+            fits = [hmac.compare_digest(seal, _seal(self.head, rest, key)) for key in self.keys]
+            if not any(fits):
+                raise SignatureError("the blob was not signed with this key, or it is damaged")
+        elif seal != _seal(self.head, rest):
+            raise DamagedError("the blob is damaged: its checksum is wrong")
+        modules, start = _read_table(rest)
+        if not allow_changed_source:
+            for name, digest in modules:
+                sources.check(name, digest)
+        return pickle.loads(rest[start:])
+
+
+def _open(head: bytes, key: Key | Iterable[Key] | None, max_size: int | None) -> tuple[int, _Check]:
+    """The length of what follows the seal, and the check to be done."""
+    keys = _keys(key)
+    _check_int("max_size", max_size)
+    if head[: len(MAGIC)] != MAGIC:
+        hint = "; it looks like a plain pickle" if head[:1] == b"\x80" else ""
+        raise NotABlobError(f"this was not written by stackless.dumps{hint}")
+    if len(head) < _HEAD.size:
+        raise DamagedError("the blob ends in its header")
+    _, version, flags, length = _HEAD.unpack(head)
+    if version != FORMAT:
+        raise NotABlobError(f"the blob has format {version}; this release reads format {FORMAT}")
+    if flags not in (0, _SIGNED):
+        raise DamagedError(f"the blob has unknown flags: {flags}")
+    if keys and not flags:
+        raise SignatureError("the blob is not signed, and a key was given")
+    if flags and not keys:
+        raise SignatureError("the blob is signed: give the key to check it with")
+    if max_size is not None and length > max_size:
+        raise TooLargeError(f"the blob has {length} bytes; at most {max_size} are accepted")
+    return length, _Check(head, keys)
+
+
+def _seal(head: bytes, rest: bytes | memoryview, key: bytes | None = None) -> bytes:
+    if key is None:
+        digest = hashlib.blake2b(head, digest_size=_CHECKSUM)
+        digest.update(rest)
+        return digest.digest()
+    signature = hmac.new(key, head, "sha256")
+    signature.update(rest)
+    return signature.digest()
+
+
+def _python_and_modules(modules: Iterable[str]) -> bytes:
+    digests = {name: sources.digest(name) for name in sorted(modules)}
+    parts = [_PYTHON.pack(sys.version_info.minor, code.MAGIC, len(digests))]
+    for name, digest in digests.items():
+        encoded = name.encode("utf-8", "surrogatepass")
+        parts.append(struct.pack("<H", len(encoded)) + encoded + digest)
+    return b"".join(parts)
+
+
+def _read_table(rest: memoryview) -> tuple[list[tuple[str, bytes]], int]:
+    """The modules that a blob names, and where its pickle begins. Checks the Python."""
+    if len(rest) < _PYTHON.size:
+        raise DamagedError("the blob ends in its header")
+    minor, magic, count = _PYTHON.unpack_from(rest)
+    code.check_version(minor, magic)
+    at, modules = _PYTHON.size, []
+    for _ in range(count):
+        size = int.from_bytes(rest[at : at + 2], "little")
+        name, digest = rest[at + 2 :][:size], rest[at + 2 + size :][: sources.SIZE]
+        at += 2 + size + sources.SIZE
+        if at > len(rest):
+            raise DamagedError("the blob ends in its header")
+        try:
+            modules.append((str(name, "utf-8", "surrogatepass"), bytes(digest)))
+        except UnicodeDecodeError as error:
+            raise DamagedError("the blob names a module that has no name") from error
+    return modules, at
+
+
+# ------------------------------------------------------------------ arguments
+
+
+def _keys(key: Key | Iterable[Key] | None) -> tuple[bytes, ...]:
+    if key is None:
+        return ()
+    several: Iterator[Any] = iter([key] if isinstance(key, Key) else key)
+    keys = []
+    for each in several:
+        if not isinstance(each, Key):
+            raise TypeError(f"a key must be bytes, not {type(each).__name__}")
+        keys.append(bytes(each))
+    if not keys or not all(keys):
+        raise ValueError("a key must not be empty")
+    return tuple(keys)
+
+
+def _check_file(file: object, method: str) -> None:
+    if not hasattr(file, method):
+        raise TypeError(
+            f"a file must have the method {method}, which {type(file).__name__} has not"
+        )
+
+
+def _check_int(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, int):
+        raise TypeError(f"{name} must be an int or None, not {type(value).__name__}")

@@ -1,0 +1,57 @@
+"""Code objects travel as marshal data behind a header of seven bytes.
+
+The header holds the Python minor and the bytecode's magic number, because other releases cannot
+run the code, and a checksum, because running damaged code may crash the interpreter.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import pickle
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from types import CodeType
+
+#: Python minor, magic number of the bytecode, checksum of what follows.
+_HEADER = struct.Struct("<BHL")
+MAGIC: int = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
+
+
+class CodeVersionError(pickle.UnpicklingError):
+    """Code was pickled by a Python whose bytecode this one cannot run."""
+
+
+def check_version(minor: int, magic: int) -> None:
+    """Raise CodeVersionError unless the running Python is 3.`minor` with bytecode `magic`."""
+    if (minor, magic) != (sys.version_info.minor, MAGIC):
+        raise CodeVersionError(
+            f"this was pickled by Python 3.{minor} (bytecode {magic}); "
+            f"this is Python 3.{sys.version_info.minor} (bytecode {MAGIC})"
+        )
+
+
+def reduce(code: CodeType) -> tuple[Callable[[bytes], CodeType], tuple[bytes]]:
+    """The reducer of code objects."""
+    data = marshal.dumps(code)
+    return load, (_HEADER.pack(sys.version_info.minor, MAGIC, zlib.crc32(data)) + data,)
+
+
+def load(data: bytes) -> CodeType:
+    """The code that `reduce` wrote down.
+
+    Raises CodeVersionError for another Python's, and pickle.UnpicklingError for damaged data.
+    """
+    if type(data) is not bytes or len(data) < _HEADER.size:
+        raise pickle.UnpicklingError("this is not a pickled code object")
+    minor, magic, checksum = _HEADER.unpack_from(data)
+    check_version(minor, magic)
+    body = memoryview(data)[_HEADER.size :]
+    if zlib.crc32(body) != checksum:
+        raise pickle.UnpicklingError("a pickled code object is damaged")
+    code = marshal.loads(body)
+    if type(code) is not CodeType:
+        raise pickle.UnpicklingError("this is not a pickled code object")
+    return code

@@ -1,0 +1,198 @@
+"""Tracebacks, and exceptions with everything that belongs to them.
+
+A traceback keeps what is shown of it: files, lines, columns and names; its frames come back
+without variables. Plain pickle writes an exception's arguments, attributes and notes. The rest
+(cause, context, traceback) goes along in the state of tasklets and generators, and with
+`stackless.dumps`.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import itertools
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType, TracebackType
+from typing import Any
+
+from stackless.pickling.standins import StandIn, actual
+
+# ------------------------------------------------------------------ tracebacks
+
+#: File, function, qualified name, module; line, last line, column, last column.
+Entry = tuple[str, str, str, str | None, int, int | None, int | None, int | None]
+
+
+class _Entries(StandIn):
+    """A traceback as a list, so that long ones do not recurse."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (list(_entries(self.original)),)
+
+
+def reduce_traceback(traceback: TracebackType) -> tuple[Any, ...]:
+    """The reducer of tracebacks."""
+    return load_traceback, (_Entries.of(traceback),)
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        code = frame.f_code
+        at = max(traceback.tb_lasti, 0) // 2
+        positions = next(itertools.islice(code.co_positions(), at, None), (None,) * 4)
+        yield (
+            code.co_filename,
+            code.co_name,
+            code.co_qualname,
+            frame.f_globals.get("__name__"),
+            traceback.tb_lineno,
+            *positions[1:],
+        )
+        traceback = traceback.tb_next
+
+
+def load_traceback(entries: Any) -> TracebackType:
+    """The traceback that `reduce_traceback` wrote down; for `copy.copy`, a shallow copy."""
+    original = actual(entries)
+    if isinstance(original, TracebackType):
+        return TracebackType(
+            original.tb_next, original.tb_frame, original.tb_lasti, original.tb_lineno
+        )
+    made = None
+    for entry in reversed(entries):
+        made = _traceback_to(made, *entry)
+    assert made is not None
+    return made
+
+
+def _never_run() -> Iterator[None]:
+    yield
+
+
+_TEMPLATE: CodeType = _never_run.__code__
+
+
+def _traceback_to(
+    following: TracebackType | None,
+    file: str,
+    name: str,
+    qualname: str,
+    module: str | None,
+    line: int,
+    *place: int | None,
+) -> TracebackType:
+    code = _TEMPLATE.replace(
+        co_filename=file,
+        co_name=name,
+        co_qualname=qualname,
+        co_firstlineno=line,
+        co_linetable=_line_table(len(_TEMPLATE.co_code) // 2, line, *place),
+    )
+    # The frame of a generator that never began: it has no caller, whose variables it would keep.
+    generator = FunctionType(code, {"__name__": module})()
+    return TracebackType(following, generator.gi_frame, 0, line)
+
+
+def _line_table(
+    length: int, line: int, end: int | None, column: int | None, end_column: int | None
+) -> bytes:
+    """The location table of code all of whose instructions are at one place.
+
+    (CPython's Objects/locations.md: entries of the long form, for up to eight instructions each.)
+    """
+    place = b"\0"  # no step from the line before
+    for number in (
+        max(end or line, line) - line,
+        0 if column is None else column + 1,
+        0 if end_column is None else end_column + 1,
+    ):
+        while number >= 64:
+            place += bytes([64 | number & 63])
+            number >>= 6
+        place += bytes([number])
+    lengths = [8] * (length // 8) + ([length % 8] if length % 8 else [])
+    return b"".join(bytes([0x80 | 14 << 3 | each - 1]) + place for each in lengths)
+
+
+# ------------------------------------------------------------------ exceptions
+
+
+class WithOrigin(StandIn):
+    """An exception with its cause, context and traceback."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:
+        return reduce_exception(self.original, in_state)
+
+
+def in_state(value: Any) -> Any:
+    """Return `value`, or an exception's stand-in, that keeps its cause, context and traceback."""
+    return WithOrigin.of(value) if issubclass(type(value), BaseException) else value
+
+
+def reduce_exception(error: BaseException, value: Callable[[Any], Any]) -> Any:
+    """Reduce an exception with all that belongs to it; `value` is applied to other exceptions."""
+    reduced = _reduce_plainly(error)
+    origin = (
+        value(error.__cause__),
+        value(error.__context__),
+        error.__traceback__,
+        error.__suppress_context__,
+    )
+    if not isinstance(reduced, tuple) or any(each is not None for each in reduced[3:]):
+        return reduced  # a reducer of its own that does what we do not know
+    make, arguments, *rest = reduced
+    if isinstance(error, BaseExceptionGroup):
+        arguments = tuple(
+            type(each)(map(value, each)) if type(each) in (list, tuple) else each
+            for each in arguments
+        )
+    state = rest[0] if rest else None
+    if state is None and origin == (None, None, None, False):
+        return make, arguments
+    return make, arguments, (state, *origin), None, None, fill_exception
+
+
+def _reduce_plainly(error: BaseException) -> Any:
+    kind = type(error)
+    if kind in copyreg.dispatch_table:
+        return copyreg.dispatch_table[kind](error)
+    if (
+        kind.__reduce_ex__ is object.__reduce_ex__
+        and kind.__reduce__ is BaseException.__reduce__
+        and kind.__new__ is _builtin(kind).__new__
+        and not isinstance(error, BaseExceptionGroup)
+    ):
+        # Pickle would call the class with `args`, which need not be what its `__init__` takes.
+        return new_exception, (kind, *error.args), error.__dict__ or None
+    return error.__reduce_ex__(4)
+
+
+def new_exception(kind: type[BaseException], *arguments: Any) -> BaseException:
+    """An exception, made without an `__init__` that is written in Python."""
+    error = kind.__new__(kind, *arguments)
+    _builtin(kind).__init__(error, *arguments)  # type: ignore[misc]
+    return error
+
+
+#: Py_TPFLAGS_HEAPTYPE
+HEAP_TYPE = 1 << 9
+
+
+def _builtin(kind: type) -> type:
+    """The type of the interpreter's own that `kind` is derived from, or `kind`."""
+    return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)
+
+
+def fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
+    """Give an exception what belongs to it."""
+    own, cause, context, traceback, suppress = state
+    if own is not None:
+        error.__setstate__(own)
+    error.__cause__ = cause
+    error.__context__ = context
+    error.__traceback__ = traceback
+    error.__suppress_context__ = suppress

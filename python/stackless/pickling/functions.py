@@ -1,0 +1,273 @@
+"""Functions by value, and the cells that they share.
+
+Plain pickle writes the name of a function and never asks anybody else. So what has no name that
+leads to it (a lambda, a nested function) is replaced by a stand-in where we can do that: in the
+state of tasklets, generators and cells. The stand-in of an object stays the same as long as a
+pickler holds it, so that sharing is kept.
+
+Where the globals of such a function are those of an importable module, it refers to that module,
+and sees its live globals. Otherwise it carries the globals that its code names; the functions of
+one blob that had the same globals share them again.
+"""
+
+from __future__ import annotations
+
+import dis
+import importlib
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import Any
+
+from stackless.pickling.errors import in_state
+from stackless.pickling.standins import StandIn
+from stackless.pickling.standins import actual as actual
+
+
+class ByValue(StandIn):
+    """What `by_value` returns for functions and methods."""
+
+    __slots__ = ()
+
+
+class _Function(ByValue):
+    """A function by value."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_function(self.original, self._globals(), by_value)
+
+    def _globals(self) -> Any:
+        name = self.original.__globals__.get("__name__")
+        if vars_of_module(name) is self.original.__globals__:
+            return name
+        return Namespace.of(self.original.__globals__)
+
+
+class _Method(ByValue):
+    """A bound method of a function by value."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bind, (by_value(self.original.__func__), self.original.__self__)
+
+
+class Namespace(StandIn):
+    """The globals of functions that belong to no importable module: pickled without contents."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name, package = (self.original.get(key) for key in ("__name__", "__package__"))
+        return namespace, (name, package) if package else (name,)
+
+
+class Shell(StandIn):
+    """A cell without its contents."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return cell, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return memo.setdefault(id(self), CellType())
+
+
+def by_value(value: Any) -> Any:
+    """Return `value`, or its stand-in: of a function that pickle could not find by name, of an
+    exception (which then keeps its cause, context and traceback).
+    """
+    kind = type(value)
+    if kind is FunctionType:
+        return value if is_found(value) else _Function.of(value)
+    if kind is MethodType and type(value.__func__) is FunctionType:
+        return value if is_found(value.__func__) else _Method.of(value)
+    return in_state(value)
+
+
+def is_found(function: FunctionType) -> bool:
+    """Whether the function's module and qualified name lead to it."""
+    found: Any = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is function
+
+
+def vars_of_module(name: Any) -> dict[str, Any] | None:
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return module.__dict__ if isinstance(module, types.ModuleType) else None
+
+
+# ------------------------------------------------------------------ functions
+
+
+def reduce_function(
+    function: FunctionType, globals_: str | Namespace, value: Callable[[Any], Any]
+) -> tuple[Any, ...]:
+    """Reduce a function by value; `value` is applied to each value that it refers to.
+
+    `globals_` is the name of the module it belongs to, or a Namespace: then it carries the globals
+    that its code names.
+    """
+    code = function.__code__
+    cells = function.__closure__ or ()
+    carried, submodules = None, None
+    if isinstance(globals_, Namespace):
+        used = {name for name in global_names(code) if name in function.__globals__}
+        carried = {name: value(function.__globals__[name]) for name in sorted(used)}
+        submodules = tuple(_submodules(carried.values(), code))
+    special = {
+        name: value(getattr(function, name))
+        for name, usual in _usual_attributes(function)
+        if getattr(function, name) != usual
+    }
+    state = (
+        special or None,
+        function.__defaults__ and tuple(map(value, function.__defaults__)),
+        _each(value, function.__kwdefaults__),
+        _each(value, function.__dict__),
+        tuple((Shell.of(c), value(c.cell_contents)) for c in cells if not is_empty(c)) or None,
+        _each(value, carried),
+        submodules or None,
+    )
+    return make, (code, globals_, *map(Shell.of, cells)), _trimmed(state), None, None, fill
+
+
+def _usual_attributes(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    code = function.__code__
+    yield "__name__", code.co_name
+    yield "__qualname__", code.co_qualname
+    yield "__module__", function.__globals__.get("__name__")
+    yield "__doc__", FunctionType(code, {}, closure=function.__closure__).__doc__
+    if sys.version_info >= (3, 12):
+        yield "__type_params__", ()
+    if getattr(function, "__annotate__", None) is not None:
+        yield "__annotate__", None
+    else:
+        yield "__annotations__", {}
+
+
+def make(code: CodeType, globals_: str | dict[str, Any], *cells: CellType) -> FunctionType:
+    """A function without its attributes; `fill` adds them."""
+    if isinstance(globals_, str):
+        globals_ = importlib.import_module(globals_).__dict__
+    return FunctionType(code, globals_, closure=cells)
+
+
+def fill(function: FunctionType, state: tuple[Any, ...]) -> None:
+    """Give a function of `make` its attributes, cells and globals."""
+    whole: tuple[Any, ...] = state + (None,) * (7 - len(state))
+    special, defaults, kwdefaults, attributes, cells, carried, submodules = whole
+    for name, value in (special or {}).items():
+        setattr(function, name, value)
+    function.__defaults__ = defaults
+    function.__kwdefaults__ = kwdefaults
+    function.__dict__.update(attributes or {})
+    for shell, contents in cells or ():
+        shell.cell_contents = contents
+    function.__globals__.update(carried or {})
+    for name in submodules or ():
+        importlib.import_module(name)
+
+
+def bind(function: Any, instance: Any) -> MethodType:
+    """A bound method."""
+    return MethodType(actual(function), instance)
+
+
+def itself(value: Any) -> Any:
+    """The value."""
+    return value
+
+
+def _each(value: Callable[[Any], Any], mapping: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {key: value(each) for key, each in mapping.items()} if mapping else None
+
+
+def _trimmed(state: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    while state and state[-1] is None:
+        state = state[:-1]
+    return state or None
+
+
+# ------------------------------------------------------------------ globals
+
+_names_of_code: weakref.WeakKeyDictionary[CodeType, frozenset[str]] = weakref.WeakKeyDictionary()
+
+
+def global_names(code: CodeType) -> frozenset[str]:
+    """The global names that code, and code inside it, reads or writes."""
+    names = _names_of_code.get(code)
+    if names is None:
+        # Class bodies look up globals with LOAD_NAME.
+        here = {
+            each.argval
+            for each in dis.get_instructions(code)
+            if "GLOBAL" in each.opname or each.opname == "LOAD_NAME"
+        }
+        names = _names_of_code[code] = frozenset(here).union(*map(global_names, _inside(code)))
+    return names
+
+
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    return (each for each in code.co_consts if isinstance(each, CodeType))
+
+
+def _submodules(carried: Any, code: CodeType) -> Iterator[str]:
+    """Modules that code reaches as attributes of a package, which importing that does not load."""
+    packages = [each for each in carried if isinstance(each, types.ModuleType)]
+    packages = [each for each in packages if hasattr(each, "__path__")]
+    if not packages:
+        return
+    words = _attribute_names(code)
+    for package in packages:
+        start = package.__name__ + "."
+        for name in sorted(sys.modules):
+            if name.startswith(start) and words.issuperset(name[len(start) :].split(".")):
+                yield name
+
+
+def _attribute_names(code: CodeType) -> set[str]:
+    return set(code.co_names).union(*map(_attribute_names, _inside(code)))
+
+
+def namespace(name: str | None, package: str | None = None) -> dict[str, Any]:
+    """New globals."""
+    return {"__name__": name, "__package__": package, "__builtins__": sys.modules["builtins"]}
+
+
+# ------------------------------------------------------------------ cells
+
+
+def reduce_cell(each: CellType, value: Callable[[Any], Any] = by_value) -> tuple[Any, ...]:
+    """The reducer of cells: one without contents first, as the contents may lead back here."""
+    if is_empty(each):
+        return filled, (Shell.of(each),)
+    return filled, (Shell.of(each), value(each.cell_contents))
+
+
+def is_empty(each: CellType) -> bool:
+    """Whether a cell has no contents."""
+    try:
+        each.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def cell() -> CellType:
+    """An empty cell."""
+    return CellType()
+
+
+def filled(shell: Any, *contents: Any) -> CellType:
+    """A cell with its contents, if any."""
+    made: CellType = CellType() if isinstance(shell, Shell) else shell
+    for each in contents:
+        made.cell_contents = actual(each)
+    return made

@@ -1,0 +1,104 @@
+"""examples/migrate.py: what the worker runs, and what it refuses."""
+
+import importlib.util
+import pickle
+import socket
+from pathlib import Path
+
+import pytest
+import stackless
+from stackless.pickling import blob
+
+FILE = Path(__file__).resolve().parents[2] / "examples" / "migrate.py"
+OLD, NEW = b"the key of last year, long enough", b"the key of this year, long enough"
+
+
+def load_example():
+    spec = importlib.util.spec_from_file_location("migrate", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+migrate = load_example()
+
+
+@pytest.fixture(scope="module")
+def port():
+    """A worker in the middle of a change of keys."""
+    worker, port = migrate.start_worker([NEW, OLD])
+    yield port
+    worker.terminate()
+    worker.communicate(timeout=30)
+
+
+def sent(port, message):
+    return migrate.send(port, message, [NEW])
+
+
+JOB = """
+class Job:
+    def __init__(self, results):
+        self.results = results
+
+    def insert(self):
+        self.results.append(40 + 2)
+"""
+
+
+def job():
+    """What the worker can run: something with `insert`, and a list."""
+    program = {"__name__": "__main__"}
+    exec(JOB, program)
+    results = []
+    return program["Job"](results), results
+
+
+def test_keys_of_both_years_are_accepted(port):
+    """Answers are signed with the first."""
+    for key in (NEW, OLD):
+        assert sent(port, stackless.dumps(job(), key=key)) == {"results": [42]}
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        (lambda: stackless.dumps(job()), "SignatureError"),
+        (lambda: stackless.dumps(job(), key=b"a key of somebody else"), "SignatureError"),
+        (lambda: pickle.dumps(print), "NotABlobError"),
+        (lambda: b"GET / HTTP/1.1\r\n\r\n", "NotABlobError"),
+        (lambda: b"", "EOFError"),
+        (lambda: stackless.dumps(job(), key=NEW)[:-1], "DamagedError"),
+        (lambda: stackless.dumps(bytes(migrate.LARGEST), key=NEW)[:1000], "TooLargeError"),
+        (lambda: from_python_3_9(), "CodeVersionError"),
+        (lambda: stackless.dumps(load_example, key=NEW), "SourceError"),
+    ],
+)
+def test_refusals(port, message, word):
+    """By name, and the worker goes on."""
+    assert sent(port, message())["refused"].startswith(word)
+    assert sent(port, stackless.dumps(job(), key=NEW)) == {"results": [42]}
+
+
+def from_python_3_9():
+    """A well signed blob that another Python might have written."""
+    data = stackless.dumps(1, key=NEW)
+    start = blob._HEAD.size + blob._SIGNATURE
+    rest = b"\x09" + data[start + 1 :]
+    return data[: blob._HEAD.size] + blob._seal(data[: blob._HEAD.size], rest, NEW) + rest
+
+
+def test_who_says_nothing_does_not_stop_the_worker(port):
+    """It only connects and leaves."""
+    socket.create_connection(("127.0.0.1", port)).close()
+    assert sent(port, stackless.dumps(job(), key=NEW)) == {"results": [42]}
+
+
+def test_where_keys_come_from(tmp_path):
+    """A file goes before the variable."""
+    file = tmp_path / "keys"
+    file.write_text(f"{NEW.hex()}\n{OLD.hex()}\n")
+    assert migrate.read_keys({}) == []
+    assert migrate.read_keys({"MIGRATE_KEYS": OLD.hex()}) == [OLD]
+    both = {"MIGRATE_KEY_FILE": str(file), "MIGRATE_KEYS": "00"}
+    assert migrate.read_keys(both) == [NEW, OLD]

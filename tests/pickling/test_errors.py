@@ -1,0 +1,253 @@
+"""Exceptions with all that belongs to them, and tracebacks."""
+
+import copy
+import inspect
+import pickle
+import sys
+import traceback
+
+import pytest
+from stackless.pickling.functions import by_value
+from ways import in_c
+
+
+class Picky(Exception):
+    """Its `__init__` does not take its `args`."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+        self.first = first
+
+
+class Reduced(Exception):
+    def __reduce__(self):
+        return Reduced, ("again", *self.args)
+
+
+def caught(function, *arguments):
+    try:
+        function(*arguments)
+    except BaseException as error:
+        return error
+    raise AssertionError("it raised nothing")
+
+
+def down(n):
+    if n == 0:
+        raise ValueError("at the bottom")
+    down(n - 1)
+
+
+def chained():
+    try:
+        try:
+            down(1)
+        except ValueError:
+            raise KeyError("inner")  # noqa: B904
+    except KeyError as error:
+        raise RuntimeError("outer") from error
+
+
+def shown(error):
+    return "".join(traceback.format_exception(error))
+
+
+# ------------------------------------------------------------------ tracebacks
+
+
+def test_traceback(travel):
+    """Files, lines, names and linkage, as inspect sees them."""
+    original = caught(down, 3).__traceback__
+    back = travel(original)
+    assert inspect.getinnerframes(back) == [
+        other._replace(frame=one.frame)
+        for one, other in zip(
+            inspect.getinnerframes(back), inspect.getinnerframes(original), strict=True
+        )
+    ]
+    assert len(inspect.getinnerframes(back)) == 5
+    assert traceback.format_tb(back) == traceback.format_tb(original)
+
+
+def test_places_of_many_sizes():
+    """Long lines, many lines, far columns."""
+    wide = "x = (" + " " * 300 + "1 /\n" + "\n" * 100 + " " * 5000 + "0)"
+    for source in ("1/0", wide, "\n" * 70000 + "1/0", "def f(): raise KeyError\nf()"):
+        error = caught(exec, compile(source, "a file", "exec"), {"__name__": "made up"})
+        original = error.__traceback__
+        back = in_c(original)
+        ours, theirs = inspect.getinnerframes(back), inspect.getinnerframes(original)
+        assert [one.positions for one in ours] == [other.positions for other in theirs]
+        last = back
+        while last.tb_next:
+            last = last.tb_next
+        assert last.tb_frame.f_globals["__name__"] == "made up"
+        assert last.tb_frame.f_lineno == last.tb_lineno
+
+
+def test_long_traceback():
+    """Longer than the recursion limit."""
+    error = caught(down, 200)
+    before = error.__traceback__
+    for _ in range(40):
+        error.__traceback__ = before
+        error = caught(lambda: down_with(error))  # noqa: B023
+        before = error.__traceback__
+    assert len(traceback.extract_tb(in_c(before))) == len(traceback.extract_tb(before))
+
+
+def down_with(error, n=30):
+    if n == 0:
+        raise error
+    down_with(error, n - 1)
+
+
+def test_frames_of_tracebacks_keep_nothing_alive():
+    """They have no caller and no variables."""
+    back = in_c(caught(down, 1).__traceback__)
+    while back is not None:
+        assert back.tb_frame.f_back is None
+        assert back.tb_frame.f_locals == {}
+        back = back.tb_next
+
+
+def test_copies_of_tracebacks_are_shallow():
+    """Same frames."""
+    original = caught(down, 1).__traceback__
+    other = copy.copy(original)
+    assert other is not original
+    assert other.tb_frame is original.tb_frame
+    assert other.tb_next is original.tb_next
+    assert (other.tb_lasti, other.tb_lineno) == (original.tb_lasti, original.tb_lineno)
+
+
+# ------------------------------------------------------------------ exceptions
+
+
+def test_cause_context_and_traceback(travel):
+    """What is printed of it is the same."""
+    original = caught(chained)
+    back = travel(by_value(original))
+    assert type(back) is RuntimeError
+    assert shown(back) == shown(original)
+    assert back.__cause__ is back.__context__
+    assert type(back.__cause__.__context__) is ValueError
+    assert back.__suppress_context__ is True
+
+
+def test_suppressed_context(travel):
+    """`raise ... from None`."""
+
+    def fail():
+        try:
+            down(0)
+        except ValueError:
+            raise KeyError("shown") from None
+
+    original = caught(fail)
+    back = travel(by_value(original))
+    assert back.__suppress_context__ and back.__cause__ is None
+    assert type(back.__context__) is ValueError
+    assert shown(back) == shown(original)
+
+
+def test_notes_and_attributes(travel):
+    """Those of the instance."""
+    original = caught(down, 0)
+    original.add_note("a note")
+    original.extra = [1]
+    back = travel(by_value(original))
+    assert back.__notes__ == ["a note"]
+    assert back.extra == [1]
+    assert back.args == original.args
+
+
+def test_cycles_of_contexts(travel):
+    """An exception that is its own context's context, and holds itself."""
+    one, other = ValueError("one"), KeyError("other")
+    one.__context__, other.__context__ = other, one
+    one.me = one
+    back = travel(by_value(one))
+    assert back.__context__.__context__ is back
+    assert type(back.__context__) is KeyError
+
+
+def test_groups(travel):
+    """Each member keeps its own."""
+    original = caught(raise_group)
+    back = travel(by_value(original))
+    assert shown(back) == shown(original)
+    assert [type(each) for each in back.exceptions] == [RuntimeError, ExceptionGroup]
+    assert back.exceptions[0].__cause__ is not None
+    assert back.exceptions[1].exceptions[0].__traceback__ is not None
+
+
+def raise_group():
+    inner = ExceptionGroup("inner", (caught(down, 2), KeyError("plain")))
+    raise ExceptionGroup("outer", [caught(chained), inner])
+
+
+def test_init_with_other_arguments(travel):
+    """Pickle itself fails to load such an exception."""
+    original = caught(raise_, Picky(1, 2))
+    with pytest.raises(TypeError):
+        pickle.loads(pickle.dumps(original))
+    back = travel(by_value(original))
+    assert (type(back), back.args, back.first) == (Picky, ("1 and 2",), 1)
+    assert shown(back) == shown(original)
+
+
+def raise_(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(2, "no such thing", "a file"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        SystemExit(3),
+        StopIteration("value"),
+        KeyboardInterrupt(),
+        SyntaxError("bad", ("file", 1, 2, "text", 1, 3)),
+        ImportError("no", name="module", path="path"),
+        AttributeError("no"),
+        Reduced("first"),
+        AssertionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_kinds_of_exceptions(error, travel):
+    """Fields that C code keeps; a reducer of its own."""
+    original = caught(raise_, error)
+    back = travel(by_value(original))
+    expected = in_c(error)
+    assert type(back) is type(error)
+    assert back.args == expected.args
+    for name in ("errno", "filename", "code", "value", "start", "object", "lineno", "name", "path"):
+        assert getattr(back, name, "none") == getattr(expected, name, "none")
+    assert back.__traceback__ is not None
+
+
+def test_plain_pickle_of_an_exception_is_as_it_was():
+    """Arguments and attributes."""
+    back = pickle.loads(pickle.dumps(caught(chained)))
+    assert back.__cause__ is back.__context__ is back.__traceback__ is None
+
+
+def test_sharing(travel):
+    """One exception in two places."""
+    error = caught(chained)
+    one, other, cause = travel((by_value(error), by_value(error), by_value(error.__cause__)))
+    assert one is other
+    assert one.__cause__ is cause
+
+
+def test_new_exception_refuses_what_is_none():
+    """Whatever a damaged pickle calls it with."""
+    from stackless.pickling.errors import new_exception
+
+    for wrong in (int, object, type, 3, None):
+        with pytest.raises((TypeError, AttributeError)):
+            new_exception(wrong, 1, 2)
+    assert sys.exc_info() == (None, None, None)

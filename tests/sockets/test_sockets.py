@@ -636,11 +636,16 @@ def test_fork():
         from stackless import socket
         pairs = [socket.socketpair() for _ in range(2)]
         got = []
-        for number, (near, far) in enumerate(pairs):
-            stackless.tasklet(lambda n=number, near=near: got.append((n, near.recv(10))))()
+        def reads(n, near):
+            got.append((n, near.recv(10)))
+        readers = [stackless.tasklet(reads)(n, near) for n, (near, far) in enumerate(pairs)]
         stackless.schedule()
+        pipes = [os.pipe() for _ in range(2)]
         pid = os.fork()
         mine = int(bool(pid))
+        readers[not mine].kill()  # the socket is the other process's
+        os.write(pipes[mine][1], b".")
+        os.read(pipes[not mine][0], 1)
         stackless.tasklet(lambda: (stackless.sleep(0.02), pairs[mine][1].send(b"x")))()
         while not got:
             stackless.sleep(0.001)

@@ -76,14 +76,15 @@ static inline PyObject *or_none(PyObject *o)
  *     6  flags of an asynchronous generator: 1 its hooks were called, 2 closed, 4 running
  *     7  its slots, for sl_new_generator
  *
- * `parked`: it is in the chain of a tasklet that is parked. ValueError if it is running. */
-PyObject *sl_generator_picture(PyObject *o, int parked)
+ * `waiting` is the picture of its frame if it waits in the chain of a parked tasklet, else NULL. ValueError
+ * if it is running. */
+PyObject *sl_generator_picture(PyObject *o, PyObject *waiting)
 {
     PyGenObject *g = generator_arg(o);
     if (g == NULL) {
         return NULL;
     }
-    if (g->gi_frame_state == FRAME_EXECUTING && !parked) {
+    if (g->gi_frame_state == FRAME_EXECUTING && waiting == NULL) {
         PyErr_Format(PyExc_ValueError, "the %s %R is running: only a tasklet that it is a part of can be pickled",
                      Py_TYPE(o)->tp_name, g->gi_qualname);
         return NULL;
@@ -94,9 +95,12 @@ PyObject *sl_generator_picture(PyObject *o, int parked)
         state = STATE_FINISHED;
         frame = Py_NewRef(code_in(g));
     }
+    else if (g->gi_frame_state == FRAME_EXECUTING) {
+        state = STATE_WAITING;
+        frame = Py_NewRef(waiting);
+    }
     else {
-        state = g->gi_frame_state == FRAME_EXECUTING ? STATE_WAITING : STATE_SUSPENDED;
-        frame = sl_picture(frame_in(g), state == STATE_WAITING ? SL_WAITS_FOR_CALL : SL_WAITS_FOR_SEND);
+        frame = sl_picture(frame_in(g), SL_WAITS_FOR_SEND, sl_values(frame_in(g)));
     }
     if (frame == NULL) {
         return NULL;
@@ -177,7 +181,7 @@ static int suspended_state(const sl_parts *p)
 }
 
 /* Fills one that sl_new_generator has made. What stands in the chain of a tasklet gets its frame with
- * that: sl_link_generator. 0, or -1 with TypeError or ValueError. */
+ * that: see chain.c. 0, or -1 with TypeError or ValueError. */
 int sl_restore_generator(PyObject *o, PyObject *picture)
 {
     PyGenObject *g = generator_arg(o);
@@ -205,7 +209,7 @@ int sl_restore_generator(PyObject *o, PyObject *picture)
     sl_parts parts;
     parts.code = (PyCodeObject *)frame;
     if (state == STATE_FINISHED ? !PyCode_Check(frame) && bad("no code") < 0
-                                : sl_read_picture(frame, state == STATE_WAITING ? SL_WAITS_FOR_CALL : SL_WAITS_FOR_SEND,
+                                : sl_read_picture(frame, state == STATE_WAITING ? SL_WAITS_ANYHOW : SL_WAITS_FOR_SEND,
                                                   &parts) < 0) {
         return -1;
     }

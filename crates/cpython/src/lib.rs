@@ -7,11 +7,15 @@
 pub mod crash;
 mod frames;
 mod park;
+mod pictures;
 
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 pub use park::{
     Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluates_itself, park, parked_size,
     parked_values, resume, top_values, wake,
+};
+pub use pictures::{
+    Chain, chain_pictures, generator_picture, handled, iterates, new_generator, restore_generator,
 };
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};

@@ -24,7 +24,7 @@ static inline PyFunctionObject *function_of(frame_t *f)
 #endif
 }
 
-static inline int values_on(frame_t *f)
+int sl_values(frame_t *f)
 {
 #if V314
     return (int)(f->stackpointer - f->localsplus);
@@ -39,12 +39,12 @@ static inline _Py_CODEUNIT *code_units(PyCodeObject *code)
 }
 
 /* Up to 3.12 frames keep the code unit before the next instruction, later versions the instruction. */
-static inline int position(frame_t *f, PyCodeObject *code)
+static inline int position(frame_t *f, PyCodeObject *code, int waits_for)
 {
 #if V313
     return (int)(f->instr_ptr - code_units(code));
 #else
-    return (int)(f->prev_instr + 1 - code_units(code));
+    return (int)(f->prev_instr + (waits_for != SL_WAITS_IN_CALL) - code_units(code));
 #endif
 }
 
@@ -91,11 +91,10 @@ static PyObject *object_in(slot_t slot, char letter)
     return Py_NewRef(letter == '-' ? Py_None : OBJECT_OF(slot));
 }
 
-PyObject *sl_picture(frame_t *f, int waits_for)
+PyObject *sl_picture(frame_t *f, int waits_for, int count)
 {
     PyCodeObject *code = (PyCodeObject *)code_of(f);
     PyFunctionObject *function = function_of(f);
-    const int count = values_on(f);
     PyObject *values = PyTuple_New(count), *shape = NULL, *picture = NULL;
     char *letters = PyMem_Malloc(count + 1);
     if (values == NULL || letters == NULL) {
@@ -119,7 +118,7 @@ PyObject *sl_picture(frame_t *f, int waits_for)
     PyObject *own_code = (PyObject *)code == function->func_code ? Py_None : (PyObject *)code;
     /* In an optimized function f_locals is a copy, made for somebody who asked. */
     PyObject *locals = f->f_locals == NULL || (code->co_flags & CO_OPTIMIZED) ? Py_None : f->f_locals;
-    picture = Py_BuildValue("OOiiOOO", function, own_code, position(f, code),
+    picture = Py_BuildValue("OOiiOOO", function, own_code, position(f, code, waits_for),
                             waits_for == SL_WAITS_FOR_CALL ? return_offset(f) : 0, values, shape, locals);
 done:
     PyMem_Free(letters);
@@ -198,23 +197,45 @@ static int check_cells(const sl_parts *p, const unsigned char *ops)
     return 0;
 }
 
+/* How many values a call takes off the stack, the callable included; -1 for other instructions. */
+static int operands_of(int opcode, int oparg)
+{
+    switch (opcode) {
+    case FOR_ITER:
+        return 0;
+#if V311
+    case PRECALL:
+#endif
+    case CALL:
+        return oparg + 2;
+#ifdef CALL_KW
+    case CALL_KW:
+        return oparg + 3;
+#endif
+    default:
+        return -1;
+    }
+}
+
 /* Where the frame will go on, and how deep its stack is then. `ops` is the base code.
  *
  *                   3.11, 3.12               3.13 and later
  *     callee ends   at + return_offset       at + return_offset
  *     callee yields at                       the instruction after `at`, a FOR_ITER or SEND
  *     next(), send  at                       at
+ *     a primitive returns                    the instruction after `at`, a call or FOR_ITER
  *
  * One value more is on the stack then. A callee that yields and one that ends may take different ways
  * only in FOR_ITER and SEND, and there the second is the jump's target. */
-static int check_place(sl_parts *p, int waits_for, const unsigned char *ops, const int *depths)
+static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
 {
+    const int waits_for = p->waits_for;
     const int size = (int)Py_SIZE(p->code), stack = p->count - p->code->co_nlocalsplus;
     int begin = 0, next = 0; /* of the instruction that it waits in, and the one after it */
 #if V313
-    const int wanted = waits_for == SL_WAITS_FOR_CALL ? p->at : p->at - 1;
+    const int wanted = waits_for == SL_WAITS_FOR_SEND ? p->at - 1 : p->at;
 #else
-    const int wanted = -1;
+    const int wanted = waits_for == SL_WAITS_IN_CALL ? p->at : -1;
 #endif
     p->oparg = 0;
     for (int at = 0, oparg = 0; at < size; at = next) {
@@ -232,6 +253,13 @@ static int check_place(sl_parts *p, int waits_for, const unsigned char *ops, con
     if (next >= size || (wanted >= 0 ? begin != wanted : next != p->at) || depths[begin] < 0) {
         return bad("it stands where no instruction is");
     }
+    if (p->return_offset > UINT16_MAX) {
+        return bad("a number is out of range");
+    }
+    if (waits_for == SL_WAITS_IN_CALL) {
+        const int operands = operands_of(p->opcode, p->oparg);
+        return operands < 0 || depths[begin] != stack + operands ? bad("it waits in no call") : check_cells(p, ops);
+    }
     if (depths[next] != stack + 1) {
         return bad("the depth of its stack does not fit the place");
     }
@@ -242,9 +270,6 @@ static int check_place(sl_parts *p, int waits_for, const unsigned char *ops, con
         return p->opcode == RETURN_GENERATOR ? 0 : check_cells(p, ops);
     }
     const int end = p->at + p->return_offset;
-    if (p->return_offset > UINT16_MAX) {
-        return bad("a number is out of range");
-    }
     if (end != next && !((p->opcode == FOR_ITER || p->opcode == SEND) && end == next + p->oparg && end < size
                          && depths[end] == stack + 1)) {
         return bad("it returns to where nothing waits");
@@ -278,6 +303,7 @@ int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
         return bad("no code");
     }
     p->code = (PyCodeObject *)code;
+    p->waits_for = waits_for;
     p->values = PyTuple_GET_ITEM(picture, 4);
     p->locals = PyTuple_GET_ITEM(picture, 6);
     if (read_int(PyTuple_GET_ITEM(picture, 2), &p->at) < 0
@@ -301,10 +327,13 @@ int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
     if (read_shape(PyTuple_GET_ITEM(picture, 5), p) < 0) {
         return -1;
     }
+    if (waits_for == SL_WAITS_ANYHOW) {
+        return 0;
+    }
     int *depths = sl_stack_depths(p->code);
     PyObject *bytes = depths == NULL ? NULL : PyCode_GetCode(p->code);
     int result = bytes == NULL ? -1
-                               : check_place(p, waits_for, (const unsigned char *)PyBytes_AS_STRING(bytes), depths);
+                               : check_place(p, (const unsigned char *)PyBytes_AS_STRING(bytes), depths);
     Py_XDECREF(bytes);
     PyMem_Free(depths);
     return result;
@@ -347,7 +376,7 @@ void sl_build_frame(const sl_parts *p, frame_t *f, int owner)
 #if V313
     f->instr_ptr = code_units(p->code) + p->at;
 #else
-    f->prev_instr = code_units(p->code) + p->at - 1;
+    f->prev_instr = code_units(p->code) + p->at - (p->waits_for != SL_WAITS_IN_CALL);
 #endif
 #if !V311
     f->return_offset = (uint16_t)p->return_offset;

@@ -1,4 +1,5 @@
 /* Which version of CPython this is compiled for, and what its frames look like. */
+#pragma once
 #define Py_BUILD_CORE 1
 #include <Python.h>
 #include "internal/pycore_frame.h"

@@ -253,7 +253,7 @@ fn sign(value: Obj, text: &str) -> Res<i8> {
 
 /// Makes the type and puts it into the module.
 pub fn add(module: Obj) -> Res<()> {
-    let methods = [
+    let mut methods = vec![
         types::method_keywords(
             "send",
             "send($self, value, /, *, timeout=None)\n--\n\nSend a value; wait until somebody receives it. Returns None.\n\n\
@@ -297,6 +297,7 @@ pub fn add(module: Obj) -> Res<()> {
         ),
         types::method("open", "open($self, /)\n--\n\nUndo close().", open),
     ];
+    methods.extend(crate::pickle::channel_methods());
     let getters = [
         types::getter("balance", "int: n > 0 senders wait, or -n receivers (read-only).", get, BALANCE),
         types::getter("queue", "The longest waiting tasklet, or None (read-only).", get, QUEUE),

@@ -22,6 +22,7 @@
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
 //! | `leaks` | tasklets that wait for ever, found by the collector |
 //! | `channel_type`, `bomb` | the other types |
+//! | `pickle` | tasklets, channels and generators as data, for `stackless.pickling` |
 //! | `pickle_flags` | what goes into pickles besides the usual |
 //! | `capi` | the table of C functions for C++ code |
 //! | `module` | the functions |
@@ -49,6 +50,7 @@ mod limits;
 mod module;
 mod moves;
 mod park;
+mod pickle;
 mod pickle_flags;
 mod pool;
 mod py;

@@ -543,6 +543,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(counts::functions());
     all.extend(crate::explain::functions());
     all.extend(crate::crash::functions());
+    all.extend(crate::pickle::functions());
     all.extend(moves::functions());
     all.extend(crate::park::functions());
     all.extend(crate::leaks::functions());

@@ -381,6 +381,7 @@ pub fn add(module: Obj) -> Res<()> {
     methods.extend(attributes::methods());
     methods.extend(join::methods());
     methods.extend(lifetime::methods());
+    methods.extend(crate::pickle::tasklet_methods());
     let slots = types::Slots::new()
         .doc(DOC)
         .slot(Py_tp_repr, explain::tasklet_repr as reprfunc as *mut c_void)

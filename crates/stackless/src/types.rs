@@ -182,6 +182,11 @@ pub fn method_noargs(name: &str, doc: &str, f: PyCFunction) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunction: f }, METH_NOARGS)
 }
 
+/// METH_O: for what is not called often.
+pub fn method_one(name: &str, doc: &str, f: PyCFunction) -> PyMethodDef {
+    entry(name, doc, PyMethodDefPointer { PyCFunction: f }, METH_O)
+}
+
 /// METH_FASTCALL: for everything that switches or is called often; it checks its arguments itself.
 pub fn method(name: &str, doc: &str, f: PyCFunctionFast) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunctionFast: f }, METH_FASTCALL)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copyreg
 import types
 
-from stackless.pickling import code, errors, functions, objects
+from stackless.pickling import code, errors, functions, generators, objects
 from stackless.pickling.blob import (
     MAX_SIZE,
     BlobError,
@@ -53,3 +53,4 @@ copyreg.pickle(types.CodeType, code.reduce)
 copyreg.pickle(types.CellType, functions.reduce_cell)
 copyreg.pickle(types.TracebackType, errors.reduce_traceback)
 objects.register()
+generators.register()

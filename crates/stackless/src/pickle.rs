@@ -1,0 +1,291 @@
+//! What `stackless.pickling` needs of the engine: tasklets and generators as data, and made from data.
+//! The rest of pickling is Python.
+
+use crate::channel::{C, Channel};
+use crate::kernel::{Seat, object, world};
+use crate::park::{self, After};
+use crate::py::*;
+use crate::tasklet::{T, Tasklet};
+
+use crate::{args, module, thread, types};
+use pyo3_ffi::*;
+use stackless_core::Waits;
+use stackless_cpython::{self as cpython, Chain};
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+/// The N arguments of a METH_FASTCALL call.
+///
+/// # Safety
+/// `args` points to `count` living objects.
+unsafe fn exactly<'a, const N: usize>(name: &str, args: *mut Obj, count: Py_ssize_t) -> Res<&'a [Obj; N]> {
+    // SAFETY: the caller's.
+    let given = unsafe { args::positional(args, count) };
+    given.try_into().map_err(|_| type_error(&format!("{name}() takes {N} arguments ({count} given)")))
+}
+
+fn tasklet(o: Obj) -> Res<T> {
+    // SAFETY: a living object.
+    if unsafe { PyObject_TypeCheck(o, module::tasklet_type()) } == 0 {
+        return Err(type_error(&format!("a tasklet is needed, not {}", type_name(o))));
+    }
+    // SAFETY: a tasklet, as was just found out.
+    Ok(unsafe { Tasklet::from(o) })
+}
+
+fn small_int(o: Obj) -> Res<c_int> {
+    // SAFETY: a living object.
+    let number = unsafe { PyLong_AsLong(o) };
+    if raised() { Err(Raised) } else { Ok(number.clamp(-1, 1 << 30) as c_int) }
+}
+
+// ---------------------------------------------------------------------- generators
+
+unsafe extern "C" fn generator_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_generator_picture", args, count) }.and_then(|&[o, waiting]| {
+        // SAFETY: living objects.
+        check(unsafe { cpython::generator_picture(o, some(waiting).unwrap_or(null_mut())) })
+    }))
+}
+
+unsafe extern "C" fn new_generator(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_new_generator", args, count) }.and_then(|&[kind, slots]| {
+        let slots = small_int(slots)?;
+        // SAFETY: a living object.
+        check(unsafe { cpython::new_generator(kind, slots) })
+    }))
+}
+
+unsafe extern "C" fn restore_generator(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_restore_generator", args, count) }.and_then(|&[o, picture]| {
+        // SAFETY: living objects.
+        if unsafe { cpython::restore_generator(o, picture) } { Ok(none()) } else { Err(Raised) }
+    }))
+}
+
+// ---------------------------------------------------------------------- tasklets
+
+/// The channel that an argument is.
+fn channel(o: Obj) -> Res<C> {
+    // SAFETY: a living object.
+    if unsafe { PyObject_TypeCheck(o, module::CHANNEL.get()) } == 0 {
+        return Err(type_error(&format!("a channel is needed, not {}", type_name(o))));
+    }
+    // SAFETY: a channel, as was just found out.
+    Ok(unsafe { Channel::from(o) })
+}
+
+/// A tuple of new references; null stands for None.
+fn tuple<const N: usize>(items: [Obj; N]) -> Res<Obj> {
+    // SAFETY: a new tuple takes over the references.
+    unsafe {
+        let made = check(PyTuple_New(N as Py_ssize_t));
+        for (i, item) in items.into_iter().enumerate() {
+            let item = if item.is_null() { none() } else { item };
+            match made {
+                Ok(made) => PyTuple_SET_ITEM(made, i as Py_ssize_t, item),
+                Err(_) => drop_ref(item),
+            }
+        }
+        made
+    }
+}
+
+fn new_or_null(o: Obj) -> Obj {
+    if o.is_null() { o } else { new_ref(o) }
+}
+
+/// `_tasklet_call(t)`: what a tasklet will call that has not begun.
+unsafe extern "C" fn call_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_tasklet_call", args, count) }.and_then(|&[o]| {
+        let t = tasklet(o)?;
+        if t.args.get().is_null() {
+            return Ok(none());
+        }
+        tuple([&t.func, &t.args, &t.kwargs].map(|cell| new_or_null(cell.get())))
+    }))
+}
+
+/// `_tasklet_picture(t)`: parks it.
+unsafe extern "C" fn tasklet_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_tasklet_picture", args, count) }.and_then(|&[o]| {
+        let t = tasklet(o)?;
+        park::park(t).map_err(park::Obstacle::raise)?;
+        if !park::is_parked(t) {
+            return Err(runtime_error("the tasklet has no frames"));
+        }
+        let seat = t.seat();
+        // SAFETY: it is parked.
+        let (frames, exception) =
+            unsafe { (check(cpython::chain_pictures(seat.state()))?, cpython::handled(seat.state())) };
+        let made = tuple([frames, int_obj(seat.after.get().into()), new_or_null(exception)]);
+        thread::current()?.settle();
+        made
+    }))
+}
+
+/// `_restore_tasklet(t, frames, after, exception)`.
+unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_restore_tasklet", args, count) }.and_then(|&[o, frames, after, exception]| {
+        let t = tasklet(o)?;
+        let after = match small_int(after)? {
+            0 => After::Value,
+            1 => After::Nothing,
+            _ => return Err(raise(Exc::Value, "not the frames of a tasklet: unknown kind of call")),
+        };
+        let exception = some(exception).unwrap_or(null_mut());
+        if !exception.is_null() && !is_exception(exception) {
+            return Err(type_error("a tasklet can handle an exception only"));
+        }
+        // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
+        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
+        if t.started() || !t.args.get().is_null() || t.scheduler().is_none() {
+            return Err(runtime_error("only an empty tasklet can get a state"));
+        }
+        // SAFETY: memory of the size that the chain needs; the tasklet takes the seat over.
+        unsafe {
+            let context = match t.context.replace(null_mut()) {
+                context if context.is_null() => check(cpython::current_context(cpython::thread_state()))?,
+                context => context,
+            };
+            let seat = Seat::allocate(chain.size());
+            if seat.is_null() {
+                drop_ref(context);
+                return Err(raise(Exc::Memory, "no memory for the frames of a tasklet"));
+            }
+            chain.build((*seat).state(), context, exception);
+            (*seat).after.set(after as u8);
+            (*seat).take(t);
+        }
+        clear(&t.func);
+        Ok(none())
+    }))
+}
+
+/// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive.
+unsafe extern "C" fn enqueue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_enqueue", args, count) }.and_then(|&[ch, o, sends]| {
+        let ch = channel(ch)?;
+        let t = tasklet(o)?;
+        let sends = is_true(sends)?;
+        if !t.paused() {
+            return Err(runtime_error("only a paused tasklet can be put into a restored channel"));
+        }
+        // SAFETY: a parked tasklet's state.
+        let iterates = park::is_parked(t) && unsafe { cpython::iterates(t.seat().state()) };
+        let waits = match (sends, iterates) {
+            (true, _) => Waits::ToSend,
+            (false, true) => Waits::ToIterate,
+            (false, false) => Waits::ToReceive,
+        };
+        let opposite = world(|w| match waits {
+            Waits::ToSend => w.balance(ch.cid()) < 0,
+            _ => w.balance(ch.cid()) > 0,
+        });
+        if opposite {
+            return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
+        }
+        new_ref(o);
+        world(|w| w.enqueue(ch.cid(), t.tid(), waits));
+        Ok(none())
+    }))
+}
+
+/// `_tasklet_flags(t)`: bits 0 and 1 of a pickle's flags are not here.
+unsafe extern "C" fn flags(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_tasklet_flags", args, count) }.and_then(|&[o]| {
+        let f = tasklet(o)?.flags.get();
+        let bits = [
+            (f.atomic, 2),
+            (f.ignore_nesting, 3),
+            (f.block_trap, 5),
+            (f.zombie, 6),
+            (f.interrupt_pending != 0, 7),
+        ];
+        Ok(int_obj(bits.into_iter().map(|(on, bit)| i64::from(on) << bit).sum()))
+    }))
+}
+
+/// `_channel_queue(channel)`: who waits, the longest first.
+unsafe extern "C" fn queue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_channel_queue", args, count) }.and_then(|&[ch]| {
+        let ch = channel(ch)?;
+        let mut tasklets = Vec::new();
+        let mut at = world(|w| w.first_waiting(ch.cid()));
+        while let Some(t) = at {
+            tasklets.push(new_ref(object(t).obj()));
+            at = world(|w| w.next(t));
+        }
+        list_of(tasklets)
+    }))
+}
+
+/// Calls a function of `stackless.pickling.tasklets`.
+fn in_python(name: &std::ffi::CStr, arguments: &[Obj]) -> Res<Obj> {
+    // SAFETY: living objects, NUL-terminated names.
+    unsafe {
+        let module = check(PyImport_ImportModule(c"stackless.pickling.tasklets".as_ptr()))?;
+        let function = PyObject_GetAttrString(module, name.as_ptr());
+        drop_ref(module);
+        let function = check(function)?;
+        let result = PyObject_Vectorcall(function, arguments.as_ptr(), arguments.len(), null_mut());
+        drop_ref(function);
+        check(result)
+    }
+}
+
+unsafe extern "C" fn reduce_tasklet(o: Obj, _: Obj) -> Obj {
+    give(in_python(c"reduce", &[o]))
+}
+
+unsafe extern "C" fn set_state_of_tasklet(o: Obj, state: Obj) -> Obj {
+    give(in_python(c"set_state", &[o, state]))
+}
+
+unsafe extern "C" fn reduce_channel(o: Obj, _: Obj) -> Obj {
+    give(in_python(c"reduce_channel", &[o]))
+}
+
+unsafe extern "C" fn set_state_of_channel(o: Obj, state: Obj) -> Obj {
+    give(in_python(c"set_channel_state", &[o, state]))
+}
+
+const REDUCE: &str = "__reduce__($self, /)\n--\n\nHelper for pickle.";
+const SET_STATE: &str = "__setstate__($self, state, /)\n--\n\nFill an empty one with what __reduce__ gave, and return it.";
+
+pub fn tasklet_methods() -> [PyMethodDef; 2] {
+    [
+        types::method_noargs("__reduce__", REDUCE, reduce_tasklet),
+        types::method_one("__setstate__", SET_STATE, set_state_of_tasklet),
+    ]
+}
+
+pub fn channel_methods() -> [PyMethodDef; 2] {
+    [
+        types::method_noargs("__reduce__", REDUCE, reduce_channel),
+        types::method_one("__setstate__", SET_STATE, set_state_of_channel),
+    ]
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method("_generator_picture", "A generator as data.", generator_picture),
+        types::method("_new_generator", "A generator without contents.", new_generator),
+        types::method("_restore_generator", "Fills a generator.", restore_generator),
+        types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
+        types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
+        types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),
+        types::method("_tasklet_flags", "The flags of a tasklet, as in its pickles.", flags),
+        types::method("_channel_queue", "Who waits in a channel, the longest first.", queue),
+        types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
+    ]
+}

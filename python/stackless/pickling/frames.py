@@ -1,0 +1,145 @@
+"""What stands for a frame in the state of a tasklet: frames themselves are not pickled."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+from stackless.pickling import generators
+from stackless.pickling.functions import by_value
+from stackless.pickling.generators import Picture, Shell, valued, whole
+
+
+class Frame:
+    """A frame that can be made again: of a function, or of a generator.
+
+    `after` says what the pending call of the innermost frame returns.
+    """
+
+    __slots__ = ("after", "generator", "picture", "shell")
+
+    def __init__(self, picture: Picture | None, generator: Any = None, after: int = 0) -> None:
+        self.picture = picture
+        self.generator = generator
+        self.after = after
+        #: On the side of the original: keeps what the generator's pickle needs.
+        self.shell: Shell | None = None
+
+    @classmethod
+    def of(cls, generator: Any, picture: Picture, after: int) -> Frame:
+        """The stand-in for a frame of a living tasklet."""
+        made = cls(picture, generator, after)
+        if generator is not None:
+            made.shell = Shell.of(generator)
+            made.shell.waiting = picture
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        after = (self.after,) if self.after else ()
+        if self.generator is not None:
+            return of_generator, (Shell.of(self.generator), *after)
+        assert self.picture is not None
+        if len(self.picture) == 1:
+            return of_class_call, self.picture
+        return of_function, (valued(self.picture), *after)
+
+
+def of_function(picture: Picture, after: int = 0) -> Frame:
+    """A restored frame."""
+    return Frame(whole(picture), None, after)
+
+
+def of_generator(generator: Any, after: int = 0) -> Frame:
+    """The frame of a restored generator."""
+    return Frame(None, generator, after)
+
+
+def of_class_call(made: object) -> Frame:
+    """What the interpreter has between the call of a class and its __init__."""
+    return Frame(class_call(made))
+
+
+def _class_call(made: object, init: Callable[[], None]) -> object:
+    # Stands for the interpreter's own frame there, whose code does not travel.
+    result = init()
+    if result is not None:
+        raise TypeError(f"__init__() should return None, not {type(result).__name__!r}")
+    return made
+
+
+def class_call(made: object) -> Picture:
+    """The picture of `_class_call` while it waits for `init()`."""
+    at, end = _first_call(_class_call.__code__)
+    return _class_call, None, at, end - at, (made, None, None), "o--", None
+
+
+def _first_call(code: CodeType) -> tuple[int, int]:
+    """Where the first call is, and the instruction behind it, in code units."""
+    instructions = iter(dis.get_instructions(code))
+    at = next(each.offset for each in instructions if each.opname == "CALL")
+    return at // 2, next(instructions).offset // 2
+
+
+def chain(frames: list[Frame]) -> list[tuple[Any, Picture, Any]]:
+    """What the engine needs to make these frames again.
+
+    Frames that were not pickled belong to a tasklet that lives: then their generators are copied.
+    """
+    copies: dict[int, Any] = {}
+    for frame in frames:
+        if frame.shell is not None:
+            copies[id(frame.generator)] = generators.copied(frame.shell)
+    return [_link(frame, copies) for frame in frames]
+
+
+def _link(frame: Frame, copies: dict[int, Any]) -> tuple[Any, Picture, Any]:
+    if frame.generator is None:
+        assert frame.picture is not None
+        picture, exception = frame.picture, None
+        if len(picture) == 1:
+            picture = class_call(*picture)
+        generator = None
+    else:
+        generator = copies.get(id(frame.generator), frame.generator)
+        picture, exception = generators.waiting(generator)
+    if copies:
+        function, code, at, offset, values, *rest = picture
+        picture = function, code, at, offset, tuple(copies.get(id(v), v) for v in values), *rest
+    return generator, picture, exception
+
+
+class Call:
+    """What a tasklet will call that has not begun."""
+
+    __slots__ = ("arguments", "function", "keywords")
+
+    def __init__(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.keywords = keywords
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = tuple(map(by_value, self.arguments))
+        if not self.keywords:
+            return Call, (by_value(self.function), arguments)
+        keywords = {name: by_value(value) for name, value in self.keywords.items()}
+        return Call, (by_value(self.function), arguments, keywords)
+
+
+class Place:
+    """Where a tasklet was that has C code between its calls: to look at, not to run."""
+
+    __slots__ = ("filename", "line", "name")
+
+    def __init__(self, name: str, filename: str, line: int) -> None:
+        self.name = name
+        self.filename = filename
+        self.line = line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Place, (self.name, self.filename, self.line)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}() at {self.filename}:{self.line}>"

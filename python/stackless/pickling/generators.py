@@ -1,0 +1,225 @@
+"""Generators, coroutines and asynchronous generators as data.
+
+Each travels as a shell, made first since its variables may lead back to it, and a picture that fills
+it: its function, code, place, variables and evaluation stack. The engine checks a picture against its
+code before it uses it.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from stackless import _stackless
+from stackless.pickling.functions import by_value
+from stackless.pickling.objects import referents
+from stackless.pickling.standins import StandIn
+
+_KINDS: tuple[type, ...] = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+
+#: States of a generator: the first item of its picture.
+WAITING, SUSPENDED, FINISHED = range(3)
+#: Bits of an asynchronous generator's flags.
+_HOOKED, _CLOSED, _RUNNING = 1, 2, 4
+#: Of pickle_flags().
+_HOOK_BY_VALUE, _HOOK_RESET = 2, 4
+
+#: What stands for the hook of an asynchronous generator that had one, if that does not travel.
+_HAD_HOOKS = "hooks"
+
+Picture = tuple[Any, ...]
+
+#: The pictures and exceptions of restored generators that get their frame with their tasklet.
+_waiting: weakref.WeakKeyDictionary[Any, tuple[Picture, Any]] = weakref.WeakKeyDictionary()
+
+
+class Shell(StandIn):
+    """A generator without its contents; `waiting` is the picture of its frame in a tasklet's chain."""
+
+    __slots__ = ("waiting",)
+    waiting: Picture | None
+
+    def __init__(self, original: Any) -> None:
+        super().__init__(original)
+        self.waiting = None
+
+    def picture(self) -> Picture:
+        return _stackless._generator_picture(self.original, self.waiting)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        *picture, slots = self.picture()
+        state, frame, name, qualname, exception, origin, flags = picture
+        code = frame if state == FINISHED else code_of(frame)
+        frame = None if state == FINISHED else valued(frame)
+        if (qualname, name) == (code.co_qualname, code.co_name):
+            name = qualname = None
+        content = (state, frame, code, name, qualname, by_value(exception), *_hook_out(self.original, origin, flags))
+        return new, (_KINDS.index(type(self.original)), slots), _trimmed(content), None, None, fill
+
+    def __copy__(self) -> Any:
+        return copied(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        picture = self.picture()
+        made = memo[id(self)] = _stackless._new_generator(type(self.original), picture[-1])
+        _restore(made, copy.deepcopy(picture, memo))
+        return made
+
+
+def code_of(picture: Picture) -> types.CodeType:
+    """The code of a frame."""
+    code: types.CodeType = picture[1] or picture[0].__code__
+    return code
+
+
+def valued(picture: Picture) -> Picture:
+    """The picture of a frame as it is pickled: with its code, and functions by value."""
+    function, _, at, offset, values, shape, names = picture
+    picture = by_value(function), code_of(picture), at, offset, tuple(map(by_value, values)), shape, names
+    return _trimmed(picture)
+
+
+def whole(picture: Picture) -> Picture:
+    """The picture of a frame out of what `valued` made of it."""
+    function, code, *rest = picture
+    if isinstance(function, types.FunctionType) and function.__code__ == code:
+        code = None
+    return (function, code, *rest, *(None,) * (5 - len(rest)))
+
+
+def _trimmed(content: tuple[Any, ...]) -> tuple[Any, ...]:
+    while content and content[-1] is None:
+        content = content[:-1]
+    return content
+
+
+def reduce_generator(generator: Any) -> tuple[Any, ...]:
+    """The reducer of generators, coroutines and asynchronous generators.
+
+    Raises ValueError for one that is running, unless its tasklet is being pickled.
+    """
+    shell = Shell.of(generator)
+    if shell.waiting is None and _is_running(generator):
+        shell.picture()  # raises
+    return opened, (shell,)
+
+
+def _is_running(generator: Any) -> bool:
+    try:
+        _stackless._generator_picture(generator, None)
+    except ValueError:
+        return True
+    return False
+
+
+def new(kind: int, slots: int) -> Any:
+    """A generator without contents; `fill` adds them."""
+    return _stackless._new_generator(_KINDS[kind], slots)
+
+
+def opened(shell: Any) -> Any:
+    """The generator of a shell; of one that was not pickled, a copy."""
+    return copied(shell) if isinstance(shell, Shell) else shell
+
+
+def copied(shell: Shell) -> Any:
+    """A generator in the same place, which shares the values of its variables."""
+    picture = shell.picture()
+    made = _stackless._new_generator(type(shell.original), picture[-1])
+    _restore(made, picture)
+    return made
+
+
+def fill(generator: Any, content: tuple[Any, ...]) -> None:
+    """Give a generator of `new` its contents. Raises ValueError or TypeError if they do not fit."""
+    state, frame, code, name, qualname, exception, origin, flags = (*content, *(None,) * (8 - len(content)))
+    if not isinstance(code, types.CodeType):
+        raise ValueError("not the picture of a generator: no code")
+    frame = code if state == FINISHED else whole(frame)
+    origin, flags, called = _hook_in(generator, origin, flags or 0)
+    names = (name or code.co_name, qualname or code.co_qualname)
+    _restore(generator, (state, frame, *names, exception, origin, flags, 0))
+    if called is not None:
+        called(generator)
+
+
+def _restore(generator: Any, picture: Picture) -> None:
+    _stackless._restore_generator(generator, picture)
+    if picture[0] == WAITING:
+        _waiting[generator] = picture[1], picture[4]
+
+
+def waiting(generator: Any) -> tuple[Picture, Any]:
+    """The picture of the frame of a restored generator that waits in a tasklet's chain, and what it handles.
+
+    Raises ValueError if it is not one, or was not filled yet.
+    """
+    found = _waiting.pop(generator, None)
+    if found is None:
+        raise ValueError("not the frames of a tasklet: a generator is in use, or incomplete")
+    return found
+
+
+# ------------------------------------------------------------------ hooks of asynchronous generators
+
+
+def _hook_out(generator: Any, origin: Any, flags: int) -> tuple[Any, ...]:
+    if not isinstance(generator, types.AsyncGeneratorType):
+        return (origin,)
+    policy = _stackless.pickle_flags()
+    rest = flags & ~_HOOKED
+    if not flags & _HOOKED or policy & _HOOK_RESET:
+        return None, rest or None
+    if policy & _HOOK_BY_VALUE:
+        return (by_value(origin),), flags
+    return _HAD_HOOKS, flags
+
+
+def _hook_in(
+    generator: Any, origin: Any, flags: int
+) -> tuple[Any, int, Callable[[Any], Any] | None]:
+    """The finalizer, the flags, and what is to be called with the generator."""
+    if not isinstance(generator, types.AsyncGeneratorType):
+        return origin, flags, None
+    policy = _stackless.pickle_flags()
+    if origin is None or policy & _HOOK_RESET:
+        return None, flags & ~_HOOKED, None
+    if isinstance(origin, tuple) and policy & _HOOK_BY_VALUE:
+        return origin[0], flags, None
+    hooks = sys.get_asyncgen_hooks()
+    return hooks.finalizer, flags | _HOOKED, hooks.firstiter
+
+
+# ------------------------------------------------------------------ wrappers
+
+
+async def _nothing() -> None:
+    pass
+
+
+_coroutine = _nothing()
+_WRAPPER: type = type(_coroutine.__await__())
+_coroutine.close()
+
+
+def reduce_wrapper(wrapper: Any) -> tuple[Any, ...]:
+    """The reducer of what `coroutine.__await__()` returns."""
+    (coroutine,) = referents(wrapper)
+    return awaited, (coroutine,)
+
+
+def awaited(coroutine: Any) -> Any:
+    """What awaiting a coroutine iterates over."""
+    return coroutine.__await__()
+
+
+def register() -> None:
+    """Teach copyreg these types."""
+    for kind in _KINDS:
+        copyreg.pickle(kind, reduce_generator)
+    copyreg.pickle(_WRAPPER, reduce_wrapper)

@@ -1,0 +1,138 @@
+"""Tasklets and channels: `__reduce__` and `__setstate__`. (Stackless contract, 13.1 and 13.3.)"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NoReturn
+
+from stackless import _stackless
+from stackless.pickling.frames import Call, Frame, Place, chain
+from stackless.pickling.functions import by_value
+from stackless.pickling.standins import actual
+
+#: Bits of a tasklet's flags; bits 0 and 1 are +1, 0 or -1: sending, not blocked, receiving.
+_ATOMIC, _IGNORE_NESTING, _BLOCK_TRAP = 4, 8, 32
+
+State = tuple[Any, ...]
+
+
+def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
+    """`tasklet.__reduce__()`: parks the tasklet, if that is possible."""
+    if tasklet.is_current:
+        raise RuntimeError("You cannot __reduce__ the tasklet which is current.")
+    flags: int = _stackless._tasklet_flags(tasklet) | _direction(tasklet) & 3
+    tempval = by_value(tasklet.tempval)
+    frames: list[Any] = []
+    handled, generator = None, None
+    call = _stackless._tasklet_call(tasklet)
+    if call is not None:
+        frames.append(Call(*call))
+    elif tasklet.alive and tasklet.restorable:
+        pairs, after, handled = _stackless._tasklet_picture(tasklet)
+        last = len(pairs) - 1
+        frames += [Frame.of(g, picture, after if i == last else 0) for i, (g, picture) in enumerate(pairs)]
+        generator = next((g for g, _ in reversed(pairs) if g is not None), None)
+    elif tasklet.alive:
+        frames += _places(tasklet)
+    kind, traceback = (type(handled), handled.__traceback__) if handled else (None, None)
+    state = flags, tempval, tasklet.nesting_level, frames, kind, by_value(handled), traceback, generator
+    return type(tasklet), (), state
+
+
+def _direction(tasklet: _stackless.tasklet) -> int:
+    if not tasklet.blocked:
+        return 0
+    channel = tasklet._channel
+    return 1 if channel is not None and channel.balance > 0 else -1
+
+
+def _places(tasklet: _stackless.tasklet) -> list[Place]:
+    found = []
+    frame = tasklet.frame
+    while frame is not None:
+        found.append(Place(frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno or 0))
+        frame = frame.f_back
+    return found[::-1]
+
+
+def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
+    """`tasklet.__setstate__(state)`: raises TypeError or ValueError for what is not a state."""
+    if not isinstance(state, tuple) or len(state) < 8:
+        raise TypeError("the state of a tasklet is a tuple of 8 items")
+    flags, tempval, _, frames, _, handled, _, _ = state[:8]
+    if not isinstance(flags, int) or not isinstance(frames, list):
+        raise TypeError("not the state of a tasklet: flags must be an int and frames a list")
+    tempval = actual(tempval)
+    if frames and all(isinstance(each, Frame) for each in frames):
+        _stackless._restore_tasklet(tasklet, chain(frames), frames[-1].after, actual(handled))
+        tasklet.tempval = tempval
+    elif len(frames) == 1 and isinstance(frames[0], Call):
+        tasklet.bind(frames[0].function, frames[0].arguments, frames[0].keywords)
+        tasklet.tempval = tempval
+    elif frames and all(isinstance(each, Place) for each in frames):
+        tasklet.bind(_refuse, (frames,))
+    elif frames:
+        raise ValueError("not the state of a tasklet: unknown frames")
+    elif callable(tempval):
+        tasklet.bind(tempval)
+    else:
+        tasklet.tempval = tempval
+    tasklet.set_atomic(bool(flags & _ATOMIC))
+    tasklet.set_ignore_nesting(bool(flags & _IGNORE_NESTING))
+    tasklet.block_trap = bool(flags & _BLOCK_TRAP)
+    for queue in _queues.pop(tasklet, ()):
+        queue.settle()
+    return tasklet
+
+
+def _refuse(places: list[Place]) -> NoReturn:
+    raise RuntimeError(f"the tasklet had C state that can't be restored; it was in {places[-1]}")
+
+
+# ------------------------------------------------------------------ channels
+
+
+class _Queue:
+    """The tasklets that wait in a restored channel, until all of them are restored as well."""
+
+    def __init__(self, channel: _stackless.channel, sending: bool, tasklets: list[Any]) -> None:
+        self.channel = channel
+        self.sending = sending
+        self.tasklets = tasklets
+
+    def settle(self) -> None:
+        missing = next((each for each in self.tasklets if not each.alive), None)
+        if missing is not None:
+            _queues.setdefault(missing, []).append(self)
+            return
+        for each in self.tasklets:
+            _stackless._enqueue(self.channel, each, self.sending)
+
+
+#: For each tasklet that is not restored yet, the queues that it will stand in.
+_queues: weakref.WeakKeyDictionary[Any, list[_Queue]] = weakref.WeakKeyDictionary()
+
+
+def reduce_channel(channel: _stackless.channel) -> tuple[type, tuple[()], State]:
+    """`channel.__reduce__()`."""
+    flags = bool(channel.closing) | (channel.preference & 3) << 1 | bool(channel.schedule_all) << 3
+    return type(channel), (), (channel.balance, flags, _stackless._channel_queue(channel))
+
+
+def set_channel_state(channel: _stackless.channel, state: State) -> _stackless.channel:
+    """`channel.__setstate__(state)`: raises TypeError for what is not a state."""
+    if not isinstance(state, tuple) or len(state) != 3:
+        raise TypeError("the state of a channel is a tuple of 3 items")
+    balance, flags, tasklets = state
+    if not isinstance(balance, int) or not isinstance(flags, int) or not isinstance(tasklets, list):
+        raise TypeError("not the state of a channel")
+    if not all(isinstance(each, _stackless.tasklet) for each in tasklets):
+        raise TypeError("not the state of a channel: only tasklets wait in it")
+    channel.preference = {0: 0, 1: 1, 3: -1}.get(flags >> 1 & 3, 0)
+    channel.schedule_all = bool(flags & 8)
+    if flags & 1:
+        channel.close()
+    else:
+        channel.open()
+    _Queue(channel, balance > 0, list(tasklets)).settle()
+    return channel

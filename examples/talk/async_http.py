@@ -1,8 +1,8 @@
 """Blocking code on top of an event loop: a page is read like a file, the loop calls back.
 
-`Connection` is what the event loop knows: what arrives goes into a channel, and the end closes that.
-`urlopen` returns a file whose `read()` just iterates over the channel. One tasklet pumps the loop; it
-waits in it only when everybody else does.
+`Connection` is what the event loop knows: what arrives goes into a channel, and the end closes it.
+`urlopen` returns a file whose `read()` just iterates over the channel. One tasklet pumps the loop;
+it waits in it only when everybody else does.
 
     python examples/talk/async_http.py
 """

@@ -1,6 +1,6 @@
 """The hash of each page, read backwards: first one page after the other, then all at once.
 
-The function that does it is the same; the second time, each page is fetched in a tasklet of its own.
+The function that does it is the same; the second time, each page has a tasklet of its own.
 
     python examples/talk/hash_pages.py [NUMBER]
 """

@@ -1,4 +1,4 @@
-"""The library's own urllib, made to wait in tasklets by putting another module in place of `socket`.
+"""The library's own urllib, made to wait in tasklets by another module in the place of `socket`.
 
 `stackless.socket` has the names of the standard module; a call that would block lets other tasklets
 run. What imports `socket` after it was replaced gets that one, and does not know it.

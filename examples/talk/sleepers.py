@@ -1,7 +1,7 @@
 """Three ways to sleep: fried spam and eggs are ready after different times.
 
-In the first, every tasklet looks at the clock at each of its turns. In the second, one tasklet looks
-for all of them. In the third, nobody does: `stackless.sleep` leaves it to the system.
+In the first, every tasklet looks at the clock at each of its turns. In the second, one tasklet
+looks for all of them. In the third, nobody does: `stackless.sleep` leaves it to the system.
 
     python examples/talk/sleepers.py [--times]
 """

@@ -37,7 +37,6 @@ from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
     TaskletExit,
-    TimeoutError,
     TimeoutExit,
     bomb,
     channel,
@@ -66,6 +65,9 @@ from stackless._stackless import (
     switch_trap,
     tasklet,
     to_thread,
+)
+from stackless._stackless import (
+    TimeoutError as TimeoutError,
 )
 from stackless._time import run_all, run_tasklet, timeout
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits

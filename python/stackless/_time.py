@@ -16,16 +16,16 @@ class timeout:
     """A context manager: `with stackless.timeout(seconds):` raises TimeoutError when time is over.
 
     The block may call anything that waits by means of tasklets: sleep(), channels, run(), library
-    code that uses them. The exception goes off where the tasklet waits, or else at its next switching
-    call; code that neither waits nor switches is not interrupted. Blocks may be nested: if several
-    are over, the innermost comes first. None and infinity set no limit.
+    code that uses them. The exception goes off where the tasklet waits, or else at its next
+    switching call; code that neither waits nor switches is not interrupted. Blocks may be nested:
+    if several are over, the innermost comes first. None and infinity set no limit.
 
     Inside the block the exception is TimeoutExit, a BaseException, so that the library's
     `except Exception` does not stop it; on the way out the block turns its own, and no other, into
     TimeoutError, or into `exception`, an instance or class, if that is given.
 
-    Belongs to the tasklet that enters it; one object is for one block at a time. Raises ValueError if
-    seconds is negative or NaN, RuntimeError if it is entered twice.
+    Belongs to the tasklet that enters it; one object is for one block at a time. Raises ValueError
+    if seconds is negative or NaN, RuntimeError if it is entered twice.
     """
 
     __slots__ = ("_exception", "_expired", "_number", "_seconds")

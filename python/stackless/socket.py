@@ -1,22 +1,23 @@
 """The module `socket`, whose calls wait in the calling tasklet alone.
 
 All names of the standard module are here; the class `socket` and the functions that make sockets or
-ask for names are replaced. A call that would block suspends the calling tasklet until the descriptor
-is ready, in any tasklet, main ones included; names are looked up on a worker thread. Everything else
-is as documented for the standard module, and `isinstance(s, socket.socket)` of that module holds.
+ask for names are replaced. A call that would block suspends the calling tasklet until the
+descriptor is ready, in any tasklet, main ones included; names are looked up on a worker thread.
+Everything else is as documented for the standard module, and `isinstance(s, socket.socket)` of that
+module holds.
 
 What the standard module leaves open:
 
 * Several tasklets may wait for one direction of one socket. When it becomes ready, all of them try
-  again, in the order in which they came. A `sendall` that had to wait may be interleaved with others.
+  again, in the order in which they came. A `sendall` that had to wait may be interleaved.
 * Closing a socket, or detaching it, wakes those who wait for it, in any thread: OSError, EBADF.
-* A timeout is for one call, however often it has to wait, `recvfrom` and its kin excepted: there it is
-  for each wait. `with stackless.timeout()` goes for any number of calls.
+* A timeout is for one call, however often it has to wait; for `accept`, `recvfrom`, `recvmsg`,
+  `sendto` and `sendmsg` it is for each wait. `with stackless.timeout()` goes for any number.
 * Of several processes that accept on one blocking listener, one that loses the race waits in the
   system, with its whole thread. Give the listener a timeout there, as for a plain `accept()`.
 * Tasklets that never have to wait take turns every 64 calls.
-* `MSG_WAITALL` does not wait for all. `connect` and `sendfile` make the descriptor non-blocking for the
-  moment of the system's call.
+* `MSG_WAITALL` does not wait for all. `connect` and `sendfile` make the descriptor non-blocking for
+  the moment of the system's call.
 * `ssl` does not work with these sockets yet.
 """
 
@@ -36,6 +37,7 @@ from stackless._stackless import to_thread as _to_thread
 _UNDER_WAY = frozenset({_errno.EINPROGRESS, _errno.EALREADY, _errno.EWOULDBLOCK})
 _INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
 
+_give_up: Any = vars(_stock)["_GiveupOnSendfile"]  # what the standard sendfile() looks for
 _Base: Any = _stackless._socket_type(_stock.socket)
 
 
@@ -56,7 +58,7 @@ class socket(_Base):
         self.settimeout(super().gettimeout())
 
     def settimeout(self, value: float | None) -> None:
-        """Let each call wait so many seconds at the longest; None: without a limit, 0: not at all."""
+        """Let each call wait so many seconds at the longest; None: no limit, 0: not at all."""
         super().settimeout(value)
         if value is not None:
             value = super().gettimeout()
@@ -180,7 +182,7 @@ class socket(_Base):
             source = file.fileno()
             size = _os.fstat(source).st_size
         except (AttributeError, OSError) as error:
-            raise _stock._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+            raise _give_up(error) from error
         if self._limit == 0:
             raise ValueError("non-blocking sockets are not supported")
         left = size if count is None else count
@@ -196,7 +198,7 @@ class socket(_Base):
                     continue
                 except OSError as error:
                     if total == 0:
-                        raise _stock._GiveupOnSendfile(error) from error  # type: ignore[attr-defined]
+                        raise _give_up(error) from error
                     raise
                 if sent == 0:
                     break

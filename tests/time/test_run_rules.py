@@ -3,10 +3,9 @@
 import threading
 import time
 
+import pytest
 import stackless
 from child_process import assert_child, in_child_process
-
-import pytest
 
 
 def sleeper(log, seconds, daemon=False):

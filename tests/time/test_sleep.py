@@ -241,7 +241,7 @@ def test_woken_by_another_thread():
 
 
 def test_thread_ends_with_sleepers():
-    """They stop without running; those with C state get TaskletExit. None belongs to anybody then."""
+    """They stop without running; those with C state get TaskletExit. They belong to nobody."""
     cleaned = []
 
     def sleeps(name):

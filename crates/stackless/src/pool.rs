@@ -62,6 +62,10 @@ struct Queue {
     /// Workers that wait for a job, and all workers.
     idle: usize,
     workers: usize,
+    /// Workers that have taken a job, and not the GIL yet.
+    beginning: usize,
+    /// The interpreter exits: no job is begun any more.
+    closed: bool,
 }
 
 struct JobPointer(*mut Job);
@@ -96,6 +100,9 @@ impl Pool {
     /// Hands a job to the workers, of which there are more afterwards if all are busy.
     fn submit(&'static self, job: *mut Job) -> Res<()> {
         let mut queue = self.queue();
+        if queue.closed {
+            return Err(runtime_error("cannot call on a worker thread: the interpreter exits"));
+        }
         if queue.jobs.len() >= queue.idle && queue.workers < most_workers() {
             // SAFETY: the pool outlives the thread.
             let ident =
@@ -111,11 +118,35 @@ impl Pool {
         Ok(())
     }
 
+    /// For a worker: it has the GIL.
+    fn begun(&self) {
+        let mut queue = self.queue();
+        queue.beginning -= 1;
+        if queue.closed {
+            self.more.notify_all();
+        }
+    }
+
+    /// No job is begun any more. Waits, without the GIL, for those who are about to take it: once the
+    /// interpreter takes itself apart, they could not have it.
+    fn close(&self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        self.more.notify_all();
+        while queue.beginning > 0 {
+            queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// For a worker: the next job; None if there was none for a long time.
     fn next(&self) -> Option<*mut Job> {
         let mut queue = self.queue();
         loop {
+            if queue.closed {
+                return None;
+            }
             if let Some(JobPointer(job)) = queue.jobs.pop_front() {
+                queue.beginning += 1;
                 return Some(job);
             }
             queue.idle += 1;
@@ -144,6 +175,7 @@ unsafe extern "C" fn work(pool: *mut c_void) {
         // SAFETY: a thread without a thread state, which has one from here to the release.
         unsafe {
             let state = PyGILState_Ensure();
+            pool.begun();
             perform(job);
             PyGILState_Release(state);
         }
@@ -253,6 +285,20 @@ fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, crate::kernel::Ne
             waits::disarm(me);
             Err(Raised)
         }
+    }
+}
+
+/// The interpreter is about to exit.
+pub fn close() {
+    let pool = POOL.load(Relaxed);
+    if pool.is_null() {
+        return;
+    }
+    // SAFETY: it is never freed; the GIL is held before and after.
+    unsafe {
+        let ts = PyEval_SaveThread();
+        (*pool).close();
+        PyEval_RestoreThread(ts);
     }
 }
 

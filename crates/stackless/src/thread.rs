@@ -632,6 +632,7 @@ pub fn at_exit() -> Res<()> {
         kill_all(s);
     }
     EXITED.store(true, Relaxed);
+    crate::pool::close();
     Ok(())
 }
 

@@ -71,11 +71,13 @@ frame_t *sl_below(frame_t *f, int *entered);
 typedef _PyStackRef value_t;
 #define BORROW(v) (PyStackRef_IsNull(v) || PyStackRef_IsTaggedInt(v) ? NULL : PyStackRef_AsPyObjectBorrow(v))
 #define STEAL(o) PyStackRef_FromPyObjectSteal(o)
+#define NOTHING PyStackRef_NULL
 #define DROP(v) PyStackRef_XCLOSE(v)
 #else
 typedef PyObject *value_t;
 #define BORROW(v) (v)
 #define STEAL(o) (o)
+#define NOTHING NULL
 #define DROP(v) Py_XDECREF(v)
 #endif
 
@@ -623,10 +625,9 @@ static void clear_frame(PyThreadState *ts, frame_t *f)
         return;
     }
     Py_XDECREF(object);
-    const value_t nothing = STEAL(NULL);
     for (int i = 0, count = values(f); i < count; i++) {
         value_t value = f->localsplus[i];
-        f->localsplus[i] = nothing;
+        f->localsplus[i] = NOTHING;
         DROP(value);
     }
     set_values(f, 0);

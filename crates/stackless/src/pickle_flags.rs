@@ -68,12 +68,7 @@ unsafe extern "C" fn pickle_flags(_: Obj, args: *const Obj, count: Py_ssize_t, n
     }))
 }
 
-unsafe extern "C" fn pickle_flags_default(
-    _: Obj,
-    args: *const Obj,
-    count: Py_ssize_t,
-    names: Obj,
-) -> Obj {
+unsafe extern "C" fn pickle_flags_default(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
     let given = unsafe { arguments("pickle_flags_default", args, count, names) };
     give(given.and_then(|[new, mask]| {

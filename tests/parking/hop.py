@@ -10,7 +10,7 @@ import pickle
 import sys
 
 import stackless
-from shapes import SHAPES
+from blocks import SHAPES
 
 WARM = 20
 

@@ -41,7 +41,7 @@ KILLED = """
 import os, pickle, sys, time
 sys.path[:0] = [{here!r}]
 import stackless
-from shapes import SHAPES
+from blocks import SHAPES
 from hop import begin
 
 file, names = sys.argv[1], sys.argv[2:]

@@ -124,7 +124,7 @@ WORDS = {
     in_call: "call",
     in_exec: "exec",
     in_class_body: "__build_class__",
-    in_del: "in_del",
+    in_del: "in_del|C code runs",
     in_eq: "in_eq",
     in_add: "in_add",
     in_next: "in_next",

@@ -577,6 +577,9 @@ static void set_thread_frame(PyThreadState *ts, frame_t *f)
 static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
 {
     const int collecting = PyGC_Disable();
+    /* One may be in flight through the frame below. */
+    PyObject *exception[3];
+    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     frame_t *mine = thread_frame(ts);
     set_thread_frame(ts, f);
     PyFrameObject *object = PyThreadState_GetFrame(ts);
@@ -584,7 +587,7 @@ static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
     if (collecting) {
         PyGC_Enable();
     }
-    PyErr_Clear();
+    PyErr_Restore(exception[0], exception[1], exception[2]);
     return object;
 }
 

@@ -222,8 +222,20 @@ async def _no_values() -> AsyncGenerator[None, None]:
     yield
 
 
-_generator = _no_values()
-_STEPS: tuple[type, ...] = (type(_generator.asend(None)), type(_generator.aclose()))
+def _types_of_steps() -> tuple[type, type]:
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        generator = _no_values()
+        steps = generator.asend(None), generator.aclose()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    for each in steps:
+        each.close()
+    return type(steps[0]), type(steps[1])
+
+
+_STEPS = _types_of_steps()
 
 
 def reduce_step(awaitable: Any) -> tuple[Any, ...]:

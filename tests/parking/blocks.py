@@ -233,7 +233,10 @@ class Point:
 
 @ready(NEVER, (3, 13))
 def init(channel):
-    return [Simple(channel).x for _ in range(3)]
+    found = []
+    for _ in range(3):
+        found.append(Simple(channel).x)
+    return found
 
 
 class Simple:
@@ -276,13 +279,19 @@ class Lazy:
 @ready(NEVER, (3, 12))
 def properties(channel):
     lazy = Lazy(channel)
-    return [lazy.value for _ in range(2)]
+    found = []
+    for _ in range(2):
+        found.append(lazy.value)
+    return found
 
 
 @ready(NEVER, (3, 11))
 def items(channel):
     lazy = Lazy(channel)
-    return [lazy[i] for i in range(2)]
+    found = []
+    for i in range(2):
+        found.append(lazy[i])
+    return found
 
 
 @ready()

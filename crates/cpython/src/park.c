@@ -579,6 +579,9 @@ static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
     PyObject *exception[3];
     PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     const int collecting = PyGC_Disable();
+    /* One may be in flight through the frame below. */
+    PyObject *exception[3];
+    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     frame_t *mine = thread_frame(ts);
     set_thread_frame(ts, f);
     PyFrameObject *object = PyThreadState_GetFrame(ts);

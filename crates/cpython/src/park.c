@@ -576,8 +576,6 @@ static void set_thread_frame(PyThreadState *ts, frame_t *f)
 /* The frame object of a frame of any tasklet: a new reference or NULL. */
 static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
 {
-    PyObject *exception[3];
-    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     const int collecting = PyGC_Disable();
     /* One may be in flight through the frame below. */
     PyObject *exception[3];

@@ -162,7 +162,8 @@ class Writer:
         if kind == 7:
             return f"({inner()} if {inner()} % 2 else {inner()})"
         if kind == 8:
-            return f"int(f'{{{inner()} % 10}}{{ch.receive() % 10}}')"
+            # Before 3.12 formatted strings cannot be nested.
+            return f"int(f'{{{self.random.choice(self.variables)} % 10}}{{ch.receive() % 10}}') + {inner()}"
         if kind == 9 and self.shared:
             return f"inner({inner()})"
         plain = [name for name, generator in self.functions if not generator]

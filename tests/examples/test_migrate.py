@@ -3,6 +3,8 @@
 import importlib.util
 import pickle
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,16 @@ def test_where_keys_come_from(tmp_path):
     assert migrate.read_keys({"MIGRATE_KEYS": OLD.hex()}) == [OLD]
     both = {"MIGRATE_KEY_FILE": str(file), "MIGRATE_KEYS": "00"}
     assert migrate.read_keys(both) == [NEW, OLD]
+
+
+def test_recursion_goes_down_here_and_up_there():
+    """The whole program."""
+    done = subprocess.run([sys.executable, str(FILE)], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    down, size, up, digits, here = done.stdout.splitlines()
+    assert "at the call factorial(450)" in down
+    assert "on from the call factorial(450)" in up
+    assert down.split(":")[0] != up.split(":")[0]
+    assert up.split(":")[0].split()[1] == size.split()[-1]
+    assert "900! has 2270 digits" in digits
+    assert here.strip() == "results=[]"

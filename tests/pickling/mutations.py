@@ -1,6 +1,7 @@
 """Blobs to damage, and ways to damage them."""
 
 import collections
+import contextlib
 import io
 import itertools
 import json
@@ -54,6 +55,46 @@ def values():
     yield [{1: 2}.items(), collections.OrderedDict(a=1).keys(), types.CellType([1])]
     yield [map(lambda x: x, [1, 2]), itertools.chain([1], [2]), itertools.count(3), enumerate("a")]
     yield bytes(range(256)) * 20
+    yield from tasklets()
+
+
+def tasklets():
+    """Waiting in several ways, never started; generators and coroutines in the middle."""
+    channel = stackless.channel()
+
+    def loop(channel, items=(1, 2)):
+        for item in items:
+            try:
+                with contextlib.suppress(KeyError):
+                    channel.receive()
+            finally:
+                items = item
+
+    def down(n):
+        return channel.receive() if n == 0 else n + down(n - 1)
+
+    def generate():
+        yield from range(5)
+
+    def consume():
+        for _ in generate():
+            stackless.schedule_remove()
+
+    async def answer():
+        return 42
+
+    found = [stackless.tasklet(loop)(channel), stackless.tasklet(down)(4)]
+    found.append(stackless.tasklet(consume)())
+    stackless.run()
+    yield from found
+    yield channel
+    generator = generate()
+    next(generator)
+    coroutine = answer()
+    yield [generator, coroutine, stackless.tasklet(loop, (1, 2))]
+    coroutine.close()
+    for each in found:
+        each.kill()
 
 
 def blobs():

@@ -266,6 +266,83 @@ def test_variables_of_a_tasklet():
     tasklet.kill()
 
 
+def looping(channel):
+    for _ in memoryview(b"ab"):
+        channel.receive()
+
+
+def test_values_that_have_no_name():
+    """The iterator of a loop is on the evaluation stack."""
+    channel = stackless.channel()
+    tasklet = stackless.tasklet(looping)(channel)
+    stackless.run()
+    (found,) = why_not_picklable(tasklet)
+    assert found.path.startswith("stack[")
+    assert found.type.endswith("memory_iterator")
+    assert found.frame.function == "looping"
+    assert found.frame.line == looping.__code__.co_firstlineno + 2
+    tasklet.kill()
+
+
+def test_generators():
+    """Their variables have names; what they are in the middle of does not."""
+
+    def generate(lock):
+        inner = [lock]  # noqa: F841
+        for _ in memoryview(b"ab"):
+            yield
+
+    generator = generate(threading.Lock())
+    next(generator)
+    found = {each.path: each for each in why_not_picklable([generator])}
+    (lock, iterator) = sorted(found, key=lambda path: "locals" not in path)
+    assert lock == "locals['lock']"
+    assert found[lock].frame.function.endswith("generate")
+    assert found[iterator].type.endswith("memory_iterator")
+
+
+def test_channel_and_those_who_wait():
+    """A channel leads to its tasklets, and they to their variables."""
+    channel = stackless.channel()
+    tasklets = [stackless.tasklet(waiting)(channel, [threading.Lock()]) for _ in range(2)]
+    stackless.run()
+    assert sum(each.type == "_thread.lock" for each in why_not_picklable({"c": channel})) == 2
+    for each in tasklets:
+        each.kill()
+
+
+def test_tasklet_with_c_code_between():
+    """The engine's reason, beside the other obstacles."""
+    channel = stackless.channel()
+
+    def sort(lock):
+        sorted([1, 2], key=lambda item: channel.receive())
+
+    tasklet = stackless.tasklet(sort)(threading.Lock())
+    stackless.run()
+    found = {each.type: each for each in why_not_picklable(tasklet)}
+    assert found.keys() == {"stackless.tasklet", "_thread.lock"}
+    assert "called sorted" in found["stackless.tasklet"].reason
+    with pytest.raises(pickle.PicklingError, match="called sorted"):
+        stackless.dumps(tasklet)
+    tasklet.kill()
+
+
+def test_tasklets_without_obstacles():
+    """Waiting, paused, never started, ended."""
+    channel = stackless.channel()
+    tasklets = [stackless.tasklet(lambda: channel.receive())()]
+    tasklets.append(stackless.tasklet(lambda x: stackless.schedule_remove())(1))
+    stackless.run()
+    tasklets += [stackless.tasklet(waiting), stackless.tasklet(waiting, (channel, [1]))]
+    tasklets.append(stackless.tasklet())
+    assert why_not_picklable(tasklets) == []
+    copies = stackless.loads(stackless.dumps(tasklets))
+    assert [each.blocked for each in copies] == [True, False, False, False, False]
+    for each in tasklets + copies:
+        each.kill()
+
+
 def test_current_tasklet():
     """It cannot be pickled by itself."""
     (found,) = why_not_picklable(stackless.current)

@@ -21,9 +21,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
+from stackless.pickling.code import load
 from stackless.pickling.errors import in_state
 from stackless.pickling.standins import StandIn
 from stackless.pickling.standins import actual as actual
+
+# So that a pickle names one module for functions and their code.
+load.__module__ = __name__
 
 
 class ByValue(StandIn):
@@ -225,11 +229,13 @@ def _submodules(carried: Any, code: CodeType) -> Iterator[str]:
     if not packages:
         return
     words = _attribute_names(code)
-    for package in packages:
-        start = package.__name__ + "."
-        for name in sorted(sys.modules):
-            if name.startswith(start) and words.issuperset(name[len(start) :].split(".")):
-                yield name
+    names = [package.__name__ for package in packages]
+    while names:
+        name = names.pop()
+        for word in sorted(words):
+            if f"{name}.{word}" in sys.modules:
+                yield f"{name}.{word}"
+                names.append(f"{name}.{word}")
 
 
 def _attribute_names(code: CodeType) -> set[str]:

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from stackless import _stackless
-from stackless.pickling import errors, remedies
+from stackless.pickling import errors, generators, remedies
 from stackless.pickling.errors import WithOrigin
+from stackless.pickling.frames import Frame
 from stackless.pickling.functions import ByValue
+from stackless.pickling.generators import Shell
 from stackless.pickling.standins import StandIn
 
 #: So many objects are looked at, unless told otherwise.
@@ -46,8 +48,9 @@ class Obstacle:
 
     #: The call of a tasklet, generator or coroutine whose variables lead to it, or None.
     frame: Place | None
-    #: How to get to it: from the variables of that call ("locals['f'].handlers[2]"), else from the
-    #: object asked about ("object.handlers[2]").
+    #: How to get to it: from the variables of that call ("locals['f'].handlers[2]"); from a value
+    #: that it has at hand, such as the iterator of a loop ("stack[3]"); else from the object asked
+    #: about ("object.handlers[2]").
     path: str
     #: Its type, with the module.
     type: str
@@ -104,9 +107,10 @@ class _Walk:
         if self.left < 0:
             raise _Enough
         if isinstance(value, StandIn):
-            if not isinstance(value, (ByValue, WithOrigin)):
+            if isinstance(value, (ByValue, WithOrigin)):
+                value = value.original
+            elif not isinstance(value, Shell):
                 return  # something with its contents left out
-            value = value.original
         if type(value) not in _ATOMS and id(value) not in self.seen:
             self.seen[id(value)] = value
             self.queue.append((value, path, place))
@@ -151,6 +155,8 @@ class _Walk:
                 self.add(each, f"{path}{{{_shown(each)}}}", place)
         elif isinstance(value, _stackless.tasklet):
             self.tasklet(value, path, place)
+        elif kind is Frame and value.generator is None and len(value.picture) > 1:
+            self.frame(value.picture)
         else:
             name = _FRAMES.get(kind)
             if name is not None and getattr(value, name) is not None:
@@ -172,6 +178,15 @@ class _Walk:
         if reason is None:
             self.reduced(tasklet, path, place)
 
+    def frame(self, picture: Any) -> None:
+        """Of a tasklet's call: what is not in its variables, but needed to go on."""
+        code = generators.code_of(picture)
+        _, _, at, _, values, *_ = picture
+        lines = [line for start, _, line in code.co_lines() if start <= 2 * at]
+        here = Place(code.co_qualname, code.co_filename, lines[-1] or 0)
+        for number, each in enumerate(values):
+            self.add(each, f"stack[{number}]", here)
+
     def variables(self, frame: types.FrameType) -> None:
         here = _place(frame)
         for name, each in dict(frame.f_locals).items():
@@ -192,7 +207,10 @@ class _Walk:
         for number, each in enumerate(arguments):
             shown = "" if isinstance(each, type) else f".{names.get(number, f'<{number}>')}"
             self.add(each, path + shown, place)
-        if setter is errors.fill_exception:
+        if isinstance(value, _stackless.channel) and isinstance(state, tuple):
+            for number, each in enumerate(state[-1]):
+                self.add(each, f"{path}.queue[{number}]", place)
+        elif setter is errors.fill_exception:
             for name, each in zip(_ORIGIN, state, strict=True):
                 self.add(each, f"{path}.{name}", place)
         else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import copyreg
 import io
 import pickle
 import sys
+from collections.abc import Callable
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -15,6 +15,7 @@ import cloudpickle  # type: ignore[import-untyped]
 from stackless import _stackless
 from stackless.pickling import errors, functions
 from stackless.pickling.functions import itself
+from stackless.pickling.standins import StandIn
 
 #: Py_TPFLAGS_IMMUTABLETYPE
 _IMMUTABLE_TYPE = 1 << 8
@@ -28,42 +29,65 @@ def _reduce_file(file: io.TextIOWrapper) -> Any:
     )
 
 
+_USUAL = {**cloudpickle.Pickler.dispatch_table, io.TextIOWrapper: _reduce_file}
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Functions travel by value, at any depth, where their name would lead nowhere elsewhere."""
 
-    #: What was registered with copyreg comes first: cloudpickle has its own for code and more.
-    dispatch_table = collections.ChainMap(
-        copyreg.dispatch_table,
-        {io.TextIOWrapper: _reduce_file},
-        cloudpickle.Pickler.dispatch_table,
-    )
-
     def __init__(self, file: Any, protocol: int | None = None) -> None:
+        # What was registered with copyreg comes first: cloudpickle has its own for code and more.
+        self.dispatch_table = {**_USUAL, **copyreg.dispatch_table}
         super().__init__(file, protocol)
         #: The modules, other than Python's and ours, that functions belong to.
         self.modules: set[str] = set()
+        #: How objects of a type are reduced, if not as pickle would; by type, as they turn up.
+        self._ways: dict[type, Callable[[Any], Any] | None] = {}
+        self._streams = {type(getattr(sys, name)) for name in _STREAMS}
 
     def reducer_override(self, obj: Any) -> Any:
         """What pickle asks first, for every object that is not a plain built-in value."""
         kind = type(obj)
+        try:
+            way = self._ways[kind]
+        except KeyError:
+            way = self._ways[kind] = self._way(kind)
+        return NotImplemented if way is None else way(obj)
+
+    def _way(self, kind: type) -> Callable[[Any], Any] | None:
         if kind is FunctionType:
-            return self._function(obj)
+            return self._function
         if kind is CellType:
-            return functions.reduce_cell(obj, itself)
+            return self._cell
+        if kind is ModuleType:
+            return self._module
         if issubclass(kind, type):
-            return self._class(obj)
+            return self._class
         if issubclass(kind, BaseException):
-            return errors.reduce_exception(obj, itself)
-        if issubclass(kind, _stackless.tasklet):
-            return self._tasklet(obj)
+            return self._exception
         if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
-            return itself, (obj.original,)
-        if kind is ModuleType and not is_importable(obj.__name__):
-            return cloudpickle.Pickler.dispatch_table[ModuleType](obj)
-        for name in _STREAMS:
-            if obj is getattr(sys, name):
-                return getattr, (sys, name)
-        return NotImplemented
+            return self._stand_in
+        if issubclass(kind, _stackless.tasklet):
+            return self._tasklet
+        return self._stream if kind in self._streams else None
+
+    def _cell(self, cell: CellType) -> Any:
+        return functions.reduce_cell(cell, itself)
+
+    def _exception(self, error: BaseException) -> Any:
+        return errors.reduce_exception(error, itself)
+
+    def _stand_in(self, stand_in: StandIn) -> Any:
+        return itself, (stand_in.original,)
+
+    def _module(self, module: ModuleType) -> Any:
+        if is_importable(module.__name__):
+            return NotImplemented
+        return cloudpickle.Pickler.dispatch_table[ModuleType](module)
+
+    def _stream(self, stream: Any) -> Any:
+        name = next((name for name in _STREAMS if getattr(sys, name) is stream), None)
+        return NotImplemented if name is None else (getattr, (sys, name))
 
     def _tasklet(self, tasklet: _stackless.tasklet) -> Any:
         reason = None if tasklet.is_current else _stackless._why_not_parked(tasklet)

@@ -24,7 +24,12 @@ unsafe extern "C" {
     fn sl_chain_pictures(s: *mut State) -> *mut PyObject;
     fn sl_read_chain(list: *mut PyObject) -> *mut RawChain;
     fn sl_chain_size(chain: *const RawChain) -> usize;
-    fn sl_build_chain(chain: *const RawChain, s: *mut State, context: *mut PyObject, exception: *mut PyObject);
+    fn sl_build_chain(
+        chain: *const RawChain,
+        s: *mut State,
+        context: *mut PyObject,
+        exception: *mut PyObject,
+    );
     fn sl_iterates(s: *mut State) -> c_int;
     fn sl_handled(s: *mut State) -> *mut PyObject;
 }
@@ -144,4 +149,3 @@ impl Drop for Chain {
         unsafe { PyMem_Free(self.0.as_ptr().cast()) }
     }
 }
-

@@ -277,7 +277,8 @@ unsafe extern "C" fn set_state_of_channel(o: Obj, state: Obj) -> Obj {
 }
 
 const REDUCE: &str = "__reduce__($self, /)\n--\n\nHelper for pickle.";
-const SET_STATE: &str = "__setstate__($self, state, /)\n--\n\nFill an empty one with what __reduce__ gave, and return it.";
+const SET_STATE: &str =
+    "__setstate__($self, state, /)\n--\n\nFill an empty one with what __reduce__ gave, and return it.";
 
 pub fn tasklet_methods() -> [PyMethodDef; 2] {
     [

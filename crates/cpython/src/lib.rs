@@ -14,7 +14,8 @@ pub use park::{
     parked_values, resume, top_values, wake,
 };
 pub use pictures::{
-    Chain, chain_pictures, generator_picture, handled, iterates, new_generator, restore_generator,
+    Chain, chain_pictures, generator_picture, handled, iterates, new_generator, new_step,
+    restore_generator, step_picture,
 };
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 

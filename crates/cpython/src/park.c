@@ -456,13 +456,13 @@ size_t sl_parked_size(sl_state *s)
 }
 
 /* Moves a tasklet that can be parked to `to`. What is left of `s` is of no use. The result is what
- * `is_ours` said of the pending call. */
+ * `is_ours` said of the pending call. `call` is NULL for one that was woken, and has not gone on yet. */
 int sl_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), sl_state *to)
 {
     const size_t size = sl_parked_size(s);
     frame_t *f = state_frame(s);
-    int count = 0, operands = 0;
-    const int kind = pending_call(f, call, is_ours, &count, &operands) - 1;
+    int count = values(f), operands = s->operands;
+    const int kind = call == NULL ? -1 : pending_call(f, call, is_ours, &count, &operands) - 1;
     set_values(f, count);
     for (frame_t *next; f != NULL; f = next) {
         int entered;
@@ -577,6 +577,9 @@ static void set_thread_frame(PyThreadState *ts, frame_t *f)
 static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
 {
     const int collecting = PyGC_Disable();
+    /* One may be in flight through the frame below. */
+    PyObject *exception[3];
+    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     frame_t *mine = thread_frame(ts);
     set_thread_frame(ts, f);
     PyFrameObject *object = PyThreadState_GetFrame(ts);
@@ -584,7 +587,7 @@ static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
     if (collecting) {
         PyGC_Enable();
     }
-    PyErr_Clear();
+    PyErr_Restore(exception[0], exception[1], exception[2]);
     return object;
 }
 

@@ -115,14 +115,15 @@ pub unsafe fn parked_size(state: *mut State) -> usize {
     unsafe { sl_parked_size(state) }
 }
 
-/// Parks a tasklet: moves its state to `to`. Answers what `ours` said of its pending call.
+/// Parks a tasklet: moves its state to `to`. Answers what `ours` said of its pending call. `call` is None
+/// for a tasklet that was woken, and has not gone on yet.
 ///
 /// # Safety
-/// As for [`can_park`], which said yes; `to` has room for [`parked_size`] bytes. The old state and the C
+/// As for [`can_park`], which said yes, or the tasklet was just woken; `to` has room for [`parked_size`] bytes. The old state and the C
 /// stack are not used any more.
-pub unsafe fn park(state: *mut State, call: &Pending, ours: Primitives, to: *mut State) -> c_int {
+pub unsafe fn park(state: *mut State, call: Option<&Pending>, ours: Primitives, to: *mut State) -> c_int {
     // SAFETY: the caller's.
-    unsafe { sl_park(state, call, ours, to) }
+    unsafe { sl_park(state, call.map_or(std::ptr::null(), std::ptr::from_ref), ours, to) }
 }
 
 /// Moves a parked tasklet to a new stack; false if there is no memory, and nothing has changed.

@@ -1,4 +1,4 @@
-//! Frames as data: the Rust face of `chain.c` and `generators.c`.
+//! Frames as data: the Rust face of `chain.c`, `generators.c` and `steps.c`.
 
 use crate::State;
 use pyo3_ffi::{PyMem_Free, PyObject};
@@ -14,6 +14,13 @@ unsafe extern "C" {
     fn sl_generator_picture(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject;
     fn sl_new_generator(kind: *mut PyObject, slots: c_int) -> *mut PyObject;
     fn sl_restore_generator(o: *mut PyObject, picture: *mut PyObject) -> c_int;
+    fn sl_step_picture(o: *mut PyObject) -> *mut PyObject;
+    fn sl_new_step(
+        kind: *mut PyObject,
+        generator: *mut PyObject,
+        state: c_int,
+        values: *mut PyObject,
+    ) -> *mut PyObject;
     fn sl_chain_pictures(s: *mut State) -> *mut PyObject;
     fn sl_read_chain(list: *mut PyObject) -> *mut RawChain;
     fn sl_chain_size(chain: *const RawChain) -> usize;
@@ -49,6 +56,29 @@ pub unsafe fn new_generator(kind: *mut PyObject, slots: c_int) -> *mut PyObject 
 pub unsafe fn restore_generator(o: *mut PyObject, picture: *mut PyObject) -> bool {
     // SAFETY: the caller's.
     unsafe { sl_restore_generator(o, picture) == 0 }
+}
+
+/// An awaitable of an asynchronous generator as a tuple (generator, state, values); null with an exception.
+///
+/// # Safety
+/// A living object.
+pub unsafe fn step_picture(o: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_step_picture(o) }
+}
+
+/// One of this type; null with an exception.
+///
+/// # Safety
+/// Living objects.
+pub unsafe fn new_step(
+    kind: *mut PyObject,
+    generator: *mut PyObject,
+    state: c_int,
+    values: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_new_step(kind, generator, state, values) }
 }
 
 /// The frames of a parked tasklet: a list of tuples (generator or None, picture), outermost first; null

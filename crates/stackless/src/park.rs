@@ -67,6 +67,11 @@ impl Obstacle {
     }
 }
 
+/// It was given a stack, and nothing has run on it.
+fn has_not_begun(t: T) -> bool {
+    t.started() && !t.args.get().is_null()
+}
+
 /// For the collector: visits what the frames of a suspended tasklet hold.
 ///
 /// # Safety
@@ -79,7 +84,7 @@ pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut std::ffi::c_void) -> st
     }
     // SAFETY: a suspended tasklet; one that can be parked waits in the call that its seat knows.
     unsafe {
-        let top = if seat.parked() {
+        let top = if seat.parked() || seat.woken.get() {
             cpython::parked_values(seat.state())
         } else if can_park(t).is_ok() {
             cpython::top_values(seat.state(), &seat.pending.get(), primitive)
@@ -113,8 +118,11 @@ pub fn can_park(t: T) -> Result<(), Obstacle> {
     if world(|w| w.is_watchdog(t.tid())) {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }
+    if has_not_begun(t) {
+        return Ok(());
+    }
     let seat = t.seat();
-    if seat.parked() {
+    if seat.parked() || seat.woken.get() {
         return Ok(());
     }
     if t.scheduler().is_none() {
@@ -124,12 +132,11 @@ pub fn can_park(t: T) -> Result<(), Obstacle> {
         return because("the interpreter compiles code, or somebody evaluates frames for it (PEP 523)");
     }
     if !seat.evaluating() {
-        let text = if seat.python.get() {
-            "it has not gone on since it was made runnable, and C code runs in it"
+        return because(if seat.python.get() {
+            "C code runs in it below its Python functions"
         } else {
             "its function is not a Python function but C code"
-        };
-        return because(text);
+        });
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
     unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }.map_err(Obstacle::At)
@@ -199,6 +206,12 @@ fn callable_name(o: Obj) -> String {
 /// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.
 pub fn park(t: T) -> Result<(), Obstacle> {
     can_park(t)?;
+    if has_not_begun(t) {
+        if let Some(s) = t.scheduler() {
+            crate::kernel::unseat(s, t);
+        }
+        return if t.started() { because("it was given a trace function before it began") } else { Ok(()) };
+    }
     if !t.started() || t.seat().parked() {
         return Ok(());
     }
@@ -212,8 +225,13 @@ pub fn park(t: T) -> Result<(), Obstacle> {
         if new.is_null() {
             return Err(Obstacle::Memory);
         }
-        let after = cpython::park(seat.state(), &seat.pending.get(), primitive, (*new).state());
-        (*new).after.set(after as u8);
+        if seat.woken.get() {
+            cpython::park(seat.state(), None, primitive, (*new).state());
+            (*new).after.set(seat.after.get());
+        } else {
+            let after = cpython::park(seat.state(), Some(&seat.pending.get()), primitive, (*new).state());
+            (*new).after.set(after as u8);
+        }
         (*new).take(t);
         let s = t.scheduler().expect("as was just found out");
         for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {

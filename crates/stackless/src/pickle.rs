@@ -66,6 +66,23 @@ unsafe extern "C" fn restore_generator(_: Obj, args: *mut Obj, count: Py_ssize_t
     }))
 }
 
+unsafe extern "C" fn step_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_step_picture", args, count) }.and_then(|&[o]| {
+        // SAFETY: a living object.
+        check(unsafe { cpython::step_picture(o) })
+    }))
+}
+
+unsafe extern "C" fn new_step(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_new_step", args, count) }.and_then(|&[kind, generator, state, values]| {
+        let state = small_int(state)?;
+        // SAFETY: living objects.
+        check(unsafe { cpython::new_step(kind, generator, state, values) })
+    }))
+}
+
 // ---------------------------------------------------------------------- tasklets
 
 /// The channel that an argument is.
@@ -281,6 +298,8 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_generator_picture", "A generator as data.", generator_picture),
         types::method("_new_generator", "A generator without contents.", new_generator),
         types::method("_restore_generator", "Fills a generator.", restore_generator),
+        types::method("_step_picture", "An awaitable of an asynchronous generator as data.", step_picture),
+        types::method("_new_step", "Makes one of these.", new_step),
         types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
         types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
         types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),

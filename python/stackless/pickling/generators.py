@@ -12,13 +12,13 @@ import copyreg
 import sys
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from stackless import _stackless
 from stackless.pickling.functions import by_value
 from stackless.pickling.objects import referents
-from stackless.pickling.standins import StandIn
+from stackless.pickling.standins import StandIn, actual
 
 _KINDS: tuple[type, ...] = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
@@ -218,8 +218,44 @@ def awaited(coroutine: Any) -> Any:
     return coroutine.__await__()
 
 
+async def _no_values() -> AsyncGenerator[None, None]:
+    yield
+
+
+def _types_of_steps() -> tuple[type, type]:
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        generator = _no_values()
+        steps = generator.asend(None), generator.aclose()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    for each in steps:
+        each.close()
+    return type(steps[0]), type(steps[1])
+
+
+_STEPS = _types_of_steps()
+
+
+def reduce_step(awaitable: Any) -> tuple[Any, ...]:
+    """The reducer of what `asend`, `athrow`, `aclose` and `__anext__` return."""
+    generator, state, values = _stackless._step_picture(awaitable)
+    values = tuple(value and (by_value(*value),) for value in values)
+    return step, (_STEPS.index(type(awaitable)), generator, state, values)
+
+
+def step(kind: int, generator: Any, state: int, values: tuple[Any, ...]) -> Any:
+    """A restored awaitable of an asynchronous generator."""
+    return _stackless._new_step(
+        _STEPS[kind], generator, state, tuple(value and (actual(*value),) for value in values)
+    )
+
+
 def register() -> None:
     """Teach copyreg these types."""
     for kind in _KINDS:
         copyreg.pickle(kind, reduce_generator)
     copyreg.pickle(_WRAPPER, reduce_wrapper)
+    for kind in _STEPS:
+        copyreg.pickle(kind, reduce_step)

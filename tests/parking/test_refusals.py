@@ -1,0 +1,154 @@
+"""Blocks that cannot be left: they are refused, and the reason names the obstacle."""
+
+import contextlib
+import functools
+import operator
+import pickle
+import re
+import xml.sax
+
+import pytest
+import stackless
+from stackless import TaskletExit
+
+
+def waiting(function, *arguments):
+    """A tasklet that waits in a function to which it gave its channel."""
+    channel = stackless.channel()
+    tasklet = stackless.tasklet(function)(channel, *arguments)
+    stackless.run()
+    assert tasklet.blocked
+    return tasklet
+
+
+class Waits:
+    def __init__(self, channel):
+        self.channel = channel
+
+    def __eq__(self, other):
+        return self.channel.receive()
+
+    def __add__(self, other):
+        return self.channel.receive()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.channel.receive()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.channel.receive()
+
+
+class Finalized:
+    def __init__(self, channel):
+        self.channel = channel
+
+    def __del__(self):
+        with contextlib.suppress(TaskletExit):
+            self.channel.receive()
+
+
+def in_sorted(channel):
+    sorted([1, 2], key=lambda _: channel.receive())
+
+
+def in_map(channel):
+    list(map(lambda _: channel.receive(), [1]))
+
+
+def in_partial(channel):
+    functools.partial(lambda: channel.receive())()
+
+
+def in_cache(channel):
+    functools.lru_cache(lambda: channel.receive())()
+
+
+def in_call(channel):
+    operator.call(lambda: channel.receive())
+
+
+def in_exec(channel):
+    exec("channel.receive()", {"channel": channel})
+
+
+def in_class_body(channel):
+    class _Made:
+        channel.receive()
+
+
+def in_del(channel):
+    Finalized(channel)
+
+
+def in_eq(channel):
+    Waits(channel) == 1  # noqa: B015
+
+
+def in_add(channel):
+    Waits(channel) + 1
+
+
+def in_next(channel):
+    for _ in Waits(channel):
+        pass
+
+
+def in_exit_in_flight(channel):
+    with Waits(channel):
+        raise KeyError
+
+
+def in_starred_send(channel):
+    channel.send_sequence(iter([1, 2]))
+
+
+def in_parser(channel):
+    class Handler(xml.sax.ContentHandler):
+        def startElement(self, name, attrs):  # noqa: N802
+            channel.send(name)
+
+    xml.sax.parseString(b"<a/>", Handler())
+
+
+WORDS = {
+    in_sorted: "sorted",
+    in_map: "list",
+    in_partial: "partial",
+    in_cache: "lambda",
+    in_call: "call",
+    in_exec: "exec",
+    in_class_body: "__build_class__",
+    in_del: "in_del|C code runs",
+    in_eq: "in_eq",
+    in_add: "in_add",
+    in_next: "in_next",
+    in_exit_in_flight: "in_exit_in_flight",
+    in_starred_send: "send_sequence",
+    in_parser: "parse|Parse",
+}
+
+
+@pytest.mark.parametrize("function", WORDS, ids=lambda function: function.__name__)
+def test_refused_with_a_reason(function):
+    tasklet = waiting(function)
+    assert not tasklet.restorable
+    words = WORDS[function]
+    with pytest.raises(pickle.PicklingError, match=words):
+        stackless.dumps(tasklet)
+    with pytest.raises(RuntimeError, match=words):
+        stackless._stackless._park(tasklet)
+    # The standard pickle gives a copy to look at.
+    copy = pickle.loads(pickle.dumps(tasklet))
+    places = copy.__reduce__()[2][3][0].arguments[0]
+    assert any(re.search(function.__name__, repr(place)) for place in places)
+    copy.insert()
+    with pytest.raises(RuntimeError, match="C state that can't be restored"):
+        stackless.run()
+    assert tasklet.blocked
+    tasklet.kill()

@@ -28,7 +28,7 @@ def watch(victims):
         victim = stackless.run(1000)  # -> warning run(timeout)
         if victim:
             print victim.cstate  # -> error tasklet.cstate
-            victim.bind(None)  # -> warning bind(None)
+            victim.bind(None)
     stackless.run()
     stackless.run_watchdog(1000)  # -> error stackless.run_watchdog
     stackless.cframe.__name__  # -> error stackless.cframe

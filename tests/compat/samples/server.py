@@ -23,7 +23,7 @@ def serve(requests={}):
     pickle_flags(1)
     café = answers; café.next()  # -> error channel.next
     t = tasklet(serve)
-    t.bind()  # -> warning bind(None)
+    t.bind()
     t.bind(serve, None)
     run(timeout=100)  # -> warning run(timeout)
     run(0)

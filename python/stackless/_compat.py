@@ -131,8 +131,8 @@ TABLE = [
           here=lambda: hasattr(stackless, "enable_softswitch"), present=WARNING),
     # ---- works differently
     Entry("pickle", "pickle cPickle copyreg copy_reg", INFO,
-          "pickle takes lambdas and nested functions only in the variables of tasklets and generators;"
-          " the fork pickled them by value anywhere, and its own pickles cannot be read",
+          "pickle takes lambdas and nested functions only in the variables of tasklets and"
+          " generators; the fork took them anywhere, and its own pickles cannot be read",
           "use `stackless.dumps` and `stackless.loads`", once=True),
     Entry("call", "run(timeout)", WARNING,
           "ticks come in portions: 5 for a turn of a loop or a call (2 for a line or a call on"

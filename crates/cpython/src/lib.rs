@@ -10,8 +10,8 @@ mod park;
 mod pictures;
 
 pub use park::{
-    Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluates_itself, park, parked_size,
-    parked_values, resume, top_values, wake,
+    Found, Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluates_itself, park, parked_size,
+    parked_values, resume, wake,
 };
 pub use pictures::{
     Chain, chain_pictures, generator_picture, handled, iterates, new_generator, new_step,

@@ -25,7 +25,7 @@ PY = $(lastword $(FOUND))
 VENV = .venv/$(TAG)
 
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
-RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-record
+RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
 .PHONY: help demo test test-all test-rust test-python test-packages animations browser bench bench-check lint format \
         nightly build wheel clean

@@ -16,7 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTHON ?=
 ARGS ?=
-MATURIN_FLAGS ?= --release
+# Debug builds of Python get one of ours, with assertions.
+MATURIN_FLAGS ?= $(if $(filter %d,$(TAG)),,--release)
 
 # "3.12 /usr/bin/python3.12": looked up once, and only when a target needs it.
 FOUND = $(eval FOUND := $(shell tools/find-pythons --default $(PYTHON)))$(or $(FOUND),$(error no usable Python))

@@ -1,6 +1,6 @@
 """What is measured, in the order in which it is printed."""
 
-from cases import call, channel, channel_for, create, parser, schedule
+from cases import call, channel, channel_for, create, parked, parser, schedule
 from harness import Case
 
 CASES: list[Case] = [
@@ -10,5 +10,7 @@ CASES: list[Case] = [
     channel_for.CASE,
     create.CASE,
     call.CASE,
+    parked.SHALLOW,
+    parked.DEEP,
     parser.CASE,
 ]

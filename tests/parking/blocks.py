@@ -10,7 +10,7 @@ ALWAYS, NEVER = (3, 11), (4,)
 
 
 def ready(cold=ALWAYS, hot=None):
-    """From which version on all blocks of a shape can be parked before and after it was specialised."""
+    """From which version on all blocks of a shape can be parked, cold and hot."""
 
     def register(shape):
         now = sys.version_info[:2]
@@ -62,7 +62,9 @@ def handlers(channel):
                     raise ValueError(i) from error
                 except ValueError as inner:
                     channel.receive()
-                    found.append((repr(inner.__cause__), repr(inner.__context__), repr(sys.exc_info()[1])))
+                    found.append(
+                        (repr(inner.__cause__), repr(inner.__context__), repr(sys.exc_info()[1]))
+                    )
                 found.append(repr(sys.exc_info()[1]))
                 channel.receive()
                 raise

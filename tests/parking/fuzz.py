@@ -1,7 +1,7 @@
-"""Random programs that are parked, pickled and copied at random blocks, compared with an undisturbed run.
+"""Random programs, parked, pickled and copied at random blocks, and the same left undisturbed.
 
-    python fuzz.py PARKS [SEED]    prints what it did as JSON; the seed of a program that differs is in
-                                   the AssertionError
+python fuzz.py PARKS [SEED]    prints what it did as JSON; the seed of a program that differs is in
+                               the AssertionError
 """
 
 import collections

@@ -1,7 +1,8 @@
 """A process in which tasklets live from one block to the next.
 
-    python hop.py start|go FILE warm|cold    make them, or take them from the file and send them a number;
-                                             then write them to the file
+    python hop.py start|go FILE warm|cold
+
+makes them, or takes them from the file and sends them a number; then it writes them to the file.
 
 What is in the file: {name of a shape: (channel, tasklet, results)}, and how often there was a hop.
 """

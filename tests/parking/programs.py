@@ -1,5 +1,5 @@
-"""Random programs: functions that compute, raise, loop, call one another and generators, and receive
-from a channel in between. What a program did is in its log.
+"""Random programs: functions that compute, raise, loop, call one another and generators, and
+receive from a channel in between. What a program did is in its log.
 """
 
 import random
@@ -63,7 +63,15 @@ class Writer:
         if self.generator:
             kinds.append(self.give)
         if depth < 3:
-            kinds += [self.loop, self.condition, self.attempt, self.attempt, self.within, self.delegate, self.collect]
+            kinds += [
+                self.loop,
+                self.condition,
+                self.attempt,
+                self.attempt,
+                self.within,
+                self.delegate,
+                self.collect,
+            ]
         self.random.choice(kinds)(indent, depth)
 
     def assign(self, indent, depth):
@@ -80,7 +88,14 @@ class Writer:
 
     def loop(self, indent, depth):
         source = self.random.choice(
-            ["range(2)", "'xy'", "enumerate([1, 2])", "[3, 4]", "{1: 2, 3: 4}.items()", "zip([1], 'z')"]
+            [
+                "range(2)",
+                "'xy'",
+                "enumerate([1, 2])",
+                "[3, 4]",
+                "{1: 2, 3: 4}.items()",
+                "zip([1], 'z')",
+            ]
         )
         name = self.new()
         self.emit(indent, f"for {name} in {source}:")
@@ -89,7 +104,10 @@ class Writer:
         self.block(indent + 1, depth + 1)
         self.loops -= 1
         if self.random.random() < 0.3:
-            self.emit(indent + 1, f"if {self.expression(1)} % 3 == 0: {self.random.choice(['break', 'continue'])}")
+            self.emit(
+                indent + 1,
+                f"if {self.expression(1)} % 3 == 0: {self.random.choice(['break', 'continue'])}",
+            )
         if self.random.random() < 0.2:
             self.emit(indent, "else:")
             self.block(indent + 1, depth + 1)
@@ -105,7 +123,9 @@ class Writer:
         self.emit(indent, "try:")
         self.block(indent + 1, depth + 1)
         if self.random.random() < 0.6:
-            self.emit(indent + 1, f"if {self.expression(1)} % 3: raise {self.random.choice(['KeyError', 'ValueError'])}({self.expression(1)})")
+            kind = self.random.choice(["KeyError", "ValueError"])
+            value = self.expression(1)
+            self.emit(indent + 1, f"if {self.expression(1)} % 3: raise {kind}({value})")
         last = self.random.random() < 0.5
         if not last or self.random.random() < 0.6:
             self.emit(indent, "except KeyError as e:")
@@ -144,7 +164,11 @@ class Writer:
 
     def collect(self, indent, depth):
         name = self.new()
-        forms = ["[{0} for {1} in range(2)]", "{{{1}: {0} for {1} in 'xy'}}", "sorted({{{0} for {1} in range(2)}})"]
+        forms = [
+            "[{0} for {1} in range(2)]",
+            "{{{1}: {0} for {1} in 'xy'}}",
+            "sorted({{{0} for {1} in range(2)}})",
+        ]
         form = self.random.choice(forms).format(self.expression(1), name)
         self.emit(indent, f"log.append({form})")
 
@@ -162,7 +186,9 @@ class Writer:
         if kind == 7:
             return f"({inner()} if {inner()} % 2 else {inner()})"
         if kind == 8:
-            return f"int(f'{{{inner()} % 10}}{{ch.receive() % 10}}')"
+            # Before 3.12 formatted strings cannot be nested.
+            digits = f"{{{self.random.choice(self.variables)} % 10}}{{ch.receive() % 10}}"
+            return f"int(f'{digits}') + {inner()}"
         if kind == 9 and self.shared:
             return f"inner({inner()})"
         plain = [name for name, generator in self.functions if not generator]
@@ -171,7 +197,7 @@ class Writer:
         return f"max({inner()}, {inner()})"
 
 
-HEAD = '''
+HEAD = """
 import sys
 
 class Manager:
@@ -191,7 +217,7 @@ def run(ch, log):
         log.append(("raised", repr(e)))
     log.append(sys.exc_info())
 
-'''
+"""
 
 
 def source(seed):

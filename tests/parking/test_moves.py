@@ -24,7 +24,9 @@ def in_process(*arguments, timeout=60):
 @pytest.mark.parametrize("warmth", ["cold", "warm"])
 def test_every_block_in_a_new_process(warmth, tmp_path):
     file = tmp_path / "tasklets"
-    wanted = {name: hop.undisturbed(shape) for name, shape in hop.promised(warmth == "warm").items()}
+    wanted = {
+        name: hop.undisturbed(shape) for name, shape in hop.promised(warmth == "warm").items()
+    }
     in_process("start", file, warmth)
     for _ in range(max(hops for _, hops in wanted.values())):
         in_process("go", file, warmth)
@@ -74,7 +76,15 @@ def test_killed_at_every_block(tmp_path):
     kills, last = 0, ""
     while not last.startswith("done"):
         child = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-c", KILLED.format(here=str(HERE)), file, *names],
+            [
+                sys.executable,
+                "-X",
+                "faulthandler",
+                "-c",
+                KILLED.format(here=str(HERE)),
+                file,
+                *names,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -313,7 +313,9 @@ def damaged(picture, chance):
     for _ in range(chance.randint(1, 2)):
         if chance.random() < 0.7:
             frame[chance.randrange(7)] = (
-                chance.choice([*JUNK, frame[4][:-1], (*frame[4], 1)]) if chance.random() < 0.5 else chance.randrange(200)
+                chance.choice([*JUNK, frame[4][:-1], (*frame[4], 1)])
+                if chance.random() < 0.5
+                else chance.randrange(200)
             )
             picture[1] = tuple(frame)
         else:
@@ -360,6 +362,10 @@ def test_a_picture_must_fit():
     with pytest.raises(ValueError, match="in use"):
         _stackless._restore_generator(original, picture)
     with pytest.raises(ValueError, match="another kind"):
-        _stackless._restore_generator(_stackless._new_generator(types.CoroutineType, picture[-1]), picture)
+        _stackless._restore_generator(
+            _stackless._new_generator(types.CoroutineType, picture[-1]), picture
+        )
     with pytest.raises(ValueError, match="larger"):
-        _stackless._restore_generator(_stackless._new_generator(types.GeneratorType, picture[-1] - 1), picture)
+        _stackless._restore_generator(
+            _stackless._new_generator(types.GeneratorType, picture[-1] - 1), picture
+        )

@@ -52,6 +52,13 @@ typedef struct {
 
 char sl_iterating;
 
+/* What a tasklet waits in that can be parked. */
+typedef struct {
+    int values;   /* of its innermost frame, variables included */
+    int operands; /* how many of these are the operands of the pending call */
+    int kind;     /* what `is_ours` said of the primitive */
+} sl_pending;
+
 /* Why a tasklet cannot be parked. */
 typedef struct {
     enum { IN_C = 1, NOT_A_CALL, C_BETWEEN } kind;
@@ -127,16 +134,59 @@ static inline void advance(frame_t *f, int units)
 #endif
 }
 
+#if V311
+#define PRECALL_OR_CALL PRECALL
+#else
+#define PRECALL_OR_CALL CALL
+#endif
+
 typedef struct {
     int index; /* in code units */
     int op;    /* as the compiler wrote it */
     int arg;
 } instruction_t;
 
+/* The calls that the interpreter has specialised for functions like ours. */
+static inline int is_special_call(int op)
+{
+    switch (op) {
+#if V311
+    case PRECALL_BUILTIN_FAST_WITH_KEYWORDS:
+    case PRECALL_NO_KW_BUILTIN_FAST:
+    case PRECALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS:
+    case PRECALL_NO_KW_METHOD_DESCRIPTOR_FAST:
+#elif V312
+    case CALL_BUILTIN_FAST_WITH_KEYWORDS:
+    case CALL_NO_KW_BUILTIN_FAST:
+    case CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS:
+    case CALL_NO_KW_METHOD_DESCRIPTOR_FAST:
+#else
+    case CALL_BUILTIN_FAST:
+    case CALL_BUILTIN_FAST_WITH_KEYWORDS:
+    case CALL_METHOD_DESCRIPTOR_FAST:
+    case CALL_METHOD_DESCRIPTOR_FAST_WITH_KEYWORDS:
+    case CALL_NON_PY_GENERAL:
+#endif
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 /* The instruction that a frame executes; op -1 if there is no memory to find out. */
 static instruction_t instruction(frame_t *f)
 {
     instruction_t result = {_PyInterpreterFrame_LASTI(f), -1, 0};
+    if (result.index > 0) {
+        /* The usual case needs no look at the code as the compiler wrote it. */
+        const _Py_CODEUNIT *unit = _PyCode_CODE(code_in(f)) + result.index;
+        const int op = ((const unsigned char *)unit)[0];
+        if (is_special_call(op) && ((const unsigned char *)(unit - 1))[0] != EXTENDED_ARG) {
+            result.op = PRECALL_OR_CALL;
+            result.arg = ((const unsigned char *)unit)[1];
+            return result;
+        }
+    }
     /* CPython keeps this object for the next time. */
     PyObject *bytes = PyCode_GetCode(code_in(f));
     if (bytes == NULL) {
@@ -283,14 +333,12 @@ static int blame(sl_obstacle *why, int kind, frame_t *f)
     return 0;
 }
 
-/* The pending call of a tasklet: how many values the innermost frame has during it, and how many of
- * these are its operands. The result is 0 if it waits in something else than a primitive, else one more than
- * what `is_ours` said. */
-static int pending_call(frame_t *f, const sl_call *call, int (*is_ours)(PyCFunction), int *count, int *operands)
+/* The pending call of a tasklet, in `found`. 0 if it waits in something else than a primitive. */
+static int pending_call(frame_t *f, const sl_call *call, int (*is_ours)(PyCFunction), sl_pending *found)
 {
     const instruction_t in = instruction(f);
     const int lowest = code_in(f)->co_nlocalsplus;
-    int kind;
+    int *const count = &found->values, *const operands = &found->operands, *const kind = &found->kind;
     if (call->args == (PyObject *const *)&sl_iterating) {
         *count = in.op == FOR_ITER ? values_during(f, in) : -1;
         *operands = 0;
@@ -298,8 +346,8 @@ static int pending_call(frame_t *f, const sl_call *call, int (*is_ours)(PyCFunct
             return 0;
         }
         PyObject *iterator = value_at(f, *count - OF_LOOP);
-        kind = iterator == NULL ? -1 : is_ours((PyCFunction)Py_TYPE(iterator)->tp_iternext);
-        return kind + 1;
+        *kind = iterator == NULL ? -1 : is_ours((PyCFunction)Py_TYPE(iterator)->tp_iternext);
+        return *kind >= 0;
     }
     if (!is_call(in.op) || call->args == NULL) {
         return 0;
@@ -316,7 +364,7 @@ static int pending_call(frame_t *f, const sl_call *call, int (*is_ours)(PyCFunct
     *count = (int)end;
 #endif
     const int base = *count - *operands;
-    if (base < lowest || (kind = is_ours(c_function(callable_at(f, base)))) < 0) {
+    if (base < lowest || (*kind = is_ours(c_function(callable_at(f, base)))) < 0) {
         return 0;
     }
     /* A destructor or callback that runs while the call drops its operands has other arguments. */
@@ -325,17 +373,10 @@ static int pending_call(frame_t *f, const sl_call *call, int (*is_ours)(PyCFunct
             return 0;
         }
     }
-    return kind + 1;
+    return 1;
 }
 
-/* How many values the innermost frame of a tasklet has that can be parked. */
-int sl_top_values(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction))
-{
-    int count, operands;
-    return pending_call(state_frame(s), call, is_ours, &count, &operands) ? count : -1;
-}
-
-/* How many values that of a parked tasklet has. */
+/* How many values the innermost frame of a parked tasklet has. */
 int sl_parked_values(sl_state *s)
 {
     return values(state_frame(s));
@@ -343,10 +384,9 @@ int sl_parked_values(sl_state *s)
 
 /* Can this suspended tasklet be parked? Its function is a Python function, called from C. `is_ours`
  * says whether a C function is a primitive: not negative. */
-int sl_can_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), sl_obstacle *why)
+int sl_can_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), sl_pending *found, sl_obstacle *why)
 {
     frame_t *f = state_frame(s);
-    int count, operands;
     if (f == NULL || is_shim(f) || _PyFrame_IsIncomplete(f) || s->tracing != 0 || s->trash != NULL) {
         return blame(why, IN_C, NULL);
     }
@@ -373,7 +413,7 @@ int sl_can_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), s
         return blame(why, IN_C, NULL);
     }
     f = state_frame(s);
-    return pending_call(f, call, is_ours, &count, &operands) ? 1 : blame(why, NOT_A_CALL, f);
+    return pending_call(f, call, is_ours, found) ? 1 : blame(why, NOT_A_CALL, f);
 }
 
 /* ------------------------------------------------------------------ moving */
@@ -455,15 +495,15 @@ size_t sl_parked_size(sl_state *s)
     return (size_t)((char *)top_of(s) - (char *)s);
 }
 
-/* Moves a tasklet that can be parked to `to`. What is left of `s` is of no use. The result is what
- * `is_ours` said of the pending call. `call` is NULL for one that was woken, and has not gone on yet. */
-int sl_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), sl_state *to)
+/* Moves a tasklet that can be parked to `to`. What is left of `s` is of no use. `found` is what sl_can_park
+ * has found, NULL for one that was woken and has not gone on yet. */
+void sl_park(sl_state *s, const sl_pending *found, sl_state *to)
 {
     const size_t size = sl_parked_size(s);
     frame_t *f = state_frame(s);
-    int count = values(f), operands = s->operands;
-    const int kind = call == NULL ? -1 : pending_call(f, call, is_ours, &count, &operands) - 1;
-    set_values(f, count);
+    if (found != NULL) {
+        set_values(f, found->values);
+    }
     for (frame_t *next; f != NULL; f = next) {
         int entered;
         next = sl_below(f, &entered);
@@ -490,9 +530,8 @@ int sl_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), sl_st
     to->data.previous = NULL;
     to->data.size = size - offsetof(sl_state, data);
     to->data.top = 0;
-    to->operands = operands;
+    to->operands = found == NULL ? s->operands : found->operands;
     move(s, to, &to->data, bottom_of(to));
-    return kind;
 }
 
 static _PyStackChunk *new_chunk(size_t bytes)

@@ -29,6 +29,17 @@ impl Pending {
     }
 }
 
+/// What a tasklet waits in that can be parked.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// How many values its innermost frame has, variables included.
+    pub values: c_int,
+    operands: c_int,
+    /// What [`Primitives`] said of the primitive.
+    pub kind: c_int,
+}
+
 /// Says whether a C function is a primitive: a number that is not negative, or -1.
 pub type Primitives = unsafe extern "C" fn(function: *const c_void) -> c_int;
 
@@ -60,11 +71,16 @@ pub enum ObstacleKind {
 
 unsafe extern "C" {
     static sl_iterating: c_char;
-    fn sl_can_park(state: *mut State, call: *const Pending, ours: Primitives, why: *mut Obstacle) -> c_int;
-    fn sl_top_values(state: *mut State, call: *const Pending, ours: Primitives) -> c_int;
+    fn sl_can_park(
+        state: *mut State,
+        call: *const Pending,
+        ours: Primitives,
+        found: *mut Found,
+        why: *mut Obstacle,
+    ) -> c_int;
     fn sl_parked_values(state: *mut State) -> c_int;
     fn sl_parked_size(state: *mut State) -> usize;
-    fn sl_park(state: *mut State, call: *const Pending, ours: Primitives, to: *mut State) -> c_int;
+    fn sl_park(state: *mut State, found: *const Found, to: *mut State);
     fn sl_wake(ts: *mut PyThreadState, s: *mut State, end: *mut u8, stack: usize, from: *mut State) -> c_int;
     fn sl_resume(
         ts: *mut PyThreadState,
@@ -86,23 +102,15 @@ pub fn evaluates_itself() -> bool {
 ///
 /// # Safety
 /// The state is that of such a tasklet, and `call` is what it waits in.
-pub unsafe fn can_park(state: *mut State, call: &Pending, ours: Primitives) -> Result<(), Obstacle> {
+pub unsafe fn can_park(state: *mut State, call: &Pending, ours: Primitives) -> Result<Found, Obstacle> {
     let null = std::ptr::null_mut();
     let mut why = Obstacle { kind: ObstacleKind::None, code: null, at: 0, callee: null };
+    let mut found = Found { values: 0, operands: 0, kind: -1 };
     // SAFETY: the caller's.
-    if unsafe { sl_can_park(state, call, ours, &mut why) } != 0 { Ok(()) } else { Err(why) }
+    if unsafe { sl_can_park(state, call, ours, &mut found, &mut why) } != 0 { Ok(found) } else { Err(why) }
 }
 
-/// How many values the innermost frame of a tasklet has, variables included, that [`can_park`].
-///
-/// # Safety
-/// As there.
-pub unsafe fn top_values(state: *mut State, call: &Pending, ours: Primitives) -> c_int {
-    // SAFETY: the caller's.
-    unsafe { sl_top_values(state, call, ours) }
-}
-
-/// The same for a parked tasklet.
+/// How many values the innermost frame of a parked tasklet has, variables included.
 ///
 /// # Safety
 /// The state is that of a parked tasklet.
@@ -120,15 +128,15 @@ pub unsafe fn parked_size(state: *mut State) -> usize {
     unsafe { sl_parked_size(state) }
 }
 
-/// Parks a tasklet: moves its state to `to`. Answers what `ours` said of its pending call. `call` is None
-/// for a tasklet that was woken, and has not gone on yet.
+/// Parks a tasklet: moves its state to `to`. `found` is what [`can_park`] has found, None for a tasklet that
+/// was woken and has not gone on yet.
 ///
 /// # Safety
-/// As for [`can_park`], which said yes, or the tasklet was just woken; `to` has room for [`parked_size`] bytes. The old state and the C
+/// Nothing has run in the tasklet since; `to` has room for [`parked_size`] bytes. The old state and the C
 /// stack are not used any more.
-pub unsafe fn park(state: *mut State, call: Option<&Pending>, ours: Primitives, to: *mut State) -> c_int {
+pub unsafe fn park(state: *mut State, found: Option<&Found>, to: *mut State) {
     // SAFETY: the caller's.
-    unsafe { sl_park(state, call.map_or(std::ptr::null(), std::ptr::from_ref), ours, to) }
+    unsafe { sl_park(state, found.map_or(std::ptr::null(), std::ptr::from_ref), to) }
 }
 
 /// Moves a parked tasklet to a new stack; false if there is no memory, and nothing has changed.

@@ -203,8 +203,8 @@ unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
     give(thread::current().and_then(|_| {
         let all = world(|w| w.tasklets()).into_iter().map(object);
-        let suspended = all.filter(|t| t.started() && !t.is_main() && t.is_owned());
-        list_of(suspended.map(|t| new_ref(t.obj())).collect())
+        let held = all.filter(|t| t.started() && !t.is_main() && t.is_owned() && !park::is_soft(t));
+        list_of(held.map(|t| new_ref(t.obj())).collect())
     }))
 }
 
@@ -489,7 +489,7 @@ fn functions() -> Vec<PyMethodDef> {
         ),
         types::method_noargs(
             "getuncollectables",
-            "getuncollectables($module, /)\n--\n\nThe tasklets that hold a C stack.",
+            "getuncollectables($module, /)\n--\n\nThe tasklets with C code on their stack, which the collector cannot look through.",
             getuncollectables,
         ),
         types::method_keywords(

@@ -13,7 +13,7 @@ use crate::tasklet::T;
 use crate::thread::Sched;
 use crate::{args, channel_type, join, module, moves, pool, sleep, socket_calls, types, waits};
 use pyo3_ffi::*;
-use stackless_cpython as cpython;
+use stackless_cpython::{self as cpython, Found};
 use stackless_stack::Slot;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -88,10 +88,8 @@ pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut std::ffi::c_void) -> st
     unsafe {
         let top = if seat.parked() || seat.woken.get() {
             cpython::parked_values(seat.state())
-        } else if can_park(t).is_ok() {
-            cpython::top_values(seat.state(), &seat.pending.get(), primitive)
         } else {
-            -1
+            look(t).ok().flatten().map_or(-1, |found| found.values)
         };
         cpython::traverse(seat.state(), top, visit, arg)
     }
@@ -108,8 +106,13 @@ pub fn is_parked(t: T) -> bool {
 
 /// Does it need a C stack when it goes on? If so, why.
 pub fn can_park(t: T) -> Result<(), Obstacle> {
+    look(t).map(drop)
+}
+
+/// The same. What it waits in, if it has a C stack that it can do without.
+fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if !t.started() {
-        return Ok(());
+        return Ok(None);
     }
     if t.is_main() {
         return because("the main tasklet of a thread stays on the thread's own stack");
@@ -121,11 +124,11 @@ pub fn can_park(t: T) -> Result<(), Obstacle> {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }
     if has_not_begun(t) {
-        return Ok(());
+        return Ok(None);
     }
     let seat = t.seat();
     if seat.parked() || seat.woken.get() {
-        return Ok(());
+        return Ok(None);
     }
     if t.scheduler().is_none() {
         return because("its thread has ended, and it had C state");
@@ -141,7 +144,9 @@ pub fn can_park(t: T) -> Result<(), Obstacle> {
         });
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
-    unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }.map_err(Obstacle::At)
+    unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }
+        .map(Some)
+        .map_err(Obstacle::At)
 }
 
 fn words(o: &cpython::Obstacle) -> String {
@@ -212,7 +217,7 @@ fn callable_name(o: Obj) -> String {
 
 /// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.
 pub fn park(t: T) -> Result<(), Obstacle> {
-    can_park(t)?;
+    let found = look(t)?;
     if has_not_begun(t) {
         if let Some(s) = t.scheduler() {
             crate::kernel::unseat(s, t);
@@ -232,13 +237,9 @@ pub fn park(t: T) -> Result<(), Obstacle> {
         if new.is_null() {
             return Err(Obstacle::Memory);
         }
-        if seat.woken.get() {
-            cpython::park(seat.state(), None, primitive, (*new).state());
-            (*new).after.set(seat.after.get());
-        } else {
-            let after = cpython::park(seat.state(), Some(&seat.pending.get()), primitive, (*new).state());
-            (*new).after.set(after as u8);
-        }
+        cpython::park(seat.state(), found.as_ref(), (*new).state());
+        // One that was woken, and has not gone on, knows already what its call returns.
+        (*new).after.set(found.map_or(seat.after.get(), |found| found.kind as u8));
         (*new).take(t);
         let s = t.scheduler().expect("as was just found out");
         for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {

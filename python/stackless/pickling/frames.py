@@ -61,9 +61,9 @@ def of_class_call(made: object) -> Frame:
     return Frame(class_call(made))
 
 
-def _class_call(made: object, init: Callable[[], None]) -> object:
+def _class_call(made: object, init: Callable[[], object]) -> object:
     # Stands for the interpreter's own frame there, whose code does not travel.
-    result = init()
+    result: object = init()
     if result is not None:
         raise TypeError(f"__init__() should return None, not {type(result).__name__!r}")
     return made
@@ -115,7 +115,9 @@ class Call:
 
     __slots__ = ("arguments", "function", "keywords")
 
-    def __init__(self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any] | None = None
+    ) -> None:
         self.function = function
         self.arguments = arguments
         self.keywords = keywords

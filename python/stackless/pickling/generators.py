@@ -1,8 +1,8 @@
 """Generators, coroutines and asynchronous generators as data.
 
-Each travels as a shell, made first since its variables may lead back to it, and a picture that fills
-it: its function, code, place, variables and evaluation stack. The engine checks a picture against its
-code before it uses it.
+Each travels as a shell, made first since its variables may lead back to it, and a picture that
+fills it: its function, code, place, variables and evaluation stack. The engine checks a picture
+against its code before it uses it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ _waiting: weakref.WeakKeyDictionary[Any, tuple[Picture, Any]] = weakref.WeakKeyD
 
 
 class Shell(StandIn):
-    """A generator without its contents; `waiting` is the picture of its frame in a tasklet's chain."""
+    """A generator without its contents.
+
+    `waiting` is the picture of its frame, if that is in the chain of a tasklet.
+    """
 
     __slots__ = ("waiting",)
     waiting: Picture | None
@@ -58,7 +61,15 @@ class Shell(StandIn):
         frame = None if state == FINISHED else valued(frame)
         if (qualname, name) == (code.co_qualname, code.co_name):
             name = qualname = None
-        content = (state, frame, code, name, qualname, by_value(exception), *_hook_out(self.original, origin, flags))
+        content = (
+            state,
+            frame,
+            code,
+            name,
+            qualname,
+            by_value(exception),
+            *_hook_out(self.original, origin, flags),
+        )
         return new, (_KINDS.index(type(self.original)), slots), _trimmed(content), None, None, fill
 
     def __copy__(self) -> Any:
@@ -80,7 +91,15 @@ def code_of(picture: Picture) -> types.CodeType:
 def valued(picture: Picture) -> Picture:
     """The picture of a frame as it is pickled: with its code, and functions by value."""
     function, _, at, offset, values, shape, names = picture
-    picture = by_value(function), code_of(picture), at, offset, tuple(map(by_value, values)), shape, names
+    picture = (
+        by_value(function),
+        code_of(picture),
+        at,
+        offset,
+        tuple(map(by_value, values)),
+        shape,
+        names,
+    )
     return _trimmed(picture)
 
 
@@ -137,7 +156,10 @@ def copied(shell: Shell) -> Any:
 
 def fill(generator: Any, content: tuple[Any, ...]) -> None:
     """Give a generator of `new` its contents. Raises ValueError or TypeError if they do not fit."""
-    state, frame, code, name, qualname, exception, origin, flags = (*content, *(None,) * (8 - len(content)))
+    state, frame, code, name, qualname, exception, origin, flags = (
+        *content,
+        *([None] * (8 - len(content))),
+    )
     if not isinstance(code, types.CodeType):
         raise ValueError("not the picture of a generator: no code")
     frame = code if state == FINISHED else whole(frame)
@@ -155,7 +177,7 @@ def _restore(generator: Any, picture: Picture) -> None:
 
 
 def waiting(generator: Any) -> tuple[Picture, Any]:
-    """The picture of the frame of a restored generator that waits in a tasklet's chain, and what it handles.
+    """For a restored generator of a tasklet's chain: the picture of its frame, and what it handles.
 
     Raises ValueError if it is not one, or was not filled yet.
     """
@@ -165,7 +187,7 @@ def waiting(generator: Any) -> tuple[Picture, Any]:
     return found
 
 
-# ------------------------------------------------------------------ hooks of asynchronous generators
+# ------------------------------------------------------------------ asynchronous generators
 
 
 def _hook_out(generator: Any, origin: Any, flags: int) -> tuple[Any, ...]:

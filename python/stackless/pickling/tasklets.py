@@ -30,12 +30,23 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
     elif tasklet.alive and tasklet.restorable:
         pairs, after, handled = _stackless._tasklet_picture(tasklet)
         last = len(pairs) - 1
-        frames += [Frame.of(g, picture, after if i == last else 0) for i, (g, picture) in enumerate(pairs)]
+        frames += [
+            Frame.of(g, picture, after if i == last else 0) for i, (g, picture) in enumerate(pairs)
+        ]
         generator = next((g for g, _ in reversed(pairs) if g is not None), None)
     elif tasklet.alive:
         frames += _places(tasklet)
     kind, traceback = (type(handled), handled.__traceback__) if handled else (None, None)
-    state = flags, tempval, tasklet.nesting_level, frames, kind, by_value(handled), traceback, generator
+    state = (
+        flags,
+        tempval,
+        tasklet.nesting_level,
+        frames,
+        kind,
+        by_value(handled),
+        traceback,
+        generator,
+    )
     return type(tasklet), (), state
 
 

@@ -1,7 +1,7 @@
 # Python 2, in the manner of 2006: two tasklets that play ping-pong, and a watchdog.
 import stackless
 import sys, asyncore  # -> error asyncore
-import cPickle as pickle  # -> info cPickle
+import cPickle as pickle
 import Queue  # -> error Queue
 from stackless import channel, _wrap  # -> error stackless._wrap
 
@@ -28,7 +28,7 @@ def watch(victims):
         victim = stackless.run(1000)  # -> warning run(timeout)
         if victim:
             print victim.cstate  # -> error tasklet.cstate
-            victim.bind(None)  # -> warning bind(None)
+            victim.bind(None)
     stackless.run()
     stackless.run_watchdog(1000)  # -> error stackless.run_watchdog
     stackless.cframe.__name__  # -> error stackless.cframe

@@ -1,6 +1,6 @@
 # Python 3, in the manner of 2015: a game that saves its actors by pickling their tasklets.
 import copy
-import pickle  # -> info pickle
+import pickle
 import sys
 
 import stackless as st
@@ -15,12 +15,12 @@ class Actor(st.tasklet):
         return st.tasklet.__new__(cls)
 
     def save(self, file):
-        if self.restorable:  # -> warning tasklet.restorable
-            pickle.dump(self, file)  # -> error pickle(tasklet)
-        return self.__reduce__()  # -> error tasklet.__reduce__
+        if self.restorable:
+            pickle.dump(self, file)
+        return self.__reduce__()
 
     def move(self):
-        self.__setstate__((0,))  # -> error tasklet.__setstate__
+        self.__setstate__((0,))
         self.bind_thread()  # -> warning tasklet.bind_thread
 
 class World:
@@ -36,12 +36,12 @@ class World:
                 actor.cstate  # -> error tasklet.cstate
             self.socket.bind(("localhost", 80))
         self.socket.close()
-        self.clock.__reduce_ex__(2)  # -> error tasklet.__reduce_ex__
+        self.clock.__reduce_ex__(2)
         self.inbox.close()  # -> info close()
-        self.inbox.__setstate__(())  # -> error channel.__setstate__
-        copy.copy(self.inbox)  # -> error pickle(channel)
+        self.inbox.__setstate__(())
+        copy.copy(self.inbox)
         copy.copy({}).__reduce__()
-        st.schedule_remove()  # -> info stackless.schedule_remove
+        st.schedule_remove()
         st.schedule_remove()
 
     def actors(self):
@@ -59,6 +59,6 @@ class World:
         getattr(st, "test_cframe", print)(1000)
         with st.atomic():  # -> warning stackless.atomic
             st.getcurrent().set_atomic(True)
-        for t in st.uncollectables:  # -> info stackless.uncollectables
+        for t in st.uncollectables:
             t.kill()
         return old

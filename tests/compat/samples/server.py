@@ -2,7 +2,7 @@
 # Python 3 by its syntax, but converted by hand and not to the end. Café.
 from stackless import *
 try:
-    import cPickle  # -> info cPickle
+    import cPickle
 except ImportError:
     import pickle as cPickle
 import asynchat  # -> error asynchat
@@ -23,7 +23,7 @@ def serve(requests={}):
     pickle_flags(1)
     café = answers; café.next()  # -> error channel.next
     t = tasklet(serve)
-    t.bind()  # -> warning bind(None)
+    t.bind()
     t.bind(serve, None)
     run(timeout=100)  # -> warning run(timeout)
     run(0)

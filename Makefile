@@ -16,7 +16,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTHON ?=
 ARGS ?=
-MATURIN_FLAGS ?= --release
+# Debug builds of Python get one of ours, with assertions.
+MATURIN_FLAGS ?= $(if $(filter %d,$(TAG)),,--release)
 
 # "3.12 /usr/bin/python3.12": looked up once, and only when a target needs it.
 FOUND = $(eval FOUND := $(shell tools/find-pythons --default $(PYTHON)))$(or $(FOUND),$(error no usable Python))
@@ -25,7 +26,7 @@ PY = $(lastword $(FOUND))
 VENV = .venv/$(TAG)
 
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
-RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-record
+RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
 .PHONY: help demo test test-all test-rust test-python test-packages animations browser bench bench-check lint format \
         nightly build wheel clean

@@ -25,6 +25,10 @@ PROGRAMS = {
     "factorial": "a thousand levels of recursion, a thousand tasklets",
     "pull_parser": "an iterator out of a parser that calls back",
     "run_tasklet": "wait for some tasklets, leave the others",
+    "sleepers": "three ways to wait, and what they cost",
+    "async_http": "blocking code on top of an event loop",
+    "monkeypatch": "the library's urllib, in tasklets",
+    "hash_pages": "many pages at once, with plain blocking code",
     "actor_bots": "robots and bullets, each a tasklet",
 }
 NEXT = """\

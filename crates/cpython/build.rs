@@ -14,11 +14,7 @@ fn main() {
         .expect("Python runs");
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
-    build
-        .files(files)
-        .flag("-std=c11")
-        .warnings(true)
-        .extra_warnings(false);
+    build.files(files).flag("-std=c11").warnings(true).extra_warnings(false);
     // Fields that were just stored one by one must be loaded one by one: wider loads wait for the
     // stores to reach the cache, which made a switch a quarter slower.
     build.force_frame_pointer(false).flag("-fvisibility=hidden");

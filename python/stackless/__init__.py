@@ -37,6 +37,7 @@ from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
     TaskletExit,
+    TimeoutExit,
     bomb,
     channel,
     enable_leak_reports,
@@ -60,9 +61,15 @@ from stackless._stackless import (
     set_error_handler,
     set_redactor,
     set_schedule_callback,
+    sleep,
     switch_trap,
     tasklet,
+    to_thread,
 )
+from stackless._stackless import (
+    TimeoutError as TimeoutError,
+)
+from stackless._time import run_all, run_tasklet, timeout
 from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 from stackless.explain import snapshot
 from stackless.pickling import dumps, load, loads, why_not_picklable
@@ -82,6 +89,7 @@ __all__ = [
     "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
+    "TimeoutExit",
     "atomic",
     "bomb",
     "channel",
@@ -106,7 +114,9 @@ __all__ = [
     "pickle_flags_default",
     "record",
     "run",
+    "run_all",
     "run_n_tasklets",
+    "run_tasklet",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
@@ -114,10 +124,13 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "sleep",
     "snapshot",
     "stackless",
     "switch_trap",
     "tasklet",
+    "timeout",
+    "to_thread",
     "why_not_picklable",
 ]
 
@@ -129,6 +142,9 @@ stackless.__class__ = _Module
 _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
 
 _atexit.register(_stackless._at_exit)
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_stackless._after_fork)
 
 if "STACKLESS_STACK_SIZE" in _os.environ or "STACKLESS_STACK_COUNT" in _os.environ:
     set_stack_limits(**_check.limits_from(_os.environ))

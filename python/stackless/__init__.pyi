@@ -1,3 +1,4 @@
+import builtins
 from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -10,6 +11,9 @@ from stackless import explain as explain
 from stackless import pickling as pickling
 from stackless._dump import dump as dump
 from stackless._recording import record as record
+from stackless._time import run_all as run_all
+from stackless._time import run_tasklet as run_tasklet
+from stackless._time import timeout as timeout
 from stackless._types import StackLimits as StackLimits
 from stackless._types import atomic as atomic
 from stackless._types import get_stack_limits as get_stack_limits
@@ -33,6 +37,7 @@ __all__ = [
     "PICKLEFLAGS_RESET_AG_FINALIZER",
     "StackLimits",
     "TaskletExit",
+    "TimeoutExit",
     "atomic",
     "bomb",
     "channel",
@@ -57,7 +62,9 @@ __all__ = [
     "pickle_flags_default",
     "record",
     "run",
+    "run_all",
     "run_n_tasklets",
+    "run_tasklet",
     "schedule",
     "schedule_remove",
     "set_channel_callback",
@@ -65,10 +72,13 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "sleep",
     "snapshot",
     "stackless",
     "switch_trap",
     "tasklet",
+    "timeout",
+    "to_thread",
     "why_not_picklable",
 ]
 
@@ -76,6 +86,8 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 class TaskletExit(SystemExit): ...
+class TimeoutError(builtins.TimeoutError, RuntimeError): ...
+class TimeoutExit(BaseException): ...
 
 @disjoint_base
 class tasklet:
@@ -108,6 +120,8 @@ class tasklet:
     ) -> None: ...
     def raise_exception(self, exc_class: type[BaseException], /, *args: Any) -> None: ...
     def kill(self, pending: bool = False) -> None: ...
+    def join(self, timeout: float | None = None) -> Any: ...
+    def _keep_result(self) -> None: ...
     def set_atomic(self, flag: bool | int, /) -> bool: ...
     def set_ignore_nesting(self, flag: bool | int, /) -> bool: ...
     def set_context(self, context: Context, /) -> Self: ...
@@ -148,6 +162,7 @@ class tasklet:
     def _channel(self) -> channel | None: ...
     tempval: Any
     block_trap: bool
+    daemon: bool
     trace_function: Callable[[FrameType, str, Any], Any] | None
     profile_function: Callable[[FrameType, str, Any], Any] | None
 
@@ -164,18 +179,22 @@ class channel:
     def closed(self) -> bool: ...
     preference: int
     schedule_all: int
-    def send(self, value: Any, /) -> None: ...
-    def receive(self) -> Any: ...
+    def send(self, value: Any, /, *, timeout: float | None = None) -> None: ...
+    def receive(self, *, timeout: float | None = None) -> Any: ...
     @overload
-    def send_exception(self, exc_class: type[BaseException], /, *args: Any) -> None: ...
+    def send_exception(
+        self, exc_class: type[BaseException], /, *args: Any, timeout: float | None = None
+    ) -> None: ...
     @overload
-    def send_exception(self, exc: BaseException, /) -> None: ...
+    def send_exception(self, exc: BaseException, /, *, timeout: float | None = None) -> None: ...
     def send_throw(
         self,
         exc: type[BaseException] | BaseException,
         val: Any = None,
         tb: TracebackType | None = None,
         /,
+        *,
+        timeout: float | None = None,
     ) -> None: ...
     def send_sequence(self, iterable: Iterable[Any], /) -> int: ...
     def close(self) -> None: ...
@@ -207,7 +226,10 @@ def run(
     totaltimeout: bool = False,
     *,
     seconds: float | None = None,
+    block: bool = True,
 ) -> tasklet | None: ...
+def sleep(seconds: float, /) -> None: ...
+def to_thread(func: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
 def run_n_tasklets(n: int, /) -> None: ...
 def schedule(retval: Any = ...) -> Any: ...
 def schedule_remove(retval: Any = ...) -> Any: ...

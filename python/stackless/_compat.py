@@ -48,17 +48,6 @@ def _member(owner: type, name: str) -> Callable[[], bool]:
     return lambda: name in vars(owner)
 
 
-def _copies(make: Callable[[], object]) -> Callable[[], bool]:
-    def copies() -> bool:
-        try:
-            make().__reduce_ex__(2)
-        except TypeError:
-            return False
-        return True
-
-    return copies
-
-
 def _pauses() -> None:
     stackless.schedule_remove(None)
 
@@ -72,9 +61,6 @@ def _parks() -> bool:
     finally:
         started.kill()
 
-
-_tasklets_pickle = _copies(stackless.tasklet)
-_channels_pickle = _copies(stackless.channel)
 
 #: What a program may expect of Stackless (contract, sections 3 to 5).
 API = {
@@ -107,15 +93,12 @@ API = {
 }
 
 _NO_FRAMES = "tasklets run on C stacks of their own, there is no list of C frames to show"
-_STATE = (
-    "send plain data and start new tasklets from it; tasklets and channels cannot be pickled yet"
-)
 _STARTED = "a tasklet that was started keeps its C stack"
 
 TABLE = [
     # ---- the fork's own interior: it means nothing on stock CPython
     Entry("module", "_wrap", ERROR, "the stand-ins for pickled frames and functions of the fork",
-          _STATE),
+          "pickle tasklets and functions as a whole, with `stackless.dumps`"),
     Entry("module", "_pickle_moduledict", ERROR, "the fork's way to pickle modules",
           "leave the call out; modules can be imported by name after loading"),
     Entry("module", "cframe cstack slpmodule", ERROR, _NO_FRAMES,
@@ -138,22 +121,6 @@ TABLE = [
     Entry("import", "_stackless", ERROR, "the fork's built-in module",
           "import stackless", here=_importable("_stackless")),
     # ---- not yet
-    Entry("tasklet", "__reduce__ __reduce_ex__", ERROR, "tasklets cannot be pickled yet", _STATE,
-          here=_tasklets_pickle),
-    Entry("tasklet", "__setstate__", ERROR, "tasklets cannot be pickled yet", _STATE,
-          here=_member(stackless.tasklet, "__setstate__")),
-    Entry("channel", "__reduce__ __reduce_ex__", ERROR, "channels cannot be pickled yet", _STATE,
-          here=_channels_pickle),
-    Entry("channel", "__setstate__", ERROR, "channels cannot be pickled yet", _STATE,
-          here=_member(stackless.channel, "__setstate__")),
-    Entry("call", "pickle(tasklet)", ERROR, "tasklets cannot be pickled or copied yet", _STATE,
-          here=_tasklets_pickle),
-    Entry("call", "pickle(channel)", ERROR, "channels cannot be pickled or copied yet", _STATE,
-          here=_channels_pickle),
-    Entry("pickle", "pickle cPickle copyreg copy_reg", INFO,
-          "importing stackless does not make tasklets, channels, frames, generators, code or"
-          " tracebacks picklable yet", "make sure that this pickles plain data only",
-          here=_tasklets_pickle, once=True),
     Entry("tasklet", "bind_thread", ERROR,
           f"refused with a RuntimeError after the start: {_STARTED}",
           "make the tasklet in the thread where it shall run, and use channels between threads",
@@ -163,6 +130,10 @@ TABLE = [
           "leave the call out",
           here=lambda: hasattr(stackless, "enable_softswitch"), present=WARNING),
     # ---- works differently
+    Entry("pickle", "pickle cPickle copyreg copy_reg", INFO,
+          "pickle takes lambdas and nested functions only in the variables of tasklets and"
+          " generators; the fork took them anywhere, and its own pickles cannot be read",
+          "use `stackless.dumps` and `stackless.loads`", once=True),
     Entry("call", "run(timeout)", WARNING,
           "ticks come in portions: 5 for a turn of a loop or a call (2 for a line or a call on"
           " Python 3.11), however much code that is", "measure, and try smaller numbers"),

@@ -3,6 +3,8 @@ from types import CodeType
 from typing import Any
 
 from stackless import TaskletExit as TaskletExit
+from stackless import TimeoutError as TimeoutError
+from stackless import TimeoutExit as TimeoutExit
 from stackless import bomb as bomb
 from stackless import channel as channel
 from stackless import enable_leak_reports as enable_leak_reports
@@ -26,8 +28,10 @@ from stackless import set_channel_callback as set_channel_callback
 from stackless import set_error_handler as set_error_handler
 from stackless import set_redactor as set_redactor
 from stackless import set_schedule_callback as set_schedule_callback
+from stackless import sleep as sleep
 from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
+from stackless import to_thread as to_thread
 
 _arch: str
 
@@ -89,5 +93,8 @@ def _restore_tasklet(
 def _channel_queue(c: channel, /) -> list[tasklet]: ...
 def _enqueue(c: channel, t: tasklet, sends: bool, /) -> None: ...
 def _at_exit() -> None: ...
+def _after_fork() -> None: ...
+def _limit_start(owner: object, seconds: float | None, /) -> int | None: ...
+def _limit_stop(number: int, /) -> None: ...
 def _noop_fastcall(*args: object) -> None: ...
 def _c_api(scheduler: object, /) -> object: ...

@@ -443,11 +443,12 @@ class TestWithCState:
 
 
 def test_uncollectables_hold_a_c_stack(softswitch):
-    """3: started, suspended tasklets are listed, others are not."""
-    t = paused(waits([]), True)
+    """3: those with C state are listed, others are not."""
+    soft, t = paused(waits([]), True), paused(waits_in_c([]), True)
+    hard = paused(waits([]), False)
     fresh = tasklet(int, ())
     listed = stackless.getuncollectables()
-    assert t in listed and fresh not in listed
+    assert t in listed and hard in listed and soft not in listed and fresh not in listed
     t.kill()
     assert t not in stackless.getuncollectables()
 

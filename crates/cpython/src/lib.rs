@@ -9,6 +9,7 @@ mod frames;
 mod park;
 mod pictures;
 
+pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 pub use park::{
     Found, Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluates_itself, park, parked_size,
     parked_values, resume, wake,
@@ -17,7 +18,6 @@ pub use pictures::{
     Chain, chain_pictures, generator_picture, handled, iterates, new_generator, new_step,
     restore_generator, step_picture,
 };
-pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};

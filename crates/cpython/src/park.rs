@@ -1,7 +1,7 @@
 //! Suspended tasklets without a C stack: the Rust face of `park.c`, which has the picture.
 
 use crate::State;
-use pyo3_ffi::{PyObject, PyThreadState, Py_ssize_t};
+use pyo3_ffi::{Py_ssize_t, PyObject, PyThreadState};
 use std::ffi::{c_char, c_int, c_void};
 
 /// Where the arguments of the primitive are in which a tasklet waits.
@@ -82,7 +82,12 @@ unsafe extern "C" {
     fn sl_parked_size(state: *mut State) -> usize;
     fn sl_park(state: *mut State, found: *const Found, to: *mut State);
     fn sl_wake(ts: *mut PyThreadState, s: *mut State, end: *mut u8, stack: usize, from: *mut State) -> c_int;
-    fn sl_resume(ts: *mut PyThreadState, s: *mut State, value: *mut PyObject, evaluating: *mut u8) -> *mut PyObject;
+    fn sl_resume(
+        ts: *mut PyThreadState,
+        s: *mut State,
+        value: *mut PyObject,
+        evaluating: *mut u8,
+    ) -> *mut PyObject;
     fn sl_drop_parked(ts: *mut PyThreadState, s: *mut State);
     fn sl_evaluates_itself() -> c_int;
 }

@@ -1,8 +1,9 @@
 //! Arguments of calls, with the wording of CPython's own C functions in the errors.
 
-use crate::py::{Obj, Res, type_error};
+use crate::py::{Obj, Raised, Res, check, drop_ref, new_ref, type_error};
 use pyo3_ffi::*;
 use std::ffi::CStr;
+use std::ptr::null_mut;
 
 fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
@@ -89,6 +90,45 @@ pub unsafe fn named<const N: usize>(
     Ok(places)
 }
 
+/// The arguments of a vectorcall, as a tuple and a dict, null if there are no keywords: owned.
+///
+/// # Safety
+/// `args` points to `count` living objects, followed by as many as `names`, a tuple or null, has items.
+#[inline(always)]
+pub unsafe fn tuple_and_dict(args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<(Obj, Obj)> {
+    // SAFETY: the caller's; owned references.
+    unsafe {
+        let tuple = check(PyTuple_New(count))?;
+        for i in 0..count {
+            PyTuple_SET_ITEM(tuple, i, new_ref(*args.offset(i)));
+        }
+        let named = !names.is_null() && PyTuple_GET_SIZE(names) > 0;
+        let dict = if named { keywords(args.offset(count), names) } else { Ok(null_mut()) };
+        if dict.is_err() {
+            drop_ref(tuple);
+        }
+        Ok((tuple, dict?))
+    }
+}
+
+/// The keyword arguments of a vectorcall as a dict.
+///
+/// # Safety
+/// `values` points to as many living objects as the tuple `names` has items.
+unsafe fn keywords(values: *const Obj, names: Obj) -> Res<Obj> {
+    // SAFETY: the caller's.
+    unsafe {
+        let dict = check(PyDict_New())?;
+        for i in 0..PyTuple_GET_SIZE(names) {
+            if PyDict_SetItem(dict, PyTuple_GET_ITEM(names, i), *values.offset(i)) < 0 {
+                drop_ref(dict);
+                return Err(Raised);
+            }
+        }
+        Ok(dict)
+    }
+}
+
 /// The UTF-8 text of a str.
 ///
 /// # Safety
@@ -98,7 +138,7 @@ unsafe fn text_of<'a>(o: Obj) -> Res<&'a str> {
     unsafe {
         let text = PyUnicode_AsUTF8(o);
         if text.is_null() {
-            return Err(crate::py::Raised);
+            return Err(Raised);
         }
         Ok(CStr::from_ptr(text).to_str().unwrap_or("?"))
     }

@@ -10,6 +10,7 @@ use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type::this;
 use crate::thread;
 use crate::types;
+use crate::waits;
 use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
@@ -176,6 +177,7 @@ const TEMPVAL: usize = 0;
 const BLOCK_TRAP: usize = 1;
 const TRACE: usize = 2;
 const PROFILE: usize = 3;
+const DAEMON: usize = 4;
 
 unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a tasklet.
@@ -183,6 +185,7 @@ unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {
     match which as usize {
         TEMPVAL => some(t.tempval.get()).map_or_else(none, new_ref),
         BLOCK_TRAP => bool_obj(t.flags.get().block_trap),
+        DAEMON => bool_obj(t.flags.get().daemon),
         which => {
             let Some((ts, of)) = fields(t) else { return none() };
             // SAFETY: the fields are those of a started tasklet.
@@ -206,6 +209,9 @@ unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_i
         }
         BLOCK_TRAP => bool_arg(value, "block_trap must be set to a bool or integer")
             .map(|on| t.set_flags(|f| f.block_trap = on)),
+        DAEMON => {
+            bool_arg(value, "daemon must be set to a bool or integer").map(|on| waits::set_daemon(t, on))
+        }
         which => set_trace(t, value, which == PROFILE),
     };
     if done.is_ok() { 0 } else { -1 }
@@ -292,6 +298,7 @@ pub fn getters() -> Vec<PyGetSetDef> {
     let writable = [
         ("tempval", "What the pending switch call of this tasklet will return.", TEMPVAL),
         ("block_trap", "bool: waiting in a channel raises RuntimeError instead.", BLOCK_TRAP),
+        ("daemon", "bool: does not keep run() waiting while it sleeps or waits for a worker thread.", DAEMON),
         ("trace_function", "The tasklet's own sys.settrace() function, or None.", TRACE),
         ("profile_function", "The tasklet's own sys.setprofile() function, or None.", PROFILE),
     ];

@@ -2,6 +2,8 @@
 
 use crate::args;
 use crate::py::*;
+use crate::socket_calls::{self, Call};
+use crate::thread::of_running_tasklet;
 use crate::types;
 use pyo3_ffi::*;
 use std::cell::{Cell, UnsafeCell};
@@ -14,6 +16,13 @@ pub struct Bomb {
     kind: Cell<Obj>,
     value: Cell<Obj>,
     traceback: Cell<Obj>,
+    /// What the pending call returns before the bomb goes off, at the next switching call; null is
+    /// None. Only while it is delayed.
+    first: Cell<Obj>,
+    delayed: Cell<bool>,
+    /// Not an exception, but a call to be made by who finds it: `value` is the socket, `traceback` the
+    /// buffer.
+    call: Cell<Option<Call>>,
 }
 
 const DOC: &str = "bomb(type=None, value=None, traceback=None)\n--\n\n\
@@ -54,6 +63,14 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     bomb.kind.set(kind);
     bomb.value.set(value);
     bomb.traceback.set(traceback);
+    bomb.call.set(None); // which need not be all zero
+    Ok(o)
+}
+
+/// A bomb that makes a call when it is found; the references are taken over.
+pub fn of_call(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+    let o = new([null_mut(), socket, buffer])?;
+    from(o).call.set(Some(call));
     Ok(o)
 }
 
@@ -136,7 +153,38 @@ pub fn unpack(value: Obj) -> Res<Obj> {
     if value.is_null() {
         return Ok(none());
     }
-    if is_bomb(value) { Err(explode(value)) } else { Ok(value) }
+    if is_bomb(value) { go_off(value) } else { Ok(value) }
+}
+
+/// A bomb was found by the tasklet that it was left for.
+#[cold]
+fn go_off(o: Obj) -> Res<Obj> {
+    if let Some(call) = from(o).call.take() {
+        let [socket, buffer] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
+        drop_ref(o);
+        return socket_calls::again(socket, buffer, call);
+    }
+    if !from(o).delayed.get() {
+        return Err(explode(o));
+    }
+    let first = take_first(o);
+    drop_ref(of_running_tasklet().current().tempval.replace(o));
+    Ok(if first.is_null() { none() } else { first })
+}
+
+/// Delays a bomb: whoever finds it gets this value (taken over, null is None), and the exception at its
+/// next switching call.
+pub fn put_first(o: Obj, value: Obj) {
+    let bomb = from(o);
+    bomb.delayed.set(true);
+    drop_ref(bomb.first.replace(value));
+}
+
+/// The value that a delayed bomb was to give first, or null. It is not delayed any more.
+pub fn take_first(o: Obj) -> Obj {
+    let bomb = from(o);
+    bomb.delayed.set(false);
+    bomb.first.replace(null_mut())
 }
 
 /// Raises what is in the bomb; the reference is taken over.
@@ -198,12 +246,13 @@ fn make(args: Obj, kwargs: Obj) -> Res<Obj> {
 
 unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> i32 {
     let bomb = from(o);
-    types::visit_all([type_of(o).cast(), bomb.kind.get(), bomb.value.get(), bomb.traceback.get()], visit, arg)
+    let own = [type_of(o).cast(), bomb.kind.get(), bomb.value.get(), bomb.traceback.get(), bomb.first.get()];
+    types::visit_all(own, visit, arg)
 }
 
 unsafe extern "C" fn tp_clear(o: Obj) -> i32 {
     let bomb = from(o);
-    [&bomb.kind, &bomb.value, &bomb.traceback].into_iter().for_each(clear);
+    [&bomb.kind, &bomb.value, &bomb.traceback, &bomb.first].into_iter().for_each(clear);
     0
 }
 
@@ -239,11 +288,6 @@ unsafe extern "C" fn reduce(o: Obj, _: Obj) -> Obj {
         drop_ref(args);
         result
     }
-}
-
-fn none_borrowed() -> Obj {
-    // SAFETY: None exists.
-    unsafe { Py_None() }
 }
 
 /// Makes the type and puts it into the module.

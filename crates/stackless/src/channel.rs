@@ -3,16 +3,19 @@
 use crate::bomb;
 use crate::hooks;
 use crate::kernel::{
-    adopt_link, depart, hand_over, leave_value, object, plan_departure, prepare, switch_and_resume, world,
+    Next, adopt_link, depart, hand_over, leave_value, object, plan_departure, prepare, switch_and_resume,
+    world,
 };
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
+use crate::waits::{self, What, arm, disarm, raise_timed_out};
 use pyo3_ffi::*;
 use stackless_core::{Cid, Direction, Hand, Tid, Waits};
 use stackless_cpython::Pending;
+use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 
@@ -50,15 +53,16 @@ impl Channel {
     }
 }
 
-/// Sends `value`, which is taken over; null is None. Returns None. `call` is the primitive's.
+/// Sends `value`, which is taken over; null is None. Returns None. Waits so many nanoseconds at the
+/// longest; None: without a limit. `call` is the primitive's.
 #[inline(always)]
-pub fn send(ch: C, value: Obj, call: Pending) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value, call)
+pub fn send(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+    act(ch, Direction::Send, Waits::ToSend, value, time, call)
 }
 
 #[inline(always)]
-pub fn receive(ch: C, call: Pending) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), call)
+pub fn receive(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
+    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), time, call)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
@@ -67,11 +71,11 @@ pub fn iterate(ch: C) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), Pending::iteration())
+    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None, Pending::iteration())
 }
 
 #[inline(always)]
-fn act(ch: C, direction: Direction, waits: Waits, value: Obj, call: Pending) -> Res<Obj> {
+fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
     let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
@@ -84,9 +88,9 @@ fn act(ch: C, direction: Direction, waits: Waits, value: Obj, call: Pending) -> 
         return Err(raised);
     }
     if hooks::channels_watched() {
-        return act_observed(entered, ch, direction, waits, value, call);
+        return act_observed(entered, ch, direction, waits, value, time, call);
     }
-    act_on::<false>(entered, ch, direction, waits, value, call)
+    act_on::<false>(entered, ch, direction, waits, value, time, call)
 }
 
 #[inline(always)]
@@ -96,11 +100,12 @@ fn act_on<const OBSERVED: bool>(
     direction: Direction,
     waits: Waits,
     value: Obj,
+    time: Option<u64>,
     call: Pending,
 ) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.cid(), direction)) {
         Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value, call),
-        None => wait(entered, ch, waits, value, call),
+        None => wait(entered, ch, waits, value, time, call),
     };
     match done {
         Ok(result) => result,
@@ -119,6 +124,7 @@ fn act_recorded(
     direction: Direction,
     waits: Waits,
     value: Obj,
+    time: Option<u64>,
     call: Pending,
 ) -> Res<Obj> {
     if direction == Direction::Send {
@@ -128,7 +134,7 @@ fn act_recorded(
             return Err(raised);
         }
     }
-    act_on::<true>(entered, ch, direction, waits, value, call)
+    act_on::<true>(entered, ch, direction, waits, value, time, call)
 }
 
 /// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
@@ -140,11 +146,12 @@ fn act_observed(
     direction: Direction,
     waits: Waits,
     value: Obj,
+    time: Option<u64>,
     call: Pending,
 ) -> Res<Obj> {
     let s = entered.s;
     if !hooks::ON_CHANNEL.is_set() {
-        return act_recorded(entered, ch, direction, waits, value, call);
+        return act_recorded(entered, ch, direction, waits, value, time, call);
     }
     if s.in_channel_callback.get() {
         drop_ref(value);
@@ -162,7 +169,7 @@ fn act_observed(
             return Err(Raised);
         }
     }
-    let result = act_recorded(entered, ch, direction, waits, value, call)?;
+    let result = act_recorded(entered, ch, direction, waits, value, time, call)?;
     if abroad && hooks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);
@@ -234,6 +241,7 @@ fn exchange<const OBSERVED: bool>(
     value: Obj,
 ) -> Obj {
     world(|w| w.dequeue(partner.tid()));
+    waits::ends(partner);
     let theirs = partner.tempval.replace(value);
     if OBSERVED {
         recording::transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
@@ -247,7 +255,14 @@ fn exchange<const OBSERVED: bool>(
 
 /// Nobody waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
-fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, call: Pending) -> Res<Res<Obj>> {
+fn wait(
+    entered: Entered,
+    ch: C,
+    waits: Waits,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Res<Obj>> {
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -257,7 +272,10 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, call: Pending) -> Res
     if world(|w| w.closing(ch.cid())) {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
-    let next = plan_departure(entered, Some((ch, waits)))?;
+    let next = match time {
+        None => plan_departure(entered, Some((ch, waits)))?,
+        Some(time) => plan_departure_for(entered, time)?,
+    };
     leave_value(s, me, value);
     me.seat().pending.set(call);
     world(|w| {
@@ -266,6 +284,21 @@ fn wait(entered: Entered, ch: C, waits: Waits, value: Obj, call: Pending) -> Res
     });
     // SAFETY: nothing is owned in this frame any more.
     Ok(unsafe { depart(s, next) })
+}
+
+/// Plans a wait that a timer ends.
+#[cold]
+fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
+    if time == 0 {
+        return Err(raise_timed_out());
+    }
+    let me = entered.s.current();
+    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)));
+    let next = plan_departure(entered, None);
+    if next.is_err() {
+        disarm(me);
+    }
+    next
 }
 
 /// `close()`: the queue grows no more, and waiting iterations end.
@@ -322,7 +355,7 @@ pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
             if value.is_null() {
                 break if raised() { Err(Raised) } else { Ok(int_obj(sent)) };
             }
-            match send(ch, value, Pending::NONE) {
+            match send(ch, value, None, Pending::NONE) {
                 Ok(nothing) => drop_ref(nothing),
                 Err(raised) => break Err(raised),
             }

@@ -4,10 +4,11 @@ use crate::args;
 use crate::channel::{self, C, Channel};
 use crate::explain;
 use crate::kernel::{object, world};
-use crate::module;
+use crate::module::{self, arguments};
 use crate::park::After;
 use crate::py::*;
 use crate::recording;
+use crate::sleep;
 use crate::types;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
@@ -75,20 +76,65 @@ unsafe fn this(o: Obj) -> C {
     unsafe { Channel::from(o) }
 }
 
-unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
-    let Ok(value) = args::one_argument("send", args) else { return null_mut() };
-    give(channel::send(ch, if is_none(value) { null_mut() } else { new_ref(value) }, call))
+unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
+    let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
+    let call = Pending::call(args, arguments(count, names));
+    // SAFETY: as above.
+    let Ok(time) = (unsafe { timeout("send", args, count, names) }) else { return null_mut() };
+    let Ok(value) = args::one_argument("send", given) else { return null_mut() };
+    let value = if is_none(value) { null_mut() } else { new_ref(value) };
+    // Two calls, so that the usual one does not know of times.
+    give(if time.is_none() { channel::send(ch, value, None, call) } else { send_for(ch, value, time, call) })
 }
 
-unsafe extern "C" fn receive(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
-    if args::no_arguments("receive", args).is_err() {
+unsafe extern "C" fn receive(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
+    let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
+    let call = Pending::call(args, arguments(count, names));
+    // SAFETY: as above.
+    let Ok(time) = (unsafe { timeout("receive", args, count, names) }) else { return null_mut() };
+    if args::no_arguments("receive", given).is_err() {
         return null_mut();
     }
-    give(channel::receive(ch, call))
+    give(if time.is_none() { channel::receive(ch, None, call) } else { receive_for(ch, time, call) })
+}
+
+#[cold]
+fn send_for(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+    channel::send(ch, value, time, call)
+}
+
+#[cold]
+fn receive_for(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
+    channel::receive(ch, time, call)
+}
+
+/// The keyword argument `timeout`: nanoseconds, None for no limit.
+///
+/// # Safety
+/// The arguments are those of a METH_FASTCALL | METH_KEYWORDS call.
+#[inline(always)]
+unsafe fn timeout(method: &str, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<Option<u64>> {
+    // SAFETY: the caller's.
+    if names.is_null() { Ok(None) } else { unsafe { named_timeout(method, args, count, names) } }
+}
+
+/// # Safety
+/// As [`timeout`]; `names` is a tuple.
+#[cold]
+unsafe fn named_timeout(method: &str, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<Option<u64>> {
+    // SAFETY: the caller's; names are str.
+    unsafe {
+        if PyTuple_GET_SIZE(names) == 0 {
+            return Ok(None);
+        }
+        let known = PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), c"timeout".as_ptr()) == 0;
+        if PyTuple_GET_SIZE(names) > 1 || !known {
+            return Err(type_error(&format!("{method}() takes no keyword arguments but timeout")));
+        }
+        sleep::time(*args.offset(count), "timeout")
+    }
 }
 
 unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
@@ -96,22 +142,29 @@ unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
     give(channel::iterate(unsafe { this(o) }))
 }
 
-unsafe extern "C" fn send_exception(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
-    give(channel::exception_bomb(args).and_then(|bomb| channel::send(ch, bomb, call)))
+unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
+    let (ch, time) = unsafe { (this(o), timeout("send_exception", args, count, names)) };
+    let call = Pending::call(args, arguments(count, names));
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(time.and_then(|time| send_for(ch, channel::exception_bomb(args)?, time, call)))
 }
 
-unsafe extern "C" fn send_throw(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, call, args) = unsafe { (this(o), Pending::call(args, count), args::positional(args, count)) };
+unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
+    let (ch, time) = unsafe { (this(o), timeout("send_throw", args, count, names)) };
+    let call = Pending::call(args, arguments(count, names));
+    let Ok(time) = time else { return null_mut() };
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
     let bomb = args::at_least("send_throw", 1, args.len())
         .and_then(|()| args::at_most("send_throw", 3, args.len()))
         .and_then(|()| {
             let part = |i: usize| args.get(i).copied().unwrap_or(null_mut());
             crate::bomb::of_parts(args[0], part(1), part(2))
         });
-    give(bomb.and_then(|bomb| channel::send(ch, bomb, call)))
+    give(bomb.and_then(|bomb| send_for(ch, bomb, time, call)))
 }
 
 /// The functions in which a tasklet can be parked, and what they return.
@@ -201,29 +254,31 @@ fn sign(value: Obj, text: &str) -> Res<i8> {
 /// Makes the type and puts it into the module.
 pub fn add(module: Obj) -> Res<()> {
     let mut methods = vec![
-        types::method(
+        types::method_keywords(
             "send",
-            "send($self, value, /)\n--\n\nSend a value; wait until somebody receives it. Returns None.\n\n\
+            "send($self, value, /, *, timeout=None)\n--\n\nSend a value; wait until somebody receives it. Returns None.\n\n\
+             timeout: wait so many seconds at the longest, then raise TimeoutError; 0 does not wait at all.\n\
              By default the receiver goes on at once (see preference).\n\
              Raises ValueError on a closing channel with no receiver waiting, RuntimeError if nobody\n\
-             is left who could receive (deadlock) or if block_trap is set.",
+             is left who could receive (deadlock) or if block_trap is set; for a timeout, ValueError if\n\
+             it is negative or NaN.",
             send,
         ),
-        types::method(
+        types::method_keywords(
             "receive",
-            "receive($self, /)\n--\n\nReturn the next value sent; wait until there is one.\n\n\
-             Raises the exception that was sent, if one was; errors as for send().",
+            "receive($self, /, *, timeout=None)\n--\n\nReturn the next value sent; wait until there is one.\n\n\
+             Raises the exception that was sent, if one was; timeout and errors as for send().",
             receive,
         ),
-        types::method(
+        types::method_keywords(
             "send_exception",
-            "send_exception($self, exc, /, *args)\n--\n\nLet the receiver raise exc(*args), or exc itself if it is an instance.\n\n\
+            "send_exception($self, exc, /, *args, timeout=None)\n--\n\nLet the receiver raise exc(*args), or exc itself if it is an instance.\n\n\
              Raises TypeError if exc is neither; else as send().",
             send_exception,
         ),
-        types::method(
+        types::method_keywords(
             "send_throw",
-            "send_throw($self, exc, val=None, tb=None, /)\n--\n\nLet the receiver raise an exception given in the three parts of sys.exc_info().\n\n\
+            "send_throw($self, exc, val=None, tb=None, /, *, timeout=None)\n--\n\nLet the receiver raise an exception given in the three parts of sys.exc_info().\n\n\
              The receiver's traceback ends in the frames of tb. Errors as for send_exception().",
             send_throw,
         ),

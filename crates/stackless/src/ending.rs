@@ -3,14 +3,15 @@
 use crate::bomb;
 use crate::deadlock;
 use crate::hooks::ON_ERROR;
+use crate::join;
 use crate::kernel::{leave_value, link, make_runnable, object, world};
 use crate::module;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
+use crate::waits::{self, Rest};
 use pyo3_ffi::*;
-use stackless_core::Idle;
 use stackless_cpython as cpython;
 
 /// Wakes a tasklet with a bomb (or null), wherever it waits; it is the running one of its ring from
@@ -34,19 +35,19 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
         unsafe { cpython::finish(s.ts, s.current().seat().state()) };
     }
     let me = s.current();
+    crate::limits::end_all(me);
+    join::ended(s, me);
 
     let watcher = || object(world(|w| w.watcher(s.hid())));
     loop {
         if bomb.is_some() || world(|w| w.right_neighbour(me.tid()) != me.tid()) {
             break;
         }
-        match world(|w| w.when_idle(me.tid())) {
-            Idle::Resume(watcher) => link(object(watcher)),
-            Idle::Wait(_) if s.others_may_come() => break,
-            Idle::Stuck(_) if s.others_can_act() => break,
-            Idle::Wait(watcher) => link(object(watcher)),
+        match waits::rest(s, me) {
+            Rest::Resume(watcher) => link(watcher),
+            Rest::Sleep => break,
             // Making the error may collect garbage: look again.
-            Idle::Stuck(watcher) => bomb = Some(stuck_bomb(s, object(watcher))),
+            Rest::Deadlock(watcher) => bomb = Some(stuck_bomb(s, watcher)),
         }
     }
     me.set_flags(|f| f.ended = true);
@@ -74,7 +75,7 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
     recording::describe_failure(s, &exception);
     if !ends_quietly(&exception) {
-        match handle(exception) {
+        match join::failed(s.current(), exception).or_else(handle) {
             Ok(()) => return None,
             // As it was, or what the handler raised: that goes the same way.
             Err(theirs) => exception = theirs,

@@ -11,6 +11,7 @@ use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
 use crate::thread::Sched;
+use crate::waits;
 use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_core::{Direction, Turn};
@@ -35,11 +36,13 @@ pub const CHANNEL: u8 = 16;
 pub const AGES: u8 = 32;
 /// The C hook of [`capi`] is set.
 pub const FAST: u8 = 64;
+/// A timer runs, or somebody waits for a worker thread.
+pub const TIMED: u8 = 128;
 
 /// Does anybody want to know of switches?
 #[inline(always)]
 pub fn watched() -> bool {
-    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES | FAST) != 0
+    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES | FAST | TIMED) != 0
 }
 
 /// Does anybody want to know of channel operations?
@@ -61,6 +64,9 @@ pub fn watch(who: u8, on: bool) {
 #[cold]
 pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     let watchers = WATCHERS.load(Relaxed);
+    if watchers & TIMED != 0 {
+        waits::before_switch(s);
+    }
     if watchers & LIMIT != 0 {
         next = watchdog::before_switch(s, next, turn);
     }

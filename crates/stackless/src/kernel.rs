@@ -51,8 +51,9 @@ use crate::py::*;
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::thread::{Entered, Sched};
+use crate::waits::{self, Rest};
 use pyo3_ffi::*;
-use stackless_core::{Idle, Tid, Turn};
+use stackless_core::{Tid, Turn};
 use stackless_cpython::{self as cpython, Pending, State};
 use stackless_stack::{self as stack, Slot, StackError};
 use std::cell::{Cell, UnsafeCell};
@@ -374,7 +375,7 @@ fn run_body(t: T, value: Obj) -> bool {
         Ok(value) => {
             drop_ref(value);
             let result = call_body(seat, func, args, kwargs);
-            drop_ref(result);
+            crate::join::returned(result);
             !result.is_null()
         }
     }
@@ -538,12 +539,10 @@ pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Next> {
 
 #[cold]
 fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
-    match world(|w| w.when_idle(me.tid())) {
-        Idle::Resume(watcher) => Ok(Next::Switch(object(watcher))),
-        Idle::Wait(_) if s.others_may_come() => Ok(Next::Sleep),
-        Idle::Stuck(_) if s.others_can_act() => Ok(Next::Sleep),
-        Idle::Wait(watcher) => Ok(Next::Switch(object(watcher))),
-        Idle::Stuck(_) => Err(deadlock(s, wish)),
+    match waits::rest(s, me) {
+        Rest::Resume(watcher) => Ok(Next::Switch(watcher)),
+        Rest::Sleep => Ok(Next::Sleep),
+        Rest::Deadlock(_) => Err(deadlock(s, wish)),
     }
 }
 
@@ -617,6 +616,7 @@ pub fn link(t: T) {
 
 /// The same for one that was taken from a queue: the reference is handed on.
 pub fn adopt_link(t: T) {
+    waits::ends(t);
     if world(|w| w.link(t.tid())) {
         t.scheduler().expect("a linked tasklet has a scheduler").wake();
     }

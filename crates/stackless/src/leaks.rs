@@ -65,7 +65,10 @@ pub fn leave_queue(t: T) {
 unsafe extern "C" fn enable_leak_reports(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("enable_leak_reports", args).and_then(|flag| module::setting(&REPORTS, flag, "enable_leak_reports")))
+    give(
+        args::one_argument("enable_leak_reports", args)
+            .and_then(|flag| module::setting(&REPORTS, flag, "enable_leak_reports")),
+    )
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

@@ -14,6 +14,9 @@
 //! | `explain`, `deadlock` | what all tasklets are doing, as data and in reprs; deadlock errors and who waits for whom |
 //! | `crash` | all tasklets after a fatal signal |
 //! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
+//! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
+//! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
+//! | `readiness`, `socket_calls` | who waits for a descriptor; the quick calls of sockets |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -39,23 +42,30 @@ mod ending;
 mod explain;
 mod hooks;
 mod inspect;
+mod join;
 mod kernel;
 mod leaks;
 mod lifetime;
+mod limits;
 mod module;
 mod moves;
 mod park;
 mod pickle;
 mod pickle_flags;
+mod pool;
 mod py;
+mod readiness;
 mod record_module;
 mod recording;
+mod sleep;
+mod socket_calls;
 mod tape;
 mod tasklet;
 mod tasklet_type;
 mod thread;
 mod throw;
 mod types;
+mod waits;
 mod watchdog;
 
 use pyo3_ffi::*;

@@ -13,6 +13,7 @@
 
 use crate::args;
 use crate::hooks;
+use crate::join;
 use crate::kernel::world;
 use crate::leaks;
 use crate::park;
@@ -31,8 +32,15 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
     let t = unsafe { this(o) };
-    let own =
-        [type_of(o).cast(), t.tempval.get(), t.func.get(), t.args.get(), t.kwargs.get(), t.context.get()];
+    let own = [
+        type_of(o).cast(),
+        t.tempval.get(),
+        t.func.get(),
+        t.args.get(),
+        t.kwargs.get(),
+        t.context.get(),
+        t.sequel.get(),
+    ];
     let result = types::visit_all(own, visit, arg);
     if result != 0 || !t.started() || t.is_current() || t.is_main() {
         return result;
@@ -55,6 +63,7 @@ pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     if !t.started() {
         leaks::leave_queue(t);
         t.unbind();
+        drop_ref(join::take_outcome(t));
     }
     park::drop_frames(frames);
     0
@@ -108,6 +117,7 @@ unsafe extern "C" fn destroy(o: Obj) {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
+        clear(&t.sequel);
         aside(|| park::drop_frames(frames));
         release(o);
     }

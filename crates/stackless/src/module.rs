@@ -18,6 +18,7 @@ use crate::tasklet_type;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use crate::types::{self, TypeCell};
+use crate::waits::{self, Moment};
 use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Pending};
@@ -76,11 +77,24 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
 }
 
 /// `schedule()` with nobody else in the ring: no switch, unless a soft limit ends here.
+#[inline(never)]
 fn alone(entered: Entered, value: Obj) -> Res<Obj> {
     if !hooks::watched() || !entered.can_switch() {
         return Ok(new_ref(value));
     }
     let s = entered.s;
+    if s.waits.are_armed() {
+        waits::look(s, Moment::Running);
+        throw::raise_pending(s.current())?;
+        let next = world(|w| w.right_neighbour_payload(s.current().tid()));
+        if !std::ptr::eq(next, s.current()) {
+            prepare(s, next)?;
+            keep(s, value);
+            world(|w| w.run_now_in(s.hid(), next.tid()));
+            // SAFETY: nothing is owned in this frame.
+            return unsafe { switch_and_resume(s, next) };
+        }
+    }
     let Some(next) = watchdog::yields_alone(s) else { return Ok(new_ref(value)) };
     keep(s, value);
     // SAFETY: nothing is owned in this frame.
@@ -189,8 +203,8 @@ unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
     give(thread::current().and_then(|_| {
         let all = world(|w| w.tasklets()).into_iter().map(object);
-        let suspended = all.filter(|t| t.started() && !t.is_main() && t.is_owned());
-        list_of(suspended.map(|t| new_ref(t.obj())).collect())
+        let held = all.filter(|t| t.started() && !t.is_main() && t.is_owned() && !park::is_soft(t));
+        list_of(held.map(|t| new_ref(t.obj())).collect())
     }))
 }
 
@@ -373,12 +387,14 @@ unsafe extern "C" fn switch_trap(_: Obj, args: *const Obj, count: Py_ssize_t, na
 unsafe extern "C" fn stack_limits(_: Obj, _: Obj) -> Obj {
     let Limits { size, count } = stack::limits();
     // SAFETY: three integers.
-    unsafe { Py_BuildValue(
+    unsafe {
+        Py_BuildValue(
             c"(nnn)".as_ptr(),
             size as Py_ssize_t,
             count as Py_ssize_t,
             park::most_stacks() as Py_ssize_t,
-        ) }
+        )
+    }
 }
 
 unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -473,7 +489,7 @@ fn functions() -> Vec<PyMethodDef> {
         ),
         types::method_noargs(
             "getuncollectables",
-            "getuncollectables($module, /)\n--\n\nThe tasklets that hold a C stack.",
+            "getuncollectables($module, /)\n--\n\nThe tasklets with C code on their stack, which the collector cannot look through.",
             getuncollectables,
         ),
         types::method_keywords(
@@ -519,6 +535,10 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(watchdog::functions());
+    all.extend(crate::sleep::functions());
+    all.extend(crate::limits::functions());
+    all.extend(crate::pool::functions());
+    all.extend(crate::socket_calls::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());
@@ -532,10 +552,18 @@ fn functions() -> Vec<PyMethodDef> {
     all
 }
 
+/// Puts an object into the module, which gets a reference of its own.
+pub fn add_object(module: Obj, name: &CStr, o: Obj) -> Res<()> {
+    // SAFETY: a module, a name, a living object.
+    if unsafe { PyModule_AddObjectRef(module, name.as_ptr(), o) } < 0 { Err(Raised) } else { Ok(()) }
+}
+
 /// Fills the module.
 pub fn fill(module: Obj) -> Res<()> {
     thread::ready(module)?;
     bomb::add(module)?;
+    waits::ready(module)?;
+    crate::limits::ready(module)?;
     channel_type::add(module)?;
     tasklet_type::add(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.

@@ -2,9 +2,9 @@
 
 use crate::args;
 use crate::bomb;
+use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
 use crate::module::arguments;
 use crate::park::{self, After};
-use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
@@ -12,6 +12,7 @@ use crate::tasklet_type::this;
 use crate::thread;
 use crate::throw;
 use crate::types;
+use crate::waits;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use std::ffi::c_void;
@@ -86,6 +87,11 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
     if world(|w| w.in_ring(t.tid())) {
         return Err(runtime_error("can't (re)bind a runnable tasklet"));
     }
+    if waits::is_tied(t) {
+        return Err(runtime_error(
+            "can't (re)bind a tasklet that sleeps, waits for something outside, or is inside `with timeout()`",
+        ));
+    }
     if let Some(owner) = owner {
         unseat(owner, t);
     }
@@ -122,6 +128,7 @@ fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
         } else {
             return Ok(none());
         }
+        waits::ends(t);
         if world(|w| w.link_next(t.tid())) {
             owner.wake();
         }
@@ -220,7 +227,8 @@ unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
     let call = Pending::call(args, arguments(count, names));
-    let killed = given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending, call));
+    let killed =
+        given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending, call));
     give(killed.map(|()| none()))
 }
 

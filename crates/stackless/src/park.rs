@@ -11,7 +11,7 @@ use crate::kernel::{Seat, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::Sched;
-use crate::{args, channel_type, module, moves, types};
+use crate::{args, channel_type, join, module, moves, pool, sleep, socket_calls, types, waits};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Found};
 use stackless_stack::Slot;
@@ -31,6 +31,8 @@ pub enum After {
 /// The primitive behind a C function, for the test: see [`After`]; negative if it is none of them.
 unsafe extern "C" fn primitive(function: *const std::ffi::c_void) -> std::ffi::c_int {
     let all = module::primitives().into_iter().chain(channel_type::primitives()).chain(moves::primitives());
+    let all = all.chain(sleep::primitives()).chain(join::primitives());
+    let all = all.chain(pool::primitives()).chain(socket_calls::primitives());
     for (address, after) in all {
         if std::ptr::eq(address, function) {
             return after as std::ffi::c_int;
@@ -164,7 +166,9 @@ fn words(o: &cpython::Obstacle) -> String {
         if o.callee.is_null() { String::new() } else { callable_name(o.callee) }
     };
     match o.kind {
-        cpython::ObstacleKind::None | cpython::ObstacleKind::InC => "C code runs in it that is not a call of a Python function".into(),
+        cpython::ObstacleKind::None | cpython::ObstacleKind::InC => {
+            "C code runs in it that is not a call of a Python function".into()
+        }
         cpython::ObstacleKind::NotACall if o.callee.is_null() => {
             format!("{} does not wait in a plain call of a function of stackless", place())
         }
@@ -172,7 +176,10 @@ fn words(o: &cpython::Obstacle) -> String {
             format!("{} waits inside {}, which is C code that cannot be left", place(), callee())
         }
         cpython::ObstacleKind::CBetween if o.callee.is_null() => {
-            format!("{} has C code above it that called back into Python (an operator, a method of a type, ...)", place())
+            format!(
+                "{} has C code above it that called back into Python (an operator, a method of a type, ...)",
+                place()
+            )
         }
         cpython::ObstacleKind::CBetween => {
             format!("{} called {}, C code that called back into Python", place(), callee())
@@ -291,7 +298,7 @@ pub fn go_on(s: &'static Sched, value: Obj) -> bool {
     seat.python.set(true);
     // SAFETY: the running tasklet's state, which was woken on this very stack.
     let result = unsafe { cpython::resume(s.ts, seat.state(), value, seat.evaluating.as_ptr()) };
-    drop_ref(result);
+    crate::join::returned(result);
     !result.is_null()
 }
 
@@ -310,6 +317,7 @@ pub fn take_frames(t: T) -> *mut Seat {
         return null_mut();
     }
     t.set_flags(|f| (f.hard, f.interrupt_pending, f.must_raise) = (false, 0, false));
+    waits::abandon(t);
     t.seat.replace(null_mut())
 }
 

@@ -41,6 +41,12 @@ pub fn none() -> Obj {
     new_ref(unsafe { Py_None() })
 }
 
+/// Borrowed.
+pub fn none_borrowed() -> Obj {
+    // SAFETY: None exists.
+    unsafe { Py_None() }
+}
+
 #[inline(always)]
 pub fn is_none(o: Obj) -> bool {
     // SAFETY: None exists.

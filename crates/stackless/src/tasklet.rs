@@ -3,6 +3,7 @@
 use crate::kernel::{Seat, world};
 use crate::py::{Obj, some};
 use crate::thread::Sched;
+use crate::waits::Wait;
 use pyo3_ffi::*;
 use stackless_core::{Cid, Tid};
 use std::cell::{Cell, UnsafeCell};
@@ -22,6 +23,8 @@ pub struct Tasklet {
     pub sched: Cell<*const Sched>,
     pub id: Cell<Tid>,
     pub flags: Cell<Flags>,
+    /// What it waits for besides a partner, or null: see [`crate::waits`].
+    pub wait: Cell<*mut Wait>,
     /// For `t(...)`: where `tp_vectorcall_offset` points.
     pub vectorcall: Cell<Option<vectorcallfunc>>,
     /// For `tp_weaklistoffset`; managed by the interpreter.
@@ -38,6 +41,10 @@ pub struct Tasklet {
     pub serial: Cell<u64>,
     /// How often it was switched to since it was bound, while that is counted.
     pub switches: Cell<u64>,
+    /// The innermost limit over it, its number and 1: see [`crate::limits`].
+    pub limits: Cell<u32>,
+    /// Where its end is waited for, then its outcome; null if nobody asked: see [`crate::join`].
+    pub sequel: Cell<Obj>,
     /// When it last began or stopped to run, while that is kept: see [`crate::counts::age`].
     pub since: Cell<u64>,
 }
@@ -59,6 +66,14 @@ pub struct Flags {
     pub interrupt_pending: u32,
     /// Interrupted; the exception that was thrown into it meanwhile waits for its next instruction.
     pub must_raise: bool,
+    /// It keeps no `run()` waiting.
+    pub daemon: bool,
+    /// The `run()` that it sits in waits for nothing.
+    pub impatient: bool,
+    /// What its function returns is kept.
+    pub keeps_result: bool,
+    /// Its sequel is the outcome.
+    pub has_outcome: bool,
     /// It started with soft switching disabled.
     pub hard: bool,
 }
@@ -164,7 +179,7 @@ impl Tasklet {
 
     /// Is there nothing to drop in it, as in a tasklet that has ended?
     pub fn owns_nothing(&self) -> bool {
-        let cells = [&self.func, &self.args, &self.kwargs, &self.context, &self.tempval];
+        let cells = [&self.func, &self.args, &self.kwargs, &self.context, &self.tempval, &self.sequel];
         !self.started() && cells.iter().all(|cell| cell.get().is_null())
     }
 

@@ -4,6 +4,7 @@ use crate::args;
 use crate::attributes;
 use crate::explain;
 use crate::hooks;
+use crate::join;
 use crate::kernel::{link, world};
 use crate::lifetime;
 use crate::module;
@@ -284,6 +285,7 @@ fn may_bind(t: T, new: &New) -> Res<()> {
 fn store(t: T, new: New) {
     t.switches.set(0);
     t.since.set(0);
+    let outcome = join::take_outcome(t);
     let old = if new.func.is_null() && !new.is_nothing() {
         // The function that was bound before keeps its place, and its context.
         [
@@ -305,6 +307,7 @@ fn store(t: T, new: New) {
         old
     };
     old.into_iter().for_each(drop_ref);
+    drop_ref(outcome);
 }
 
 /// `t(*args, **kwargs)`.
@@ -327,22 +330,8 @@ unsafe extern "C" fn setup(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
 /// `args` and `names` are those of a vectorcall.
 #[inline(always)]
 unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()> {
-    // SAFETY: the caller's; living arguments, owned references.
-    let (tuple, dict) = unsafe {
-        let tuple = check(PyTuple_New(count))?;
-        for i in 0..count {
-            PyTuple_SET_ITEM(tuple, i, new_ref(*args.offset(i)));
-        }
-        let named = !names.is_null() && PyTuple_GET_SIZE(names) > 0;
-        let dict = if named { keywords(args.offset(count), names) } else { Ok(null_mut()) };
-        match dict {
-            Ok(dict) => (tuple, dict),
-            Err(raised) => {
-                drop_ref(tuple);
-                return Err(raised);
-            }
-        }
-    };
+    // SAFETY: the caller's.
+    let (tuple, dict) = unsafe { args::tuple_and_dict(args, count, names) }?;
     // Making these may have run Python code; from here to the end of the change nothing does.
     let refused = if t.started() || !t.args.get().is_null() || t.linked() {
         Some("tasklet is alive")
@@ -369,24 +358,6 @@ unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()
     Ok(())
 }
 
-/// The keyword arguments of a vectorcall as a dict.
-///
-/// # Safety
-/// `values` points to as many living objects as the tuple `names` has items.
-unsafe fn keywords(values: *const Obj, names: Obj) -> Res<Obj> {
-    // SAFETY: the caller's.
-    unsafe {
-        let dict = check(PyDict_New())?;
-        for i in 0..PyTuple_GET_SIZE(names) {
-            if PyDict_SetItem(dict, PyTuple_GET_ITEM(names, i), *values.offset(i)) < 0 {
-                drop_ref(dict);
-                return Err(Raised);
-            }
-        }
-        Ok(dict)
-    }
-}
-
 /// Makes the type and puts it into the module.
 pub fn add(module: Obj) -> Res<()> {
     let mut methods = vec![
@@ -408,6 +379,7 @@ pub fn add(module: Obj) -> Res<()> {
     ];
     methods.extend(moves::methods());
     methods.extend(attributes::methods());
+    methods.extend(join::methods());
     methods.extend(lifetime::methods());
     methods.extend(crate::pickle::tasklet_methods());
     let slots = types::Slots::new()

@@ -1,14 +1,17 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
 use crate::hooks;
-use crate::park;
+use crate::join;
 use crate::kernel::{Seat, link, object, world};
+use crate::park;
 use crate::pickle_flags;
 use crate::py::*;
+use crate::readiness::{self, Readiness, raise_os_error};
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
 use crate::types;
+use crate::waits::{self, Moment, Waits};
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
 use stackless_core::Hid;
@@ -43,6 +46,9 @@ pub struct Sched {
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
     pub watch: Watch,
+    pub waits: Waits,
+    /// Made when the first tasklet waits for a descriptor; owned.
+    pub readiness: Cell<Option<&'static Readiness>>,
     asleep: Cell<bool>,
     /// Asleep, but a signal handler runs.
     in_handler: Cell<bool>,
@@ -180,6 +186,11 @@ pub fn set_servant(on: bool) {
     SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
 }
 
+/// `f` must not run Python code.
+pub fn each(f: impl FnMut(&'static Sched)) {
+    threads(|all| all.iter().copied().for_each(f));
+}
+
 pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
     threads(|all| all.iter().copied().find(|s| std::ptr::eq(s.ts, ts)))
 }
@@ -247,6 +258,8 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         pickle_flags: Cell::new(pickle_flags::default()),
         switches: Cell::new(0),
         watch: Watch::new(),
+        waits: Waits::new(),
+        readiness: Cell::new(None),
         asleep: Cell::new(false),
         in_handler: Cell::new(false),
         rung: Cell::new(false),
@@ -361,7 +374,7 @@ impl Sched {
     }
 
     fn can_act(&self) -> bool {
-        !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some()
+        !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some() || self.waits.are_armed()
     }
 
     pub fn is_asleep(&self) -> bool {
@@ -371,7 +384,10 @@ impl Sched {
     /// Somebody made a tasklet of this thread runnable, whose ring was empty.
     pub fn wake(&self) {
         if self.asleep.get() && !self.rung.replace(true) {
-            self.alarm.ring();
+            match self.readiness.get() {
+                Some(readiness) => readiness.ring(),
+                None => self.alarm.ring(),
+            }
         }
     }
 
@@ -390,26 +406,39 @@ impl Sched {
 
     fn sleep_on(&'static self) -> Res<()> {
         while self.runs_next().is_none() {
-            if let Some(t) = watchdog::ends_sleep(self) {
+            waits::look(self, Moment::Leaving);
+            if self.runs_next().is_some() {
+                break;
+            }
+            if let Some(t) = watchdog::ends_sleep(self).or_else(|| waits::ends_sleep(self)) {
                 link(t);
                 break;
             }
-            if !self.others_can_act() && world(|w| w.waiting(self.hid())).is_none() {
+            let hopeless = !self.waits.are_armed() && !self.others_can_act();
+            if hopeless && world(|w| w.waiting(self.hid())).is_none() {
                 return Err(crate::deadlock::deadlock(self, None));
             }
-            let left = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-            let longest = left.map_or(LOOK_MICROSECONDS, |left| {
-                (left.as_micros() as i64).saturating_add(1).min(LOOK_MICROSECONDS)
-            });
+            let limit = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let limit = limit.map_or(u128::MAX, |left| left.as_micros());
+            let timer = self.waits.time_left().map_or(u128::MAX, |left| (left / 1000).into());
+            let longest = limit.min(timer).saturating_add(1).min(LOOK_MICROSECONDS as u128) as i64;
             // SAFETY: the GIL is held before and after, and nothing of Python is touched between.
             let woken = unsafe {
                 let ts = PyEval_SaveThread();
-                let woken = self.alarm.wait(longest);
+                let woken = match self.readiness.get() {
+                    Some(readiness) => readiness.sleep(longest).map(|()| Woken::ByAlarm),
+                    None => Ok(self.alarm.wait(longest)),
+                };
                 PyEval_RestoreThread(ts);
                 woken
             };
-            if woken == Woken::ByAlarm {
-                self.rung.set(false);
+            match woken {
+                Ok(Woken::ByAlarm) => self.rung.set(false),
+                Ok(_) => {}
+                Err(error) => return Err(raise_os_error(&error)),
+            }
+            if let Some(readiness) = self.readiness.get() {
+                readiness.go_on();
             }
             self.in_handler.set(true);
             // SAFETY: the GIL is held.
@@ -419,7 +448,7 @@ impl Sched {
                 return Err(Raised);
             }
         }
-        if self.rung.replace(false) {
+        if self.rung.replace(false) && self.readiness.get().is_none() {
             // It rang between the last wait and here: silence it for the next time.
             self.alarm.wait(-1);
         }
@@ -488,6 +517,9 @@ fn end(s: &'static Sched) {
     }
     watchdog::end_limit(s);
     drop_ref(s.watch.take_shown());
+    let own: Vec<T> = world(|w| w.tasklets_of(s.hid())).into_iter().map(object).collect();
+    let owned: Vec<Obj> = own.iter().filter(|t| t.is_owned()).map(|t| new_ref(t.obj())).collect();
+    waits::end_all(&own);
     let main = s.main();
     // The state of the tasklet that ran last is in the thread state, not in its seat.
     s.current().seat.set(null_mut());
@@ -498,6 +530,7 @@ fn end(s: &'static Sched) {
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.set_flags(|f| f.zombie = true);
         }
+        join::ended(s, t);
         t.orphan();
     }
     let in_ring = world(|w| w.forget_thread(s.hid()));
@@ -508,9 +541,11 @@ fn end(s: &'static Sched) {
         unsafe { cpython::end_thread(s.ts) };
     }
     in_ring.into_iter().for_each(|t| drop_ref(object(t).obj()));
+    owned.into_iter().for_each(drop_ref);
     s.settle();
     drop_ref(main.obj());
     if mine {
+        readiness::end(s);
         // SAFETY: nobody refers to the scheduler any more: its tasklets were orphaned, and it is
         // in no table. Of a thread that a fork left behind, the lock may be in any state: leak it.
         unsafe {
@@ -567,7 +602,8 @@ fn stop_soft_ones(s: &'static Sched) {
     for o in tasklets_of(s) {
         // SAFETY: the list owns a reference to each tasklet.
         let t = unsafe { Tasklet::from(o) };
-        if t.started() && world(|w| w.in_ring(t.tid())) && !has_bomb(t) && !t.is_current() && park::is_soft(t) {
+        if t.started() && world(|w| w.in_ring(t.tid())) && !has_bomb(t) && !t.is_current() && park::is_soft(t)
+        {
             world(|w| w.unlink(t.tid()));
             recording::unlinked(t);
             drop_ref(o);
@@ -596,6 +632,7 @@ pub fn at_exit() -> Res<()> {
         kill_all(s);
     }
     EXITED.store(true, Relaxed);
+    crate::pool::close();
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
 use crate::thread::{self, Entered};
+use crate::waits;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use std::ptr::null_mut;
@@ -43,7 +44,7 @@ pub fn raise_pending(me: T) -> Res<()> {
     if world(|w| !w.in_ring(me.tid())) {
         return Ok(()); // it waits, and this is the exception that it sends
     }
-    Err(bomb::explode(me.tempval.replace(null_mut())))
+    bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
 }
 
 /// Throws into any tasklet. The bomb is taken over.
@@ -105,7 +106,9 @@ fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
         recording::gone(t);
-        t.unbind();
+        let owned = t.take_all();
+        crate::join::ended(s, t);
+        owned.into_iter().for_each(drop_ref);
         return Ok(());
     }
     let me = s.current();
@@ -120,6 +123,7 @@ fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
         s.drop_later(owned);
     }
     recording::unlinked(t);
+    crate::join::ended(s, t);
     s.drop_later(t.obj()); // the ring's
     if !switches {
         s.settle();
@@ -143,6 +147,7 @@ fn throw_abroad(t: T, bomb: Obj, pending: bool) {
         new_ref(t.obj());
     }
     let old = t.tempval.replace(bomb);
+    waits::ends(t);
     if world(|w| w.link_next(t.tid())) {
         t.scheduler().expect("checked by the caller").wake();
     }

@@ -107,6 +107,33 @@ pub fn add(
     Ok(())
 }
 
+/// Makes a type that derives from another one, with methods alone; its objects end with fields of ours.
+pub fn derive(
+    cell: &TypeCell,
+    name: &'static CStr,
+    base: Obj,
+    size: usize,
+    methods: &[PyMethodDef],
+) -> Res<()> {
+    let mut slots = Slots::new().methods(methods).0;
+    slots.push(PyType_Slot { slot: 0, pfunc: null_mut() });
+    let mut spec = PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: size as c_int,
+        itemsize: 0,
+        flags: (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE) as c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: as in `add`; the rest is inherited from a type.
+    unsafe {
+        let bases = check(PyTuple_Pack(1, base))?;
+        let made = PyType_FromSpecWithBases(&mut spec, bases);
+        drop_ref(bases);
+        cell.0.store(check(made)?.cast(), Relaxed);
+    }
+    Ok(())
+}
+
 /// The end of a `tp_dealloc`: the memory and, as for every heap type, the type's reference.
 ///
 /// # Safety

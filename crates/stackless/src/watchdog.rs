@@ -15,7 +15,9 @@ use crate::kernel::{
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
+use crate::throw;
 use crate::types;
+use crate::waits::{self, Moment};
 use pyo3_ffi::*;
 use stackless_core::{Limit, Turn};
 use stackless_cpython::{self as cpython, Answer, OnTicks};
@@ -78,6 +80,8 @@ struct Run {
     limit: Option<Limit>,
     time: Option<Duration>,
     ignore_nesting: bool,
+    /// It does not wait for tasklets that sleep, or wait for something else than a partner.
+    impatient: bool,
 }
 
 impl Run {
@@ -93,13 +97,13 @@ unsafe extern "C" fn run(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj
     if args::at_most("run", 5, count as usize).is_err() {
         return null_mut();
     }
-    let parameters = ["timeout", "threadblock", "soft", "ignore_nesting", "totaltimeout", "seconds"];
+    let parameters = ["timeout", "threadblock", "soft", "ignore_nesting", "totaltimeout", "seconds", "block"];
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
     let given = unsafe { args::named("run", parameters, args, count, names) };
     give(given.and_then(run_arguments).and_then(do_run))
 }
 
-fn run_arguments([timeout, flags @ .., seconds]: [Obj; 6]) -> Res<Run> {
+fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
     let mut ticks = 0;
     if !timeout.is_null() {
         // SAFETY: a living object.
@@ -117,7 +121,8 @@ fn run_arguments([timeout, flags @ .., seconds]: [Obj; 6]) -> Res<Run> {
     let limited = ticks > 0 || time.is_some();
     let ticks = if ticks > 0 { ticks as u64 } else { u64::MAX };
     let limit = limited.then_some(Limit { ticks, total, soft, ..Limit::NONE });
-    Ok(Run { waits, limit, time, ignore_nesting })
+    let impatient = !block.is_null() && !is_true(block)?;
+    Ok(Run { waits, limit, time, ignore_nesting, impatient })
 }
 
 /// Seconds, or None for no limit: not negative. Infinity is no limit, too.
@@ -166,10 +171,14 @@ fn do_run(run: Run) -> Res<Obj> {
             return Err(Raised);
         }
     }
+    waits::look(s, Moment::Running);
     let me = s.current();
+    throw::raise_pending(me)?;
     let next = world(|w| w.payload(w.right_neighbour(me.tid())));
     let alone = std::ptr::eq(next, me);
-    if alone && !(run.waits && s.others_may_come()) {
+    me.set_flags(|f| f.impatient = run.impatient);
+    let waits = (run.waits && s.others_may_come()) || (!run.impatient && waits::are_in_foreground(s, me));
+    if alone && !waits {
         return Ok(none());
     }
     entered.may_switch()?;
@@ -447,9 +456,11 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method_keywords(
             "run",
-            "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False, *, seconds=None)\n--\n\n\
+            "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False, *, seconds=None, block=True)\n--\n\n\
              Run tasklets until none is left in this thread's run queue, or until a limit is reached.\n\n\
-             Blocked and paused tasklets do not keep it waiting. An uncaught exception of a tasklet is\n\
+             Blocked and paused tasklets do not keep it waiting; those that sleep, wait with a timeout or\n\
+             for a worker thread do, unless they are daemons. With block=False nobody does: run() never\n\
+             sleeps then. An uncaught exception of a tasklet is\n\
              raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\n\
              timeout: the running tasklet is interrupted when it has not switched for so many ticks; 0 for\n\
              no limit. A turn of a loop or a Python call is 5 ticks (on 3.11 a line or a call is 2). The\n\

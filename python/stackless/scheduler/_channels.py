@@ -68,7 +68,9 @@ class QueueChannel(channel):
     def __bool__(self) -> bool:
         return True
 
-    def send(self, value: Any, /) -> None:
+    # Sending never waits, so that a timeout makes no difference to it.
+
+    def send(self, value: Any, /, *, timeout: float | None = None) -> None:
         """Hand the value to whoever waits, else append it to the queue.
 
         ValueError if the channel is closing and nobody waits.
@@ -80,14 +82,22 @@ class QueueChannel(channel):
         else:
             self.data_queue.append((True, value))
 
-    def send_exception(self, exc: Any, /, *args: Any) -> None:
+    def send_exception(self, exc: Any, /, *args: Any, timeout: float | None = None) -> None:
         """Send an exception: a class with arguments, or an instance alone. TypeError for others."""
         is_class = isinstance(exc, type) and issubclass(exc, BaseException)
         if not is_class and (args or not isinstance(exc, BaseException)):
             super().send_exception(exc, *args)  # raises the TypeError of all channels
         self.send_throw(exc, args if is_class else None)
 
-    def send_throw(self, exc: Any, val: Any = None, tb: TracebackType | None = None, /) -> None:
+    def send_throw(
+        self,
+        exc: Any,
+        val: Any = None,
+        tb: TracebackType | None = None,
+        /,
+        *,
+        timeout: float | None = None,
+    ) -> None:
         """Send an exception: an instance, or a class with a value, arguments, or None."""
         raised = _raised(exc, val, tb)
         mine: Any = super()
@@ -97,9 +107,10 @@ class QueueChannel(channel):
         else:
             self.data_queue.append((False, raised))
 
-    def receive(self) -> Any:
-        """The oldest of the queue; wait if it is empty."""
-        return self._take(super().receive)
+    def receive(self, *, timeout: float | None = None) -> Any:
+        """The oldest of the queue; wait if it is empty, for `timeout` seconds at the longest."""
+        wait = super().receive
+        return self._take(wait if timeout is None else lambda: wait(timeout=timeout))
 
     def __next__(self) -> Any:
         return self._take(super().__next__)

@@ -1,0 +1,230 @@
+//! Tasklets that wait until a descriptor is ready.
+//!
+//! Each thread that does this has a [`Poller`] of its own. A descriptor is registered at the first call
+//! that would block, once, for both directions and edge-triggered. What is known of it since is in its
+//! [`Source`]: *exhausted* means that a call found nothing to do, and that the system will tell when
+//! that changes; until then nobody need ask.
+//!
+//! Whoever waits is in one of the source's lists besides having a wait ([`crate::waits`]). When the
+//! descriptor becomes ready, all in that direction go on and try again, in the order in which they
+//! came. What they do then is the bomb in their tempval: see [`crate::socket_calls`].
+
+use crate::bomb;
+use crate::kernel::{Next, make_runnable, plan_departure};
+use crate::py::*;
+use crate::tasklet::T;
+use crate::thread::{self, Entered, Sched};
+use crate::waits::{self, What};
+use pyo3_ffi::*;
+use rustc_hash::FxHashMap;
+use stackless_reactor::{Bell, Poller};
+use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    In,
+    Out,
+}
+
+#[derive(Default)]
+struct Source {
+    exhausted: [bool; 2],
+    /// The other side sends no more: what has been received can be read without waiting, to the end.
+    ended: bool,
+    /// Borrowed: their waits own them.
+    waiting: [Vec<T>; 2],
+}
+
+pub struct Readiness {
+    poller: RefCell<Poller>,
+    bell: Bell,
+    sources: RefCell<FxHashMap<c_int, Source>>,
+    /// How many tasklets wait.
+    waiting: Cell<u32>,
+}
+
+/// Raises the OSError of a system call.
+pub fn raise_os_error(error: &std::io::Error) -> Raised {
+    let number = error.raw_os_error().unwrap_or(libc::EIO);
+    // SAFETY: errno is the thread's own, and read at once.
+    unsafe {
+        *libc::__errno_location() = number;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Raised
+}
+
+impl Readiness {
+    fn new() -> Res<Self> {
+        let (poller, bell) = Poller::new().map_err(|error| raise_os_error(&error))?;
+        Ok(Self {
+            poller: RefCell::new(poller),
+            bell,
+            sources: RefCell::new(FxHashMap::default()),
+            waiting: Cell::new(0),
+        })
+    }
+
+    /// Ends the thread's sleep.
+    pub fn ring(&self) {
+        self.bell.ring().expect("the thread's own descriptor can be written to");
+    }
+
+    /// Sleeps until something is ready, somebody rings, a signal arrives, or the time is over. Call it
+    /// without the GIL; then [`Readiness::go_on`] with it.
+    pub fn sleep(&self, microseconds: i64) -> std::io::Result<()> {
+        let time = Duration::from_micros(microseconds.max(0) as u64);
+        self.poller.borrow_mut().wait(Some(time)).map(|_| ())
+    }
+
+    /// Makes those runnable whose descriptors became ready.
+    pub fn go_on(&self) {
+        let mut woken = Vec::new();
+        for ready in self.poller.borrow().found() {
+            let mut sources = self.sources.borrow_mut();
+            let Some(source) = sources.get_mut(&ready.descriptor) else { continue };
+            source.ended |= ready.ended;
+            for (way, is_ready) in [(Way::In, ready.readable), (Way::Out, ready.writable)] {
+                if is_ready {
+                    source.exhausted[way as usize] = false;
+                    woken.append(&mut source.waiting[way as usize]);
+                }
+            }
+        }
+        woken.into_iter().for_each(make_runnable);
+    }
+
+    /// The same for what is ready now.
+    pub fn look(&self) {
+        if self.waiting.get() > 0 && self.poller.borrow_mut().wait(Some(Duration::ZERO)).is_ok_and(|any| any)
+        {
+            self.go_on();
+        }
+    }
+
+    fn forget(&self, t: T, descriptor: c_int, way: Way) {
+        self.waiting.set(self.waiting.get() - 1);
+        if let Some(source) = self.sources.borrow_mut().get_mut(&descriptor) {
+            source.waiting[way as usize].retain(|other| !std::ptr::eq(*other, t));
+        }
+    }
+
+    /// The descriptor is about to be closed: who waited for it.
+    fn remove(&self, descriptor: c_int) -> Vec<T> {
+        let Some(source) = self.sources.borrow_mut().remove(&descriptor) else { return Vec::new() };
+        self.bell.remove(descriptor);
+        source.waiting.concat()
+    }
+}
+
+/// Is it worth trying a call of this kind?
+#[inline(always)]
+pub fn may_be_ready(s: &'static Sched, descriptor: c_int, way: Way) -> bool {
+    s.readiness.get().is_none_or(|readiness| {
+        let sources = readiness.sources.borrow();
+        sources.get(&descriptor).is_none_or(|source| !source.exhausted[way as usize])
+    })
+}
+
+/// A call got less than it asked for: there is no more now, and the system will tell. (Not where
+/// nobody has asked it to yet, and not at the end.)
+#[inline(always)]
+pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
+    let Some(readiness) = s.readiness.get() else { return };
+    if let Some(source) = readiness.sources.borrow_mut().get_mut(&descriptor) {
+        source.exhausted[way as usize] = way == Way::Out || !source.ended;
+    }
+}
+
+/// A call would block: plans the running tasklet's departure until the descriptor is ready.
+pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u64>) -> Res<Next> {
+    entered.at_rest()?;
+    let s = entered.s;
+    let me = s.current();
+    let readiness = match s.readiness.get() {
+        Some(readiness) => readiness,
+        None => {
+            let made: &'static Readiness = Box::leak(Box::new(Readiness::new()?));
+            s.readiness.set(Some(made));
+            made
+        }
+    };
+    if !readiness.sources.borrow().contains_key(&descriptor) {
+        readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error))?;
+    }
+    {
+        let mut sources = readiness.sources.borrow_mut();
+        let source = sources.entry(descriptor).or_default();
+        source.exhausted[way as usize] = true;
+        source.waiting[way as usize].push(me);
+    }
+    readiness.waiting.set(readiness.waiting.get() + 1);
+    waits::arm(s, me, What::Descriptor(descriptor, way), until);
+    let next = plan_departure(entered, None);
+    if next.is_err() {
+        waits::disarm(me);
+    }
+    next
+}
+
+/// A tasklet does not wait for this descriptor any more.
+pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
+    s.readiness.get().expect("it waited").forget(t, descriptor, way);
+}
+
+/// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,
+/// gets the OSError of a closed one.
+pub fn closed(descriptor: c_int) -> Res<()> {
+    let mut waiting = Vec::new();
+    thread::each(|s| {
+        if let Some(readiness) = s.readiness.get() {
+            waiting.append(&mut readiness.remove(descriptor));
+        }
+    });
+    let owned: Vec<Obj> = waiting.iter().map(|t| new_ref(t.obj())).collect();
+    let mut result = Ok(());
+    for t in waiting {
+        let Raised = raise_os_error(&std::io::Error::from_raw_os_error(libc::EBADF));
+        let bomb = bomb::of_raised();
+        if t.wait.get().is_null() {
+            drop_ref(bomb); // making the exception ran Python code, and that woke it
+        } else if bomb.is_null() {
+            result = Err(raise(Exc::Memory, "no memory for an exception"));
+        } else {
+            let old = t.tempval.replace(bomb);
+            make_runnable(t);
+            drop_ref(old);
+        }
+    }
+    owned.into_iter().for_each(drop_ref);
+    result
+}
+
+/// In the child of a fork: the poller is shared with the parent, so this process makes one of its own.
+pub fn after_fork(s: &'static Sched) -> Res<()> {
+    let Some(old) = s.readiness.get() else { return Ok(()) };
+    let new = Readiness::new()?;
+    // SAFETY: nobody else has it: it is the thread's, which has no other reference at rest.
+    let old = unsafe { Box::from_raw(std::ptr::from_ref(old).cast_mut()) };
+    let mut lost = Vec::new();
+    for (&descriptor, source) in old.sources.borrow_mut().iter_mut() {
+        source.exhausted = [false; 2];
+        if new.bell.add(descriptor).is_err() {
+            lost.push(descriptor);
+        }
+    }
+    new.sources.swap(&old.sources);
+    new.waiting.set(old.waiting.get());
+    s.readiness.set(Some(Box::leak(Box::new(new))));
+    lost.into_iter().try_for_each(closed)
+}
+
+/// The thread has ended.
+pub fn end(s: &'static Sched) {
+    if let Some(readiness) = s.readiness.take() {
+        // SAFETY: the thread's own; no tasklet of it waits any more.
+        drop(unsafe { Box::from_raw(std::ptr::from_ref(readiness).cast_mut()) });
+    }
+}

@@ -1,0 +1,125 @@
+"""Limits in time over a block of code, and programs that wait for some of their tasklets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, Self
+
+from stackless import _stackless
+
+_P = ParamSpec("_P")
+
+
+class timeout:
+    """A context manager: `with stackless.timeout(seconds):` raises TimeoutError when time is over.
+
+    The block may call anything that waits by means of tasklets: sleep(), channels, run(), library
+    code that uses them. The exception goes off where the tasklet waits, or else at its next
+    switching call; code that neither waits nor switches is not interrupted. Blocks may be nested:
+    if several are over, the innermost comes first. None and infinity set no limit.
+
+    Inside the block the exception is TimeoutExit, a BaseException, so that the library's
+    `except Exception` does not stop it; on the way out the block turns its own, and no other, into
+    TimeoutError, or into `exception`, an instance or class, if that is given.
+
+    Belongs to the tasklet that enters it; one object is for one block at a time. Raises ValueError
+    if seconds is negative or NaN, RuntimeError if it is entered twice.
+    """
+
+    __slots__ = ("_exception", "_expired", "_number", "_seconds")
+
+    def __init__(
+        self,
+        seconds: float | None,
+        exception: BaseException | type[BaseException] | None = None,
+    ) -> None:
+        if seconds is not None and not seconds >= 0:
+            raise ValueError("seconds must not be negative or NaN")
+        self._seconds = seconds
+        self._exception = exception
+        self._expired = False
+        self._number: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """float or None: the limit."""
+        return self._seconds
+
+    @property
+    def expired(self) -> bool:
+        """bool: this limit ended its block."""
+        return self._expired
+
+    def __enter__(self) -> Self:
+        if self._number is not None:
+            raise RuntimeError("this timeout is in use by another block")
+        self._expired = False
+        self._number = _stackless._limit_start(self, self._seconds)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        number, self._number = self._number, None
+        if number is not None:
+            _stackless._limit_stop(number)
+        if isinstance(error, _stackless.TimeoutExit) and error.args[:1] == (self,):
+            self._expired = True
+            if self._exception is not None:
+                raise self._exception from error
+            raise _stackless.TimeoutError(f"timed out after {self._seconds:g} s") from error
+
+    def __reduce__(self) -> tuple[type[timeout], tuple[object, ...]]:
+        # The copy of a tasklet that was pickled inside the block goes on without a limit.
+        return timeout, (self._seconds, self._exception)
+
+    def __repr__(self) -> str:
+        return f"stackless.timeout({self._seconds!r})"
+
+
+class _Started(threading.local):
+    """What this thread's next run_all() waits for, in the order in which it was started."""
+
+    def __init__(self) -> None:
+        self.tasklets: list[_stackless.tasklet] = []
+
+
+_started = _Started()
+
+
+def run_tasklet(
+    function: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
+) -> _stackless.tasklet:
+    """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
+
+    What the function returns is kept for tasklet.join(). Raises TypeError for what is not callable.
+    """
+    tasklet = _stackless.tasklet(function)
+    tasklet._keep_result()
+    tasklet(*args, **kwargs)
+    _started.tasklets.append(tasklet)
+    return tasklet
+
+
+def run_all() -> list[Any]:
+    """Run until all tasklets that this thread started with `run_tasklet` have ended; their results.
+
+    Those that they start with `run_tasklet` meanwhile are waited for as well; all others, endless
+    ones for example, are just left. An exception that one does not catch is raised here; the others
+    stay as they are, and another call waits for the rest. Raises RuntimeError if none of those that
+    are left can go on (deadlock), or if the caller is one of them.
+    """
+    results = []
+    while _started.tasklets:
+        tasklet = _started.tasklets[0]
+        try:
+            results.append(tasklet.join())
+        finally:
+            if not tasklet.alive:
+                _started.tasklets.remove(tasklet)
+    return results

@@ -459,3 +459,20 @@ def test_frames_that_do_not_fit():
     tasklet.kill()
     with pytest.raises(TaskletExit):
         raise TaskletExit
+
+
+class Marked:
+    pass
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, stackless.dumps])
+def test_a_pickler_keeps_nothing_alive(dumps):
+    marked = Marked()
+    seen = weakref.ref(marked)
+    gc.disable()
+    try:
+        dumps([marked])
+        del marked
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -87,7 +87,11 @@ def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -
     _check_int("protocol", protocol)
     file = io.BytesIO()
     pickler = Pickler(file, protocol)
-    pickler.dump(obj)
+    try:
+        pickler.dump(obj)
+    finally:
+        # It refers to itself: what it remembers would live until the next garbage collection.
+        pickler.clear_memo()
     rest = b"".join((_python_and_modules(pickler.modules), file.getbuffer()))
     head = _HEAD.pack(MAGIC, FORMAT, _SIGNED if keys else 0, len(rest))
     return b"".join((head, _seal(head, rest, *keys), rest))

@@ -122,18 +122,7 @@ def reduce_generator(generator: Any) -> tuple[Any, ...]:
 
     Raises ValueError for one that is running, unless its tasklet is being pickled.
     """
-    shell = Shell.of(generator)
-    if shell.waiting is None and _is_running(generator):
-        shell.picture()  # raises
-    return opened, (shell,)
-
-
-def _is_running(generator: Any) -> bool:
-    try:
-        _stackless._generator_picture(generator, None)
-    except ValueError:
-        return True
-    return False
+    return opened, (Shell.of(generator),)
 
 
 def new(kind: int, slots: int) -> Any:
@@ -164,8 +153,8 @@ def fill(generator: Any, content: tuple[Any, ...]) -> None:
         raise ValueError("not the picture of a generator: no code")
     frame = code if state == FINISHED else whole(frame)
     origin, flags, called = _hook_in(generator, origin, flags or 0)
-    names = (name or code.co_name, qualname or code.co_qualname)
-    _restore(generator, (state, frame, *names, exception, origin, flags, 0))
+    name, qualname = name or code.co_name, qualname or code.co_qualname
+    _restore(generator, (state, frame, name, qualname, exception, origin, flags, 0))
     if called is not None:
         called(generator)
 

@@ -31,4 +31,5 @@ def test_random_programs():
     assert counts["hops"] > PARKS // 4
     if DEBUG:
         # The first rounds fill caches.
-        assert counts["references"][-1] - counts["references"][-2] < 100, counts
+        # A round parks some 6,000 times; what grows a little are caches.
+        assert counts["references"][-1] - counts["references"][-2] < 500, counts

@@ -62,11 +62,12 @@ def set_stack_limits(
     the recursion limit guards a smaller stack against C recursion that is too deep. The size is
     rounded up to whole pages.
 
-    When a thread uses `park_above` stacks (4,096 by default) and needs another, or when there are no
-    more, some of its tasklets that have waited longest are parked: they give up their C stack, and get
-    one again when they go on. Those with C code between their Python calls cannot be parked. When all
-    `count` stacks are in use all the same, starting another tasklet raises MemoryError. The environment variables STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT and STACKLESS_PARK_ABOVE set
-    the limits at import.
+    When a thread uses `park_above` stacks (4,096 by default) and needs another, or when there are
+    no more, some of its tasklets that have waited longest are parked: they give up their C stack,
+    and get one again when they go on. Those with C code between their Python calls cannot be
+    parked. When all `count` stacks are in use all the same, starting another tasklet raises
+    MemoryError. The environment variables STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT and
+    STACKLESS_PARK_ABOVE set the limits at import.
 
     Returns the limits in force. Raises ValueError below 65536 or above 1073741824 bytes, or for a
     number below 1; TypeError for what is not an int. Applies to all threads.

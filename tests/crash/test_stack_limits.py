@@ -26,7 +26,13 @@ def test_too_small_a_stack_is_refused(size):
 
 @pytest.mark.parametrize(
     ("positional", "keywords"),
-    [((1 << 20,), {}), ((), {"size": "1"}), ((), {"count": 1.5}), ((), {"park_above": "x"}), ((), {"depth": 1})],
+    [
+        ((1 << 20,), {}),
+        ((), {"size": "1"}),
+        ((), {"count": 1.5}),
+        ((), {"park_above": "x"}),
+        ((), {"depth": 1}),
+    ],
 )
 def test_wrong_arguments(positional, keywords):
     """Keyword-only ints: TypeError, and the setting stays."""

@@ -253,7 +253,7 @@ def test_an_iteration_that_ends():
             log.append(value)
         else:
             log.append("else")
-        for value in ch:
+        for _ in ch:
             log.append("never")
         log.append("end")
 
@@ -419,7 +419,7 @@ def test_a_temporary_channel_survives():
 
 
 def test_destructors_that_switch():
-    """One that runs while a woken tasklet drops its operands may wait; meanwhile there is C code."""
+    """One that runs while a woken tasklet drops its operands may wait: that is C code."""
     log, ch = [], channel()
 
     class Waits:
@@ -494,7 +494,7 @@ def test_a_generator_that_waits():
 
 
 def test_a_generator_of_a_vanished_tasklet_is_finished():
-    """No code of it runs any more, its variables are released, and asking it for more is harmless."""
+    """No code of it runs, its variables are released, and asking it for more is harmless."""
     if sys.version_info < (3, 12):
         pytest.skip("a generator that waits cannot be parked on 3.11")
     log = []

@@ -144,9 +144,7 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
         });
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
-    unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }
-        .map(Some)
-        .map_err(Obstacle::At)
+    unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }.map(Some).map_err(Obstacle::At)
 }
 
 fn words(o: &cpython::Obstacle) -> String {

@@ -145,10 +145,8 @@ def copied(shell: Shell) -> Any:
 
 def fill(generator: Any, content: tuple[Any, ...]) -> None:
     """Give a generator of `new` its contents. Raises ValueError or TypeError if they do not fit."""
-    state, frame, code, name, qualname, exception, origin, flags = (
-        *content,
-        *([None] * (8 - len(content))),
-    )
+    padded: tuple[Any, ...] = content + (None,) * (8 - len(content))
+    state, frame, code, name, qualname, exception, origin, flags = padded
     if not isinstance(code, types.CodeType):
         raise ValueError("not the picture of a generator: no code")
     frame = code if state == FINISHED else whole(frame)

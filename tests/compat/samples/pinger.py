@@ -1,7 +1,7 @@
 # Python 2, in the manner of 2006: two tasklets that play ping-pong, and a watchdog.
 import stackless
 import sys, asyncore  # -> error asyncore
-import cPickle as pickle
+import cPickle as pickle  # -> info cPickle
 import Queue  # -> error Queue
 from stackless import channel, _wrap  # -> error stackless._wrap
 

@@ -1,6 +1,6 @@
 # Python 3, in the manner of 2015: a game that saves its actors by pickling their tasklets.
 import copy
-import pickle
+import pickle  # -> info pickle
 import sys
 
 import stackless as st

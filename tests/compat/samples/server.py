@@ -2,7 +2,7 @@
 # Python 3 by its syntax, but converted by hand and not to the end. Café.
 from stackless import *
 try:
-    import cPickle
+    import cPickle  # -> info cPickle
 except ImportError:
     import pickle as cPickle
 import asynchat  # -> error asynchat

@@ -1,6 +1,7 @@
 """Contract 12 and rulings 16: tasklets without C state that nobody refers to any more."""
 
 import gc
+import sys
 import warnings
 import weakref
 
@@ -65,7 +66,7 @@ def test_frames_outlive_it():
     gc.collect()
     assert frame.f_locals["local"] is thing()
     assert frame.f_lineno == frame.f_code.co_firstlineno + 2 and log == []
-    frame.clear()
+    del frame
     gc.collect()
     assert thing() is None
 
@@ -133,6 +134,43 @@ def test_without_reports_it_vanishes():
     for wrong in ((), (1, 2), ("on",)):
         with pytest.raises(TypeError):
             stackless.enable_leak_reports(*wrong)
+
+
+def test_a_leaked_tasklet_in_a_generator():
+    """Rulings 16: what a generator in the middle of it holds is seen as well."""
+    if sys.version_info < (3, 12):
+        pytest.skip("a generator that waits cannot be parked on 3.11")
+    log = []
+
+    def values(ch):
+        try:
+            yield ch.receive()
+        finally:
+            log.append("generator")
+
+    def body():
+        try:
+            for _ in values(channel()):
+                pass
+        finally:
+            log.append("body")
+
+    for reports in (True, False):
+        stackless.enable_leak_reports(reports)
+        try:
+            for _ in range(10):  # from the first time to a specialised loop
+                t = tasklet(body)()
+                schedule()
+                gone = weakref.ref(t)
+                del t
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    gc.collect()
+                assert gone() is None
+                assert log == (["generator", "body"] if reports else [])
+                log.clear()
+        finally:
+            stackless.enable_leak_reports(True)
 
 
 def test_two_that_wait_for_one_another():

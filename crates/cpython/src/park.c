@@ -313,6 +313,14 @@ static int cold_loop(frame_t *f, frame_t *consumer)
     return 0;
 }
 
+/* How many values a frame has that executes a `for` in C, as far as that is known. */
+int sl_values_during_loop(frame_t *f)
+{
+    const instruction_t in = instruction(f);
+    const int count = in.op == FOR_ITER ? values_during(f, in) : -1;
+    return count < 0 ? code_in(f)->co_nlocalsplus : count;
+}
+
 static int blame(sl_obstacle *why, int kind, frame_t *f)
 {
     why->kind = kind;

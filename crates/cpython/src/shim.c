@@ -660,6 +660,8 @@ PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
  * are visited if it is known how many values it has (`top`, variables included; else -1), and so are those
  * of the others then: they wait for one another. Not to visit a value only makes a cycle through it look
  * reachable. */
+int sl_values_during_loop(frame_t *f); /* in park.c */
+
 #if V314
 /* Only what the frame owns: CPython's own frames borrow some values. */
 #define VISIT_VALUE(value)                                                                         \
@@ -678,6 +680,27 @@ PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
 #define VALUES(f) (f)->stacktop
 #endif
 
+/* Does the generator whose frame this is not visit its values, since it executes a call of C code? Newer
+ * versions know how many values it has then. */
+static inline int hides_values(frame_t *f)
+{
+#if V314
+    return 0;
+#else
+    return f->owner == FRAME_OWNED_BY_GENERATOR && f->stacktop < 0;
+#endif
+}
+
+/* The values of a frame in the middle of a call, while nobody may look at all of them: the variables. */
+static int known_values(sl_state *s, frame_t *f, int top)
+{
+    if (top >= 0 && f == state_frame(s)) {
+        return top;
+    }
+    const int count = top < 0 ? -1 : VALUES(f);
+    return count >= 0 ? count : top < 0 ? ((PyCodeObject *)code_of(f))->co_nlocalsplus : sl_values_during_loop(f);
+}
+
 int sl_traverse(sl_state *s, int top, visitproc visit, void *arg)
 {
     Py_VISIT(s->context);
@@ -685,12 +708,18 @@ int sl_traverse(sl_state *s, int top, visitproc visit, void *arg)
     Py_VISIT(s->profileobj);
     Py_VISIT(s->exc_state.exc_value);
     for (frame_t *f = state_frame(s); f != NULL; f = f->previous) {
+        if (is_shim(f) || (f->owner != FRAME_OWNED_BY_THREAD && !hides_values(f))) {
+            continue;
+        }
+        const int count = known_values(s, f, top);
         if (f->owner != FRAME_OWNED_BY_THREAD) {
+            for (int i = 0; i < count; i++) {
+                VISIT_VALUE(f->localsplus[i]);
+            }
             continue;
         }
         Py_VISIT(f->frame_obj);
         Py_VISIT(f->f_locals);
-        PyCodeObject *code = (PyCodeObject *)code_of(f);
 #if V311
         Py_VISIT(f->f_func);
         Py_VISIT(f->f_code);
@@ -701,7 +730,6 @@ int sl_traverse(sl_state *s, int top, visitproc visit, void *arg)
         VISIT_VALUE(f->f_funcobj);
         VISIT_VALUE(f->f_executable);
 #endif
-        const int count = top < 0 ? code->co_nlocalsplus : f == state_frame(s) ? top : VALUES(f);
         for (int i = 0; i < count; i++) {
             VISIT_VALUE(f->localsplus[i]);
         }

@@ -59,13 +59,13 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
-    let frames = if vanishes(t) { park::take_frames(t) } else { null_mut() };
+    if vanishes(t) {
+        vanish(t); // a subclass has a finaliser of its own
+    }
     if !t.started() {
-        leaks::leave_queue(t);
         t.unbind();
         drop_ref(join::take_outcome(t));
     }
-    park::drop_frames(frames);
     0
 }
 
@@ -75,7 +75,10 @@ pub unsafe extern "C" fn tp_finalize(o: Obj) {
     t.set_flags(|f| f.finalized = true);
     if t.started() {
         aside(|| {
-            if t.blocked() && !vanishes(t) && !thread::exited() {
+            if vanishes(t) {
+                return vanish(t);
+            }
+            if t.blocked() && !thread::exited() {
                 leaks::report(t);
             }
             throw::finalize(t);
@@ -128,6 +131,16 @@ unsafe extern "C" fn destroy(o: Obj) {
 pub fn vanishes(t: T) -> bool {
     let waits = t.blocked() && t.scheduler().is_some();
     t.started() && !world(|w| w.in_ring(t.tid())) && !(waits && leaks::reported()) && park::is_soft(t)
+}
+
+/// Its frames go, before the finalisers of the generators among them are called. Without memory for that
+/// nothing happens.
+fn vanish(t: T) {
+    let frames = park::take_frames(t);
+    if !t.started() {
+        leaks::leave_queue(t);
+    }
+    park::drop_frames(frames);
 }
 
 /// The object goes, its stack is alive.

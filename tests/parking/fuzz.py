@@ -99,7 +99,7 @@ def forget(state):
 
 def check(seed, counts):
     """Run a program undisturbed, and then disturbed, cold and hot."""
-    gc.collect()  # generators that were given up wait when they are collected: not in the next program
+    gc.collect()  # what was given up may wait when it is collected: not in the next program
     wanted = undisturbed(module_of(seed))
     module, chance = module_of(seed), random.Random(seed)
     for _ in range(3):

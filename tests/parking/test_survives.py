@@ -459,6 +459,39 @@ def test_what_a_vanishing_one_held():
     assert log == ["switched", []]
 
 
+def test_destructors_at_the_end_of_a_call():
+    """One that waits while the variables of a call that has ended are dropped: C code again."""
+    log = []
+
+    class Waits:
+        def __del__(self):
+            schedule_remove(None)
+            log.append("del")
+
+    def inner():
+        waits = Waits()
+        schedule_remove(None)
+        return waits is None
+
+    def outer():
+        inner()
+        log.append("outer")
+
+    for function in (inner, outer):
+        for parks in (False, True):
+            t = suspended(function)
+            if parks:
+                park(t)
+            t.run()
+            assert t.alive and not t.restorable and t.nesting_level > 0 and log == []
+            assert "dropped" in _stackless._why_not_parked(
+                t
+            ) or "C code" in _stackless._why_not_parked(t)
+            t.run()
+            assert not t.alive and log == ["del", "outer"][: 1 + (function is outer)]
+            log.clear()
+
+
 # ------------------------------------------------------------------ generators
 
 

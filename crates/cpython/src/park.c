@@ -61,7 +61,7 @@ typedef struct {
 
 /* Why a tasklet cannot be parked. */
 typedef struct {
-    enum { IN_C = 1, NOT_A_CALL, C_BETWEEN } kind;
+    enum { IN_C = 1, NOT_A_CALL, C_BETWEEN, CLEARING } kind;
     PyCodeObject *code; /* the Python function concerned: borrowed; NULL if there is none */
     int at;             /* its instruction, in bytes */
     PyObject *callee;   /* what it called: borrowed; NULL if nobody knows */
@@ -390,6 +390,21 @@ int sl_parked_values(sl_state *s)
     return values(state_frame(s));
 }
 
+/* Is this the lowest frame of the tasklet's data stack? */
+static int is_bottom(sl_state *s, frame_t *f)
+{
+    PyObject **const at = (PyObject **)f;
+    if (at == &s->data.data[1]) {
+        return 1;
+    }
+    /* Or what was parked has got a chunk of its own. */
+    _PyStackChunk *chunk = s->chunk;
+    while (chunk != &s->data && chunk->previous != &s->data) {
+        chunk = chunk->previous;
+    }
+    return chunk != &s->data && s->data.top == 1 && at == chunk->data;
+}
+
 /* Can this suspended tasklet be parked? Its function is a Python function, called from C. `is_ours`
  * says whether a C function is a primitive: not negative. */
 int sl_can_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), sl_pending *found, sl_obstacle *why)
@@ -404,12 +419,16 @@ int sl_can_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), s
     }
 #endif
     /* The lowest entry is that of the tasklet's function, or of sl_resume. */
-    frame_t *upper = NULL, *lower = NULL;
+    frame_t *upper = NULL, *lower = NULL, *lowest = NULL;
     for (frame_t *next; f != NULL; f = next) {
         int entered;
         next = sl_below(f, &entered);
+        lowest = f;
         if (!entered) {
             continue;
+        }
+        if (entered > 1) {
+            return blame(why, CLEARING, f); /* a destructor runs while the frame in between is cleared */
         }
         if (upper != NULL && !cold_loop(upper, lower)) {
             return blame(why, C_BETWEEN, lower);
@@ -419,6 +438,9 @@ int sl_can_park(sl_state *s, const sl_call *call, int (*is_ours)(PyCFunction), s
     }
     if (upper == NULL) {
         return blame(why, IN_C, NULL);
+    }
+    if (!is_bottom(s, lowest)) {
+        return blame(why, CLEARING, lowest); /* the same, where 3.11 does not count the frame any more */
     }
     f = state_frame(s);
     return pending_call(f, call, is_ours, found) ? 1 : blame(why, NOT_A_CALL, f);

@@ -67,6 +67,8 @@ pub enum ObstacleKind {
     NotACall,
     /// The code called C code that called back into Python.
     CBetween,
+    /// The code is that of a destructor.
+    Clearing,
 }
 
 unsafe extern "C" {

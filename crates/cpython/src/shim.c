@@ -572,8 +572,9 @@ int sl_depth(PyThreadState *ts, sl_state *s)
     return depth;
 }
 
-/* The next Python frame below, NULL under the lowest one; was this frame entered through C? Bottom of a
- * thread's frames is a frame of the interpreter's own on 3.15. */
+/* The next Python frame below, NULL under the lowest one; how often was the interpreter entered between
+ * them? More than once if a frame in between is just being cleared. Bottom of a thread's frames is a frame
+ * of the interpreter's own on 3.15. */
 frame_t *sl_below(frame_t *f, int *entered)
 {
 #if V311
@@ -583,7 +584,7 @@ frame_t *sl_below(frame_t *f, int *entered)
     frame_t *p = f->previous;
     *entered = 0;
     while (p != NULL && is_shim(p)) {
-        *entered |= !V315 || p->previous != NULL;
+        *entered += !V315 || p->previous != NULL;
         p = p->previous;
     }
     return p;
@@ -595,7 +596,7 @@ frame_t *sl_below(frame_t *f, int *entered)
  * `before` at the bottom do not count: they are where the thread's Python code starts. */
 int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
 {
-    int level = 0, entries = 0, entered;
+    int level = 0, entries = 0, entered = 0;
     frame_t *f = first_frame(ts, s);
     if (f != NULL && is_shim(f)) {
         f = sl_below(f, &entered);
@@ -606,6 +607,9 @@ int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
         }
         f = sl_below(f, &entered);
         entries += entered;
+    }
+    if (entered > 1) {
+        level += entered - 1;
     }
     return level < entries ? level : level > 0 ? level - 1 : 0;
 }

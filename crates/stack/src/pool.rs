@@ -67,12 +67,6 @@ impl Pool {
         slab::give_back(slots.into_iter());
     }
 
-    /// Would [`Self::get`] have to ask the store?
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.free.is_empty()
-    }
-
     /// How many slots are in use.
     pub fn used(&self) -> usize {
         self.issued.len() - self.free.len() - self.stale.len()

@@ -216,8 +216,9 @@ fn seat(s: &'static Sched, t: T) -> Res<()> {
 
 /// A stack from the pool. Where too many are in use, or there are no more, others are parked first.
 pub fn new_stack(s: &'static Sched) -> Res<Slot> {
-    if s.stacks.borrow().is_empty() {
-        park::make_room(s);
+    let used = s.stacks.borrow().used();
+    if used >= park::most_stacks() {
+        park::make_room(s, used);
     }
     let slot = s.stacks.borrow_mut().get();
     slot.or_else(|error| {
@@ -231,7 +232,8 @@ pub fn new_stack(s: &'static Sched) -> Res<Slot> {
 /// A tasklet that was given a stack, but has not begun, gives it back.
 pub fn unseat(s: &'static Sched, t: T) {
     let seat = t.seat.get();
-    if seat.is_null() || t.args.get().is_null() || t.seat().parked() {
+    // The running one may clean up after others before it calls its function.
+    if seat.is_null() || t.args.get().is_null() || t.seat().parked() || t.is_current() {
         return;
     }
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
@@ -312,7 +314,10 @@ pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
 /// After a switch came back: what the pending call returns. Bombs explode here.
 #[inline(always)]
 pub fn resumed(s: &'static Sched) -> Res<Obj> {
-    let value = s.current().tempval.replace(null_mut());
+    let me = s.current();
+    // From here on it is not the primitive that it waits in, if it is suspended again (in a destructor).
+    me.seat().pending.set(Pending::NONE);
+    let value = me.tempval.replace(null_mut());
     s.settle();
     bomb::unpack(value)
 }

@@ -120,6 +120,9 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if t.is_current() {
         return because("it is running");
     }
+    if world(|w| w.in_ring(t.tid())) && crate::thread::enter_begun().is_some_and(|here| here.refused()) {
+        return because("a callback is running, and a switch to it may be under way");
+    }
     if world(|w| w.is_watchdog(t.tid())) {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }
@@ -172,6 +175,9 @@ fn words(o: &cpython::Obstacle) -> String {
         }
         cpython::ObstacleKind::NotACall => {
             format!("{} waits inside {}, which is C code that cannot be left", place(), callee())
+        }
+        cpython::ObstacleKind::Clearing => {
+            format!("{} runs while the variables of a call that has ended are dropped", place())
         }
         cpython::ObstacleKind::CBetween if o.callee.is_null() => {
             format!(
@@ -329,8 +335,8 @@ pub fn drop_frames(frames: *mut Seat) {
         cpython::drop_parked(cpython::thread_state(), (*frames).state());
         Seat::free(frames);
     }
-    if let Ok(s) = crate::thread::current() {
-        s.settle();
+    if let Some(entered) = crate::thread::enter_begun() {
+        entered.s.settle();
     }
 }
 
@@ -347,16 +353,14 @@ pub fn set_most_stacks(most: usize) {
     MOST.store(most, Relaxed);
 }
 
-/// A thread is about to use one more stack than its pool has at hand. If it uses too many already,
-/// some of the tasklets that have waited longest are parked: a quarter, or as many as can be.
+/// A thread uses so many stacks, which are enough, and needs another: some of the tasklets that have
+/// waited longest are parked, a quarter of the number or as many as can be.
 #[cold]
-pub fn make_room(s: &'static Sched) {
-    let used = s.stacks.borrow().used();
-    let most = most_stacks();
-    if used < most.max(s.park_at.get()) {
+pub fn make_room(s: &'static Sched, used: usize) {
+    if used < s.park_at.get() {
         return;
     }
-    let wanted = (most / 4).max(1);
+    let wanted = (most_stacks() / 4).max(1);
     let parked = park_waiting(s, wanted);
     // Where nearly all are unparkable, looking again soon is of no use.
     s.park_at.set(if parked < wanted / 2 { used + used / 4 } else { 0 });

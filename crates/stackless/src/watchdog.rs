@@ -20,7 +20,7 @@ use crate::types;
 use crate::waits::{self, Moment};
 use pyo3_ffi::*;
 use stackless_core::{Limit, Turn};
-use stackless_cpython::{self as cpython, Answer, OnTicks};
+use stackless_cpython::{self as cpython, Answer, OnTicks, Pending};
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::ptr::null_mut;
@@ -400,6 +400,7 @@ fn try_interrupt(entered: Entered) -> bool {
         }
         leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
     }
+    me.seat().pending.set(Pending::NONE);
     // SAFETY: nothing is owned in this frame.
     unsafe { switch(s, owner, Turn::Over) };
     s.settle();

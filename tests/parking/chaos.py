@@ -1,6 +1,6 @@
 """Everything that can happen to suspended tasklets, at random, in three threads that share some.
 
-python chaos.py SEED STEPS    prints "end"; what it looks for are crashes, and assertions of debug builds
+python chaos.py SEED STEPS    prints "end"; looks for crashes and the assertions of debug builds
 """
 
 import gc

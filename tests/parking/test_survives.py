@@ -459,6 +459,34 @@ def test_what_a_vanishing_one_held():
     assert log == ["switched", []]
 
 
+@pytest.mark.parametrize("begins", ["fresh", "parked"])
+def test_a_destructor_that_waits_before_a_tasklet_goes_on(begins):
+    """What others left to drop is dropped first, on the new stack: that is C code as well."""
+    log = []
+
+    class Waits:
+        def __del__(self):
+            schedule_remove(None)
+            log.append("del")
+
+    def body():
+        if begins == "parked":
+            schedule_remove(None)
+        log.append("body")
+
+    t = tasklet(body)()
+    if begins == "parked":
+        stackless.run()
+        park(t).insert()
+    stackless.main.tempval = Waits()
+    schedule()
+    assert t.paused and not t.restorable and log == []
+    with pytest.raises(RuntimeError, match="C state"):
+        _stackless._park(t)
+    t.run()
+    assert not t.alive and log == ["del", "body"]
+
+
 def test_destructors_at_the_end_of_a_call():
     """One that waits while the variables of a call that has ended are dropped: C code again."""
     log = []

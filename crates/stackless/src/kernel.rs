@@ -91,6 +91,8 @@ pub struct Seat {
     pub evaluating: Cell<u8>,
     /// Did it get this stack when it was woken?
     pub woken: Cell<bool>,
+    /// Has any code run on this stack for it? Destructors of what others left come before its own.
+    pub begun: Cell<bool>,
     /// How often it was found waiting: see [`park::make_room`].
     pub looks: Cell<u8>,
     /// Whose seat it is; null if nobody's.
@@ -170,6 +172,7 @@ impl Seat {
     /// A tasklet sits down.
     pub fn take(&self, t: T) {
         self.looks.set(0);
+        self.begun.set(false);
         self.pending.set(Pending::NONE);
         self.take_over(t);
     }
@@ -232,8 +235,7 @@ pub fn new_stack(s: &'static Sched) -> Res<Slot> {
 /// A tasklet that was given a stack, but has not begun, gives it back.
 pub fn unseat(s: &'static Sched, t: T) {
     let seat = t.seat.get();
-    // The running one may clean up after others before it calls its function.
-    if seat.is_null() || t.args.get().is_null() || t.seat().parked() || t.is_current() {
+    if seat.is_null() || t.args.get().is_null() || t.seat().parked() || t.seat().begun.get() {
         return;
     }
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
@@ -350,6 +352,7 @@ pub unsafe fn hand_over(s: &'static Sched, partner: T) -> Res<Obj> {
 unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     let s = crate::thread::of_running_tasklet();
     loop {
+        s.current().seat().begun.set(true);
         let value = s.current().tempval.replace(null_mut());
         s.settle(); // an heir may have taken over the stack
         let woken = s.current().seat().woken.replace(false);

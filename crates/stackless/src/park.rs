@@ -71,7 +71,7 @@ impl Obstacle {
 
 /// It was given a stack, and nothing has run on it.
 fn has_not_begun(t: T) -> bool {
-    t.started() && !t.args.get().is_null()
+    t.started() && !t.args.get().is_null() && !t.seat().begun.get()
 }
 
 /// For the collector: visits what the frames of a suspended tasklet hold.
@@ -86,7 +86,7 @@ pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut std::ffi::c_void) -> st
     }
     // SAFETY: a suspended tasklet; one that can be parked waits in the call that its seat knows.
     unsafe {
-        let top = if seat.parked() || seat.woken.get() {
+        let top = if seat.parked() || (seat.woken.get() && !seat.begun.get()) {
             cpython::parked_values(seat.state())
         } else {
             look(t).ok().flatten().map_or(-1, |found| found.values)
@@ -126,11 +126,8 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if world(|w| w.is_watchdog(t.tid())) {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }
-    if has_not_begun(t) {
-        return Ok(None);
-    }
     let seat = t.seat();
-    if seat.parked() || seat.woken.get() {
+    if seat.parked() || !seat.begun.get() {
         return Ok(None);
     }
     if t.scheduler().is_none() {

@@ -511,7 +511,7 @@ def test_destructors_at_the_end_of_a_call():
             if parks:
                 park(t)
             t.run()
-            assert t.alive and not t.restorable and t.nesting_level > 0 and log == []
+            assert t.alive and not t.restorable and log == []
             assert "dropped" in _stackless._why_not_parked(
                 t
             ) or "C code" in _stackless._why_not_parked(t)

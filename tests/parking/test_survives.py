@@ -754,6 +754,33 @@ def test_unparkable_ones_may_exceed_the_number():
     )
 
 
+def test_many_unparkable_ones_are_forgotten():
+    """That there were many is no reason not to park later."""
+    assert_child(
+        """
+        import stackless
+        from stackless import _stackless
+        ch = stackless.channel()
+        def hard(): list(map(lambda _: ch.receive(), [0]))
+        def soft(): ch.receive()
+        def fill(function, count):
+            all = [stackless.tasklet(function)() for _ in range(count)]
+            stackless.run()
+            return any(_stackless._is_parked(t) for t in all)
+        def empty():
+            while ch.balance: ch.send(None)
+            stackless.run()
+        stackless.set_stack_limits(park_above=10)
+        print(fill(hard, 5000))
+        empty()
+        stackless.set_stack_limits(park_above=100)
+        print(fill(soft, 1000))
+        empty()
+        """,
+        prints="False True",
+    )
+
+
 def test_room_is_made_when_there_are_no_more_stacks():
     """Before MemoryError."""
     assert_child(

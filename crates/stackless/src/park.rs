@@ -354,7 +354,9 @@ pub fn set_most_stacks(most: usize) {
 /// waited longest are parked, a quarter of the number or as many as can be.
 #[cold]
 pub fn make_room(s: &'static Sched, used: usize) {
-    if used < s.park_at.get() {
+    // Unless most of those that could not be parked have gone since then.
+    let again = s.park_at.get();
+    if used < again && used * 2 > again {
         return;
     }
     let wanted = (most_stacks() / 4).max(1);

@@ -16,16 +16,9 @@ typedef struct {
     link_t links[];
 } sl_chain;
 
-static PyObject *generator_of(frame_t *f)
+static PyObject *generator_or_none(frame_t *f)
 {
-    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
-        return Py_None;
-    }
-#if V314
-    return (PyObject *)_PyGen_GetGeneratorFromFrame(f);
-#else
-    return (PyObject *)_PyFrame_GetGenerator(f);
-#endif
+    return f->owner == FRAME_OWNED_BY_GENERATOR ? (PyObject *)generator_of(f) : Py_None;
 }
 
 /* What the frame is in that a hot call of a class puts between the caller and __init__: its code cannot
@@ -56,7 +49,7 @@ PyObject *sl_chain_pictures(sl_state *s)
     int waits_for = SL_WAITS_IN_CALL, operands = s->operands;
     for (frame_t *f = state_frame(s); f != NULL && list != NULL; f = f->previous) {
         PyObject *picture = is_class_call(f) ? picture_of_call(f) : sl_picture(f, waits_for, sl_values(f) - operands);
-        PyObject *item = picture == NULL ? NULL : Py_BuildValue("(ON)", generator_of(f), picture);
+        PyObject *item = picture == NULL ? NULL : Py_BuildValue("(ON)", generator_or_none(f), picture);
         if (item == NULL || PyList_Append(list, item) < 0) {
             Py_CLEAR(list);
         }

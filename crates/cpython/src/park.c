@@ -301,11 +301,7 @@ static int cold_loop(frame_t *f, frame_t *consumer)
         return 0;
     }
     PyObject *iterator = value_at(consumer, count - OF_LOOP);
-#if V314
-    PyObject *generator = (PyObject *)_PyGen_GetGeneratorFromFrame(f);
-#else
-    PyObject *generator = (PyObject *)_PyFrame_GetGenerator(f);
-#endif
+    PyObject *generator = (PyObject *)generator_of(f);
     if (iterator == generator && Py_TYPE(generator) == &PyGen_Type) {
         return count;
     }
@@ -727,11 +723,7 @@ void sl_drop_parked(PyThreadState *ts, sl_state *s)
     for (frame_t *f = state_frame(s), *next; f != NULL; f = next) {
         next = f->previous;
         if (f->owner == FRAME_OWNED_BY_GENERATOR) {
-#if V314
-            PyGenObject *generator = _PyGen_GetGeneratorFromFrame(f);
-#else
-            PyGenObject *generator = _PyFrame_GetGenerator(f);
-#endif
+            PyGenObject *generator = generator_of(f);
             generator->gi_exc_state.previous_item = NULL;
             generator->gi_frame_state = FRAME_CLEARED;
             Py_CLEAR(generator->gi_exc_state.exc_value);
@@ -854,11 +846,7 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
 #if !V311
         PyGenObject *generator = NULL;
         if (f->owner == FRAME_OWNED_BY_GENERATOR) {
-#if V314
-            generator = _PyGen_GetGeneratorFromFrame(f);
-#else
-            generator = _PyFrame_GetGenerator(f);
-#endif
+            generator = generator_of(f);
         }
 #endif
         set_thread_frame(ts, lower);

@@ -48,6 +48,16 @@ static inline PyObject *code_of(frame_t *f)
 #endif
 }
 
+/* The generator that a frame belongs to, whose owner says that it belongs to one. */
+static inline PyGenObject *generator_of(frame_t *f)
+{
+#if V314
+    return _PyGen_GetGeneratorFromFrame(f);
+#else
+    return _PyFrame_GetGenerator(f);
+#endif
+}
+
 /* A call in progress: its code, and the offset of the instruction in bytes. */
 typedef struct {
     PyCodeObject *code; /* borrowed from the frame */

@@ -152,7 +152,7 @@ fn words(o: &cpython::Obstacle) -> String {
         if o.code.is_null() {
             return String::new();
         }
-        // SAFETY: as above.
+        // SAFETY: a code object.
         let (name, file) = unsafe { cpython::code_names(o.code) };
         let name = text_of(name).unwrap_or_default();
         let file = text_of(file).unwrap_or_default();
@@ -190,8 +190,7 @@ fn words(o: &cpython::Obstacle) -> String {
 
 /// `module.qualname` of a callable, or what its type is called.
 fn callable_name(o: Obj) -> String {
-    let exception = take_exception();
-    let name = {
+    aside(|| {
         let attribute = |name: &std::ffi::CStr| {
             // SAFETY: a living object and a NUL-terminated name.
             let value = unsafe { PyObject_GetAttrString(o, name.as_ptr()) };
@@ -209,11 +208,7 @@ fn callable_name(o: Obj) -> String {
             (_, Some(name)) => name,
             _ => format!("a {}", type_name(o)),
         }
-    };
-    if !exception[0].is_null() {
-        set_exception(exception);
-    }
-    name
+    })
 }
 
 /// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.

@@ -183,13 +183,13 @@ pub fn write_unraisable(context: Obj) {
 }
 
 /// Runs `f` with no exception set, and then sets the one that was set before again.
-pub fn aside(f: impl FnOnce()) {
+pub fn aside<R>(f: impl FnOnce() -> R) -> R {
     let before = take_exception();
-    f();
-    if before[0].is_null() {
-        return;
+    let result = f();
+    if !before[0].is_null() {
+        set_exception(before);
     }
-    set_exception(before);
+    result
 }
 
 pub fn is_callable(o: Obj) -> bool {

@@ -127,6 +127,11 @@ impl Tasklet {
             && (self.started() || !self.args.get().is_null())
     }
 
+    /// Is an exception on its way to it?
+    pub fn has_bomb(&self) -> bool {
+        some(self.tempval.get()).is_some_and(crate::bomb::is_bomb)
+    }
+
     pub fn linked(&self) -> bool {
         world(|w| w.is_linked(self.tid()))
     }

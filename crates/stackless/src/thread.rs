@@ -567,7 +567,7 @@ pub fn kill_all(s: &'static Sched) {
             // SAFETY: the list owns a reference to each tasklet.
             let t = unsafe { Tasklet::from(o) };
             let in_ring = world(|w| w.in_ring(t.tid()));
-            if t.started() && !in_ring && park::is_soft(t) && !has_bomb(t) {
+            if t.started() && !in_ring && park::is_soft(t) && !t.has_bomb() {
                 continue; // it stops where it is
             }
             if t.started() {
@@ -602,7 +602,11 @@ fn stop_soft_ones(s: &'static Sched) {
     for o in tasklets_of(s) {
         // SAFETY: the list owns a reference to each tasklet.
         let t = unsafe { Tasklet::from(o) };
-        if t.started() && world(|w| w.in_ring(t.tid())) && !has_bomb(t) && !t.is_current() && park::is_soft(t)
+        if t.started()
+            && world(|w| w.in_ring(t.tid()))
+            && !t.has_bomb()
+            && !t.is_current()
+            && park::is_soft(t)
         {
             world(|w| w.unlink(t.tid()));
             recording::unlinked(t);
@@ -610,11 +614,6 @@ fn stop_soft_ones(s: &'static Sched) {
         }
         drop_ref(o);
     }
-}
-
-/// Is an exception on its way to it?
-fn has_bomb(t: T) -> bool {
-    some(t.tempval.get()).is_some_and(crate::bomb::is_bomb)
 }
 
 /// All tasklets of a thread but the main one, as owned references; not those that are just being

@@ -328,7 +328,7 @@ unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
         return 0;
     }
     let me = thread::of_running_tasklet().current();
-    if can_raise != 0 || !has_bomb(me) {
+    if can_raise != 0 || !me.has_bomb() {
         return if explode(me).is_ok() { 0 } else { -1 };
     }
     me.set_flags(|f| f.must_raise = true);
@@ -349,10 +349,6 @@ unsafe extern "C" fn throw_in() {
     if explode(me).is_ok() {
         let Raised = runtime_error("an exception was thrown into the tasklet, and taken away again");
     }
-}
-
-fn has_bomb(t: T) -> bool {
-    some(t.tempval.get()).is_some_and(bomb::is_bomb)
 }
 
 /// What an interrupted tasklet finds when it goes on is dropped, or raised.
@@ -386,7 +382,7 @@ fn try_interrupt(entered: Entered) -> bool {
     }
     me.set_flags(|f| f.interrupt_pending = 0);
     let Some(owner) = world(|w| w.timer(s.hid())).map(object) else { return false };
-    if has_bomb(owner) {
+    if owner.has_bomb() {
         // It wakes with an exception instead, and could not take the interrupted one.
         make_runnable(owner);
         world(|w| w.run_now(owner.tid()));

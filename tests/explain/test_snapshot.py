@@ -259,8 +259,9 @@ from stackless import explain
 def waits(ch):
     ch.receive()
 
-for _ in range(3):
-    stackless.tasklet(waits)(stackless.channel())
+kept = [stackless.channel() for _ in range(3)]
+for ch in kept:
+    stackless.tasklet(waits)(ch)
 stackless.run()
 """
 

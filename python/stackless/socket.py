@@ -30,9 +30,10 @@ from socket import *  # noqa: F403
 from types import FunctionType as _FunctionType
 from typing import Any
 
-from stackless import _stackless
+from stackless import _stackless, _streams
 from stackless._stackless import sleep as _sleep
 from stackless._stackless import to_thread as _to_thread
+from stackless._streams import SocketIO as SocketIO
 
 _UNDER_WAY = frozenset({_errno.EINPROGRESS, _errno.EALREADY, _errno.EWOULDBLOCK})
 _INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
@@ -216,6 +217,8 @@ class socket(_Base):
         finally:
             super().setblocking(self._limit is None)
 
+    makefile = _streams.make_file
+
     def detach(self) -> int:
         """Hand out the descriptor: this socket is closed, the connection is not."""
         self._attach(-1, False, None)
@@ -271,6 +274,7 @@ _namespace.update(
         name: globals()[name]
         for name in (
             "socket",
+            "SocketIO",
             "getaddrinfo",
             "gethostbyname",
             "gethostbyaddr",

@@ -11,13 +11,14 @@ What the standard module leaves open:
 * Several tasklets may wait for one direction of one socket. When it becomes ready, all of them try
   again, in the order in which they came. A `sendall` that had to wait may be interleaved.
 * Closing a socket, or detaching it, wakes those who wait for it, in any thread: OSError, EBADF.
-* A timeout is for one call, however often it has to wait; for `accept`, `recvfrom`, `recvmsg`,
-  `sendto` and `sendmsg` it is for each wait. `with stackless.timeout()` goes for any number.
+* A timeout is for one call, however often it has to wait, but for `sendfile`, where it is for each
+  wait, as in the standard module. `with stackless.timeout()` goes for any number of calls.
 * Of several processes that accept on one blocking listener, one that loses the race waits in the
   system, with its whole thread. Give the listener a timeout there, as for a plain `accept()`.
 * Tasklets that never have to wait take turns every 64 calls.
-* `MSG_WAITALL` does not wait for all. `connect` and `sendfile` make the descriptor non-blocking for
-  the moment of the system's call.
+* `MSG_WAITALL` waits for all where the system would: on streams without a timeout; in `recvmsg` and
+  `recvmsg_into` it does not.
+* `connect` and `sendfile` make the descriptor non-blocking for the moment of the system's call.
 * `ssl` does not work with these sockets yet.
 """
 
@@ -26,13 +27,15 @@ from __future__ import annotations
 import errno as _errno
 import os as _os
 import socket as _stock
+import time as _time
 from socket import *  # noqa: F403
 from types import FunctionType as _FunctionType
 from typing import Any
 
-from stackless import _stackless
+from stackless import _stackless, _streams
 from stackless._stackless import sleep as _sleep
 from stackless._stackless import to_thread as _to_thread
+from stackless._streams import SocketIO as SocketIO
 
 _UNDER_WAY = frozenset({_errno.EINPROGRESS, _errno.EALREADY, _errno.EWOULDBLOCK})
 _INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
@@ -80,11 +83,16 @@ class socket(_Base):
         """Return whether calls wait at all."""
         return self._limit != 0
 
+    def _until(self) -> int | None:
+        """When the time of a call that begins now is over, in nanoseconds."""
+        return None if self._limit is None else _time.monotonic_ns() + int(self._limit * 1e9)
+
     def accept(self) -> tuple[socket, Any]:
         """Wait for a connection; return a new socket for it and the address of the other side."""
+        until = self._until()
         while True:
             if self._limit != 0:
-                self._wait(False)
+                self._wait(False, until)
             try:
                 fd, address = self._accept()
                 break
@@ -102,13 +110,16 @@ class socket(_Base):
             return super().connect(address)
         if self.family in _INTERNET and isinstance(address, tuple) and len(address) >= 2:
             address = _resolved(self, address)
+        until = self._until()
         while error := self._without_waiting(super().connect_ex, address):
             if error not in _UNDER_WAY:
                 raise OSError(error, _os.strerror(error))
             if error == _errno.EAGAIN and self.family == _stock.AF_UNIX:
+                if until is not None and _time.monotonic_ns() >= until:
+                    raise _stackless.TimeoutError("timed out")
                 _sleep(0.001)  # the listener's queue is full, and nobody tells when it is not
                 continue
-            self._wait(True)
+            self._wait(True, until)
             if error := self.getsockopt(_stock.SOL_SOCKET, _stock.SO_ERROR):
                 raise OSError(error, _os.strerror(error))
             break
@@ -133,20 +144,29 @@ class socket(_Base):
     def _when_ready(self, out: bool, call: Any, flags: int, *arguments: Any) -> Any:
         """Call with the arguments, the flags among them replaced by `...`."""
         now = [flags | _stock.MSG_DONTWAIT if a is ... else a for a in arguments]
+        until = self._until()
         while True:
             try:
                 return call(*now)
             except BlockingIOError:
                 if self._limit == 0 or flags & _stock.MSG_DONTWAIT:
                     raise
-            self._wait(out)
+            self._wait(out, until)
+
+    def _waits_for_all(self, flags: int) -> bool:
+        """In recvfrom: then recv does it, as nobody tells where the bytes of a stream come from."""
+        return bool(flags & _stock.MSG_WAITALL) and self.type == _stock.SOCK_STREAM
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive a datagram and the address that it came from."""
+        if self._waits_for_all(flags):
+            return self.recv(bufsize, flags), None
         return self._when_ready(False, super().recvfrom, flags, bufsize, ...)
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """The same, into a buffer: how many bytes, and the address."""
+        if self._waits_for_all(flags):
+            return self.recv_into(buffer, nbytes, flags), None
         call = super().recvfrom_into
         return self._when_ready(False, call, flags, buffer, nbytes, ...)
 
@@ -216,6 +236,8 @@ class socket(_Base):
         finally:
             super().setblocking(self._limit is None)
 
+    makefile = _streams.make_file
+
     def detach(self) -> int:
         """Hand out the descriptor: this socket is closed, the connection is not."""
         self._attach(-1, False, None)
@@ -271,6 +293,7 @@ _namespace.update(
         name: globals()[name]
         for name in (
             "socket",
+            "SocketIO",
             "getaddrinfo",
             "gethostbyname",
             "gethostbyaddr",

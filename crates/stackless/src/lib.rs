@@ -17,6 +17,7 @@
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
 //! | `readiness`, `socket_calls` | who waits for a descriptor; the quick calls of sockets |
+//! | `standard` | what takes the place of the standard library's calls |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -59,6 +60,7 @@ mod record_module;
 mod recording;
 mod sleep;
 mod socket_calls;
+mod standard;
 mod tape;
 mod tasklet;
 mod tasklet_type;

@@ -539,6 +539,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::limits::functions());
     all.extend(crate::pool::functions());
     all.extend(crate::socket_calls::functions());
+    all.extend(crate::standard::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());

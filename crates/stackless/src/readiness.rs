@@ -138,8 +138,15 @@ pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
     }
 }
 
-/// A call would block: plans the running tasklet's departure until the descriptor is ready.
-pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u64>) -> Res<Next> {
+/// A call would block: plans the running tasklet's departure until the descriptor is ready. If it is
+/// not `followed`, it may have been closed since, and its number be another one's: it is watched anew.
+pub fn plan_wait(
+    entered: Entered,
+    descriptor: c_int,
+    way: Way,
+    until: Option<u64>,
+    followed: bool,
+) -> Res<Next> {
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -151,7 +158,7 @@ pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u6
             made
         }
     };
-    if !readiness.sources.borrow().contains_key(&descriptor) {
+    if !followed || !readiness.sources.borrow().contains_key(&descriptor) {
         readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error))?;
     }
     {
@@ -172,6 +179,21 @@ pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u6
 /// A tasklet does not wait for this descriptor any more.
 pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
     s.readiness.get().expect("it waited").forget(t, descriptor, way);
+}
+
+/// A descriptor has been opened: what is known of its number was of another one, which was closed
+/// without a word.
+pub fn opened(descriptor: c_int) -> Res<()> {
+    let mut result = Ok(());
+    thread::each(|s| {
+        let Some(readiness) = s.readiness.get() else { return };
+        if let Some(source) = readiness.sources.borrow_mut().get_mut(&descriptor) {
+            source.exhausted = [false; 2];
+            source.ended = false;
+            result = readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error));
+        }
+    });
+    result
 }
 
 /// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,

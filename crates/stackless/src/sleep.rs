@@ -40,7 +40,7 @@ pub fn primitives() -> [(*const c_void, After); 1] {
     [(sleep as *const c_void, After::Value)]
 }
 
-fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
+pub fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
     let Some(time) = time(seconds, "the time to sleep")? else {
         return Err(type_error("sleep() needs a number of seconds, not None"));
     };

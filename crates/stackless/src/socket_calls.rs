@@ -16,6 +16,7 @@ use crate::park::After;
 use crate::py::*;
 use crate::readiness::{self, Way, raise_os_error};
 use crate::sleep;
+use crate::standard;
 use crate::thread::{self, Sched};
 use crate::throw;
 use crate::types;
@@ -39,6 +40,8 @@ pub struct Call {
     flags: c_int,
     /// Do short reads mean that nothing is left? Of a stream they do.
     stream: bool,
+    /// Do we hear when the descriptor is closed? Of our own sockets we do.
+    followed: bool,
     time: Time,
 }
 
@@ -129,7 +132,7 @@ fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<O
                 if buffer.is_null() { buffer } else { new_ref(buffer) },
                 call,
             )?;
-            let next = match readiness::plan_wait(entered, call.descriptor, call.way(), until) {
+            let next = match readiness::plan_wait(entered, call.descriptor, call.way(), until, call.followed) {
                 Ok(next) => next,
                 Err(Raised) => {
                     aside(|| drop_ref(again));
@@ -171,14 +174,14 @@ pub fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
     // Whoever goes on next drops them: this frame may not come back. The waiting call below owns both.
     let s = thread::of_running_tasklet();
     [socket, buffer].into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
-    if field(socket).descriptor() != Some(call.descriptor) {
+    if descriptor_of(socket)? != Some(call.descriptor) {
         return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     }
     make(socket, buffer, call, None)
 }
 
 fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
-    if !readiness::may_be_ready(s, call.descriptor, call.way()) {
+    if call.followed && !readiness::may_be_ready(s, call.descriptor, call.way()) {
         return Ok(Tried::Blocks(call));
     }
     match call.kind {
@@ -331,18 +334,46 @@ fn field<'a>(socket: Obj) -> &'a Field {
     unsafe { &*socket.byte_add(OFFSET.load(Relaxed)).cast::<Field>() }
 }
 
+/// Is it of our type? Other sockets are of the standard one.
+fn is_ours(socket: Obj) -> bool {
+    let ours = TYPE.get();
+    // SAFETY: a living object, and a type.
+    !ours.is_null() && unsafe { PyObject_TypeCheck(socket, ours) } != 0
+}
+
+fn descriptor_of(socket: Obj) -> Res<Option<c_int>> {
+    if is_ours(socket) { Ok(field(socket).descriptor()) } else { standard::descriptor(socket) }
+}
+
 fn call(socket: Obj, kind: Kind, count: usize, flags: c_int) -> Res<Call> {
-    let field = field(socket);
-    let Some(descriptor) = field.descriptor() else {
+    let timeout = if is_ours(socket) {
+        Some(field(socket).timeout.get()).filter(|time| *time > 0).map(|time| time - 1)
+    } else {
+        standard::timeout(socket)?
+    };
+    let timeout = if flags & libc::MSG_DONTWAIT != 0 { Some(0) } else { timeout };
+    call_in_time(socket, kind, count, flags, timeout)
+}
+
+/// The same with nanoseconds for it, whatever timeout the socket has.
+fn call_in_time(
+    socket: Obj,
+    kind: Kind,
+    count: usize,
+    flags: c_int,
+    timeout: Option<u64>,
+) -> Res<Call> {
+    let Some(descriptor) = descriptor_of(socket)? else {
         return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     };
-    let time = match field.timeout.get() {
-        _ if flags & libc::MSG_DONTWAIT != 0 => Time::None,
-        0 => Time::Unlimited,
-        1 => Time::None,
-        time => Time::Until(now().saturating_add(time - 1)),
+    let time = match timeout {
+        None => Time::Unlimited,
+        Some(0) => Time::None,
+        Some(time) => Time::Until(now().saturating_add(time)),
     };
-    Ok(Call { kind, descriptor, count, flags, stream: field.stream.get(), time })
+    let followed = is_ours(socket);
+    let stream = followed && field(socket).stream.get();
+    Ok(Call { kind, descriptor, count, flags, stream, followed, time })
 }
 
 /// An optional int argument.
@@ -357,7 +388,7 @@ fn size(o: Option<&Obj>, name: &str) -> Res<usize> {
     usize::try_from(number(o)?).map_err(|_| raise(Exc::Value, &format!("negative buffersize in {name}")))
 }
 
-unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+pub unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
     give((|| {
@@ -368,7 +399,7 @@ unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     })())
 }
 
-unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+pub unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
     let given = unsafe { args::named("recv_into", ["buffer", "nbytes", "flags"], args, count, names) };
     let pending = Pending::call(args, module::arguments(count, names));
@@ -381,13 +412,13 @@ unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, name
     }))
 }
 
-unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+pub unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
     give(do_send(o, Kind::Send, "send", args, pending))
 }
 
-unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+pub unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
     give(do_send(o, Kind::SendAll, "sendall", args, pending))
@@ -410,6 +441,23 @@ unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
+/// `_wait_for_socket(socket, out, seconds)`: the same for a socket of any kind, so long at the most.
+unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    give((|| {
+        let [socket, out, seconds] = args else {
+            return Err(type_error("three arguments are required"));
+        };
+        if !is_ours(*socket) && !standard::is_socket(*socket) {
+            return Err(type_error("_wait_for_socket() needs a socket"));
+        }
+        let way = if is_true(*out)? { Way::Out } else { Way::In };
+        let timeout = sleep::time(*seconds, "timeout")?;
+        make(*socket, null_mut(), call_in_time(*socket, Kind::Wait(way), 0, 0, timeout)?, Some(pending))
+    })())
+}
+
 /// `_attach(descriptor, stream, timeout)`; a negative descriptor: nobody calls it any more.
 unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
@@ -424,6 +472,9 @@ unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         if let Some(old) = field.descriptor().filter(|old| *old != descriptor) {
             field.descriptor.set(0);
             readiness::closed(old)?;
+        }
+        if descriptor >= 0 && field.descriptor().is_none() {
+            readiness::opened(descriptor)?;
         }
         field.descriptor.set(descriptor.saturating_add(1).max(0));
         field.stream.set(stream);
@@ -440,46 +491,62 @@ unsafe extern "C" fn socket_type(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
 }
 
 /// The methods in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 5] {
+pub fn primitives() -> [(*const c_void, After); 6] {
     [
         (recv as *const c_void, After::Value),
         (recv_into as *const c_void, After::Value),
         (send as *const c_void, After::Value),
         (sendall as *const c_void, After::Value),
         (wait as *const c_void, After::Value),
+        (wait_for as *const c_void, After::Value),
     ]
 }
 
 static TYPE: types::TypeCell = types::TypeCell::new();
 
-fn make_type(base: Obj) -> Res<Obj> {
-    if !TYPE.get().is_null() {
-        return Ok(new_ref(TYPE.get().cast()));
-    }
-    let methods = [
+/// What the four fast methods are in C.
+pub struct Entries {
+    pub recv: PyCFunctionFast,
+    pub recv_into: PyCFunctionFastWithKeywords,
+    pub send: PyCFunctionFast,
+    pub sendall: PyCFunctionFast,
+}
+
+/// The methods that both our sockets and the patched standard ones have.
+pub fn methods(calls: &Entries) -> [PyMethodDef; 4] {
+    [
         types::method(
             "recv",
             "recv($self, bufsize, flags=0, /)\n--\n\nReceive up to bufsize bytes; b'' at the end. Only the calling tasklet waits.",
-            recv,
+            calls.recv,
         ),
         types::method_keywords(
             "recv_into",
             "recv_into($self, /, buffer, nbytes=0, flags=0)\n--\n\nReceive into a buffer; return the number of bytes. Only the calling tasklet waits.",
-            recv_into,
+            calls.recv_into,
         ),
         types::method(
             "send",
             "send($self, data, flags=0, /)\n--\n\nSend data, or a part; return the number of bytes. Only the calling tasklet waits.",
-            send,
+            calls.send,
         ),
         types::method(
             "sendall",
             "sendall($self, data, flags=0, /)\n--\n\nSend all of data. Only the calling tasklet waits. After an error nobody knows how much was sent.",
-            sendall,
+            calls.sendall,
         ),
+    ]
+}
+
+fn make_type(base: Obj) -> Res<Obj> {
+    if !TYPE.get().is_null() {
+        return Ok(new_ref(TYPE.get().cast()));
+    }
+    let mut methods = methods(&Entries { recv, recv_into, send, sendall }).to_vec();
+    methods.extend([
         types::method("_wait", "Wait until the socket can be read or, if true, written.", wait),
         types::method("_attach", "Tell of the descriptor, the kind and the timeout.", attach),
-    ];
+    ]);
     // SAFETY: a type.
     let size = unsafe {
         if PyType_Check(base) == 0 {
@@ -493,5 +560,8 @@ fn make_type(base: Obj) -> Res<Obj> {
 }
 
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![types::method("_socket_type", "The type under stackless.socket.socket.", socket_type)]
+    vec![
+        types::method("_socket_type", "The type under stackless.socket.socket.", socket_type),
+        types::method("_wait_for_socket", "Wait until a socket is ready. (socket, out, seconds)", wait_for),
+    ]
 }

@@ -351,25 +351,19 @@ fn call(socket: Obj, kind: Kind, count: usize, flags: c_int) -> Res<Call> {
     } else {
         standard::timeout(socket)?
     };
-    let timeout = if flags & libc::MSG_DONTWAIT != 0 { Some(0) } else { timeout };
-    call_in_time(socket, kind, count, flags, timeout)
-}
-
-/// The same with nanoseconds for it, whatever timeout the socket has.
-fn call_in_time(
-    socket: Obj,
-    kind: Kind,
-    count: usize,
-    flags: c_int,
-    timeout: Option<u64>,
-) -> Res<Call> {
-    let Some(descriptor) = descriptor_of(socket)? else {
-        return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
-    };
     let time = match timeout {
+        _ if flags & libc::MSG_DONTWAIT != 0 => Time::None,
         None => Time::Unlimited,
         Some(0) => Time::None,
         Some(time) => Time::Until(now().saturating_add(time)),
+    };
+    call_in_time(socket, kind, count, flags, time)
+}
+
+/// The same, whatever timeout the socket has.
+fn call_in_time(socket: Obj, kind: Kind, count: usize, flags: c_int, time: Time) -> Res<Call> {
+    let Some(descriptor) = descriptor_of(socket)? else {
+        return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     };
     let followed = is_ours(socket);
     let stream = followed && field(socket).stream.get();
@@ -441,20 +435,24 @@ unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
-/// `_wait_for_socket(socket, out, seconds)`: the same for a socket of any kind, so long at the most.
+/// `_wait_for_socket(socket, out, until)`: the same for a socket of any kind, until this time of the
+/// monotonic clock, in nanoseconds, at the latest; None: without a limit.
 unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
     give((|| {
-        let [socket, out, seconds] = args else {
+        let [socket, out, until] = args else {
             return Err(type_error("three arguments are required"));
         };
         if !is_ours(*socket) && !standard::is_socket(*socket) {
             return Err(type_error("_wait_for_socket() needs a socket"));
         }
         let way = if is_true(*out)? { Way::Out } else { Way::In };
-        let timeout = sleep::time(*seconds, "timeout")?;
-        make(*socket, null_mut(), call_in_time(*socket, Kind::Wait(way), 0, 0, timeout)?, Some(pending))
+        let time = match some(*until) {
+            Some(until) => Time::Until(number(Some(&until))?.max(0) as u64),
+            None => Time::Unlimited,
+        };
+        make(*socket, null_mut(), call_in_time(*socket, Kind::Wait(way), 0, 0, time)?, Some(pending))
     })())
 }
 
@@ -562,6 +560,6 @@ fn make_type(base: Obj) -> Res<Obj> {
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_socket_type", "The type under stackless.socket.socket.", socket_type),
-        types::method("_wait_for_socket", "Wait until a socket is ready. (socket, out, seconds)", wait_for),
+        types::method("_wait_for_socket", "Wait until a socket is ready. (socket, out, until)", wait_for),
     ]
 }

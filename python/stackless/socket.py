@@ -18,18 +18,18 @@ What the standard module leaves open:
 * Tasklets that never have to wait take turns every 64 calls.
 * `MSG_WAITALL` does not wait for all. `connect` and `sendfile` make the descriptor non-blocking for
   the moment of the system's call.
-* `ssl` does not work with these sockets yet.
+* For TLS there is `stackless.ssl`; the sockets that the standard `ssl` makes of these block.
 """
 
 from __future__ import annotations
 
 import socket as _stock
 from socket import *  # noqa: F403
-from types import FunctionType as _FunctionType
 from typing import Any
 
 from stackless import _socket_methods as _methods
 from stackless import _stackless
+from stackless._rebound import rebound as _rebound
 from stackless._socket_methods import getaddrinfo as getaddrinfo
 from stackless._stackless import to_thread as _to_thread
 
@@ -131,42 +131,26 @@ def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
 
 
 # The standard module's own functions in Python, which find the names above.
-_namespace = dict(vars(_stock))
-_namespace.update(
-    {
-        name: globals()[name]
-        for name in (
-            "socket",
-            "getaddrinfo",
-            "gethostbyname",
-            "gethostbyaddr",
-            "getnameinfo",
-        )
-    }
-)
-
-
-def _here(name: str) -> Any:
-    function = vars(_stock)[name]
-    made = _FunctionType(
-        function.__code__, _namespace, name, function.__defaults__, function.__closure__
+globals().update(
+    _rebound(
+        _stock,
+        {
+            name: globals()[name]
+            for name in ("socket", "getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo")
+        },
+        (
+            "has_dualstack_ipv6",
+            "fromfd",
+            "socketpair",
+            "create_connection",
+            "create_server",
+            "getfqdn",
+            "send_fds",
+            "recv_fds",
+        ),
+        __name__,
     )
-    made.__kwdefaults__ = function.__kwdefaults__
-    made.__doc__ = function.__doc__
-    made.__module__ = __name__
-    _namespace[name] = made
-    return made
-
-
-has_dualstack_ipv6 = _here("has_dualstack_ipv6")
-fromfd = _here("fromfd")
-socketpair = _here("socketpair")
-create_connection = _here("create_connection")
-create_server = _here("create_server")
-getfqdn = _here("getfqdn")
-if hasattr(_stock, "send_fds"):
-    send_fds = _here("send_fds")
-    recv_fds = _here("recv_fds")
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,9 +13,6 @@ from typing import Any
 
 from stackless._socket_methods import deadline, wait, without_waiting
 
-_SSLSocket: Any = _stock.SSLSocket
-
-
 def _again(self: Any, limit: float | None, operation: str, call: Callable[[], Any]) -> Any:
     """Call until that would not block any more."""
     until = deadline(limit)
@@ -32,46 +29,44 @@ def _again(self: Any, limit: float | None, operation: str, call: Callable[[], An
             raise TimeoutError(f"The {operation} operation timed out") from None
 
 
-def _waiting(name: str, operation: str) -> Callable[..., Any]:
-    standard = vars(_SSLSocket)[name]
+def methods(kind: Any) -> dict[str, Any]:
+    """What is to take the place of these methods of `ssl.SSLSocket`, which they call; by name."""
 
-    @functools.wraps(standard)
-    def method(self: Any, *arguments: Any, **named: Any) -> Any:
+    def waiting(name: str, operation: str) -> Any:
+        standard = vars(kind)[name]
+
+        @functools.wraps(standard)
+        def method(self: Any, *arguments: Any, **named: Any) -> Any:
+            limit = self.gettimeout()
+            if limit == 0 or self._sslobj is None:
+                return standard(self, *arguments, **named)
+            call = functools.partial(standard, self, *arguments, **named)
+            return _again(self, limit, operation, call)
+
+        return method
+
+    shake_hands = vars(kind)["do_handshake"]
+
+    @functools.wraps(shake_hands)
+    def do_handshake(self: Any, block: bool = False) -> None:
         limit = self.gettimeout()
-        if limit == 0 or self._sslobj is None:
-            return standard(self, *arguments, **named)
-        return _again(
-            self, limit, operation, functools.partial(standard, self, *arguments, **named)
-        )
+        if limit == 0 and not block:
+            shake_hands(self)
+        else:
+            _again(self, limit or None, "handshake", functools.partial(shake_hands, self))
 
-    return method
+    @functools.wraps(vars(kind)["sendfile"])
+    def sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> Any:
+        # Piece by piece: TLS in the kernel would hold up the whole thread.
+        if self._sslobj is None:
+            return super(kind, self).sendfile(file, offset, count)
+        return self._sendfile_use_send(file, offset, count)
 
-
-_do_handshake = _SSLSocket.do_handshake
-
-
-def do_handshake(self: Any, block: bool = False) -> None:
-    """Negotiate; with `block` without a limit, if the timeout is 0."""
-    limit = self.gettimeout()
-    if limit == 0 and not block:
-        _do_handshake(self)
-    else:
-        _again(self, limit or None, "handshake", functools.partial(_do_handshake, self))
-
-
-def sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> Any:
-    """Send a file piece by piece: TLS in the kernel would hold up the whole thread."""
-    if self._sslobj is None:
-        return super(_SSLSocket, self).sendfile(file, offset, count)
-    return self._sendfile_use_send(file, offset, count)
-
-
-#: By name; the standard ones, which they call, are found when this is imported.
-METHODS: dict[str, Any] = {
-    "do_handshake": do_handshake,
-    "read": _waiting("read", "read"),
-    "write": _waiting("write", "write"),
-    "send": _waiting("send", "write"),
-    "unwrap": _waiting("unwrap", "read"),
-    "sendfile": sendfile,
-}
+    return {
+        "do_handshake": do_handshake,
+        "read": waiting("read", "read"),
+        "write": waiting("write", "write"),
+        "send": waiting("send", "write"),
+        "unwrap": waiting("unwrap", "read"),
+        "sendfile": sendfile,
+    }

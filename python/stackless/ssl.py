@@ -33,7 +33,7 @@ class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[misc]
     SSLContext.wrap_socket makes them.
     """
 
-    vars().update(_tls_methods.METHODS)
+    vars().update(_tls_methods.methods(_stock.SSLSocket))
 
 
 class SSLContext(_stock.SSLContext):

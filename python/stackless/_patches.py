@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _socket
 import functools
 import logging
 import select
@@ -11,16 +12,14 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
-import _socket
 from stackless import _socket_methods, _tls_methods
 from stackless import select as tasklet_select
 from stackless import socket as tasklet_socket
 from stackless._stackless import (
     _cooperates,
-    _descriptor_closes,
+    _descriptor_closed,
     _standard_methods,
     _standard_sleep,
 )
@@ -65,18 +64,23 @@ _METHODS = (
 _FUNCTIONS = ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo")
 
 
+def _tell(closing: Any) -> None:
+    if closing.fileno() >= 0:
+        _descriptor_closed(closing.fileno())
+
+
 def of_socket() -> list[Patch]:
     kind = socket.socket
     real_close = vars(kind)["_real_close"]
 
     @functools.wraps(real_close)
     def _real_close(self: Any, *arguments: Any) -> None:
-        _descriptor_closes(self.fileno())
+        _tell(self)
         real_close(self, *arguments)
 
     @functools.wraps(_socket.socket.detach)
     def detach(self: Any) -> int:
-        _descriptor_closes(self.fileno())
+        _tell(self)
         return _socket.socket.detach(self)
 
     return [
@@ -138,7 +142,7 @@ def _waiting_select(kind: Any, standard: Any) -> Callable[..., Any]:
     def select(self: Any, timeout: float | None = None) -> Any:
         if timeout is not None and timeout <= 0:
             return standard(self, timeout)
-        return standard(self, 0) or tasklet_select.wait_for_any(
+        return standard(self, 0) or tasklet_select._wait_for_any(
             _wanted(self), timeout, lambda: standard(self, 0)
         )
 

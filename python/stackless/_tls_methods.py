@@ -13,6 +13,7 @@ from typing import Any
 
 from stackless._socket_methods import deadline, wait, without_waiting
 
+
 def _again(self: Any, limit: float | None, operation: str, call: Callable[[], Any]) -> Any:
     """Call until that would not block any more."""
     until = deadline(limit)

@@ -16,7 +16,8 @@
 //! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
-//! | `readiness`, `socket_calls` | who waits for a descriptor; the quick calls of sockets |
+//! | `readiness`, `socket_calls`, `descriptors` | who waits for a descriptor; the quick calls of sockets; waits for other descriptors |
+//! | `byte_queue` | bytes that were received and not read yet |
 //! | `standard` | what takes the place of the standard library's calls |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
@@ -32,6 +33,7 @@
 mod args;
 mod attributes;
 mod bomb;
+mod byte_queue;
 mod capi;
 mod channel;
 mod channel_type;
@@ -39,6 +41,7 @@ mod counts;
 mod crash;
 mod deadlock;
 mod describe;
+mod descriptors;
 mod ending;
 mod explain;
 mod hooks;

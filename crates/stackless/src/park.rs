@@ -11,7 +11,9 @@ use crate::kernel::{Seat, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::Sched;
-use crate::{args, channel_type, join, module, moves, pool, sleep, socket_calls, standard, types, waits};
+use crate::{
+    args, channel_type, descriptors, join, module, moves, pool, sleep, socket_calls, standard, types, waits,
+};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Found};
 use stackless_stack::Slot;
@@ -32,7 +34,8 @@ pub enum After {
 unsafe extern "C" fn primitive(function: *const std::ffi::c_void) -> std::ffi::c_int {
     let all = module::primitives().into_iter().chain(channel_type::primitives()).chain(moves::primitives());
     let all = all.chain(sleep::primitives()).chain(join::primitives());
-    let all = all.chain(pool::primitives()).chain(socket_calls::primitives()).chain(standard::primitives());
+    let all = all.chain(pool::primitives()).chain(socket_calls::primitives());
+    let all = all.chain(descriptors::primitives()).chain(standard::primitives());
     for (address, after) in all {
         if std::ptr::eq(address, function) {
             return after as std::ffi::c_int;

@@ -138,15 +138,13 @@ pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
     }
 }
 
-/// A call would block: plans the running tasklet's departure until the descriptor is ready. If it is
-/// not `followed`, it may have been closed since, and its number be another one's: it is watched anew.
-pub fn plan_wait(
-    entered: Entered,
-    descriptor: c_int,
-    way: Way,
-    until: Option<u64>,
-    followed: bool,
-) -> Res<Next> {
+/// A call would block: plans the running tasklet's departure until the descriptor is ready. `what` names
+/// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
+/// another one's: it is watched anew.
+pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: bool) -> Res<Next> {
+    let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else {
+        unreachable!("the callers wait for descriptors");
+    };
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -168,7 +166,7 @@ pub fn plan_wait(
         source.waiting[way as usize].push(me);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
-    waits::arm(s, me, What::Descriptor(descriptor, way), until);
+    waits::arm(s, me, what, until);
     let next = plan_departure(entered, None);
     if next.is_err() {
         waits::disarm(me);
@@ -181,19 +179,18 @@ pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
     s.readiness.get().expect("it waited").forget(t, descriptor, way);
 }
 
-/// A descriptor has been opened: what is known of its number was of another one, which was closed
-/// without a word.
-pub fn opened(descriptor: c_int) -> Res<()> {
-    let mut result = Ok(());
+/// A socket was made of a descriptor. If one that was waited for had the same number, and was closed
+/// without a word, nobody has told the system of this one yet.
+pub fn opened(descriptor: c_int) {
     thread::each(|s| {
         let Some(readiness) = s.readiness.get() else { return };
-        if let Some(source) = readiness.sources.borrow_mut().get_mut(&descriptor) {
+        if let Some(source) = readiness.sources.borrow_mut().get_mut(&descriptor)
+            && readiness.bell.add(descriptor).is_ok()
+        {
             source.exhausted = [false; 2];
             source.ended = false;
-            result = readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error));
         }
     });
-    result
 }
 
 /// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,

@@ -10,6 +10,7 @@
 
 use crate::args;
 use crate::bomb;
+use crate::descriptors;
 use crate::kernel::{depart, leave_value, prepare, switch_and_resume, unlink_running, world};
 use crate::module;
 use crate::park::After;
@@ -17,10 +18,10 @@ use crate::py::*;
 use crate::readiness::{self, Way, raise_os_error};
 use crate::sleep;
 use crate::standard;
-use crate::thread::{self, Sched};
+use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use crate::types;
-use crate::waits::{self, Moment};
+use crate::waits::{self, Moment, What};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use stackless_reactor::now;
@@ -49,6 +50,10 @@ pub struct Call {
 enum Kind {
     Recv,
     RecvInto,
+    /// Fill the buffer (MSG_WAITALL), and return it as bytes ...
+    RecvAll,
+    /// ... or how many bytes are in it.
+    RecvIntoAll,
     Send,
     SendAll,
     Wait(Way),
@@ -65,7 +70,7 @@ enum Time {
 impl Call {
     fn way(&self) -> Way {
         match self.kind {
-            Kind::Recv | Kind::RecvInto => Way::In,
+            Kind::Recv | Kind::RecvInto | Kind::RecvAll | Kind::RecvIntoAll => Way::In,
             Kind::Send | Kind::SendAll => Way::Out,
             Kind::Wait(way) => way,
         }
@@ -111,14 +116,7 @@ fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<O
     let s = entered.s;
     throw::raise_pending(s.current())?;
     match attempt(s, buffer, call)? {
-        Tried::Done(result) => {
-            DONE.0.set(DONE.0.get() + 1);
-            if DONE.0.get() < CALLS || !entered.can_switch() {
-                return Ok(result);
-            }
-            DONE.0.set(0);
-            take_turn(s, result, pending)
-        }
+        Tried::Done(result) => done(entered, result, pending),
         Tried::Blocks(call) => {
             let until = match call.time {
                 Time::None => return Err(raise_os_error(&Error::from_raw_os_error(libc::EAGAIN))),
@@ -132,7 +130,8 @@ fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<O
                 if buffer.is_null() { buffer } else { new_ref(buffer) },
                 call,
             )?;
-            let next = match readiness::plan_wait(entered, call.descriptor, call.way(), until, call.followed) {
+            let what = What::Descriptor(call.descriptor, call.way());
+            let next = match readiness::plan_wait(entered, what, until, call.followed) {
                 Ok(next) => next,
                 Err(Raised) => {
                     aside(|| drop_ref(again));
@@ -147,6 +146,17 @@ fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<O
             unsafe { depart(s, next) }
         }
     }
+}
+
+/// A call is done without waiting, and returns this, which is taken over; now and then others run before.
+#[inline(always)]
+fn done(entered: Entered, result: Obj, pending: Option<Pending>) -> Res<Obj> {
+    DONE.0.set(DONE.0.get() + 1);
+    if DONE.0.get() < CALLS || !entered.can_switch() {
+        return Ok(result);
+    }
+    DONE.0.set(0);
+    take_turn(entered.s, result, pending)
 }
 
 /// Others run before the call returns this, which is taken over.
@@ -196,6 +206,24 @@ fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
                 None => Tried::Blocks(call),
             })
         }),
+        Kind::RecvAll | Kind::RecvIntoAll => with_buffer(buffer, true, |start, size| {
+            let mut call = call;
+            while call.count < size {
+                // SAFETY: within the buffer.
+                let rest = unsafe { start.add(call.count) };
+                match read(s, rest, size - call.count, &call)? {
+                    Some(0) => break,
+                    Some(count) => call.count += count,
+                    None => return Ok(Tried::Blocks(call)),
+                }
+            }
+            if call.kind == Kind::RecvIntoAll {
+                return Ok(Tried::Done(int_obj(call.count as i64)));
+            }
+            // SAFETY: so many bytes are there.
+            check(unsafe { PyBytes_FromStringAndSize(start.cast(), call.count as Py_ssize_t) })
+                .map(Tried::Done)
+        }),
         Kind::Send => with_buffer(buffer, false, |start, size| {
             Ok(match write(start, size, &call)? {
                 Some(count) => Tried::Done(int_obj(count as i64)),
@@ -215,11 +243,8 @@ fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
             Ok(Tried::Done(none()))
         }),
         Kind::Wait(way) => {
-            let events = if way == Way::In { libc::POLLIN } else { libc::POLLOUT };
-            let mut asked = libc::pollfd { fd: call.descriptor, events, revents: 0 };
-            // SAFETY: one entry.
-            let ready = unsafe { libc::poll(&mut asked, 1, 0) };
-            Ok(if ready == 0 { Tried::Blocks(call) } else { Tried::Done(none()) })
+            let ready = descriptors::is_ready(call.descriptor, way);
+            Ok(if ready { Tried::Done(none()) } else { Tried::Blocks(call) })
         }
     }
 }
@@ -295,7 +320,7 @@ fn system_call(call: impl Fn() -> isize) -> Res<Option<usize>> {
 }
 
 /// Gives `f` the bytes of an object.
-fn with_buffer(buffer: Obj, writable: bool, f: impl FnOnce(*mut u8, usize) -> Res<Tried>) -> Res<Tried> {
+pub fn with_buffer<R>(buffer: Obj, writable: bool, f: impl FnOnce(*mut u8, usize) -> Res<R>) -> Res<R> {
     // SAFETY: a living object; the view is released.
     unsafe {
         let mut view = std::mem::zeroed::<Py_buffer>();
@@ -389,8 +414,36 @@ pub unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
         args::at_least("recv", 1, args.len())?;
         args::at_most("recv", 2, args.len())?;
         let (size, flags) = (size(args.first(), "recv")?, number(args.get(1))?);
-        make(o, null_mut(), call(o, Kind::Recv, size, flags as c_int)?, Some(pending))
+        let call = call(o, Kind::Recv, size, flags as c_int)?;
+        if !waits_for_all(&call) {
+            return make(o, null_mut(), call, Some(pending));
+        }
+        // SAFETY: no bytes are read from the null pointer: the new object has room for so many.
+        let buffer = check(unsafe { PyByteArray_FromStringAndSize(std::ptr::null(), size as Py_ssize_t) })?;
+        make_owning(o, buffer, Call { kind: Kind::RecvAll, count: 0, ..call }, pending)
     })())
+}
+
+/// Must it fill its buffer? Only where it may wait as long as it takes, as in the standard module.
+fn waits_for_all(call: &Call) -> bool {
+    let all = call.flags & (libc::MSG_WAITALL | libc::MSG_PEEK) == libc::MSG_WAITALL;
+    all && matches!(call.time, Time::Unlimited) && is_stream(call.descriptor)
+}
+
+fn is_stream(descriptor: c_int) -> bool {
+    let (mut kind, mut size) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
+    // SAFETY: a number and its size.
+    let done = unsafe {
+        let place = (&raw mut kind).cast();
+        libc::getsockopt(descriptor, libc::SOL_SOCKET, libc::SO_TYPE, place, &raw mut size)
+    };
+    done == 0 && kind == libc::SOCK_STREAM
+}
+
+/// Makes a call whose buffer is taken over: whoever runs next drops it, if the call waits.
+fn make_owning(socket: Obj, buffer: Obj, call: Call, pending: Pending) -> Res<Obj> {
+    thread::enter_anywhere()?.s.drop_later(buffer);
+    make(socket, buffer, call, Some(pending))
 }
 
 pub unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
@@ -402,7 +455,26 @@ pub unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, 
             return Err(type_error("recv_into() missing required argument 'buffer' (pos 1)"));
         }
         let (size, flags) = (size(Some(&count), "recv_into")?, number(Some(&flags))?);
-        make(o, buffer, call(o, Kind::RecvInto, size, flags as c_int)?, Some(pending))
+        let call = call(o, Kind::RecvInto, size, flags as c_int)?;
+        if !waits_for_all(&call) {
+            return make(o, buffer, call, Some(pending));
+        }
+        let room = with_buffer(buffer, true, |_, room| Ok(room))?;
+        if size > room {
+            return Err(raise(Exc::Value, "buffer too small for requested bytes"));
+        }
+        // SAFETY: a living object with a buffer.
+        let part = unsafe {
+            let whole = check(PyMemoryView_FromObject(buffer))?;
+            let bytes = PyObject_CallMethod(whole, c"cast".as_ptr(), c"s".as_ptr(), c"B".as_ptr());
+            drop_ref(whole);
+            let bytes = check(bytes)?;
+            let end = if size == 0 { room } else { size };
+            let part = PySequence_GetSlice(bytes, 0, end as Py_ssize_t);
+            drop_ref(bytes);
+            check(part)?
+        };
+        make_owning(o, part, Call { kind: Kind::RecvIntoAll, count: 0, ..call }, pending)
     }))
 }
 
@@ -425,14 +497,37 @@ fn do_send(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Re
     make(o, args[0], call(o, kind, 0, flags as c_int)?, Some(pending))
 }
 
-/// `_wait(out)`: until a call in this direction would not block.
+/// `_wait(out[, until])`: until a call in this direction would not block. `until` is a time of the
+/// monotonic clock, in nanoseconds, or None; without it the socket's timeout counts from now.
 unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
-    give(args::one_argument("_wait", args).and_then(is_true).and_then(|out| {
-        let way = if out { Way::Out } else { Way::In };
-        make(o, null_mut(), call(o, Kind::Wait(way), 0, 0)?, Some(pending))
-    }))
+    give((|| {
+        let (out, until) = match args {
+            [out] => (*out, None),
+            [out, until] => (*out, Some(*until)),
+            _ => return Err(type_error("_wait() takes one or two arguments")),
+        };
+        let way = if is_true(out)? { Way::Out } else { Way::In };
+        let mut call = call(o, Kind::Wait(way), 0, 0)?;
+        if let Some(until) = until {
+            call.time = match some(until) {
+                Some(_) => Time::Until(number(Some(&until))?.max(0) as u64),
+                None => Time::Unlimited,
+            };
+        }
+        make(o, null_mut(), call, Some(pending))
+    })())
+}
+
+/// `_take_turn()`: something was done without waiting; now and then others run.
+unsafe extern "C" fn take_turn_now(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    give((|| {
+        args::no_arguments("_take_turn", args)?;
+        done(thread::enter_anywhere()?, none(), Some(pending))
+    })())
 }
 
 /// `_wait_for_socket(socket, out, until)`: the same for a socket of any kind, until this time of the
@@ -467,12 +562,13 @@ unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         let descriptor = number(Some(descriptor))? as c_int;
         let (stream, timeout) = (is_true(*stream)?, sleep::time(*timeout, "timeout")?);
         let field = field(o);
-        if let Some(old) = field.descriptor().filter(|old| *old != descriptor) {
+        let old = field.descriptor();
+        if let Some(old) = old.filter(|old| *old != descriptor) {
             field.descriptor.set(0);
             readiness::closed(old)?;
         }
-        if descriptor >= 0 && field.descriptor().is_none() {
-            readiness::opened(descriptor)?;
+        if descriptor >= 0 && old != Some(descriptor) {
+            readiness::opened(descriptor);
         }
         field.descriptor.set(descriptor.saturating_add(1).max(0));
         field.stream.set(stream);
@@ -489,7 +585,7 @@ unsafe extern "C" fn socket_type(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
 }
 
 /// The methods in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 6] {
+pub fn primitives() -> [(*const c_void, After); 7] {
     [
         (recv as *const c_void, After::Value),
         (recv_into as *const c_void, After::Value),
@@ -497,6 +593,7 @@ pub fn primitives() -> [(*const c_void, After); 6] {
         (sendall as *const c_void, After::Value),
         (wait as *const c_void, After::Value),
         (wait_for as *const c_void, After::Value),
+        (take_turn_now as *const c_void, After::Value),
     ]
 }
 
@@ -561,5 +658,6 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_socket_type", "The type under stackless.socket.socket.", socket_type),
         types::method("_wait_for_socket", "Wait until a socket is ready. (socket, out, until)", wait_for),
+        types::method("_take_turn", "Lets others run, now and then.", take_turn_now),
     ]
 }

@@ -197,21 +197,6 @@ unsafe extern "C" fn standard_methods(_: Obj, args: *mut Obj, count: Py_ssize_t)
     })())
 }
 
-/// `_descriptor_closes(descriptor)`: whoever waits for it, in any thread, gets an OSError.
-unsafe extern "C" fn closes(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_descriptor_closes", args).and_then(|number| {
-        // SAFETY: a living object.
-        let descriptor = unsafe { PyLong_AsLong(number) };
-        if descriptor == -1 && raised() {
-            return Err(Raised);
-        }
-        crate::readiness::closed(descriptor as c_int)?;
-        Ok(none())
-    }))
-}
-
 // ---------------------------------------------------------------------- time
 
 unsafe extern "C" fn scoped_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -266,6 +251,5 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method_noargs("_cooperates", "Would a patched call wait in the calling tasklet?", does_cooperate),
         types::method("_standard_methods", "Methods for the standard sockets. (base, kind)", standard_methods),
         types::method("_standard_sleep", "What takes the place of time.sleep. (sleep)", standard_sleep),
-        types::method("_descriptor_closes", "Ends the waits for a descriptor. (descriptor)", closes),
     ]
 }

@@ -162,8 +162,13 @@ unsafe extern "C" fn standard_methods(_: Obj, args: *mut Obj, count: Py_ssize_t)
     let args = unsafe { args::positional(args, count) };
     give((|| {
         let [base, kind] = *args else { return Err(type_error("two types are required")) };
-        // SAFETY: living objects.
-        if unsafe { PyType_Check(base) == 0 || PyType_Check(kind) == 0 || !is_subclass(kind, base) } {
+        // SAFETY: living objects; types, where they are compared.
+        let derived = unsafe {
+            PyType_Check(base) != 0
+                && PyType_Check(kind) != 0
+                && PyType_IsSubtype(kind.cast(), base.cast()) != 0
+        };
+        if !derived {
             return Err(type_error("_standard_methods() needs a type and one derived from it"));
         }
         for (name, method) in [

@@ -78,10 +78,12 @@ def of_socket() -> list[Patch]:
         _tell(self)
         real_close(self, *arguments)
 
-    @functools.wraps(_socket.socket.detach)
-    def detach(self: Any) -> int:
+    standard_detach = vars(kind)["detach"]
+
+    @functools.wraps(standard_detach)
+    def detach(self: Any) -> Any:
         _tell(self)
-        return _socket.socket.detach(self)
+        return standard_detach(self)
 
     return [
         *((kind, name, new) for name, new in _standard_methods(_socket.socket, kind).items()),

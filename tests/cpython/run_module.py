@@ -1,8 +1,9 @@
 """Run one of CPython's own test modules, and tell what became of each test: a line of JSON for each.
 
-    python run_module.py MODULE [--patched] [--only FILE] [--leave-out PATTERN ...]
+    python run_module.py MODULE [--in tasklet|main] [--only PATTERN ...] [--leave-out PATTERN ...]
 
-With --patched in a tasklet, after `monkey.patch_all()`. Switches are counted for each test.
+With --in after `monkey.patch_all()`, in a tasklet, or in the main one, which is not alone; without it
+unpatched and without tasklets. Switches are counted for each test.
 """
 
 import argparse
@@ -81,32 +82,27 @@ class Result(unittest.TestResult):
             print(json.dumps(entry), file=REPORT, flush=True)
 
 
-def all_tests(suite):
-    for each in suite:
-        if isinstance(each, unittest.TestSuite):
-            yield from all_tests(each)
-        else:
-            yield each
-
-
 def chosen(suite, only, left_out):
     """The same suite, which keeps classes together, without those that are not wanted."""
     kept = unittest.TestSuite()
     for each in suite:
         if isinstance(each, unittest.TestSuite):
             kept.addTest(chosen(each, only, left_out))
-        elif only is not None and each.id() not in only:
-            continue
-        elif not any(fnmatch.fnmatchcase(each.id(), pattern) for pattern in left_out):
+        elif (not only or matches(each, only)) and not matches(each, left_out):
             kept.addTest(each)
     return kept
+
+
+def matches(test, patterns):
+    name = test.id().removeprefix("test.")
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("module")
-    parser.add_argument("--patched", action="store_true")
-    parser.add_argument("--only", help="a file with the ids of the tests to run")
+    parser.add_argument("--in", dest="where", choices=["tasklet", "main"])
+    parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--leave-out", nargs="*", default=[])
     given = parser.parse_args()
     from test import support
@@ -115,10 +111,6 @@ def main():
     if given.module in ASK_FOR_NETWORK:
         resources.append("network")
     support.use_resources = dict.fromkeys(resources)
-    only = None
-    if given.only:
-        with open(given.only) as file:
-            only = set(file.read().split())
 
     def run(switches):
         try:
@@ -126,10 +118,10 @@ def main():
         except unittest.SkipTest as reason:
             print(json.dumps({"skipped": str(reason)}), file=REPORT, flush=True)
         else:
-            chosen(suite, only, given.leave_out).run(Result(switches))
+            chosen(suite, given.only, given.leave_out).run(Result(switches))
         print(json.dumps({"ended": True}), file=REPORT, flush=True)
 
-    if not given.patched:
+    if given.where is None:
         run(lambda: 0)
         return
     import stackless
@@ -143,6 +135,9 @@ def main():
     _stackless._count_switches()
     # Whoever waits for more than a moment is seen to: this one runs meanwhile.
     stackless.tasklet(tick)().daemon = True
+    if given.where == "main":
+        run(_stackless._switches)
+        return
     running = stackless.tasklet(run)(_stackless._switches)
     while running.alive:
         try:

@@ -3,9 +3,9 @@
     python tests/cpython/run.py [--smoke] [MODULE ...]
 
 They are those of the installed package `test` of the interpreter that runs this. Each module has
-processes of its own, four at a time: one unpatched, one in a tasklet after `monkey.patch_all()`, one
-for what has to be in the main tasklet. A test that passes unpatched has to pass in a tasklet, or to
-be in the table of exclusions; one in the table has to fail. What fails is tried once more by itself.
+processes of its own, four at a time: one unpatched, one in a tasklet after `monkey.patch_all()`,
+one for what has to be in the main tasklet. A test that passes unpatched has to pass patched, or to
+be in the table of exclusions; one in the table has to fail. What fails is tried once more, alone.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Run one of CPython's own test modules, and tell what became of each test: a line of JSON for each.
+"""Run one of CPython's own test modules; tell what became of each test: a line of JSON for each.
 
     python run_module.py MODULE [--in tasklet|main] [--only PATTERN ...] [--leave-out PATTERN ...]
 
-With --in after `monkey.patch_all()`, in a tasklet, or in the main one, which is not alone; without it
-unpatched and without tasklets. Switches are counted for each test.
+With --in after `monkey.patch_all()`, in a tasklet, or in the main one, which is not alone; without
+it unpatched and without tasklets. Switches are counted for each test.
 """
 
 import argparse

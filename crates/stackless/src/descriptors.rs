@@ -5,7 +5,6 @@
 
 use crate::args;
 use crate::kernel::{depart, unlink_running};
-use crate::park::After;
 use crate::py::*;
 use crate::readiness::{self, Way};
 use crate::sleep;
@@ -16,7 +15,7 @@ use crate::waits::What;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use stackless_reactor::now;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
 /// Would a call in this direction not block? So it is for what is closed or cannot be polled, too.
 pub fn is_ready(descriptor: c_int, way: Way) -> bool {
@@ -35,7 +34,8 @@ fn number(o: Obj) -> Res<c_int> {
 /// `_wait_ready(descriptor, out, seconds)`
 unsafe extern "C" fn wait_ready(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
-    let (call, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (call, args) =
+        unsafe { (Pending::call(wait_ready as _, args, count), args::positional(args, count)) };
     give((|| {
         let [descriptor, out, seconds] = args else {
             return Err(type_error("_wait_ready() takes exactly three arguments"));
@@ -68,11 +68,6 @@ unsafe extern "C" fn descriptor_closed(_: Obj, args: *mut Obj, count: Py_ssize_t
         readiness::closed(descriptor)?;
         Ok(none())
     }))
-}
-
-/// The functions in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 1] {
-    [(wait_ready as *const c_void, After::Value)]
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

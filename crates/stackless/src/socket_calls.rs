@@ -13,7 +13,6 @@ use crate::bomb;
 use crate::descriptors;
 use crate::kernel::{depart, leave_value, prepare, switch_and_resume, unlink_running, world};
 use crate::module;
-use crate::park::After;
 use crate::py::*;
 use crate::readiness::{self, Way, raise_os_error};
 use crate::sleep;
@@ -26,7 +25,7 @@ use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::io::{Error, ErrorKind};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -407,21 +406,23 @@ fn size(o: Option<&Obj>, name: &str) -> Res<usize> {
     usize::try_from(number(o)?).map_err(|_| raise(Exc::Value, &format!("negative buffersize in {name}")))
 }
 
-pub unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
-    give((|| {
-        args::at_least("recv", 1, args.len())?;
-        args::at_most("recv", 2, args.len())?;
-        let (size, flags) = (size(args.first(), "recv")?, number(args.get(1))?);
-        let call = call(o, Kind::Recv, size, flags as c_int)?;
-        if !waits_for_all(&call) {
-            return make(o, null_mut(), call, Some(pending));
-        }
-        // SAFETY: no bytes are read from the null pointer: the new object has room for so many.
-        let buffer = check(unsafe { PyByteArray_FromStringAndSize(std::ptr::null(), size as Py_ssize_t) })?;
-        make_owning(o, buffer, Call { kind: Kind::RecvAll, count: 0, ..call }, pending)
-    })())
+    let (pending, args) = unsafe { (Pending::call(recv as _, args, count), args::positional(args, count)) };
+    give(do_recv(o, args, pending))
+}
+
+pub fn do_recv(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
+    args::at_least("recv", 1, args.len())?;
+    args::at_most("recv", 2, args.len())?;
+    let (size, flags) = (size(args.first(), "recv")?, number(args.get(1))?);
+    let call = call(o, Kind::Recv, size, flags as c_int)?;
+    if !waits_for_all(&call) {
+        return make(o, null_mut(), call, Some(pending));
+    }
+    // SAFETY: no bytes are read from the null pointer: the new object has room for so many.
+    let buffer = check(unsafe { PyByteArray_FromStringAndSize(std::ptr::null(), size as Py_ssize_t) })?;
+    make_owning(o, buffer, Call { kind: Kind::RecvAll, count: 0, ..call }, pending)
 }
 
 /// Must it fill its buffer? Only where it may wait as long as it takes, as in the standard module.
@@ -446,11 +447,24 @@ fn make_owning(socket: Obj, buffer: Obj, call: Call, pending: Pending) -> Res<Ob
     make(socket, buffer, call, Some(pending))
 }
 
-pub unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    let pending = Pending::call(recv_into as _, args, module::arguments(count, names));
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
+    give(unsafe { do_recv_into(o, args, count, names, pending) })
+}
+
+/// # Safety
+/// The arguments are those of a METH_FASTCALL | METH_KEYWORDS call.
+pub unsafe fn do_recv_into(
+    o: Obj,
+    args: *const Obj,
+    count: Py_ssize_t,
+    names: Obj,
+    pending: Pending,
+) -> Res<Obj> {
+    // SAFETY: the caller's.
     let given = unsafe { args::named("recv_into", ["buffer", "nbytes", "flags"], args, count, names) };
-    let pending = Pending::call(args, module::arguments(count, names));
-    give(given.and_then(|[buffer, count, flags]| {
+    given.and_then(|[buffer, count, flags]| {
         if buffer.is_null() {
             return Err(type_error("recv_into() missing required argument 'buffer' (pos 1)"));
         }
@@ -475,22 +489,31 @@ pub unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, 
             check(part)?
         };
         make_owning(o, part, Call { kind: Kind::RecvIntoAll, count: 0, ..call }, pending)
-    }))
+    })
 }
 
-pub unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
-    give(do_send(o, Kind::Send, "send", args, pending))
+    let (pending, args) = unsafe { (Pending::call(send as _, args, count), args::positional(args, count)) };
+    give(do_send(o, args, pending))
 }
 
-pub unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
-    give(do_send(o, Kind::SendAll, "sendall", args, pending))
+    let (pending, args) =
+        unsafe { (Pending::call(sendall as _, args, count), args::positional(args, count)) };
+    give(do_sendall(o, args, pending))
 }
 
-fn do_send(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Res<Obj> {
+pub fn do_send(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
+    send_bytes(o, Kind::Send, "send", args, pending)
+}
+
+pub fn do_sendall(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
+    send_bytes(o, Kind::SendAll, "sendall", args, pending)
+}
+
+fn send_bytes(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Res<Obj> {
     args::at_least(name, 1, args.len())?;
     args::at_most(name, 2, args.len())?;
     let flags = number(args.get(1))?;
@@ -501,7 +524,7 @@ fn do_send(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Re
 /// monotonic clock, in nanoseconds, or None; without it the socket's timeout counts from now.
 unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) = unsafe { (Pending::call(wait as _, args, count), args::positional(args, count)) };
     give((|| {
         let (out, until) = match args {
             [out] => (*out, None),
@@ -523,7 +546,8 @@ unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 /// `_take_turn()`: something was done without waiting; now and then others run.
 unsafe extern "C" fn take_turn_now(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) =
+        unsafe { (Pending::call(take_turn_now as _, args, count), args::positional(args, count)) };
     give((|| {
         args::no_arguments("_take_turn", args)?;
         done(thread::enter_anywhere()?, none(), Some(pending))
@@ -534,7 +558,8 @@ unsafe extern "C" fn take_turn_now(_: Obj, args: *mut Obj, count: Py_ssize_t) ->
 /// monotonic clock, in nanoseconds, at the latest; None: without a limit.
 unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) =
+        unsafe { (Pending::call(wait_for as _, args, count), args::positional(args, count)) };
     give((|| {
         let [socket, out, until] = args else {
             return Err(type_error("three arguments are required"));
@@ -582,19 +607,6 @@ unsafe extern "C" fn socket_type(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     give(args::one_argument("_socket_type", args).and_then(make_type))
-}
-
-/// The methods in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 7] {
-    [
-        (recv as *const c_void, After::Value),
-        (recv_into as *const c_void, After::Value),
-        (send as *const c_void, After::Value),
-        (sendall as *const c_void, After::Value),
-        (wait as *const c_void, After::Value),
-        (wait_for as *const c_void, After::Value),
-        (take_turn_now as *const c_void, After::Value),
-    ]
 }
 
 static TYPE: types::TypeCell = types::TypeCell::new();

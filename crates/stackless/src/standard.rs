@@ -5,7 +5,7 @@
 
 use crate::args;
 use crate::kernel::world;
-use crate::park::After;
+use crate::module::arguments;
 use crate::py::*;
 use crate::sleep;
 use crate::socket_calls::{self, Entries};
@@ -13,7 +13,7 @@ use crate::thread;
 use crate::types;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -122,36 +122,44 @@ unsafe fn original(method: &Original, o: Obj, args: *const Obj, count: Py_ssize_
 unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     unsafe {
-        if cooperates() { socket_calls::recv(o, args, count) } else { original(&RECV, o, args, count, null_mut()) }
+        if !cooperates() {
+            return original(&RECV, o, args, count, null_mut());
+        }
+        let pending = Pending::call(recv as _, args, count);
+        give(socket_calls::do_recv(o, args::positional(args, count), pending))
     }
 }
 
 unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
     unsafe {
-        if cooperates() {
-            socket_calls::recv_into(o, args, count, names)
-        } else {
-            original(&RECV_INTO, o, args, count, names)
+        if !cooperates() {
+            return original(&RECV_INTO, o, args, count, names);
         }
+        let pending = Pending::call(recv_into as _, args, arguments(count, names));
+        give(socket_calls::do_recv_into(o, args, count, names, pending))
     }
 }
 
 unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     unsafe {
-        if cooperates() { socket_calls::send(o, args, count) } else { original(&SEND, o, args, count, null_mut()) }
+        if !cooperates() {
+            return original(&SEND, o, args, count, null_mut());
+        }
+        let pending = Pending::call(send as _, args, count);
+        give(socket_calls::do_send(o, args::positional(args, count), pending))
     }
 }
 
 unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     unsafe {
-        if cooperates() {
-            socket_calls::sendall(o, args, count)
-        } else {
-            original(&SENDALL, o, args, count, null_mut())
+        if !cooperates() {
+            return original(&SENDALL, o, args, count, null_mut());
         }
+        let pending = Pending::call(sendall as _, args, count);
+        give(socket_calls::do_sendall(o, args::positional(args, count), pending))
     }
 }
 
@@ -210,7 +218,7 @@ unsafe extern "C" fn scoped_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> 
         if !cooperates() {
             return original(&SLEEP, null_mut(), args, count, null_mut());
         }
-        let (call, args) = (Pending::call(args, count), args::positional(args, count));
+        let (call, args) = (Pending::call(scoped_sleep as _, args, count), args::positional(args, count));
         give(args::one_argument("time.sleep", args).and_then(|seconds| sleep::do_sleep(seconds, call)))
     }
 }
@@ -240,21 +248,18 @@ unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
     bool_obj(cooperates())
 }
 
-/// The calls in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 5] {
-    [
-        (recv as *const c_void, After::Value),
-        (recv_into as *const c_void, After::Value),
-        (send as *const c_void, After::Value),
-        (sendall as *const c_void, After::Value),
-        (scoped_sleep as *const c_void, After::Value),
-    ]
-}
-
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        types::method_noargs("_cooperates", "Would a patched call wait in the calling tasklet?", does_cooperate),
-        types::method("_standard_methods", "Methods for the standard sockets. (base, kind)", standard_methods),
+        types::method_noargs(
+            "_cooperates",
+            "Would a patched call wait in the calling tasklet?",
+            does_cooperate,
+        ),
+        types::method(
+            "_standard_methods",
+            "Methods for the standard sockets. (base, kind)",
+            standard_methods,
+        ),
         types::method("_standard_sleep", "What takes the place of time.sleep. (sleep)", standard_sleep),
     ]
 }

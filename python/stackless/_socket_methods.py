@@ -17,6 +17,7 @@ import socket as _stock
 from time import monotonic_ns
 from typing import Any
 
+from stackless._stackless import TimeoutError as _TimeoutError
 from stackless._stackless import _wait_for_socket as wait
 from stackless._stackless import sleep as _sleep
 from stackless._stackless import to_thread as _to_thread
@@ -82,7 +83,7 @@ def connect(self: Any, address: Any) -> Any:
         if error == errno.EAGAIN and self.family == _stock.AF_UNIX:
             # The listener's queue is full, and nobody tells when it is not.
             if until is not None and monotonic_ns() >= until:
-                raise TimeoutError("timed out")
+                raise _TimeoutError("timed out")
             _sleep(0.001)
             continue
         wait(self, True, until)
@@ -130,13 +131,22 @@ def _when_ready(self: Any, out: bool, call: Any, flags: int, *arguments: Any) ->
         wait(self, out, until)
 
 
+def _waits_for_all(self: Any, flags: int) -> bool:
+    """In recvfrom: then recv does it, as nobody tells where the bytes of a stream come from."""
+    return bool(flags & _stock.MSG_WAITALL) and self.type == _stock.SOCK_STREAM
+
+
 def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
     """Receive a datagram and the address that it came from."""
+    if _waits_for_all(self, flags):
+        return self.recv(bufsize, flags), None
     return _when_ready(self, False, _C.recvfrom, flags, bufsize, ...)
 
 
 def recvfrom_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
     """The same, into a buffer: how many bytes, and the address."""
+    if _waits_for_all(self, flags):
+        return self.recv_into(buffer, nbytes, flags), None
     return _when_ready(self, False, _C.recvfrom_into, flags, buffer, nbytes, ...)
 
 
@@ -177,12 +187,11 @@ def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | N
     limit = self.gettimeout()
     if limit == 0:
         raise ValueError("non-blocking sockets are not supported")
-    until = deadline(limit)
     left = size if count is None else count
     total = 0
     try:
         while left > 0 and size:
-            wait(self, True, until)
+            wait(self, True, deadline(limit))
             try:
                 most = min(left, 2**30)
                 sent = without_waiting(self, os.sendfile, self.fileno(), source, offset, most)

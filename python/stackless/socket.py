@@ -11,13 +11,14 @@ What the standard module leaves open:
 * Several tasklets may wait for one direction of one socket. When it becomes ready, all of them try
   again, in the order in which they came. A `sendall` that had to wait may be interleaved.
 * Closing a socket, or detaching it, wakes those who wait for it, in any thread: OSError, EBADF.
-* A timeout is for one call, however often it has to wait. `with stackless.timeout()` goes for any
-  number of calls.
+* A timeout is for one call, however often it has to wait, but for `sendfile`, where it is for each
+  wait, as in the standard module. `with stackless.timeout()` goes for any number of calls.
 * Of several processes that accept on one blocking listener, one that loses the race waits in the
   system, with its whole thread. Give the listener a timeout there, as for a plain `accept()`.
 * Tasklets that never have to wait take turns every 64 calls.
-* `MSG_WAITALL` does not wait for all. `connect` and `sendfile` make the descriptor non-blocking for
-  the moment of the system's call.
+* `MSG_WAITALL` waits for all where the system would: on streams without a timeout; in `recvmsg` and
+  `recvmsg_into` it does not.
+* `connect` and `sendfile` make the descriptor non-blocking for the moment of the system's call.
 * For TLS there is `stackless.ssl`; the sockets that the standard `ssl` makes of these block.
 """
 
@@ -28,10 +29,11 @@ from socket import *  # noqa: F403
 from typing import Any
 
 from stackless import _socket_methods as _methods
-from stackless import _stackless
+from stackless import _stackless, _streams
 from stackless._rebound import rebound as _rebound
 from stackless._socket_methods import getaddrinfo as getaddrinfo
 from stackless._stackless import to_thread as _to_thread
+from stackless._streams import SocketIO as SocketIO
 
 # As they are now: they may be patched later.
 _gethostbyname = _stock.gethostbyname
@@ -100,6 +102,8 @@ class socket(_Base):
     _accept = _methods._accept
     _sendfile_use_sendfile = _methods._sendfile_use_sendfile
 
+    makefile = _streams.make_file
+
     def detach(self) -> int:
         """Hand out the descriptor: this socket is closed, the connection is not."""
         self._attach(-1, False, None)
@@ -136,7 +140,14 @@ globals().update(
         _stock,
         {
             name: globals()[name]
-            for name in ("socket", "getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo")
+            for name in (
+                "socket",
+                "SocketIO",
+                "getaddrinfo",
+                "gethostbyname",
+                "gethostbyaddr",
+                "getnameinfo",
+            )
         },
         (
             "has_dualstack_ipv6",

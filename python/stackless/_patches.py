@@ -27,11 +27,22 @@ from stackless._tasklet_lock import TaskletLock
 
 Patch = tuple[Any, str, Any]
 
+#: Replacements that were ever made, by identity, and what they call. Somebody may have kept one and
+#: put it back.
+_made: dict[int, tuple[Any, Any]] = {}
+
+
+def _standard(owner: Any, name: str) -> Any:
+    found = getattr(owner, name)
+    while id(found) in _made:
+        found = _made[id(found)][1]
+    return found
+
 
 def scoped(owner: Any, name: str, waiting: Any) -> Patch:
     """The call of this name, which is `waiting` where tasklets can switch, and the standard one
     elsewhere."""
-    standard = getattr(owner, name)
+    standard = _standard(owner, name)
 
     @functools.wraps(standard)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -39,6 +50,7 @@ def scoped(owner: Any, name: str, waiting: Any) -> Patch:
 
     # It is pickled by name.
     call.__module__ = owner.__module__ if isinstance(owner, type) else owner.__name__
+    _made[id(call)] = call, standard
     return owner, name, call
 
 
@@ -46,7 +58,10 @@ def scoped(owner: Any, name: str, waiting: Any) -> Patch:
 
 
 def of_time() -> list[Patch]:
-    return [(time, "sleep", _standard_sleep(time.sleep))]
+    standard = _standard(time, "sleep")
+    sleep = _standard_sleep(standard)
+    _made[id(sleep)] = sleep, standard
+    return [(time, "sleep", sleep)]
 
 
 _METHODS = (
@@ -102,6 +117,10 @@ def of_ssl() -> list[Patch]:
 # ---------------------------------------------------------------------- select and selectors
 
 
+_Poll: Any = tasklet_select.poll
+_Epoll: Any = tasklet_select.epoll
+
+
 class _Names(type):
     """Objects of the standard class count as objects of the patched one."""
 
@@ -111,23 +130,23 @@ class _Names(type):
         return super().__instancecheck__(o) or isinstance(o, cls.standard)
 
 
-class poll(tasklet_select.poll):
+class poll(_Poll):  # type: ignore[misc]
     """Files to wait for, each with the events that matter."""
 
     __slots__ = ()
 
-    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+    def poll(self, timeout: float | None = None, /) -> Any:
         """Wait for events; return a list of (descriptor, events)."""
         return super().poll(timeout) if _cooperates() else self._poll.poll(timeout)
 
 
-class epoll(tasklet_select.epoll, metaclass=_Names):
+class epoll(_Epoll, metaclass=_Names):  # type: ignore[misc]
     """The system's interest list for files."""
 
     __slots__ = ()
     standard = select.epoll
 
-    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> Any:
         """Wait for events; return a list of at most `maxevents` pairs (descriptor, events)."""
         if _cooperates():
             return super().poll(timeout, maxevents)
@@ -193,7 +212,7 @@ def of_logging() -> list[Patch]:
         handler = reference()
         lock = getattr(handler, "lock", None)
         if handler is not None and lock is not None and not isinstance(lock, TaskletLock):
-            if lock.acquire(blocking=False):
+            if not lock._is_owned() and lock.acquire(blocking=False):
                 handler.lock = TaskletLock()
                 lock.release()
     return [(kind, "createLock", createLock)]

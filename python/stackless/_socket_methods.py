@@ -18,10 +18,11 @@ from time import monotonic_ns
 from typing import Any
 
 from stackless._stackless import TimeoutError as _TimeoutError
-from stackless._stackless import _wait_for_socket as wait
+from stackless._stackless import _wait_for_socket
 from stackless._stackless import sleep as _sleep
 from stackless._stackless import to_thread as _to_thread
 
+wait = _wait_for_socket
 _C: Any = _socket.socket
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 _INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
@@ -94,10 +95,9 @@ def connect(self: Any, address: Any) -> Any:
 
 
 def _resolved(connecting: Any, address: tuple[Any, ...]) -> tuple[Any, ...]:
-    found = getaddrinfo(
-        *address[:2], family=connecting.family, type=connecting.type, proto=connecting.proto
-    )
-    return (*found[0][4][:2], *address[2:]) if len(address) > 2 else found[0][4]
+    host, port, *rest = address
+    found = getaddrinfo(host, port, connecting.family, connecting.type, connecting.proto)
+    return (*found[0][4][:2], *rest) if rest else found[0][4]
 
 
 def connect_ex(self: Any, address: Any) -> Any:

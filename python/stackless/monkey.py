@@ -44,13 +44,13 @@ class _Change(NamedTuple):
         return vars(self.owner).get(self.name) is self.new
 
     def undo(self) -> None:
+        _replace_copies(self.owner, self.new, self.old)
         if not self.is_in_force():
             return
         if self.old is _MISSING:
             delattr(self.owner, self.name)
         else:
             setattr(self.owner, self.name, self.old)
-            _replace_copies(self.owner, self.new, self.old)
 
 
 #: What is patched now, and with what.
@@ -85,7 +85,8 @@ def _patch(part: str) -> None:
 
 
 def _unpatch(part: str) -> None:
-    for change in reversed(_patched.pop(part, [])):
+    changes: list[_Change] = _patched.pop(part, [])
+    for change in reversed(changes):
         change.undo()
 
 
@@ -190,7 +191,7 @@ def patched(*parts: str) -> Iterator[None]:
 def is_patched(part: str) -> bool:
     """Whether this part is patched now. ValueError for an unknown one."""
     changes = _patched.get(_checked(part))
-    return bool(changes) and all(change.is_in_force() for change in changes)
+    return changes is not None and all(change.is_in_force() for change in changes)
 
 
 def original(module: str, name: str) -> Any:
@@ -219,23 +220,18 @@ def _changes() -> Iterator[_Change]:
 def _blocking(kind: type) -> type:
     """A subclass without patches of a class, or the class if it has none."""
     standard: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        for change in _changes():
-            if change.owner is base:
-                standard[change.name] = (
-                    _inherited(base, change.name) if change.old is _MISSING else change.old
-                )
+    for change in _changes():
+        if change.owner is next((c for c in kind.__mro__ if change.name in vars(c)), None):
+            inherited = change.old is _MISSING
+            standard[change.name] = _inherited(change) if inherited else change.old
     if not standard:
         return kind
     names = {"__slots__": (), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     return type(kind)(kind.__name__, (kind,), names | standard)
 
 
-def _inherited(kind: type, name: str) -> Any:
-    for base in kind.__mro__[1:]:
-        if name in vars(base):
-            return vars(base)[name]
-    raise AttributeError(f"{kind.__name__} has no standard {name}")
+def _inherited(change: _Change) -> Any:
+    return next(vars(c)[change.name] for c in change.owner.__mro__[1:] if change.name in vars(c))
 
 
 if __name__ == "__main__":

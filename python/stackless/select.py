@@ -254,11 +254,13 @@ class epoll:  # type: ignore[no-redef]
     @property
     def closed(self) -> bool:
         """bool: close() was called."""
-        return self._epoll.closed
+        closed: bool = self._epoll.closed
+        return closed
 
     def fileno(self) -> int:
         """Return the descriptor. ValueError if it is closed."""
-        return self._epoll.fileno()
+        number: int = self._epoll.fileno()
+        return number
 
     def close(self) -> None:
         """Close it. Those who wait in its poll() get OSError (EBADF)."""
@@ -301,7 +303,7 @@ class epoll:  # type: ignore[no-redef]
         seconds = None
         if timeout is not None:
             seconds = _seconds(_number(timeout, "an integer"), 1)
-        ready = self._epoll.poll(0, maxevents)
+        ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready or seconds == 0:
             _take_turn()
             return ready

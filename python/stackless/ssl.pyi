@@ -4,8 +4,8 @@ from ssl import *  # noqa: F403
 
 from stackless import socket as _sockets
 
-class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[misc]
+class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[no-redef]
     ...
 
-class SSLContext(_stock.SSLContext):
+class SSLContext(_stock.SSLContext):  # type: ignore[no-redef]
     sslsocket_class: type[SSLSocket]

@@ -26,21 +26,28 @@ class SocketIO(stock.SocketIO):
     _sock: Any
     _timeout_occurred: bool
 
-    def receive(self, size: int) -> bytes | None:
-        """Read once; b'' at the end, None if that would block."""
+    def receiver(self) -> Any:
+        """The socket to read from. Raises what stands against that."""
         self._checkClosed()
         self._checkReadable()  # type: ignore[attr-defined]
         if self._timeout_occurred:
             raise OSError("cannot read from timed out object")
+        return self._sock
+
+    def would_block(self, error: OSError) -> bool:
+        """Is that all that the error of a read says?"""
+        self._timeout_occurred = self._timeout_occurred or isinstance(error, TimeoutError)
+        return error.errno in _WOULD_BLOCK
+
+    def receive(self, size: int) -> bytes | None:
+        """Read once; b'' at the end, None if that would block."""
+        data: bytes | None
         try:
-            data: bytes = self._sock.recv(size)
-        except TimeoutError:
-            self._timeout_occurred = True
-            raise
+            data = self.receiver().recv(size)
         except OSError as error:
-            if error.errno in _WOULD_BLOCK:
-                return None
-            raise
+            if not self.would_block(error):
+                raise
+            data = None
         return data
 
     def read(self, size: int | None = -1, /) -> bytes | None:
@@ -57,35 +64,11 @@ class SocketIO(stock.SocketIO):
         return None if data is None and not found else bytes(found)
 
 
-class _Turns:
-    """What one tasklet does at a time. For tasklets of one thread."""
-
-    __slots__ = ("_busy", "_waiting")
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._waiting: channel | None = None
-
-    def begin(self) -> bool:
-        """Begin, or wait until the one who did has ended: False."""
-        if not self._busy:
-            self._busy = True
-            return True
-        if self._waiting is None:
-            self._waiting = channel()
-            self._waiting.preference = 1
-        self._waiting.receive()
-        return False
-
-    def end(self) -> None:
-        self._busy = False
-        if self._waiting is not None:
-            for _ in range(-self._waiting.balance):
-                self._waiting.send(None)
-
-
 class _Buffered(io.BufferedIOBase):
     """What readers and writers have in common."""
+
+    # What one tasklet does at a time, others wait for: here.
+    _turn: channel | None = None
 
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
         if buffer_size <= 0:
@@ -99,6 +82,18 @@ class _Buffered(io.BufferedIOBase):
         if self._raw is None:
             raise ValueError("raw stream has been detached")
         return self._raw
+
+    def _wait_for_turn(self) -> None:
+        """Wait until the tasklet that reads, or writes, is done with that."""
+        if self._turn is None:
+            self._turn = channel()
+            self._turn.preference = 1
+        self._turn.receive()
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            for _ in range(-self._turn.balance):
+                self._turn.send(None)
 
     def _open(self, action: str) -> SocketIO:
         raw = self.raw
@@ -175,22 +170,27 @@ class BufferedReader(_Buffered):
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
         super().__init__(raw, buffer_size)
         self._queue = _ByteQueue()
-        self._fetches = _Turns()
+        self._fetches = False
 
     def _fetch(self, action: str, wanted: int = 0) -> bool | None:
         """Read once from below, into the queue. False: it is the end, None: more would block."""
         raw = self._open(action)
-        if not self._fetches.begin():
+        if self._fetches:
+            self._wait_for_turn()
             return True  # another tasklet has fetched something
+        self._fetches = True
         try:
-            data = raw.receive(max(self._size, min(wanted, _CHUNK)))
-            if raw.closed:
-                raise ValueError(f"{action} closed file")
-            if data:
-                self._queue.add(data)
+            data = raw.receiver().recv(max(self._size, min(wanted, _CHUNK)))
+            self._open(action)
+            self._queue.add(data)
+            return bool(data)
+        except OSError as error:
+            if not raw.would_block(error):
+                raise
+            return None
         finally:
-            self._fetches.end()
-        return None if data is None else bool(data)
+            self._fetches = False
+            self._end_turn()
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Read up to and with the end of a line, or `size` bytes of it, or what is left."""
@@ -286,7 +286,7 @@ class BufferedWriter(_Buffered):
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
         super().__init__(raw, buffer_size)
         self._pending = bytearray()
-        self._sends = _Turns()
+        self._sends = False
 
     def write(self, data: Any, /) -> int:
         """Write bytes; return how many those are. They go when the buffer is full, or with flush().
@@ -320,13 +320,15 @@ class BufferedWriter(_Buffered):
         self._send()
 
     def _send(self) -> None:
-        while not self._sends.begin():
-            pass
+        while self._sends:
+            self._wait_for_turn()
+        self._sends = True
         try:
             while self._pending:
                 self._send_all()
         finally:
-            self._sends.end()
+            self._sends = False
+            self._end_turn()
 
     def _send_all(self) -> None:
         # Others may write meanwhile: into a new buffer.

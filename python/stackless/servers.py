@@ -178,13 +178,12 @@ class TaskletMixIn(_Server):
         # In two steps, as the call of a class is C code, which could not be left while it waits.
         kind: Any = self.RequestHandlerClass
         if _is_plain_class(kind):
-            handler = kind.__new__(kind, request, client_address, self)
-            handler.__init__(request, client_address, self)
+            kind.__new__(kind).__init__(request, client_address, self)
         elif isinstance(kind, functools.partial) and _is_plain_class(kind.func):
             inner: Any = kind.func
-            arguments = (*kind.args, request, client_address, self)
-            handler = inner.__new__(inner, *arguments, **kind.keywords)
-            handler.__init__(*arguments, **kind.keywords)
+            inner.__new__(inner).__init__(
+                *kind.args, request, client_address, self, **kind.keywords
+            )
         else:
             kind(request, client_address, self)
 

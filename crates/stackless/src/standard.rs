@@ -8,7 +8,7 @@ use crate::kernel::world;
 use crate::module::arguments;
 use crate::py::*;
 use crate::sleep;
-use crate::socket_calls::{self, Entries};
+use crate::socket_type::{self, Entries};
 use crate::thread;
 use crate::types;
 use pyo3_ffi::*;
@@ -126,7 +126,7 @@ unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
             return original(&RECV, o, args, count, null_mut());
         }
         let pending = Pending::call(recv as _, args, count);
-        give(socket_calls::do_recv(o, args::positional(args, count), pending))
+        give(socket_type::do_recv(o, args::positional(args, count), pending))
     }
 }
 
@@ -137,7 +137,7 @@ unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, name
             return original(&RECV_INTO, o, args, count, names);
         }
         let pending = Pending::call(recv_into as _, args, arguments(count, names));
-        give(socket_calls::do_recv_into(o, args, count, names, pending))
+        give(socket_type::do_recv_into(o, args, count, names, pending))
     }
 }
 
@@ -148,7 +148,7 @@ unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
             return original(&SEND, o, args, count, null_mut());
         }
         let pending = Pending::call(send as _, args, count);
-        give(socket_calls::do_send(o, args::positional(args, count), pending))
+        give(socket_type::do_send(o, args::positional(args, count), pending))
     }
 }
 
@@ -159,7 +159,7 @@ unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
             return original(&SENDALL, o, args, count, null_mut());
         }
         let pending = Pending::call(sendall as _, args, count);
-        give(socket_calls::do_sendall(o, args::positional(args, count), pending))
+        give(socket_type::do_sendall(o, args::positional(args, count), pending))
     }
 }
 
@@ -194,7 +194,7 @@ unsafe extern "C" fn standard_methods(_: Obj, args: *mut Obj, count: Py_ssize_t)
         // SAFETY: the definitions live for ever; owned references.
         unsafe {
             let made = check(PyDict_New())?;
-            for definition in socket_calls::methods(&Entries { recv, recv_into, send, sendall }) {
+            for definition in socket_type::methods(&Entries { recv, recv_into, send, sendall }) {
                 let name = definition.ml_name;
                 let definition = Box::leak(Box::new(definition));
                 let method = PyDescr_NewMethod(kind.cast(), definition);

@@ -533,7 +533,8 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::sleep::functions());
     all.extend(crate::limits::functions());
     all.extend(crate::pool::functions());
-    all.extend(crate::socket_calls::functions());
+    all.extend(crate::socket_type::functions());
+    all.extend(crate::standard::functions());
     all.extend(crate::descriptors::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());

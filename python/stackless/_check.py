@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux, x86-64 and aarch64"
 
@@ -15,7 +15,7 @@ def why_not(error: ImportError) -> str:
         f"{platform.python_implementation()} {platform.python_version()} "
         f"on {platform.system()} {platform.machine()}"
     )
-    if "subinterpreters" in str(error) or "memory pages" in str(error):
+    if str(error).startswith("stackless "):  # it is there, and says itself what it needs
         return str(error)
     if not _supported():
         return f"stackless supports {SUPPORTED}; this is {running}"
@@ -34,6 +34,21 @@ def _supported() -> bool:
         and sys.platform == "linux"
         and platform.machine() in ("x86_64", "aarch64")
     )
+
+
+def waits_two_calls_deep(wait: Callable[[str], object], token: str) -> object:
+    """The function of the import's self-test: `wait(token)`, with an exception being handled."""
+    try:
+        raise LookupError(token)
+    except LookupError as error:
+        answer = _wait(wait, token)
+        intact = sys.exception() is error and error.args == (token,)
+    return answer if intact and sys.exception() is None else None
+
+
+def _wait(wait: Callable[[str], object], token: str) -> object:
+    kept = [token]
+    return [kept, wait(token)][len(kept)]
 
 
 def limits_from(environ: Mapping[str, str]) -> dict[str, int]:

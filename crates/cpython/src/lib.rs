@@ -11,7 +11,7 @@ mod pictures;
 
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 pub use park::{
-    Found, Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluates_itself, park,
+    Evaluator, Found, Obstacle, ObstacleKind, Pending, Primitives, can_park, drop_parked, evaluator, park,
     parked_size, parked_values, resume, wake,
 };
 pub use pictures::{

@@ -885,14 +885,14 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
     }
 }
 
-/* Does the interpreter interpret? A function of PEP 523 would not know how to go on with a frame. */
-int sl_evaluates_itself(void)
+/* Who evaluates frames: as Evaluator in park.rs. */
+int sl_evaluator(void)
 {
     PyInterpreterState *interp = PyInterpreterState_Get();
 #if V314
     if (interp->jit) {
-        return 0; /* a call may be pending in compiled code */
+        return 1;
     }
 #endif
-    return _PyInterpreterState_GetEvalFrameFunc(interp) == _PyEval_EvalFrameDefault;
+    return _PyInterpreterState_GetEvalFrameFunc(interp) == _PyEval_EvalFrameDefault ? 0 : 2;
 }

@@ -91,13 +91,25 @@ unsafe extern "C" {
         evaluating: *mut u8,
     ) -> *mut PyObject;
     fn sl_drop_parked(ts: *mut PyThreadState, s: *mut State);
-    fn sl_evaluates_itself() -> c_int;
+    fn sl_evaluator() -> Evaluator;
 }
 
-/// Does the interpreter use its own evaluation function (not one of PEP 523)?
-pub fn evaluates_itself() -> bool {
+/// Who evaluates frames.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evaluator {
+    /// The interpreter's own function, which knows how to go on with a frame.
+    Interpreter,
+    /// Its just-in-time compiler may: a call may be pending in compiled code.
+    Compiler,
+    /// Somebody else's function (PEP 523).
+    Other,
+}
+
+/// Who evaluates the frames of new calls.
+pub fn evaluator() -> Evaluator {
     // SAFETY: the GIL is held by whoever asks such questions.
-    unsafe { sl_evaluates_itself() != 0 }
+    unsafe { sl_evaluator() }
 }
 
 /// Can a suspended tasklet be parked? It is on its stack, and its function is a Python function.

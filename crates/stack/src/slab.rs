@@ -290,6 +290,21 @@ fn map_slab(size: usize) -> Result<(*mut u8, usize), StackError> {
     }
 }
 
+/// Do guards do without a memory mapping each (MADV_GUARD_INSTALL)?
+pub fn guards_are_free() -> bool {
+    // SAFETY: a mapping of our own, which nobody else knows.
+    unsafe {
+        let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let at = libc::mmap(std::ptr::null_mut(), PAGE, read, private, -1, 0);
+        if at == libc::MAP_FAILED {
+            return !GUARD_BY_MPROTECT.load(Relaxed);
+        }
+        let done = libc::madvise(at, PAGE, MADV_GUARD_INSTALL) == 0;
+        libc::munmap(at, PAGE);
+        done
+    }
+}
+
 fn guard(low: *mut u8) -> Result<(), StackError> {
     if !GUARD_BY_MPROTECT.load(Relaxed) {
         // SAFETY: the guard's range was just cut from our slab and holds nothing.

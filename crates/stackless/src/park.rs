@@ -13,7 +13,7 @@ use crate::tasklet::T;
 use crate::thread::Sched;
 use crate::{args, channel_type, join, module, moves, pool, sleep, socket_calls, types, waits};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Found};
+use stackless_cpython::{self as cpython, Evaluator, Found};
 use stackless_stack::Slot;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -133,8 +133,8 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if t.scheduler().is_none() {
         return because("its thread has ended, and it had C state");
     }
-    if !cpython::evaluates_itself() {
-        return because("the interpreter compiles code, or somebody evaluates frames for it (PEP 523)");
+    if let Some(text) = why_never() {
+        return because(text);
     }
     if !seat.evaluating() {
         return because(if seat.python.get() {
@@ -145,6 +145,15 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
     unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }.map(Some).map_err(Obstacle::At)
+}
+
+/// Why no tasklet can be parked at the moment.
+pub fn why_never() -> Option<&'static str> {
+    match cpython::evaluator() {
+        Evaluator::Interpreter => crate::self_test::why_not(),
+        Evaluator::Compiler => Some("the interpreter compiles code (its JIT is on)"),
+        Evaluator::Other => Some("somebody else evaluates frames (PEP 523)"),
+    }
 }
 
 fn words(o: &cpython::Obstacle) -> String {
@@ -408,6 +417,10 @@ unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
+unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
+    give(why_never().map_or_else(|| Ok(none()), text_object))
+}
+
 fn text_object(text: &str) -> Res<Obj> {
     // SAFETY: UTF-8 of that length.
     check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
@@ -427,6 +440,11 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_park", "Gives up the C stack of a suspended tasklet.", park_function),
         types::method("_is_parked", "Has this tasklet no C stack at the moment?", is_parked_function),
+        types::method_noargs(
+            "_why_never_parked",
+            "Why no tasklet can be parked, or None.",
+            why_never_function,
+        ),
         types::method("_why_not_parked", "Why a tasklet cannot be parked, or None.", why_not),
     ]
 }

@@ -60,6 +60,7 @@ static __thread struct {
     PyThreadState *ts;
     sl_state *running;
     uint64_t ended; /* the number of a thread state that has ended here; they begin with 1 */
+    int traced; /* a tasklet with a trace or profile function has stopped since we were asked */
     int forbidden; /* not 0: switches are refused for a reason that our caller knows */
 #if V311
     int ticking;           /* the tick function stands in front of the trace function */
@@ -245,6 +246,7 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->context = ts->context;
     s->traced = ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
     if (s->traced) {
+        mine.traced = 1;
         s->tracefunc = own_tracefunc(ts);
         s->traceobj = ts->c_traceobj;
         s->profilefunc = ts->c_profilefunc;
@@ -472,6 +474,7 @@ void sl_finish(PyThreadState *ts, sl_state *s)
            s->exc_state.exc_value != NULL) {
         /* Through the API, so that CPython's count of traced threads stays right. An audit hook can
          * refuse that; the function must not pass to the next tasklet all the same. */
+        mine.traced |= ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
         if (ts->c_tracefunc != NULL) {
             PyEval_SetTrace(NULL, NULL);
             ts->c_tracefunc = NULL;
@@ -752,6 +755,14 @@ PyObject *sl_trace_object(PyThreadState *ts, sl_state *s, int profile)
     return profile ? s->profileobj : s->traceobj;
 }
 
+/* Has a tasklet of this thread with such a function stopped or ended since the last call of this? */
+int sl_traced_lately(void)
+{
+    int traced = mine.traced;
+    mine.traced = 0;
+    return traced;
+}
+
 /* What tracing looks at. The data stack is not part of it. */
 static void copy_tracing(sl_state *to, const sl_state *from)
 {
@@ -790,6 +801,11 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
         copy_tracing(&view, &own);
         load(ts, &view);
     }
+#if V311
+    else if (mine.ticking) {
+        show_ticks(ts);
+    }
+#endif
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

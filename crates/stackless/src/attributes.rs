@@ -14,7 +14,7 @@ use crate::waits;
 use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr::null_mut;
 
 /// Each read-only attribute: its name, what it says, and how it is found.
@@ -247,6 +247,30 @@ struct Setting(std::cell::Cell<bool>);
 unsafe impl Sync for Setting {}
 
 static SETTING: Setting = Setting(std::cell::Cell::new(false));
+
+/// The running tasklet, which begins, gets the functions that `threading` has for new threads.
+#[cold]
+pub fn trace_as_threads_are() -> Res<()> {
+    let s = thread::of_running_tasklet();
+    let threading = crate::module::threading();
+    if threading.is_null() {
+        return Ok(());
+    }
+    let ask = |name: &CStr| {
+        // SAFETY: a module and a NUL-terminated name.
+        check(unsafe { PyObject_CallMethod(threading, name.as_ptr(), null_mut()) })
+    };
+    let trace = ask(c"gettrace")?;
+    let profile = ask(c"getprofile").inspect_err(|_| drop_ref(trace))?;
+    let set = |function, profile| match some(function) {
+        Some(function) => set_trace_of(s, Of::Running, function, profile),
+        None => Ok(()),
+    };
+    let done = set(trace, false).and_then(|()| set(profile, true));
+    drop_ref(trace);
+    drop_ref(profile);
+    done
+}
 
 fn set_trace_of(s: &'static thread::Sched, of: Of, function: Obj, profile: bool) -> Res<()> {
     let setter = from_sys(if profile { c"setprofile" } else { c"settrace" })?;

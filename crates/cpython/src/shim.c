@@ -98,6 +98,14 @@ Py_tracefunc sl_chained(void)
 {
     return mine.chained;
 }
+
+/* The running tasklet may have got another trace function, which does not make ticks. */
+void sl_keep_ticks(void)
+{
+    if (mine.ticking && mine.ts->c_tracefunc != sl_trace_ticks) {
+        show_ticks(mine.ts);
+    }
+}
 #else
 #define own_tracefunc(ts) ((ts)->c_tracefunc)
 #define hide_ticks(ts) ((void)0)
@@ -246,11 +254,11 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->context = ts->context;
     s->traced = ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
     if (s->traced) {
-        mine.traced = 1;
         s->tracefunc = own_tracefunc(ts);
         s->traceobj = ts->c_traceobj;
         s->profilefunc = ts->c_profilefunc;
         s->profileobj = ts->c_profileobj;
+        mine.traced |= s->tracefunc != NULL || s->profilefunc != NULL;
         ts->c_tracefunc = ts->c_profilefunc = NULL;
         ts->c_traceobj = ts->c_profileobj = NULL;
     }
@@ -802,8 +810,9 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
         load(ts, &view);
     }
 #if V311
-    else if (mine.ticking) {
-        show_ticks(ts);
+    else {
+        sl_keep_ticks();
+        use_tracing(ts);
     }
 #endif
     Py_XDECREF(result);

@@ -14,7 +14,7 @@ use crate::waits;
 use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 /// Each read-only attribute: its name, what it says, and how it is found.
@@ -248,28 +248,25 @@ unsafe impl Sync for Setting {}
 
 static SETTING: Setting = Setting(std::cell::Cell::new(false));
 
-/// The running tasklet, which begins, gets the functions that `threading` has for new threads.
+/// The running tasklet, which begins, gets the functions that `threading` has for new threads. No Python
+/// code runs, in which it could be interrupted.
 #[cold]
 pub fn trace_as_threads_are() -> Res<()> {
     let s = thread::of_running_tasklet();
-    let threading = crate::module::threading();
-    if threading.is_null() {
-        return Ok(());
+    for (name, profile) in [(c"_trace_hook", false), (c"_profile_hook", true)] {
+        let globals = module::threading_globals();
+        if globals.is_null() {
+            return Ok(());
+        }
+        // SAFETY: a dict and a NUL-terminated name; the answer is borrowed, or null.
+        let function = unsafe { PyDict_GetItemString(globals, name.as_ptr()) };
+        if let Some(function) = some(function).map(new_ref) {
+            let set = set_trace_of(s, Of::Running, function, profile);
+            drop_ref(function);
+            set?;
+        }
     }
-    let ask = |name: &CStr| {
-        // SAFETY: a module and a NUL-terminated name.
-        check(unsafe { PyObject_CallMethod(threading, name.as_ptr(), null_mut()) })
-    };
-    let trace = ask(c"gettrace")?;
-    let profile = ask(c"getprofile").inspect_err(|_| drop_ref(trace))?;
-    let set = |function, profile| match some(function) {
-        Some(function) => set_trace_of(s, Of::Running, function, profile),
-        None => Ok(()),
-    };
-    let done = set(trace, false).and_then(|()| set(profile, true));
-    drop_ref(trace);
-    drop_ref(profile);
-    done
+    Ok(())
 }
 
 fn set_trace_of(s: &'static thread::Sched, of: Of, function: Obj, profile: bool) -> Res<()> {

@@ -316,17 +316,10 @@ pub fn setting(setting: &AtomicBool, flag: Obj, function: &str) -> Res<Obj> {
 /// The globals of the module `threading`, borrowed: Python's part of a thread's beginning. Null if
 /// nobody has imported it.
 pub fn threading_globals() -> Obj {
-    let module = threading();
-    // SAFETY: a module or null.
-    if module.is_null() { null_mut() } else { unsafe { PyModule_GetDict(module) } }
-}
-
-/// The module `threading`, borrowed; null if nobody has imported it.
-pub fn threading() -> Obj {
-    // SAFETY: a borrowed reference; the module lives as long as sys.modules has it.
+    // SAFETY: borrowed references; the module lives as long as sys.modules has it.
     unsafe {
         let module = PyDict_GetItemString(PyImport_GetModuleDict(), c"threading".as_ptr());
-        if module.is_null() || PyModule_Check(module) == 0 { null_mut() } else { module }
+        if module.is_null() || PyModule_Check(module) == 0 { null_mut() } else { PyModule_GetDict(module) }
     }
 }
 

@@ -83,9 +83,7 @@ def frames(client, stopped):
 
 def value(client, frame, name):
     [scope] = [
-        one
-        for one in client.request("scopes", frameId=frame)["scopes"]
-        if one["name"] == "Locals"
+        one for one in client.request("scopes", frameId=frame)["scopes"] if one["name"] == "Locals"
     ]
     variables = client.request("variables", variablesReference=scope["variablesReference"])
     return {one["name"]: one["value"] for one in variables["variables"]}[name]

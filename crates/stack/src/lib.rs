@@ -44,7 +44,7 @@ mod slab;
 
 pub use arch::{prefetch, prepare, switch};
 pub use pool::Pool;
-pub use slab::{Limits, Slot, StackError, guards_are_free, limits, page_size_fits, set_limits};
+pub use slab::{Limits, Slot, StackError, guards_are_free, known_to_valgrind, limits, page_size_fits, set_limits};
 
 /// The processor this build switches stacks on.
 pub const ARCH: &str = std::env::consts::ARCH;

@@ -254,7 +254,9 @@ impl Store {
         // The coarser half of the colour comes from the odd stride, this is the finer one.
         let shift = STACK_SHARE + 64 * (self.cut % COLOURS);
         self.cut += 1;
-        Ok(Slot { top: low.wrapping_add(GUARD + size + shift), size })
+        let slot = Slot { top: low.wrapping_add(GUARD + size + shift), size };
+        known_to_valgrind(slot.floor(), slot.top);
+        Ok(slot)
     }
 }
 
@@ -289,6 +291,20 @@ fn map_slab(size: usize) -> Result<(*mut u8, usize), StackError> {
         slots /= 4;
     }
 }
+
+/// Tells valgrind, if we run in it, that this is a C stack: from its lowest to behind its highest address.
+#[cfg(feature = "valgrind")]
+pub fn known_to_valgrind(low: *mut u8, top: *mut u8) {
+    unsafe extern "C" {
+        fn sl_register_stack(low: *mut u8, high: *mut u8);
+    }
+    // SAFETY: addresses to remember, no more.
+    unsafe { sl_register_stack(low, top) }
+}
+
+/// Built without the feature `valgrind`: nothing.
+#[cfg(not(feature = "valgrind"))]
+pub fn known_to_valgrind(_: *mut u8, _: *mut u8) {}
 
 /// Do guards do without a memory mapping each (MADV_GUARD_INSTALL)?
 pub fn guards_are_free() -> bool {

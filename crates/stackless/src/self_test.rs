@@ -26,7 +26,7 @@ pub fn why_not() -> Option<&'static str> {
 
 const C_STACK: usize = 1 << 20;
 const DATA_STACK: usize = 64 << 10;
-/// What is written over after parking: nothing may depend on it.
+/// More than the frames take. What was theirs is written over after parking: nothing may depend on it.
 const USED: usize = 4 << 10;
 
 struct Trial {
@@ -144,6 +144,7 @@ fn with_stack(function: Obj, arguments: [Obj; 2]) -> Res<Option<String>> {
             return Err(raise(Exc::Memory, "no memory for the self-test"));
         }
         let top = low.add(C_STACK).map_addr(|a| a & !63);
+        stack::known_to_valgrind(low, top);
         let ts = cpython::thread_state();
         let trial = Trial {
             ts,
@@ -198,7 +199,8 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
             return Some(format!("its frames would take {bytes} bytes"));
         }
         cpython::park(trial.state, Some(&found), parked);
-        top.sub(USED).write_bytes(0xA5, 2 * USED);
+        let left = trial.point.get();
+        left.write_bytes(0xA5, top.addr() - left.addr() + USED);
         let woken = cpython::wake(trial.ts, trial.state, end, size, parked);
         PyMem_RawFree(parked.cast());
         assert!(woken, "two frames fit into a new data stack");

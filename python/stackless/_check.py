@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import platform
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 
-SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux, x86-64 and aarch64"
+SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux with glibc, x86-64 and aarch64"
 
 
 def why_not(error: ImportError) -> str:
     """What to do about a compiled module that cannot be imported."""
     running = (
         f"{platform.python_implementation()} {platform.python_version()} "
-        f"on {platform.system()} {platform.machine()}"
+        f"on {platform.system()} {platform.machine()}{' with musl' if _uses_musl() else ''}"
     )
     if str(error).startswith("stackless "):  # it is there, and says itself what it needs
         return str(error)
@@ -33,7 +34,12 @@ def _supported() -> bool:
         and getattr(sys, "_is_gil_enabled", lambda: True)()
         and sys.platform == "linux"
         and platform.machine() in ("x86_64", "aarch64")
+        and not _uses_musl()
     )
+
+
+def _uses_musl() -> bool:
+    return "musl" in str(sysconfig.get_config_var("HOST_GNU_TYPE"))
 
 
 def waits_two_calls_deep(wait: Callable[[str], object], token: str) -> object:

@@ -168,8 +168,8 @@ def dive(function):
 DEPTHS = (
     "dump_json dump_json_in_python load_json default_hook repr_of_a_list repr_of_objects sort_key "
     "reduce substitute attribute compare plain run_generators build_class dump_pickle "
-    "dump_pickle_in_python reduce_for_pickle load_pickle deepcopy compare_lists instance_of pattern "
-    "cached iterate make enter add call formatted evaluate"
+    "dump_pickle_in_python reduce_for_pickle load_pickle deepcopy compare_lists instance_of "
+    "pattern cached iterate make enter add call formatted evaluate"
 ).split()
 
 

@@ -107,7 +107,7 @@ def test_cprofile_switched_on_in_one_tasklet(end):
 
 @in_child_process
 def test_setprofile_is_balanced_in_each_tasklet():
-    """sys.setprofile in a tasklet, threading.setprofile for those that begin: calls match returns."""
+    """With threading.setprofile for those that begin: calls match returns."""
     events = {}
 
     def profiler(frame, event, _):

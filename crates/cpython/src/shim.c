@@ -25,9 +25,8 @@
  *     event         tracing_what             what_event               as 3.12          as 3.12
  *     trash can     trash_delete_nesting,    trash.delete_nesting,    delete_later     delete_later
  *                   trash_delete_later       trash.delete_later
- *     executor      -                        -                        previous_        current_executor (3.14);
- *                                                                     executor         jit_exit,
- *                                                                                      last_profiled_frame (3.15)
+ *     executor      -                        -                        previous_        current_executor; jit_exit,
+ *                                                                     executor         last_profiled_frame (3.15)
  *     entry frame   is_entry                 owner CSTACK             owner CSTACK     owner INTERPRETER
  *     values        PyObject *               PyObject *               PyObject *       _PyStackRef: some are
  *                                                                                      borrowed, some are ints
@@ -161,9 +160,7 @@ static __attribute__((noinline, cold)) void catch_up(PyThreadState *ts)
 }
 #endif
 
-#if V315
-#define EXECUTOR jit_exit
-#elif V314
+#if V314
 #define EXECUTOR current_executor
 #else
 #define EXECUTOR previous_executor
@@ -219,6 +216,9 @@ static inline void save(PyThreadState *ts, sl_state *s)
 #if V313
     s->frame = ts->current_frame;
     s->executor = ts->EXECUTOR;
+#if V315
+    s->jit_exit = ts->jit_exit;
+#endif
     s->trash = ts->delete_later;
 #else
     s->cframe = ts->cframe;
@@ -270,6 +270,7 @@ static inline void load(PyThreadState *ts, sl_state *s)
     ts->current_frame = s->frame;
     ts->EXECUTOR = s->executor;
 #if V315
+    ts->jit_exit = s->jit_exit;
     ts->last_profiled_frame = NULL; /* a frame of the tasklet that ran before */
 #endif
     ts->delete_later = s->trash;

@@ -38,6 +38,9 @@
 //! # Ok::<(), stackless_stack::StackError>(())
 //! ```
 
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!("stackless is made for Linux with the C library glibc; musl and other systems are not supported");
+
 mod arch;
 mod pool;
 mod slab;

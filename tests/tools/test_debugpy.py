@@ -90,7 +90,7 @@ def value(client, frame, name):
 
 
 def finish(client, process):
-    """What it prints, and its exit status. The adapter has its output open while there is a client."""
+    """What it prints, and its exit status."""
     client.event("terminated")
     client.close()
     return process.stdout.readline(), process.wait(60)

@@ -97,7 +97,7 @@ def deepcopy():
     copy.deepcopy(nested(100_000))
 
 def compare_lists():
-    nested(100_000) == nested(100_000)
+    nested(1_000_000) == nested(1_000_000)
 
 def instance_of():
     class Odd(type):

@@ -96,8 +96,13 @@ def load_pickle():
 def deepcopy():
     copy.deepcopy(nested(100_000))
 
+@functools.lru_cache(None)
+def two_lists():
+    return nested(300_000), nested(300_000)
+
 def compare_lists():
-    nested(1_000_000) == nested(1_000_000)
+    one, other = two_lists()
+    one == other
 
 def instance_of():
     class Odd(type):

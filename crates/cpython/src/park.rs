@@ -4,28 +4,42 @@ use crate::State;
 use pyo3_ffi::{Py_ssize_t, PyObject, PyThreadState};
 use std::ffi::{c_char, c_int, c_void};
 
-/// Where the arguments of the primitive are in which a tasklet waits.
+/// What a tasklet waits in: a call of a primitive, and where its arguments are.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Pending {
     args: *const *mut PyObject,
-    count: Py_ssize_t,
+    count: c_int,
+    gives_none: c_int,
+    function: *const c_void,
 }
 
 impl Pending {
     /// It does not wait in a primitive that was called from Python.
-    pub const NONE: Self = Self { args: std::ptr::null(), count: 0 };
+    pub const NONE: Self =
+        Self { args: std::ptr::null(), count: 0, gives_none: 0, function: std::ptr::null() };
 
-    /// It waits in a METH_FASTCALL function with these arguments, those by keyword included.
+    /// It waits in this METH_FASTCALL function with these arguments, those by keyword included.
     #[inline(always)]
-    pub fn call(args: *const *mut PyObject, count: Py_ssize_t) -> Self {
-        Self { args, count }
+    pub fn call(function: *const c_void, args: *const *mut PyObject, count: Py_ssize_t) -> Self {
+        Self { args, count: count as c_int, gives_none: 0, function }
     }
 
-    /// It waits for the next value of an iteration.
+    /// The same. What the function returns is None, whatever its tasklet is woken with.
     #[inline(always)]
-    pub fn iteration() -> Self {
-        Self { args: &raw const sl_iterating as *const _, count: 0 }
+    pub fn effect(function: *const c_void, args: *const *mut PyObject, count: Py_ssize_t) -> Self {
+        Self { gives_none: 1, ..Self::call(function, args, count) }
+    }
+
+    /// It waits for the next value of an iteration; `function` is the `tp_iternext` that was called.
+    #[inline(always)]
+    pub fn iteration(function: *const c_void) -> Self {
+        Self { args: &raw const sl_iterating as *const _, count: 0, gives_none: 0, function }
+    }
+
+    /// See [`Self::effect`].
+    pub fn gives_none(&self) -> bool {
+        self.gives_none != 0
     }
 }
 
@@ -36,12 +50,8 @@ pub struct Found {
     /// How many values its innermost frame has, variables included.
     pub values: c_int,
     operands: c_int,
-    /// What [`Primitives`] said of the primitive.
-    pub kind: c_int,
+    length: c_int,
 }
-
-/// Says whether a C function is a primitive: a number that is not negative, or -1.
-pub type Primitives = unsafe extern "C" fn(function: *const c_void) -> c_int;
 
 /// Why a tasklet cannot be parked.
 #[repr(C)]
@@ -73,16 +83,11 @@ pub enum ObstacleKind {
 
 unsafe extern "C" {
     static sl_iterating: c_char;
-    fn sl_can_park(
-        state: *mut State,
-        call: *const Pending,
-        ours: Primitives,
-        found: *mut Found,
-        why: *mut Obstacle,
-    ) -> c_int;
+    fn sl_can_park(state: *mut State, call: *const Pending, found: *mut Found, why: *mut Obstacle) -> c_int;
     fn sl_parked_values(state: *mut State) -> c_int;
     fn sl_parked_size(state: *mut State) -> usize;
-    fn sl_park(state: *mut State, found: *const Found, to: *mut State);
+    fn sl_parked_room(state: *mut State) -> usize;
+    fn sl_park(state: *mut State, found: *const Found, to: *mut State, size: usize);
     fn sl_wake(ts: *mut PyThreadState, s: *mut State, end: *mut u8, stack: usize, from: *mut State) -> c_int;
     fn sl_resume(
         ts: *mut PyThreadState,
@@ -91,7 +96,7 @@ unsafe extern "C" {
         evaluating: *mut u8,
     ) -> *mut PyObject;
     fn sl_drop_parked(ts: *mut PyThreadState, s: *mut State);
-    fn sl_evaluator() -> Evaluator;
+    fn sl_evaluator(ts: *mut PyThreadState) -> Evaluator;
 }
 
 /// Who evaluates frames.
@@ -107,21 +112,24 @@ pub enum Evaluator {
 }
 
 /// Who evaluates the frames of new calls.
-pub fn evaluator() -> Evaluator {
-    // SAFETY: the GIL is held by whoever asks such questions.
-    unsafe { sl_evaluator() }
+///
+/// # Safety
+/// A thread state, and the GIL is held.
+pub unsafe fn evaluator(ts: *mut PyThreadState) -> Evaluator {
+    // SAFETY: the caller's.
+    unsafe { sl_evaluator(ts) }
 }
 
 /// Can a suspended tasklet be parked? It is on its stack, and its function is a Python function.
 ///
 /// # Safety
 /// The state is that of such a tasklet, and `call` is what it waits in.
-pub unsafe fn can_park(state: *mut State, call: &Pending, ours: Primitives) -> Result<Found, Obstacle> {
+pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<Found, Obstacle> {
     let null = std::ptr::null_mut();
     let mut why = Obstacle { kind: ObstacleKind::None, code: null, at: 0, callee: null };
-    let mut found = Found { values: 0, operands: 0, kind: -1 };
+    let mut found = Found { values: 0, operands: 0, length: 0 };
     // SAFETY: the caller's.
-    if unsafe { sl_can_park(state, call, ours, &mut found, &mut why) } != 0 { Ok(found) } else { Err(why) }
+    if unsafe { sl_can_park(state, call, &mut found, &mut why) } != 0 { Ok(found) } else { Err(why) }
 }
 
 /// How many values the innermost frame of a parked tasklet has, variables included.
@@ -142,22 +150,41 @@ pub unsafe fn parked_size(state: *mut State) -> usize {
     unsafe { sl_parked_size(state) }
 }
 
+/// The bytes that the state of a parked tasklet has.
+///
+/// # Safety
+/// The state is that of a parked tasklet, or what one was woken from.
+pub unsafe fn parked_room(state: *mut State) -> usize {
+    // SAFETY: the caller's.
+    unsafe { sl_parked_room(state) }
+}
+
 /// Parks a tasklet: moves its state to `to`. `found` is what [`can_park`] has found, None for a tasklet that
 /// was woken and has not gone on yet.
 ///
 /// # Safety
-/// Nothing has run in the tasklet since; `to` has room for [`parked_size`] bytes. The old state and the C
-/// stack are not used any more.
-pub unsafe fn park(state: *mut State, found: Option<&Found>, to: *mut State) {
+/// Nothing has run in the tasklet since; `to` has room for `size` bytes, which are [`parked_size`], or it is
+/// what the tasklet was woken from, and has that room. The old state and the C stack are not used any more.
+pub unsafe fn park(state: *mut State, found: Option<&Found>, to: *mut State, size: usize) {
     // SAFETY: the caller's.
-    unsafe { sl_park(state, found.map_or(std::ptr::null(), std::ptr::from_ref), to) }
+    unsafe { sl_park(state, found.map_or(std::ptr::null(), std::ptr::from_ref), to, size) }
 }
 
-/// Moves a parked tasklet to a new stack; false if there is no memory, and nothing has changed.
+/// What has become of the parked state of a tasklet that was woken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unparked {
+    /// Frames are left in it: it is to be kept until [`resume`] returns, or the tasklet is parked again.
+    Kept,
+    /// It is not used any more.
+    Moved,
+    /// There was no memory; nothing has changed.
+    NoMemory,
+}
+
+/// Gives a parked tasklet a new stack.
 ///
 /// # Safety
-/// `s`, `end` and `stack` are as for [`crate::init`]; `from` is a parked tasklet's, and is not used any
-/// more after this.
+/// `s`, `end` and `stack` are as for [`crate::init`]; `from` is a parked tasklet's.
 #[must_use]
 pub unsafe fn wake(
     ts: *mut PyThreadState,
@@ -165,9 +192,13 @@ pub unsafe fn wake(
     end: *mut u8,
     stack: usize,
     from: *mut State,
-) -> bool {
+) -> Unparked {
     // SAFETY: the caller's.
-    unsafe { sl_wake(ts, s, end, stack, from) == 0 }
+    match unsafe { sl_wake(ts, s, end, stack, from) } {
+        0 => Unparked::Moved,
+        1 => Unparked::Kept,
+        _ => Unparked::NoMemory,
+    }
 }
 
 /// The running tasklet goes on, having been woken: its pending call returns `value`, which is taken

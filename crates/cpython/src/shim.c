@@ -584,25 +584,6 @@ int sl_depth(PyThreadState *ts, sl_state *s)
     return depth;
 }
 
-/* The next Python frame below, NULL under the lowest one; how often was the interpreter entered between
- * them? More than once if a frame in between is just being cleared. Bottom of a thread's frames is a frame
- * of the interpreter's own on 3.15. */
-frame_t *sl_below(frame_t *f, int *entered)
-{
-#if V311
-    *entered = f->is_entry;
-    return f->previous;
-#else
-    frame_t *p = f->previous;
-    *entered = 0;
-    while (p != NULL && is_shim(p)) {
-        *entered += !V315 || p->previous != NULL;
-        p = p->previous;
-    }
-    return p;
-#endif
-}
-
 /* Entries into the interpreter through C between the frames: all but the lowest, which is that of the
  * tasklet's function, or the one that goes on with a tasklet that was parked. Frames with the globals
  * `before` at the bottom do not count: they are where the thread's Python code starts. */

@@ -2,7 +2,7 @@
  * park.c. */
 #include "versions.h"
 
-typedef struct {
+typedef struct sl_state {
 #if V313
     frame_t *frame;
     void *executor;
@@ -36,6 +36,11 @@ typedef struct {
     int traced;
     /* Of a parked tasklet: so many values on top of its innermost frame are those of the pending call. */
     int operands;
+    int call_length; /* in code units; 0: is to be found out */
+    /* Of a woken tasklet, both NULL where there is none: the parked state in which the frames still lie that
+     * have not gone on, and the innermost of all frames, wherever they lie, that have not. */
+    struct sl_state *rest;
+    frame_t *floor;
     Py_tracefunc tracefunc, profilefunc;
     PyObject *traceobj, *profileobj;
     _PyErr_StackItem exc_state;

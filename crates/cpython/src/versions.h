@@ -58,6 +58,25 @@ static inline PyGenObject *generator_of(frame_t *f)
 #endif
 }
 
+/* The next Python frame below, NULL under the lowest one; how often was the interpreter entered between
+ * them? More than once if a frame in between is just being cleared. Bottom of a thread's frames is a frame
+ * of the interpreter's own on 3.15. */
+static inline frame_t *sl_below(frame_t *f, int *entered)
+{
+#if V311
+    *entered = f->is_entry;
+    return f->previous;
+#else
+    frame_t *p = f->previous;
+    *entered = 0;
+    while (p != NULL && is_shim(p)) {
+        *entered += !V315 || p->previous != NULL;
+        p = p->previous;
+    }
+    return p;
+#endif
+}
+
 /* A call in progress: its code, and the offset of the instruction in bytes. */
 typedef struct {
     PyCodeObject *code; /* borrowed from the frame */

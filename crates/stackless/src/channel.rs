@@ -71,7 +71,14 @@ pub fn iterate(ch: C) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None, Pending::iteration())
+    act(
+        ch,
+        Direction::Receive,
+        Waits::ToIterate,
+        null_mut(),
+        None,
+        Pending::iteration(crate::channel_type::tp_iternext as _),
+    )
 }
 
 #[inline(always)]

@@ -5,7 +5,6 @@ use crate::channel::{self, C, Channel};
 use crate::explain;
 use crate::kernel::{object, world};
 use crate::module::{self, arguments};
-use crate::park::After;
 use crate::py::*;
 use crate::recording;
 use crate::sleep;
@@ -79,7 +78,7 @@ unsafe fn this(o: Obj) -> C {
 unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
-    let call = Pending::call(args, arguments(count, names));
+    let call = Pending::call(send as _, args, arguments(count, names));
     // SAFETY: as above.
     let Ok(time) = (unsafe { timeout("send", args, count, names) }) else { return null_mut() };
     let Ok(value) = args::one_argument("send", given) else { return null_mut() };
@@ -91,7 +90,7 @@ unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
 unsafe extern "C" fn receive(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
-    let call = Pending::call(args, arguments(count, names));
+    let call = Pending::call(receive as _, args, arguments(count, names));
     // SAFETY: as above.
     let Ok(time) = (unsafe { timeout("receive", args, count, names) }) else { return null_mut() };
     if args::no_arguments("receive", given).is_err() {
@@ -137,7 +136,7 @@ unsafe fn named_timeout(method: &str, args: *const Obj, count: Py_ssize_t, names
     }
 }
 
-unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
+pub unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
     // SAFETY: a slot of a channel.
     give(channel::iterate(unsafe { this(o) }))
 }
@@ -145,7 +144,7 @@ unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
 unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, time) = unsafe { (this(o), timeout("send_exception", args, count, names)) };
-    let call = Pending::call(args, arguments(count, names));
+    let call = Pending::call(send_exception as _, args, arguments(count, names));
     // SAFETY: as above.
     let args = unsafe { args::positional(args, count) };
     give(time.and_then(|time| send_for(ch, channel::exception_bomb(args)?, time, call)))
@@ -154,7 +153,7 @@ unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t,
 unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
     let (ch, time) = unsafe { (this(o), timeout("send_throw", args, count, names)) };
-    let call = Pending::call(args, arguments(count, names));
+    let call = Pending::call(send_throw as _, args, arguments(count, names));
     let Ok(time) = time else { return null_mut() };
     // SAFETY: as above.
     let args = unsafe { args::positional(args, count) };
@@ -165,17 +164,6 @@ unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, nam
             crate::bomb::of_parts(args[0], part(1), part(2))
         });
     give(bomb.and_then(|bomb| send_for(ch, bomb, time, call)))
-}
-
-/// The functions in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 5] {
-    [
-        (send as *const c_void, After::Value),
-        (receive as *const c_void, After::Value),
-        (tp_iternext as *const c_void, After::Value),
-        (send_exception as *const c_void, After::Value),
-        (send_throw as *const c_void, After::Value),
-    ]
 }
 
 unsafe extern "C" fn send_sequence(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

@@ -9,7 +9,6 @@ use crate::bomb;
 use crate::channel::{self, C, Channel};
 use crate::kernel::{adopt_link, leave_value, object, world};
 use crate::module;
-use crate::park::After;
 use crate::py::*;
 use crate::sleep;
 use crate::tasklet::T;
@@ -19,19 +18,13 @@ use crate::throw;
 use crate::types;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
-use std::ffi::c_void;
 use std::ptr::null_mut;
 
 unsafe extern "C" fn join(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) = unsafe { (this(o), args::named("join", ["timeout"], args, count, names)) };
-    let call = Pending::call(args, module::arguments(count, names));
+    let call = Pending::call(join as _, args, module::arguments(count, names));
     give(given.and_then(|[timeout]| do_join(t, timeout, call)))
-}
-
-/// The methods in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 1] {
-    [(join as *const c_void, After::Value)]
 }
 
 fn do_join(t: T, timeout: Obj, call: Pending) -> Res<Obj> {

@@ -95,6 +95,9 @@ pub struct Seat {
     pub begun: Cell<bool>,
     /// How often it was found waiting: see [`park::make_room`].
     pub looks: Cell<u8>,
+    /// The seat without a stack that it was woken from, while frames lie there that have not gone on, or
+    /// null.
+    pub rest: Cell<*mut Seat>,
     /// Whose seat it is; null if nobody's.
     pub owner: Cell<*const Tasklet>,
     /// The callable and its arguments, while the call is under way.
@@ -138,7 +141,7 @@ impl Seat {
         }
     }
 
-    /// Frees what [`Self::allocate`] made.
+    /// Frees what [`Self::allocate`] made, or does nothing for null.
     ///
     /// # Safety
     /// Nobody uses it any more.

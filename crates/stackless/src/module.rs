@@ -11,7 +11,7 @@ use crate::kernel::{
     world,
 };
 use crate::moves;
-use crate::park::{self, After};
+use crate::park;
 use crate::py::*;
 use crate::record_module;
 use crate::tasklet_type;
@@ -23,7 +23,7 @@ use crate::watchdog;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Pending};
 use stackless_stack::{self as stack, Limits};
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
@@ -45,7 +45,7 @@ pub fn tasklet_exit() -> Obj {
 unsafe extern "C" fn schedule(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
     let Ok(value) = (unsafe { return_value("schedule", args, count, names) }) else { return null_mut() };
-    give(do_schedule(value, Pending::call(args, arguments(count, names))))
+    give(do_schedule(value, Pending::call(schedule as _, args, arguments(count, names))))
 }
 
 /// `schedule(value)`; null means the calling tasklet.
@@ -114,11 +114,6 @@ pub fn arguments(count: Py_ssize_t, names: Obj) -> Py_ssize_t {
     if names.is_null() { count } else { count + unsafe { PyTuple_GET_SIZE(names) } }
 }
 
-/// The functions in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 2] {
-    [(schedule as *const c_void, After::Value), (schedule_remove as *const c_void, After::Value)]
-}
-
 /// The optional argument `retval`: borrowed, null if it was not given.
 ///
 /// # Safety
@@ -137,7 +132,7 @@ unsafe extern "C" fn schedule_remove(_: Obj, args: *const Obj, count: Py_ssize_t
     let Ok(value) = (unsafe { return_value("schedule_remove", args, count, names) }) else {
         return null_mut();
     };
-    give(do_schedule_remove(value, Pending::call(args, arguments(count, names))))
+    give(do_schedule_remove(value, Pending::call(schedule_remove as _, args, arguments(count, names))))
 }
 
 fn do_schedule_remove(value: Obj, call: Pending) -> Res<Obj> {

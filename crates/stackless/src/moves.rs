@@ -4,7 +4,7 @@ use crate::args;
 use crate::bomb;
 use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
 use crate::module::arguments;
-use crate::park::{self, After};
+use crate::park;
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
@@ -15,7 +15,6 @@ use crate::types;
 use crate::waits;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
-use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -183,7 +182,7 @@ unsafe extern "C" fn run(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     if args::no_arguments("run", args).is_err() {
         return null_mut();
     }
-    give(do_run(t, false, Pending::call(at, count)))
+    give(do_run(t, false, Pending::call(run as _, at, count)))
 }
 
 unsafe extern "C" fn switch(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -192,14 +191,14 @@ unsafe extern "C" fn switch(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     if args::no_arguments("switch", args).is_err() {
         return null_mut();
     }
-    give(do_run(t, true, Pending::call(at, count)))
+    give(do_run(t, true, Pending::call(switch as _, at, count)))
 }
 
 unsafe extern "C" fn throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) =
         unsafe { (this(o), args::named("throw", ["exc", "val", "tb", "pending"], args, count, names)) };
-    let call = Pending::call(args, arguments(count, names));
+    let call = Pending::effect(throw as _, args, arguments(count, names));
     let thrown = given.and_then(|[exc, val, tb, pending]| {
         if exc.is_null() {
             return Err(type_error("throw() missing required argument 'exc' (pos 1)"));
@@ -218,7 +217,12 @@ unsafe extern "C" fn raise_exception(o: Obj, at: *mut Obj, count: Py_ssize_t) ->
             let text = "tasklet.raise_exception needs Exception or string subclass as first parameter";
             return Err(type_error(text));
         }
-        throw::throw(t, bomb::of_class(args[0], &args[1..])?, false, Pending::call(at, count))
+        throw::throw(
+            t,
+            bomb::of_class(args[0], &args[1..])?,
+            false,
+            Pending::effect(raise_exception as _, at, count),
+        )
     });
     give(thrown.map(|()| none()))
 }
@@ -226,21 +230,10 @@ unsafe extern "C" fn raise_exception(o: Obj, at: *mut Obj, count: Py_ssize_t) ->
 unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
-    let call = Pending::call(args, arguments(count, names));
+    let call = Pending::effect(kill as _, args, arguments(count, names));
     let killed =
         given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending, call));
     give(killed.map(|()| none()))
-}
-
-/// The methods in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 5] {
-    [
-        (run as *const c_void, After::Value),
-        (switch as *const c_void, After::Value),
-        (throw as *const c_void, After::Nothing),
-        (raise_exception as *const c_void, After::Nothing),
-        (kill as *const c_void, After::Nothing),
-    ]
 }
 
 unsafe extern "C" fn set_nested(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

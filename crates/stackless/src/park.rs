@@ -11,10 +11,11 @@ use crate::kernel::{Seat, world};
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::Sched;
-use crate::{args, channel_type, join, module, moves, pool, sleep, socket_calls, types, waits};
+use crate::{args, module, types, waits};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Evaluator, Found};
+use stackless_cpython::{self as cpython, Evaluator, Found, Unparked};
 use stackless_stack::Slot;
+use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -26,19 +27,6 @@ pub enum After {
     Value,
     /// None, whatever the tempval is.
     Nothing,
-}
-
-/// The primitive behind a C function, for the test: see [`After`]; negative if it is none of them.
-unsafe extern "C" fn primitive(function: *const std::ffi::c_void) -> std::ffi::c_int {
-    let all = module::primitives().into_iter().chain(channel_type::primitives()).chain(moves::primitives());
-    let all = all.chain(sleep::primitives()).chain(join::primitives());
-    let all = all.chain(pool::primitives()).chain(socket_calls::primitives());
-    for (address, after) in all {
-        if std::ptr::eq(address, function) {
-            return after as std::ffi::c_int;
-        }
-    }
-    -1
 }
 
 /// Why a tasklet cannot be parked.
@@ -78,7 +66,7 @@ fn has_not_begun(t: T) -> bool {
 ///
 /// # Safety
 /// A garbage collection is under way.
-pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut std::ffi::c_void) -> std::ffi::c_int {
+pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut c_void) -> c_int {
     let seat = t.seat();
     let result = types::visit_all(seat.call.each_ref().map(std::cell::Cell::get), visit, arg);
     if result != 0 {
@@ -130,10 +118,11 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if seat.parked() || !seat.begun.get() {
         return Ok(None);
     }
-    if t.scheduler().is_none() {
+    let Some(s) = t.scheduler() else {
         return because("its thread has ended, and it had C state");
-    }
-    if let Some(text) = why_never() {
+    };
+    // SAFETY: a living thread's, of this interpreter.
+    if let Some(text) = unsafe { why_never(s.ts) } {
         return because(text);
     }
     if !seat.evaluating() {
@@ -144,12 +133,16 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
         });
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
-    unsafe { cpython::can_park(seat.state(), &seat.pending.get(), primitive) }.map(Some).map_err(Obstacle::At)
+    unsafe { cpython::can_park(seat.state(), &seat.pending.get()) }.map(Some).map_err(Obstacle::At)
 }
 
 /// Why no tasklet can be parked at the moment.
-pub fn why_never() -> Option<&'static str> {
-    match cpython::evaluator() {
+///
+/// # Safety
+/// A living thread's state.
+unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
+    // SAFETY: the caller's.
+    match unsafe { cpython::evaluator(ts) } {
         Evaluator::Interpreter => crate::self_test::why_not(),
         Evaluator::Compiler => Some("the interpreter compiles code (its JIT is on)"),
         Evaluator::Other => Some("somebody else evaluates frames (PEP 523)"),
@@ -235,16 +228,29 @@ pub fn park(t: T) -> Result<(), Obstacle> {
     let seat = t.seat();
     let slot = seat.slot.expect("main tasklets are not parked");
     // SAFETY: it can be parked, as was just found out; nothing has run since. The new seat is of the
-    // size that its state needs.
+    // size that its state needs, or the one that it was woken from, if that is not much too large.
     unsafe {
         let size = cpython::parked_size(seat.state());
-        let new = Seat::allocate(size);
+        let rest = seat.rest.replace(null_mut());
+        let fits = |room: usize| (size..=2 * size).contains(&room);
+        let mut new = rest;
+        if rest.is_null() || !fits(cpython::parked_room((*rest).state())) {
+            new = Seat::allocate(size);
+        }
         if new.is_null() {
+            seat.rest.set(rest);
             return Err(Obstacle::Memory);
         }
-        cpython::park(seat.state(), found.as_ref(), (*new).state());
+        cpython::park(seat.state(), found.as_ref(), (*new).state(), size);
+        if !std::ptr::eq(new, rest) {
+            Seat::free(rest);
+        }
         // One that was woken, and has not gone on, knows already what its call returns.
-        (*new).after.set(found.map_or(seat.after.get(), |found| found.kind as u8));
+        (*new).after.set(match found {
+            Some(_) if seat.pending.get().gives_none() => After::Nothing as u8,
+            Some(_) => After::Value as u8,
+            None => seat.after.get(),
+        });
         (*new).take(t);
         let s = t.scheduler().expect("as was just found out");
         for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {
@@ -273,16 +279,21 @@ pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
     let old = t.seat.get();
     let slot: Slot = seat.slot.expect("main tasklets are not parked");
     let end = slot.top().wrapping_add(slot.room());
-    // SAFETY: the slot's room reaches from its top to `end`; the old seat is a parked one, which is
-    // not used any more after this.
+    // SAFETY: the slot's room reaches from its top to `end`; the old seat is a parked one.
     unsafe {
-        if !cpython::wake(s.ts, seat.state(), end, slot.size(), (*old).state()) {
-            return Err(raise(Exc::Memory, "no memory for the frames of a parked tasklet"));
+        match cpython::wake(s.ts, seat.state(), end, slot.size(), (*old).state()) {
+            Unparked::NoMemory => {
+                return Err(raise(Exc::Memory, "no memory for the frames of a parked tasklet"));
+            }
+            Unparked::Kept => seat.rest.set(old),
+            Unparked::Moved => {}
         }
         seat.woken.set(true);
         seat.after.set((*old).after.get());
         seat.take(t);
-        Seat::free(old);
+        if seat.rest.get().is_null() {
+            Seat::free(old);
+        }
     }
     Ok(())
 }
@@ -303,6 +314,8 @@ pub fn go_on(s: &'static Sched, value: Obj) -> bool {
     seat.python.set(true);
     // SAFETY: the running tasklet's state, which was woken on this very stack.
     let result = unsafe { cpython::resume(s.ts, seat.state(), value, seat.evaluating.as_ptr()) };
+    // SAFETY: no frame is left in it.
+    unsafe { Seat::free(seat.rest.replace(null_mut())) };
     crate::join::returned(result);
     !result.is_null()
 }
@@ -418,7 +431,9 @@ unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 }
 
 unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
-    give(why_never().map_or_else(|| Ok(none()), text_object))
+    // SAFETY: the calling thread's.
+    let why = unsafe { why_never(cpython::thread_state()) };
+    give(why.map_or_else(|| Ok(none()), text_object))
 }
 
 fn text_object(text: &str) -> Res<Obj> {

@@ -10,7 +10,6 @@ use crate::args;
 use crate::bomb;
 use crate::kernel::{depart, make_runnable, plan_departure, unlink_running};
 use crate::module;
-use crate::park::After;
 use crate::py::*;
 use crate::readiness;
 use crate::tasklet::{T, Tasklet};
@@ -224,7 +223,7 @@ unsafe extern "C" fn to_thread(_: Obj, args: *const Obj, count: Py_ssize_t, name
     if args::at_least("to_thread", 1, count as usize).is_err() {
         return null_mut();
     }
-    let call = Pending::call(args, module::arguments(count, names));
+    let call = Pending::call(to_thread as _, args, module::arguments(count, names));
     // SAFETY: the arguments are those of a METH_FASTCALL | METH_KEYWORDS call.
     give(unsafe { new_job(args, count, names) }.and_then(|job| do_to_thread(job, call)))
 }
@@ -248,11 +247,6 @@ unsafe fn new_job(args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<*mut J
         }
         Ok(Box::into_raw(job))
     }
-}
-
-/// The functions in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 1] {
-    [(to_thread as *const c_void, After::Value)]
 }
 
 fn do_to_thread(job: *mut Job, call: Pending) -> Res<Obj> {

@@ -9,10 +9,10 @@ use crate::park::Obstacle;
 use crate::py::*;
 use crate::types;
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Evaluator, Found, Pending, State};
+use stackless_cpython::{self as cpython, Evaluator, Found, Pending, State, Unparked};
 use stackless_stack as stack;
 use std::cell::{Cell, UnsafeCell};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -66,17 +66,13 @@ unsafe extern "C" fn wait(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     if !trial.point.get().is_null() {
         return new_ref(trial.arguments[1]); // it was called again
     }
-    trial.pending.set(Pending::call(args, count));
+    trial.pending.set(Pending::call(wait as *const c_void, args, count));
     // SAFETY: as in `go_on`.
     unsafe {
         cpython::swap(trial.state, trial.home.get());
         stack::switch(trial.point.as_ptr(), trial.home_point.get());
     }
     new_ref(trial.arguments[1])
-}
-
-unsafe extern "C" fn is_wait(function: *const c_void) -> c_int {
-    if std::ptr::eq(function, wait as *const c_void) { 0 } else { -1 }
 }
 
 unsafe extern "C" fn begin(trial: *mut u8) -> ! {
@@ -101,7 +97,8 @@ unsafe extern "C" fn begin(trial: *mut u8) -> ! {
 /// Makes the test, unless it was made. An error is one that has nothing to do with it, such as Ctrl-C.
 pub fn run() -> Res<()> {
     if WHY_NOT.get().is_none() {
-        let why_not = match cpython::evaluator() {
+        // SAFETY: the calling thread's.
+        let why_not = match unsafe { cpython::evaluator(cpython::thread_state()) } {
             Evaluator::Interpreter => attempt()?.map(|why| format!("the self-test failed: {why}")),
             _ => Some("something else evaluated frames when stackless was imported".into()),
         };
@@ -184,7 +181,7 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
         if trial.result.get().is_some() {
             return Some("the function did not wait".into());
         }
-        let found: Found = match cpython::can_park(trial.state, &trial.pending.get(), is_wait) {
+        let found: Found = match cpython::can_park(trial.state, &trial.pending.get()) {
             Ok(found) => found,
             Err(obstacle) => {
                 let text = Obstacle::At(obstacle).text();
@@ -198,14 +195,14 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
             trial.go_on(trial.point.get());
             return Some(format!("its frames would take {bytes} bytes"));
         }
-        cpython::park(trial.state, Some(&found), parked);
+        cpython::park(trial.state, Some(&found), parked, bytes);
         let left = trial.point.get();
         left.write_bytes(0xA5, top.addr() - left.addr() + USED);
         let woken = cpython::wake(trial.ts, trial.state, end, size, parked);
-        PyMem_RawFree(parked.cast());
-        assert!(woken, "two frames fit into a new data stack");
+        assert!(woken != Unparked::NoMemory, "two frames fit into a new data stack");
         trial.woken.set(true);
         trial.go_on(stack::prepare(top, begin, argument));
+        PyMem_RawFree(parked.cast());
         None
     }
 }

@@ -3,7 +3,6 @@
 use crate::args;
 use crate::kernel::{depart, plan_departure, unlink_running};
 use crate::module;
-use crate::park::After;
 use crate::py::*;
 use crate::thread;
 use crate::throw;
@@ -12,7 +11,6 @@ use crate::waits::{self, Moment, What};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use stackless_reactor::now;
-use std::ffi::c_void;
 
 /// Nanoseconds from a number of seconds; None for None. More than some 500 years are no limit either,
 /// but still a time.
@@ -31,13 +29,8 @@ pub fn time(seconds: Obj, name: &str) -> Res<Option<u64>> {
 
 unsafe extern "C" fn sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
-    let (call, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (call, args) = unsafe { (Pending::call(sleep as _, args, count), args::positional(args, count)) };
     give(args::one_argument("sleep", args).and_then(|seconds| do_sleep(seconds, call)))
-}
-
-/// The functions in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 1] {
-    [(sleep as *const c_void, After::Value)]
 }
 
 fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {

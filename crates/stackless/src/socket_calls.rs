@@ -12,7 +12,6 @@ use crate::args;
 use crate::bomb;
 use crate::kernel::{depart, leave_value, prepare, switch_and_resume, unlink_running, world};
 use crate::module;
-use crate::park::After;
 use crate::py::*;
 use crate::readiness::{self, Way, raise_os_error};
 use crate::sleep;
@@ -24,7 +23,7 @@ use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::io::{Error, ErrorKind};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -359,7 +358,7 @@ fn size(o: Option<&Obj>, name: &str) -> Res<usize> {
 
 unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) = unsafe { (Pending::call(recv as _, args, count), args::positional(args, count)) };
     give((|| {
         args::at_least("recv", 1, args.len())?;
         args::at_most("recv", 2, args.len())?;
@@ -371,7 +370,7 @@ unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
     let given = unsafe { args::named("recv_into", ["buffer", "nbytes", "flags"], args, count, names) };
-    let pending = Pending::call(args, module::arguments(count, names));
+    let pending = Pending::call(recv_into as _, args, module::arguments(count, names));
     give(given.and_then(|[buffer, count, flags]| {
         if buffer.is_null() {
             return Err(type_error("recv_into() missing required argument 'buffer' (pos 1)"));
@@ -383,13 +382,14 @@ unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, name
 
 unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) = unsafe { (Pending::call(send as _, args, count), args::positional(args, count)) };
     give(do_send(o, Kind::Send, "send", args, pending))
 }
 
 unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) =
+        unsafe { (Pending::call(sendall as _, args, count), args::positional(args, count)) };
     give(do_send(o, Kind::SendAll, "sendall", args, pending))
 }
 
@@ -403,7 +403,7 @@ fn do_send(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Re
 /// `_wait(out)`: until a call in this direction would not block.
 unsafe extern "C" fn wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
-    let (pending, args) = unsafe { (Pending::call(args, count), args::positional(args, count)) };
+    let (pending, args) = unsafe { (Pending::call(wait as _, args, count), args::positional(args, count)) };
     give(args::one_argument("_wait", args).and_then(is_true).and_then(|out| {
         let way = if out { Way::Out } else { Way::In };
         make(o, null_mut(), call(o, Kind::Wait(way), 0, 0)?, Some(pending))
@@ -437,17 +437,6 @@ unsafe extern "C" fn socket_type(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     give(args::one_argument("_socket_type", args).and_then(make_type))
-}
-
-/// The methods in which a tasklet can be parked, and what they return.
-pub fn primitives() -> [(*const c_void, After); 5] {
-    [
-        (recv as *const c_void, After::Value),
-        (recv_into as *const c_void, After::Value),
-        (send as *const c_void, After::Value),
-        (sendall as *const c_void, After::Value),
-        (wait as *const c_void, After::Value),
-    ]
 }
 
 static TYPE: types::TypeCell = types::TypeCell::new();

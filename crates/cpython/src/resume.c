@@ -1,0 +1,311 @@
+/* How a woken tasklet goes on, and how its frames end. See park.c. */
+#include "park.h"
+
+static void set_thread_frame(PyThreadState *ts, frame_t *f)
+{
+#if V313
+    ts->current_frame = f;
+#else
+    ts->cframe->current_frame = f;
+#endif
+}
+
+static void free_chunk(_PyStackChunk *chunk)
+{
+    PyObjectArenaAllocator arena;
+    PyObject_GetArenaAllocator(&arena);
+    arena.free(arena.ctx, chunk, chunk->size);
+}
+
+/* ------------------------------------------------------------------ clearing frames */
+
+/* The frame object of a frame of any tasklet: a new reference or NULL. */
+static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
+{
+    const int collecting = PyGC_Disable();
+    /* One may be in flight through the frame below. */
+    PyObject *exception[3];
+    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
+    frame_t *mine = thread_frame(ts);
+    set_thread_frame(ts, f);
+    PyFrameObject *object = PyThreadState_GetFrame(ts);
+    set_thread_frame(ts, mine);
+    if (collecting) {
+        PyGC_Enable();
+    }
+    PyErr_Restore(exception[0], exception[1], exception[2]);
+    return object;
+}
+
+/* A frame ends whose frame object somebody else has: its values move there. */
+static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
+{
+    frame_t *own = (frame_t *)object->_f_frame_data;
+    memcpy(own, f, (size_t)((char *)&f->localsplus[values(f)] - (char *)f));
+    set_values(own, values(f));
+    own->frame_obj = NULL;
+    own->owner = FRAME_OWNED_BY_FRAME_OBJECT;
+    object->f_frame = own;
+    int entered;
+    frame_t *next = sl_below(f, &entered);
+    while (next != NULL && _PyFrame_IsIncomplete(next)) {
+        next = sl_below(next, &entered);
+    }
+    if (next != NULL) {
+        object->f_back = object_of(ts, next);
+    }
+    own->previous = NULL;
+    if (!PyObject_GC_IsTracked((PyObject *)object)) {
+        PyObject_GC_Track(object);
+    }
+}
+
+/* Drops what a frame owns. A generator keeps its code. */
+static void clear_frame(PyThreadState *ts, frame_t *f)
+{
+    PyFrameObject *object = f->frame_obj;
+    f->frame_obj = NULL;
+    if (object != NULL && Py_REFCNT(object) > 1) {
+        hand_to_object(ts, f, object);
+        if (f->owner == FRAME_OWNED_BY_GENERATOR) {
+            Py_INCREF(code_of(f));
+        }
+        Py_DECREF(object);
+        return;
+    }
+    Py_XDECREF(object);
+    for (int i = 0, count = values(f); i < count; i++) {
+        value_t value = f->localsplus[i];
+        f->localsplus[i] = NOTHING;
+        DROP(value);
+    }
+    set_values(f, 0);
+    Py_CLEAR(f->f_locals);
+#if V311
+    Py_DECREF(f->f_func);
+    Py_DECREF(f->f_code);
+#elif V312
+    Py_DECREF(f->f_funcobj);
+    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
+        Py_DECREF(f->f_code);
+    }
+#else
+    DROP(f->f_funcobj);
+    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
+        DROP(f->f_executable);
+    }
+#endif
+}
+
+/* A parked tasklet is given up: no code of it runs any more. What its variables hold is dropped, which
+ * may run destructors. */
+void sl_drop_parked(PyThreadState *ts, sl_state *s)
+{
+    for (frame_t *f = state_frame(s), *next; f != NULL; f = next) {
+        next = f->previous;
+        if (f->owner == FRAME_OWNED_BY_GENERATOR) {
+            PyGenObject *generator = generator_of(f);
+            generator->gi_exc_state.previous_item = NULL;
+            generator->gi_frame_state = FRAME_CLEARED;
+            Py_CLEAR(generator->gi_exc_state.exc_value);
+            clear_frame(ts, f);
+            f->previous = NULL;
+        }
+        else {
+            clear_frame(ts, f);
+        }
+    }
+    Py_CLEAR(s->exc_state.exc_value);
+    for (_PyStackChunk *chunk = s->chunk, *next; chunk != &s->data; chunk = next) {
+        next = chunk->previous;
+        free_chunk(chunk);
+    }
+    sl_abandon(s);
+}
+
+/* ------------------------------------------------------------------ going on */
+
+/* The interpreter has taken a value out of an iteration of a `for` that was suspended in it. */
+static void leave_loop(frame_t *f, instruction_t in)
+{
+    /* To the instruction behind the loop's end, which drops the iterator where this does not. */
+#if V314
+    advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
+#else
+    const int count = values(f);
+    PyObject *iterator = f->localsplus[count - 1];
+    set_values(f, count - 1);
+#if V313
+    advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 2);
+#elif V311
+    advance(f, in.arg);
+#else
+    advance(f, INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
+#endif
+    Py_DECREF(iterator);
+#endif
+}
+
+/* The innermost frame of a woken tasklet gets what its pending call returns. `length` is that of the call,
+ * 0 if it is not known. Is there anything to raise? */
+static int finish_call(frame_t *f, int length, PyObject *value)
+{
+    if (length > 0 && value != NULL) {
+        advance(f, length);
+        push(f, value);
+        return 0;
+    }
+    const instruction_t in = sl_instruction(f);
+    if (in.op == FOR_ITER) {
+        if (value != NULL) {
+#if V313
+            advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER);
+#elif !V311
+            advance(f, INLINE_CACHE_ENTRIES_FOR_ITER);
+#endif
+            push(f, value);
+            return 0;
+        }
+        if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+            return 1;
+        }
+        PyErr_Clear();
+        leave_loop(f, in);
+        return 0;
+    }
+    if (value != NULL) {
+        advance(f, call_length(in.op));
+        push(f, value);
+    }
+    return value == NULL;
+}
+
+/* Drops the operands of the pending call, while its frame is the running one. */
+static void drop_operands(frame_t *f, int operands)
+{
+    while (operands-- > 0) {
+        const int count = values(f) - 1;
+        value_t value = f->localsplus[count];
+        set_values(f, count);
+        DROP(value);
+    }
+}
+
+/* A frame of the running tasklet is the innermost, and the data stack has room for it: it is moved there, if
+ * it lies still where the tasklet was woken from. Returns where it is. */
+static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
+{
+    sl_state *const rest = s->rest;
+    if (rest == NULL || !lies_in(f, rest)) {
+        return f;
+    }
+    frame_t *const here = (frame_t *)ts->datastack_top;
+    ts->datastack_top += top_of(rest) - (PyObject **)f;
+    memcpy(here, f, (size_t)((char *)&f->localsplus[values(f)] - (char *)f));
+    set_values(here, values(f));
+    if (here->frame_obj != NULL) {
+        here->frame_obj->f_frame = here;
+    }
+    rest->top = (PyObject **)f;
+    set_thread_frame(ts, here);
+    return here;
+}
+
+#if V311
+/* What the caller of a frame does on 3.11 when it has been evaluated. */
+static void end_frame(PyThreadState *ts, frame_t *f)
+{
+    clear_frame(ts, f);
+    PyObject **base = (PyObject **)f;
+    _PyStackChunk *chunk = ts->datastack_chunk;
+    if (base != chunk->data) {
+        ts->datastack_top = base;
+        return;
+    }
+    _PyStackChunk *lower = chunk->previous;
+    ts->datastack_chunk = lower;
+    ts->datastack_top = &lower->data[lower->top];
+    ts->datastack_limit = (PyObject **)((char *)lower + lower->size);
+    free_chunk(chunk);
+}
+#endif
+
+/* The running tasklet was woken, and its pending call returns `value`, whose reference is taken over;
+ * NULL: an exception is set. The result is what its function returns. `evaluating` is set where the
+ * tasklet can be parked again. */
+PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evaluating)
+{
+    frame_t *f = bring(ts, s, thread_frame(ts));
+    const int operands = s->operands;
+    s->operands = 0;
+    if (value != NULL) {
+        drop_operands(f, operands);
+    }
+    else {
+        PyObject *exception[3];
+        PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
+        drop_operands(f, operands);
+        PyErr_Restore(exception[0], exception[1], exception[2]);
+    }
+    int raises = finish_call(f, s->call_length, value);
+    s->call_length = 0;
+    for (;;) {
+        frame_t *const lower = f->previous;
+        int entered;
+        frame_t *const next = sl_below(f, &entered);
+#if !V311
+        PyGenObject *generator = NULL;
+        if (f->owner == FRAME_OWNED_BY_GENERATOR) {
+            generator = generator_of(f);
+        }
+#endif
+        set_thread_frame(ts, lower);
+        s->floor = next;
+#if V311
+        ts->recursion_remaining++;
+#else
+        ts->py_recursion_remaining++;
+#endif
+        *evaluating = 1;
+        value = _PyEval_EvalFrameDefault(ts, f, raises);
+        *evaluating = 0;
+#if V311
+        end_frame(ts, f);
+#endif
+        if (next == NULL) {
+            s->rest = NULL;
+            return value;
+        }
+        raises = value == NULL;
+        f = bring(ts, s, next);
+        if (raises) {
+            continue;
+        }
+#if V313
+        if (generator != NULL && generator->gi_frame_state != FRAME_CLEARED) {
+            advance(f, 1 + INLINE_CACHE_ENTRIES_SEND); /* it yielded */
+        }
+        else {
+            advance(f, f->return_offset);
+        }
+#elif !V311
+        if (generator == NULL || generator->gi_frame_state == FRAME_CLEARED) {
+            advance(f, f->return_offset);
+        }
+#endif
+        push(f, value);
+    }
+}
+
+/* Who evaluates frames, as Evaluator in park.rs: the interpreter, its compiler (a call may be pending in
+ * compiled code), or a function of PEP 523, which would not know how to go on with a frame. */
+int sl_evaluator(PyThreadState *ts)
+{
+    PyInterpreterState *const interp = ts->interp;
+#if V314
+    if (interp->jit) {
+        return 1;
+    }
+#endif
+    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault ? 0 : 2;
+}

@@ -28,6 +28,11 @@ from typing import Any, Self
 from stackless._stackless import _descriptor_closed, _take_turn, _wait_ready
 from stackless._stackless import sleep as _sleep
 
+# As they are now: they may be patched later.
+_select: Any = _stock.select
+_poll: Any = _stock.poll
+_epoll: Any = _stock.epoll
+
 _MOST_MILLISECONDS = 2**31 - 1
 _MOST_SECONDS = 2**63 / 1e9
 
@@ -72,7 +77,7 @@ class _Watch:
     __slots__ = ("_epoll",)
 
     def __init__(self, wanted: dict[int, int]) -> None:
-        self._epoll = _stock.epoll()
+        self._epoll = _epoll()
         for number, events in wanted.items():
             try:
                 self._epoll.register(number, events)
@@ -160,7 +165,7 @@ def select(  # type: ignore[no-redef]
         raise TypeError("arguments 1-3 must be sequences") from None
 
     def ask() -> Any:
-        found = _stock.select(files[0], files[1], files[2], 0)
+        found = _select(files[0], files[1], files[2], 0)
         return found if any(found) else None
 
     ready = ask()
@@ -182,7 +187,7 @@ class poll:  # type: ignore[no-redef]
     __slots__ = ("_events", "_poll", "_waited_for")
 
     def __init__(self) -> None:
-        self._poll = _stock.poll()
+        self._poll = _poll()
         self._events: dict[int, int] = {}
         self._waited_for = False
 
@@ -237,23 +242,25 @@ class epoll:  # type: ignore[no-redef]
     __slots__ = ("__weakref__", "_epoll")
 
     def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
-        self._epoll = _stock.epoll(sizehint, flags)
+        self._epoll = _epoll(sizehint, flags)
 
     @classmethod
     def fromfd(cls, fd: int, /) -> Self:
         """Make an epoll object of a descriptor, which it closes in the end."""
         made = cls.__new__(cls)
-        made._epoll = _stock.epoll.fromfd(fd)
+        made._epoll = _epoll.fromfd(fd)
         return made
 
     @property
     def closed(self) -> bool:
         """bool: close() was called."""
-        return self._epoll.closed
+        closed: bool = self._epoll.closed
+        return closed
 
     def fileno(self) -> int:
         """Return the descriptor. ValueError if it is closed."""
-        return self._epoll.fileno()
+        number: int = self._epoll.fileno()
+        return number
 
     def close(self) -> None:
         """Close it. Those who wait in its poll() get OSError (EBADF)."""
@@ -296,7 +303,7 @@ class epoll:  # type: ignore[no-redef]
         seconds = None
         if timeout is not None:
             seconds = _seconds(_number(timeout, "an integer"), 1)
-        ready = self._epoll.poll(0, maxevents)
+        ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready or seconds == 0:
             _take_turn()
             return ready

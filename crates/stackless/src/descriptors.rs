@@ -53,7 +53,7 @@ fn do_wait_ready(descriptor: c_int, way: Way, time: Option<u64>, call: Pending) 
         return Ok(none());
     }
     let until = time.map(|time| now().saturating_add(time));
-    let next = readiness::plan_wait(entered, What::DescriptorOrTime(descriptor, way), until)?;
+    let next = readiness::plan_wait(entered, What::DescriptorOrTime(descriptor, way), until, true)?;
     s.current().seat().pending.set(call);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `kernel` | the switch, and the rules for everything around it |
 //! | `park` | suspended tasklets without a C stack |
+//! | `self_test` | does this interpreter do what parking needs? |
 //! | `thread` | one scheduler per thread: its beginning, sleep and end |
 //! | `ending` | how a tasklet ends; uncaught exceptions |
 //! | `throw` | exceptions from one tasklet into another |
@@ -16,8 +17,9 @@
 //! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
-//! | `readiness`, `socket_calls`, `descriptors` | who waits for a descriptor; the quick calls of sockets; waits for other descriptors |
+//! | `readiness`, `socket_calls`, `socket_type`, `descriptors` | who waits for a descriptor; the quick calls of sockets; their type; waits for other descriptors |
 //! | `byte_queue` | bytes that were received and not read yet |
+//! | `standard` | what takes the place of the standard library's calls |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -60,8 +62,11 @@ mod py;
 mod readiness;
 mod record_module;
 mod recording;
+mod self_test;
 mod sleep;
 mod socket_calls;
+mod socket_type;
+mod standard;
 mod tape;
 mod tasklet;
 mod tasklet_type;
@@ -76,7 +81,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
-    let done = module::check_interpreter().and_then(|()| module::fill(module));
+    let done =
+        module::check_interpreter().and_then(|()| self_test::run()).and_then(|()| module::fill(module));
     if done.is_ok() { 0 } else { -1 }
 }
 

@@ -163,8 +163,9 @@ pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
 }
 
 /// A call would block: plans the running tasklet's departure until the descriptor is ready. `what` names
-/// the descriptor and the way.
-pub fn plan_wait(entered: Entered, what: What, until: Option<u64>) -> Res<Next> {
+/// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
+/// another one's: it is watched anew.
+pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: bool) -> Res<Next> {
     let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else {
         unreachable!("the callers wait for descriptors");
     };
@@ -179,7 +180,7 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>) -> Res<Next> 
             made
         }
     };
-    if readiness.sources.borrow().get(descriptor).is_none() {
+    if !followed || readiness.sources.borrow().get(descriptor).is_none() {
         readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error))?;
     }
     {

@@ -1,10 +1,11 @@
 """What an idle connection costs a server: many that are kept alive after one HTTP request each.
 
 The servers of `ours`, `gevent` and `threads` run the request handler of the standard http.server;
-that of asyncio is written for its streams. Each runs in a process of its own, whose memory is looked
-at from outside: resident bytes for a connection, without what the kernel keeps for it.
+those of asyncio and uvloop are written for streams. Each runs in a process of its own, whose memory
+is looked at from outside: resident bytes for a connection, without what the kernel keeps for it.
+`parked` is ours when nearly all of its tasklets are, which otherwise begins at 4,096 stacks.
 
-    python benches/idle_connections.py [--count N] [--park-above N]
+    python benches/idle_connections.py [--count N]
 """
 
 import argparse
@@ -37,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-# ---------------------------------------------------------------------- servers: they tell their port
+# ---------------------------------------------------------------------- servers
 
 
 def ours() -> None:
@@ -61,6 +62,7 @@ def threads() -> None:
 
 
 def serve(kind: type[http.server.HTTPServer]) -> None:
+    """Tell the port, and serve."""
     kind.request_queue_size = 1024
     with kind(("127.0.0.1", 0), Handler) as server:
         print(server.server_port, flush=True)
@@ -85,6 +87,7 @@ async def streams() -> None:
 
 PEERS: dict[str, tuple[Callable[[], None], str | None]] = {
     "ours": (ours, "stackless"),
+    "parked": (ours, "stackless"),
     "gevent": (gevents, "gevent"),
     "asyncio": (lambda: asyncio.run(streams()), None),
     "uvloop": (lambda: peers.uvloop.run(streams()), "uvloop"),
@@ -121,10 +124,10 @@ def processor(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(peer: str, count: int, park_above: int | None) -> dict[str, float]:
+def measure(peer: str, count: int) -> dict[str, float]:
     environment = dict(os.environ)
-    if park_above is not None:
-        environment["STACKLESS_PARK_ABOVE"] = str(park_above)
+    if peer == "parked":
+        environment["STACKLESS_PARK_ABOVE"] = "16"
     command = [sys.executable, __file__, "--serve", peer]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as server:
         try:
@@ -155,7 +158,7 @@ def measure(peer: str, count: int, park_above: int | None) -> dict[str, float]:
     }
 
 
-def main(count: int, park_above: int | None) -> None:
+def main(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     count = min(count, hard - 100)
@@ -164,7 +167,7 @@ def main(count: int, park_above: int | None) -> None:
     for peer, (_, needs) in PEERS.items():
         if peers.missing(needs):
             continue
-        found = measure(peer, count, park_above)
+        found = measure(peer, count)
         print(
             f"{peer:10}{found['rss']:>12,.0f}{found['page_tables']:>13,.0f}{found['processor']:>26.0f}",
             flush=True,
@@ -174,10 +177,9 @@ def main(count: int, park_above: int | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--count", type=int, default=8000)
-    parser.add_argument("--park-above", type=int, help="park from so many stacks on; ours only")
     parser.add_argument("--serve", choices=PEERS, help="be this server")
     arguments = parser.parse_args()
     if arguments.serve:
         PEERS[arguments.serve][0]()
     else:
-        main(arguments.count, arguments.park_above)
+        main(arguments.count)

@@ -67,14 +67,16 @@ class SocketIO(stock.SocketIO):
 class _Buffered(io.BufferedIOBase):
     """What readers and writers have in common."""
 
-    # What one tasklet does at a time, others wait for: here.
-    _turn: channel | None = None
+    # Those of all kinds; a dict would cost an idle connection more.
+    __slots__ = ("_fetches", "_pending", "_queue", "_raw", "_sends", "_size", "_turn")
 
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
         if buffer_size <= 0:
             raise ValueError("invalid buffer size")
         self._raw: SocketIO | None = raw
         self._size = buffer_size
+        # What one tasklet does at a time, others wait for: here.
+        self._turn: channel | None = None
 
     @property
     def raw(self) -> SocketIO:
@@ -166,6 +168,8 @@ class BufferedReader(_Buffered):
 
     Tasklets of one thread that read the same file share what comes: each call gets its part whole.
     """
+
+    __slots__ = ()
 
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
         super().__init__(raw, buffer_size)
@@ -283,6 +287,8 @@ class BufferedWriter(_Buffered):
     Tasklets of one thread that write to the same file do so one after the other.
     """
 
+    __slots__ = ()
+
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
         super().__init__(raw, buffer_size)
         self._pending = bytearray()
@@ -352,6 +358,8 @@ class BufferedWriter(_Buffered):
 
 class BufferedRWPair(BufferedReader, BufferedWriter):
     """Reads and writes, as io.BufferedRWPair, through a buffer for each."""
+
+    __slots__ = ()
 
     def detach(self) -> SocketIO:
         """Raise io.UnsupportedOperation, as the standard class does."""

@@ -1,6 +1,6 @@
-"""Many pages at once, with urllib as it is: each request is an ordinary, blocking call in a tasklet.
+"""Many pages at once, with urllib as it is: each request is a blocking call in a tasklet.
 
-    python examples/many_pages.py [NUMBER]
+python examples/many_pages.py [NUMBER]
 """
 
 import sys

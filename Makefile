@@ -28,8 +28,8 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-check lint format \
-        nightly build wheel clean
+.PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-check performance-table \
+        lint format nightly valgrind build wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -88,6 +88,11 @@ test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try e
 nightly: build ## The long tests: more cases, more rounds (an hour or so)
 	@PROPTEST_CASES=20000 cargo test --release -q $(RUST_TESTED)
 	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=3600 $(ARGS)
+	@$(MAKE) valgrind
+
+valgrind: ## Tests of the engine under valgrind (a quarter of an hour)
+	@tools/check-system "$(PY)"
+	@tools/valgrind-tests "$(PY)" $(ARGS)
 
 browser: build ## The animation in a real browser (Debian's chromium, Playwright)
 	@tools/check-browser $(VENV)/bin/python
@@ -104,6 +109,9 @@ bench: build $$(VENV)/.bench ## Measure against greenlet, gevent, asyncio, threa
 
 bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
 	@$(VENV)/bin/python benches/check.py $(ARGS)
+
+performance-table: ## Check the ratios on every Python found; the table goes into docs/performance.md
+	@tools/performance-table $(ARGS)
 
 # ------------------------------------------------------------------ check and release
 

@@ -129,6 +129,14 @@ def test_unsupported_interpreter_is_named(package_without_compiled_module):
         assert version in text
 
 
+def test_musl_is_refused_by_name(package_without_compiled_module):
+    """An ImportError that says which C library there is and which is needed."""
+    musl = "x86_64-alpine-linux-musl"
+    prepare = f"import sysconfig; sysconfig.get_config_vars()['HOST_GNU_TYPE'] = {musl!r}"
+    text = import_error(package_without_compiled_module, prepare)
+    assert "with glibc" in text and "with musl" in text
+
+
 def test_running_interpreter_is_a_supported_one():
     """What the tests run on is what is promised."""
     assert (3, 11) <= sys.version_info[:2] <= (3, 15)

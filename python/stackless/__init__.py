@@ -33,6 +33,7 @@ import builtins as _builtins
 
 from stackless import explain
 from stackless._dump import dump
+from stackless._features import Features, features
 from stackless._module import Module as _Module
 from stackless._recording import record
 from stackless._stackless import (
@@ -87,6 +88,7 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "Features",
     "StackLimits",
     "TaskletExit",
     "TimeoutExit",
@@ -97,6 +99,7 @@ __all__ = [
     "dumps",
     "enable_leak_reports",
     "enable_softswitch",
+    "features",
     "get_channel_callback",
     "get_schedule_callback",
     "get_stack_limits",

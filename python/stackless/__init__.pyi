@@ -10,6 +10,8 @@ from typing_extensions import disjoint_base
 from stackless import explain as explain
 from stackless import pickling as pickling
 from stackless._dump import dump as dump
+from stackless._features import Features as Features
+from stackless._features import features as features
 from stackless._recording import record as record
 from stackless._time import run_all as run_all
 from stackless._time import run_tasklet as run_tasklet
@@ -35,6 +37,7 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "Features",
     "StackLimits",
     "TaskletExit",
     "TimeoutExit",
@@ -45,6 +48,7 @@ __all__ = [
     "dumps",
     "enable_leak_reports",
     "enable_softswitch",
+    "features",
     "get_channel_callback",
     "get_schedule_callback",
     "get_stack_limits",

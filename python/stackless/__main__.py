@@ -11,6 +11,7 @@ import stackless
 #: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
 COMMANDS = {
     "compat": ("stackless._compat", "list what an old Stackless program has to change"),
+    "features": ("stackless._features", "say what this Python and this system let it do"),
     "ps": ("stackless._ps", "list the tasklets of a running process"),
     "pstree": ("stackless._pstree", "the same as a tree of threads, channels and tasklets"),
     "record": ("stackless._record_cli", "run a script and save what its tasklets did"),

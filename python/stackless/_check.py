@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+import sysconfig
+from collections.abc import Callable, Mapping
 
-SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux, x86-64 and aarch64"
+SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux with glibc, x86-64 and aarch64"
 
 
 def why_not(error: ImportError) -> str:
     """What to do about a compiled module that cannot be imported."""
     running = (
         f"{platform.python_implementation()} {platform.python_version()} "
-        f"on {platform.system()} {platform.machine()}"
+        f"on {platform.system()} {platform.machine()}{' with musl' if _uses_musl() else ''}"
     )
-    if "subinterpreters" in str(error) or "memory pages" in str(error):
+    if str(error).startswith("stackless "):  # it is there, and says itself what it needs
         return str(error)
     if not _supported():
         return f"stackless supports {SUPPORTED}; this is {running}"
@@ -33,7 +34,27 @@ def _supported() -> bool:
         and getattr(sys, "_is_gil_enabled", lambda: True)()
         and sys.platform == "linux"
         and platform.machine() in ("x86_64", "aarch64")
+        and not _uses_musl()
     )
+
+
+def _uses_musl() -> bool:
+    return "musl" in str(sysconfig.get_config_var("HOST_GNU_TYPE"))
+
+
+def waits_two_calls_deep(wait: Callable[[str], object], token: str) -> object:
+    """The function of the import's self-test: `wait(token)`, with an exception being handled."""
+    try:
+        raise LookupError(token)
+    except LookupError as error:
+        answer = _wait(wait, token)
+        intact = sys.exception() is error and error.args == (token,)
+    return answer if intact and sys.exception() is None else None
+
+
+def _wait(wait: Callable[[str], object], token: str) -> object:
+    kept = [token]
+    return [kept, wait(token)][len(kept)]
 
 
 def limits_from(environ: Mapping[str, str]) -> dict[str, int]:

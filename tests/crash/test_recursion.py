@@ -4,7 +4,7 @@ import pytest
 from child_process import assert_child
 
 DIVES = """
-import functools, json, re, sys
+import copy, functools, json, pickle, re, sys
 import stackless
 
 def nested(depth):
@@ -72,6 +72,96 @@ def build_class():
     class Odd:
         build_class()
 
+def dump_pickle():
+    pickle.dumps(nested(100_000))
+
+def dump_pickle_in_python():
+    pickle._dumps(nested(100_000))
+
+def reduce_for_pickle():
+    class Odd:
+        def __reduce__(self):
+            return (list, ([Odd()],))
+    pickle.dumps(Odd())
+
+def load_pickle():
+    class Odd:
+        def __setstate__(self, state):
+            pickle.loads(state)
+            self.__setstate__(state)
+        def __reduce__(self):
+            return (Odd, (), b"")
+    Odd().__setstate__(pickle.dumps(1))
+
+def deepcopy():
+    copy.deepcopy(nested(100_000))
+
+@functools.lru_cache(None)
+def two_lists():
+    return nested(300_000), nested(300_000)
+
+def compare_lists():
+    one, other = two_lists()
+    one == other
+
+def instance_of():
+    class Odd(type):
+        def __instancecheck__(cls, thing):
+            return isinstance(thing, cls)
+    class Kind(metaclass=Odd):
+        pass
+    isinstance(1, Kind)
+
+def pattern():
+    re.compile("(" * 20_000 + ")" * 20_000)
+
+@functools.lru_cache(None)
+def cached(n=0):
+    return cached(n + 1)
+
+def iterate():
+    class Odd:
+        def __iter__(self):
+            return iter(list(Odd()))
+    list(Odd())
+
+def make():
+    class Odd:
+        def __init__(self):
+            Odd()
+    Odd()
+
+def enter():
+    class Odd:
+        def __enter__(self):
+            with Odd():
+                pass
+        def __exit__(self, *exception):
+            pass
+    with Odd():
+        pass
+
+def add():
+    class Odd:
+        def __add__(self, other):
+            return self + other
+    Odd() + 1
+
+def call():
+    class Odd:
+        pass
+    Odd.__call__ = Odd()
+    Odd()()
+
+def formatted():
+    class Odd:
+        def __format__(self, spec):
+            return f"{self:x}"
+    f"{Odd():x}"
+
+def evaluate(text="evaluate(text)"):
+    eval(text, {"evaluate": evaluate, "text": text})
+
 def dive(function):
     try:
         function()
@@ -82,7 +172,9 @@ def dive(function):
 
 DEPTHS = (
     "dump_json dump_json_in_python load_json default_hook repr_of_a_list repr_of_objects sort_key "
-    "reduce substitute attribute compare plain run_generators build_class"
+    "reduce substitute attribute compare plain run_generators build_class dump_pickle "
+    "dump_pickle_in_python reduce_for_pickle load_pickle deepcopy compare_lists instance_of "
+    "pattern cached iterate make enter add call formatted evaluate"
 ).split()
 
 

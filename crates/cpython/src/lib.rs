@@ -11,7 +11,7 @@ mod pictures;
 
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 pub use park::{
-    Found, Obstacle, ObstacleKind, Pending, Unparked, can_park, drop_parked, evaluates_itself, park,
+    Evaluator, Found, Obstacle, ObstacleKind, Pending, Unparked, can_park, drop_parked, evaluator, park,
     parked_room, parked_size, parked_values, resume, wake,
 };
 pub use pictures::{
@@ -61,6 +61,7 @@ unsafe extern "C" {
         setter: *mut PyObject,
         function: *mut PyObject,
     ) -> c_int;
+    fn sl_traced_lately() -> c_int;
     fn sl_check(ts: *mut PyThreadState) -> *const c_char;
     fn sl_thread_state() -> *mut PyThreadState;
     fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
@@ -419,6 +420,13 @@ pub unsafe fn frame_object(ts: *mut PyThreadState, of: Of) -> *mut PyObject {
 pub unsafe fn traverse(state: *mut State, top: c_int, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the caller's.
     unsafe { sl_traverse(state, top, visit, arg) }
+}
+
+/// Has a tasklet of the calling thread with a trace or profile function stopped or ended since the last call?
+#[inline(always)]
+pub fn traced_lately() -> bool {
+    // SAFETY: callable from anywhere.
+    unsafe { sl_traced_lately() != 0 }
 }
 
 /// The trace function, or the profile function: a borrowed reference or null.

@@ -96,16 +96,28 @@ unsafe extern "C" {
         evaluating: *mut u8,
     ) -> *mut PyObject;
     fn sl_drop_parked(ts: *mut PyThreadState, s: *mut State);
-    fn sl_evaluates_itself(ts: *mut PyThreadState) -> c_int;
+    fn sl_evaluator(ts: *mut PyThreadState) -> Evaluator;
 }
 
-/// Does the interpreter use its own evaluation function (not one of PEP 523)?
+/// Who evaluates frames.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evaluator {
+    /// The interpreter's own function, which knows how to go on with a frame.
+    Interpreter,
+    /// Its just-in-time compiler may: a call may be pending in compiled code.
+    Compiler,
+    /// Somebody else's function (PEP 523).
+    Other,
+}
+
+/// Who evaluates the frames of new calls.
 ///
 /// # Safety
 /// A thread state, and the GIL is held.
-pub unsafe fn evaluates_itself(ts: *mut PyThreadState) -> bool {
+pub unsafe fn evaluator(ts: *mut PyThreadState) -> Evaluator {
     // SAFETY: the caller's.
-    unsafe { sl_evaluates_itself(ts) != 0 }
+    unsafe { sl_evaluator(ts) }
 }
 
 /// Can a suspended tasklet be parked? It is on its stack, and its function is a Python function.

@@ -297,14 +297,15 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
     }
 }
 
-/* Does the interpreter interpret? A function of PEP 523 would not know how to go on with a frame. */
-int sl_evaluates_itself(PyThreadState *ts)
+/* Who evaluates frames, as Evaluator in park.rs: the interpreter, its compiler (a call may be pending in
+ * compiled code), or a function of PEP 523, which would not know how to go on with a frame. */
+int sl_evaluator(PyThreadState *ts)
 {
     PyInterpreterState *const interp = ts->interp;
 #if V314
     if (interp->jit) {
-        return 0; /* a call may be pending in compiled code */
+        return 1;
     }
 #endif
-    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault;
+    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault ? 0 : 2;
 }

@@ -25,9 +25,8 @@
  *     event         tracing_what             what_event               as 3.12          as 3.12
  *     trash can     trash_delete_nesting,    trash.delete_nesting,    delete_later     delete_later
  *                   trash_delete_later       trash.delete_later
- *     executor      -                        -                        previous_        current_executor (3.14);
- *                                                                     executor         jit_exit,
- *                                                                                      last_profiled_frame (3.15)
+ *     executor      -                        -                        previous_        current_executor; jit_exit,
+ *                                                                     executor         last_profiled_frame (3.15)
  *     entry frame   is_entry                 owner CSTACK             owner CSTACK     owner INTERPRETER
  *     values        PyObject *               PyObject *               PyObject *       _PyStackRef: some are
  *                                                                                      borrowed, some are ints
@@ -60,6 +59,7 @@ static __thread struct {
     PyThreadState *ts;
     sl_state *running;
     uint64_t ended; /* the number of a thread state that has ended here; they begin with 1 */
+    int traced; /* a tasklet with a trace or profile function has stopped since we were asked */
     int forbidden; /* not 0: switches are refused for a reason that our caller knows */
 #if V311
     int ticking;           /* the tick function stands in front of the trace function */
@@ -96,6 +96,14 @@ static void hide_ticks(PyThreadState *ts)
 Py_tracefunc sl_chained(void)
 {
     return mine.chained;
+}
+
+/* The running tasklet may have got another trace function, which does not make ticks. */
+void sl_keep_ticks(void)
+{
+    if (mine.ticking && mine.ts->c_tracefunc != sl_trace_ticks) {
+        show_ticks(mine.ts);
+    }
 }
 #else
 #define own_tracefunc(ts) ((ts)->c_tracefunc)
@@ -152,9 +160,7 @@ static __attribute__((noinline, cold)) void catch_up(PyThreadState *ts)
 }
 #endif
 
-#if V315
-#define EXECUTOR jit_exit
-#elif V314
+#if V314
 #define EXECUTOR current_executor
 #else
 #define EXECUTOR previous_executor
@@ -210,6 +216,9 @@ static inline void save(PyThreadState *ts, sl_state *s)
 #if V313
     s->frame = ts->current_frame;
     s->executor = ts->EXECUTOR;
+#if V315
+    s->jit_exit = ts->jit_exit;
+#endif
     s->trash = ts->delete_later;
 #else
     s->cframe = ts->cframe;
@@ -249,6 +258,7 @@ static inline void save(PyThreadState *ts, sl_state *s)
         s->traceobj = ts->c_traceobj;
         s->profilefunc = ts->c_profilefunc;
         s->profileobj = ts->c_profileobj;
+        mine.traced |= s->tracefunc != NULL || s->profilefunc != NULL;
         ts->c_tracefunc = ts->c_profilefunc = NULL;
         ts->c_traceobj = ts->c_profileobj = NULL;
     }
@@ -260,6 +270,7 @@ static inline void load(PyThreadState *ts, sl_state *s)
     ts->current_frame = s->frame;
     ts->EXECUTOR = s->executor;
 #if V315
+    ts->jit_exit = s->jit_exit;
     ts->last_profiled_frame = NULL; /* a frame of the tasklet that ran before */
 #endif
     ts->delete_later = s->trash;
@@ -472,6 +483,7 @@ void sl_finish(PyThreadState *ts, sl_state *s)
            s->exc_state.exc_value != NULL) {
         /* Through the API, so that CPython's count of traced threads stays right. An audit hook can
          * refuse that; the function must not pass to the next tasklet all the same. */
+        mine.traced |= ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
         if (ts->c_tracefunc != NULL) {
             PyEval_SetTrace(NULL, NULL);
             ts->c_tracefunc = NULL;
@@ -733,6 +745,14 @@ PyObject *sl_trace_object(PyThreadState *ts, sl_state *s, int profile)
     return profile ? s->profileobj : s->traceobj;
 }
 
+/* Has a tasklet of this thread with such a function stopped or ended since the last call of this? */
+int sl_traced_lately(void)
+{
+    int traced = mine.traced;
+    mine.traced = 0;
+    return traced;
+}
+
 /* What tracing looks at. The data stack is not part of it. */
 static void copy_tracing(sl_state *to, const sl_state *from)
 {
@@ -771,6 +791,12 @@ int sl_set_trace(PyThreadState *ts, sl_state *s, PyObject *setter, PyObject *fun
         copy_tracing(&view, &own);
         load(ts, &view);
     }
+#if V311
+    else {
+        sl_keep_ticks();
+        use_tracing(ts);
+    }
+#endif
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

@@ -6,6 +6,9 @@ typedef struct sl_state {
 #if V313
     frame_t *frame;
     void *executor;
+#if V315
+    void *jit_exit;
+#endif
 #else
     _PyCFrame *cframe;
     int trash_nesting;

@@ -59,7 +59,12 @@ int sl_trace_ticks(PyObject *before, PyFrameObject *frame, int what, PyObject *a
     }
     /* What is in force now: while the tasklet was interrupted, it may have been given another one. */
     Py_tracefunc own = sl_chained();
-    return own == NULL ? 0 : own(PyThreadState_Get()->c_traceobj, frame, what, arg);
+    if (own == NULL) {
+        return 0;
+    }
+    const int result = own(PyThreadState_Get()->c_traceobj, frame, what, arg);
+    sl_keep_ticks(); /* a tracer may have put another in its place */
+    return result;
 }
 
 int sl_start_ticks(sl_callbacks callbacks)

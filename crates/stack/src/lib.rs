@@ -38,13 +38,20 @@
 //! # Ok::<(), stackless_stack::StackError>(())
 //! ```
 
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+compile_error!(
+    "stackless is made for Linux with the C library glibc; musl and other systems are not supported"
+);
+
 mod arch;
 mod pool;
 mod slab;
 
 pub use arch::{prefetch, prepare, switch};
 pub use pool::Pool;
-pub use slab::{Limits, Slot, StackError, limits, page_size_fits, set_limits};
+pub use slab::{
+    Limits, Slot, StackError, guards_are_free, known_to_valgrind, limits, page_size_fits, set_limits,
+};
 
 /// The processor this build switches stacks on.
 pub const ARCH: &str = std::env::consts::ARCH;

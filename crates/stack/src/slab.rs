@@ -254,7 +254,9 @@ impl Store {
         // The coarser half of the colour comes from the odd stride, this is the finer one.
         let shift = STACK_SHARE + 64 * (self.cut % COLOURS);
         self.cut += 1;
-        Ok(Slot { top: low.wrapping_add(GUARD + size + shift), size })
+        let slot = Slot { top: low.wrapping_add(GUARD + size + shift), size };
+        known_to_valgrind(slot.floor(), slot.top);
+        Ok(slot)
     }
 }
 
@@ -287,6 +289,35 @@ fn map_slab(size: usize) -> Result<(*mut u8, usize), StackError> {
             return Err(StackError::AddressSpace);
         }
         slots /= 4;
+    }
+}
+
+/// Tells valgrind, if we run in it, that this is a C stack: from its lowest to behind its highest address.
+#[cfg(feature = "valgrind")]
+pub fn known_to_valgrind(low: *mut u8, top: *mut u8) {
+    unsafe extern "C" {
+        fn sl_register_stack(low: *mut u8, high: *mut u8);
+    }
+    // SAFETY: addresses to remember, no more.
+    unsafe { sl_register_stack(low, top) }
+}
+
+/// Built without the feature `valgrind`: nothing.
+#[cfg(not(feature = "valgrind"))]
+pub fn known_to_valgrind(_: *mut u8, _: *mut u8) {}
+
+/// Do guards do without a memory mapping each (MADV_GUARD_INSTALL)?
+pub fn guards_are_free() -> bool {
+    // SAFETY: a mapping of our own, which nobody else knows.
+    unsafe {
+        let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let at = libc::mmap(std::ptr::null_mut(), PAGE, read, private, -1, 0);
+        if at == libc::MAP_FAILED {
+            return !GUARD_BY_MPROTECT.load(Relaxed);
+        }
+        let done = libc::madvise(at, PAGE, MADV_GUARD_INSTALL) == 0;
+        libc::munmap(at, PAGE);
+        done
     }
 }
 

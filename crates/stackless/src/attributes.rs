@@ -248,6 +248,27 @@ unsafe impl Sync for Setting {}
 
 static SETTING: Setting = Setting(std::cell::Cell::new(false));
 
+/// The running tasklet, which begins, gets the functions that `threading` has for new threads. No Python
+/// code runs, in which it could be interrupted.
+#[cold]
+pub fn trace_as_threads_are() -> Res<()> {
+    let s = thread::of_running_tasklet();
+    for (name, profile) in [(c"_trace_hook", false), (c"_profile_hook", true)] {
+        let globals = module::threading_globals();
+        if globals.is_null() {
+            return Ok(());
+        }
+        // SAFETY: a dict and a NUL-terminated name; the answer is borrowed, or null.
+        let function = unsafe { PyDict_GetItemString(globals, name.as_ptr()) };
+        if let Some(function) = some(function).map(new_ref) {
+            let set = set_trace_of(s, Of::Running, function, profile);
+            drop_ref(function);
+            set?;
+        }
+    }
+    Ok(())
+}
+
 fn set_trace_of(s: &'static thread::Sched, of: Of, function: Obj, profile: bool) -> Res<()> {
     let setter = from_sys(if profile { c"setprofile" } else { c"settrace" })?;
     cpython::forbid(1);

@@ -376,6 +376,10 @@ fn run_body(t: T, value: Obj) -> bool {
         place.set(cell.replace(null_mut()));
     }
     let [func, args, kwargs] = seat.call.each_ref().map(Cell::get);
+    if cpython::traced_lately() && crate::attributes::trace_as_threads_are().is_err() {
+        drop_ref(value);
+        return false;
+    }
     // A bomb that was thrown into it before it began goes off instead of the call.
     match bomb::unpack(value) {
         Err(Raised) => false,

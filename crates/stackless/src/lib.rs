@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `kernel` | the switch, and the rules for everything around it |
 //! | `park` | suspended tasklets without a C stack |
+//! | `self_test` | does this interpreter do what parking needs? |
 //! | `thread` | one scheduler per thread: its beginning, sleep and end |
 //! | `ending` | how a tasklet ends; uncaught exceptions |
 //! | `throw` | exceptions from one tasklet into another |
@@ -61,6 +62,7 @@ mod py;
 mod readiness;
 mod record_module;
 mod recording;
+mod self_test;
 mod sleep;
 mod socket_calls;
 mod socket_type;
@@ -79,7 +81,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
-    let done = module::check_interpreter().and_then(|()| module::fill(module));
+    let done =
+        module::check_interpreter().and_then(|()| self_test::run()).and_then(|()| module::fill(module));
     if done.is_ok() { 0 } else { -1 }
 }
 

@@ -392,6 +392,10 @@ unsafe extern "C" fn stack_limits(_: Obj, _: Obj) -> Obj {
     }
 }
 
+unsafe extern "C" fn guards_are_free(_: Obj, _: Obj) -> Obj {
+    bool_obj(stack::guards_are_free())
+}
+
 unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
@@ -525,6 +529,7 @@ fn functions() -> Vec<PyMethodDef> {
             switch_trap,
         ),
         types::method_noargs("_stack_limits", "The limits (size, count).", stack_limits),
+        types::method_noargs("_guards_are_free", "Do guards cost no mapping each?", guards_are_free),
         types::method("_set_stack_limits", "Sets the limits (size, count).", change_stack_limits),
         types::method_noargs("_at_exit", "Ends the main thread's tasklets.", at_exit),
         types::method("_noop_fastcall", "Does nothing.", noop),

@@ -13,7 +13,7 @@ use crate::tasklet::T;
 use crate::thread::Sched;
 use crate::{args, module, types, waits};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Found, Unparked};
+use stackless_cpython::{self as cpython, Evaluator, Found, Unparked};
 use stackless_stack::Slot;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -122,8 +122,8 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
         return because("its thread has ended, and it had C state");
     };
     // SAFETY: a living thread's, of this interpreter.
-    if !unsafe { cpython::evaluates_itself(s.ts) } {
-        return because("the interpreter compiles code, or somebody evaluates frames for it (PEP 523)");
+    if let Some(text) = unsafe { why_never(s.ts) } {
+        return because(text);
     }
     if !seat.evaluating() {
         return because(if seat.python.get() {
@@ -134,6 +134,19 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
     unsafe { cpython::can_park(seat.state(), &seat.pending.get()) }.map(Some).map_err(Obstacle::At)
+}
+
+/// Why no tasklet can be parked at the moment.
+///
+/// # Safety
+/// A living thread's state.
+unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
+    // SAFETY: the caller's.
+    match unsafe { cpython::evaluator(ts) } {
+        Evaluator::Interpreter => crate::self_test::why_not(),
+        Evaluator::Compiler => Some("the interpreter compiles code (its JIT is on)"),
+        Evaluator::Other => Some("somebody else evaluates frames (PEP 523)"),
+    }
 }
 
 fn words(o: &cpython::Obstacle) -> String {
@@ -417,6 +430,12 @@ unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
+unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
+    // SAFETY: the calling thread's.
+    let why = unsafe { why_never(cpython::thread_state()) };
+    give(why.map_or_else(|| Ok(none()), text_object))
+}
+
 fn text_object(text: &str) -> Res<Obj> {
     // SAFETY: UTF-8 of that length.
     check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
@@ -436,6 +455,11 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_park", "Gives up the C stack of a suspended tasklet.", park_function),
         types::method("_is_parked", "Has this tasklet no C stack at the moment?", is_parked_function),
+        types::method_noargs(
+            "_why_never_parked",
+            "Why no tasklet can be parked, or None.",
+            why_never_function,
+        ),
         types::method("_why_not_parked", "Why a tasklet cannot be parked, or None.", why_not),
     ]
 }

@@ -36,7 +36,7 @@ def _is_socket(value: Any) -> bool:
     return module is not None and isinstance(value, module.socket)
 
 
-_ADVICE: list[tuple[Callable[[Any], bool], str]] = [
+_ADVICE: list[tuple[Callable[[Any], object], str]] = [
     (
         _one_of(io.IOBase),
         f"close it before waiting, or have it opened again at its position with {_REGISTER}",
@@ -58,6 +58,10 @@ _ADVICE: list[tuple[Callable[[Any], bool], str]] = [
     (
         _one_of(types.FrameType),
         "frames travel inside tasklets and generators only: do not keep them in variables",
+    ),
+    (
+        lambda value: isinstance(value, _stackless.tasklet) and _stackless._why_never_parked(),
+        "see stackless.features(): no waiting tasklet can be pickled here",
     ),
     (
         _one_of(_stackless.tasklet),

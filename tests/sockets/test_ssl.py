@@ -442,7 +442,7 @@ def test_closed_while_somebody_waits(pair):
 
 @pytest.mark.filterwarnings("ignore")
 def test_killed_in_a_handshake(client_context, server):
-    """Nothing is left; the server serves others. (Up to 3.12 the standard module does not close.)"""
+    """Nothing is left; the server serves others. (3.12 does not close the socket.)"""
     near, far = socket.socketpair()
     with far:
         shaking = stackless.tasklet(client_context.wrap_socket)(near, server_hostname="localhost")

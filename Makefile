@@ -28,8 +28,8 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages animations browser bench bench-check performance-table lint format \
-        nightly valgrind build wheel clean
+.PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-check performance-table \
+        lint format nightly valgrind build wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,9 @@ test-all: test-rust ## All tests on every supported Python that is found
 
 animations: build ## The talk's programs as animations, in docs/animations
 	@tools/make-animations $(VENV)/bin/python
+
+test-cpython: build ## CPython's own tests of what stackless.monkey patches, beside an unpatched run
+	@$(VENV)/bin/python tests/cpython/run.py $(ARGS)
 
 test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try each outside the tree
 	@$(VENV)/bin/python tests/packaging/check_packages.py

@@ -149,8 +149,7 @@ _atexit.register(_stackless._at_exit)
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_stackless._after_fork)
 
-if "STACKLESS_STACK_SIZE" in _os.environ or "STACKLESS_STACK_COUNT" in _os.environ:
-    set_stack_limits(**_check.limits_from(_os.environ))
+set_stack_limits(**_check.limits_from(_os.environ))
 
 if "STACKLESS_EXPLAIN" in _os.environ:
     explain.from_environment(_os.environ["STACKLESS_EXPLAIN"])

@@ -84,6 +84,18 @@ def test_environment_variables_set_them_at_import():
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "place"), [("STACK_SIZE", 0), ("STACK_COUNT", 1), ("PARK_ABOVE", 2)]
+)
+def test_each_environment_variable_alone(variable, place):
+    """The others stay as they are."""
+    assert_child(
+        f"import stackless; print(stackless.get_stack_limits()[{place}])",
+        env={f"STACKLESS_{variable}": "131072"},
+        prints="131072",
+    )
+
+
 FULL = """
 import stackless
 channel = stackless.channel()

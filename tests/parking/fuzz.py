@@ -11,6 +11,7 @@ import pickle
 import random
 import sys
 import types
+import warnings
 
 import programs
 import stackless
@@ -108,6 +109,13 @@ def check(seed, counts):
     counts["programs"] += 1
 
 
+def clear_cache():
+    """CPython's cache of attributes holds a reference to the name of each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sys._clear_type_cache()
+
+
 def main(parks, first=0):
     stackless.enable_leak_reports(False)
     # Generators that copies leave behind are closed, and may want to wait then.
@@ -123,6 +131,7 @@ def main(parks, first=0):
             for again in range(first, first + 40):
                 check(again, counts)
             gc.collect()
+            clear_cache()
             totals.append(sys.gettotalrefcount())
     print(json.dumps({**counts, "first": first, "last": seed - 1, "references": totals}))
 

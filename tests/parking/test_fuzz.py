@@ -30,6 +30,5 @@ def test_random_programs():
     assert counts["parks"] >= PARKS
     assert counts["hops"] > PARKS // 4
     if DEBUG:
-        # The first rounds fill caches.
-        # A round parks some 6,000 times; what grows a little are caches.
-        assert counts["references"][-1] - counts["references"][-2] < 500, counts
+        # The first rounds fill caches; a round parks and pickles thousands of times.
+        assert abs(counts["references"][-1] - counts["references"][-2]) < 20, counts

@@ -134,6 +134,11 @@ impl<P: Copy, C: Copy> World<P, C> {
         rest.iter().position(|node| node.place != Place::Gone).map(|at| Tid((index + at) as u32))
     }
 
+    /// Does a tasklet of this thread wait in a channel's queue?
+    pub fn any_blocked(&self, h: Hid) -> bool {
+        self.nodes.items.iter().any(|node| node.thread == h.0 && matches!(node.place, Place::Queue(..)))
+    }
+
     /// How many tasklets there are.
     pub fn tasklet_count(&self) -> usize {
         self.nodes.len()

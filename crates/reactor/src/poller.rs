@@ -81,13 +81,20 @@ impl Poller {
 }
 
 impl Bell {
-    /// Watches a descriptor, in both directions.
+    /// Watches a descriptor, in both directions. If it is watched already, it is looked at anew: what
+    /// is possible now has then *become* possible.
     ///
     /// # Errors
     /// Those of the system: no such descriptor, or not one that can be watched (a file).
     pub fn add(&self, descriptor: RawFd) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        self.registry.register(&mut SourceFd(&descriptor), Token(descriptor as usize), both)
+        let (mut source, token) = (SourceFd(&descriptor), Token(descriptor as usize));
+        match self.registry.register(&mut source, token, both) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.registry.reregister(&mut source, token, both)
+            }
+            result => result,
+        }
     }
 
     /// Watches it no more. It does not matter if it is closed already.
@@ -127,6 +134,8 @@ mod tests {
         far.write_all(b"x").expect("written");
         assert!(ready(&mut poller)[0].readable);
         assert_eq!(ready(&mut poller), [], "although nobody has read it");
+        bell.add(descriptor).expect("added again");
+        assert!(ready(&mut poller)[0].readable, "still");
         near.read_exact(&mut [0]).expect("read");
         drop(far);
         assert!(ready(&mut poller)[0].readable, "the end");

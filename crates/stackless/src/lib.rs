@@ -17,7 +17,9 @@
 //! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
-//! | `readiness`, `socket_calls` | who waits for a descriptor; the quick calls of sockets |
+//! | `readiness`, `socket_calls`, `socket_type`, `descriptors` | who waits for a descriptor; the quick calls of sockets; their type; waits for other descriptors |
+//! | `byte_queue` | bytes that were received and not read yet |
+//! | `standard` | what takes the place of the standard library's calls |
 //! | `watchdog` | `run()`, its limits, and interrupts |
 //! | `tasklet` | the tasklet object |
 //! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
@@ -32,6 +34,7 @@
 mod args;
 mod attributes;
 mod bomb;
+mod byte_queue;
 mod capi;
 mod channel;
 mod channel_type;
@@ -39,6 +42,7 @@ mod counts;
 mod crash;
 mod deadlock;
 mod describe;
+mod descriptors;
 mod ending;
 mod explain;
 mod hooks;
@@ -61,6 +65,8 @@ mod recording;
 mod self_test;
 mod sleep;
 mod socket_calls;
+mod socket_type;
+mod standard;
 mod tape;
 mod tasklet;
 mod tasklet_type;

@@ -538,7 +538,9 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::sleep::functions());
     all.extend(crate::limits::functions());
     all.extend(crate::pool::functions());
-    all.extend(crate::socket_calls::functions());
+    all.extend(crate::socket_type::functions());
+    all.extend(crate::standard::functions());
+    all.extend(crate::descriptors::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());
@@ -563,6 +565,7 @@ pub fn fill(module: Obj) -> Res<()> {
     thread::ready(module)?;
     bomb::add(module)?;
     waits::ready(module)?;
+    crate::byte_queue::ready(module)?;
     crate::limits::ready(module)?;
     channel_type::add(module)?;
     tasklet_type::add(module)?;

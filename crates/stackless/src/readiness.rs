@@ -16,7 +16,6 @@ use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
 use crate::waits::{self, What};
 use pyo3_ffi::*;
-use rustc_hash::FxHashMap;
 use stackless_reactor::{Bell, Poller};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
@@ -37,10 +36,40 @@ struct Source {
     waiting: [Vec<T>; 2],
 }
 
+/// By the descriptor's number: the system gives out the lowest that is free.
+#[derive(Default)]
+struct Sources(Vec<Option<Source>>);
+
+impl Sources {
+    fn get(&self, descriptor: c_int) -> Option<&Source> {
+        self.0.get(descriptor as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, descriptor: c_int) -> Option<&mut Source> {
+        self.0.get_mut(descriptor as usize)?.as_mut()
+    }
+
+    fn get_or_add(&mut self, descriptor: c_int) -> &mut Source {
+        let at = descriptor as usize;
+        if at >= self.0.len() {
+            self.0.resize_with(at + 1, || None);
+        }
+        self.0[at].get_or_insert_default()
+    }
+
+    fn remove(&mut self, descriptor: c_int) -> Option<Source> {
+        self.0.get_mut(descriptor as usize)?.take()
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = (c_int, &mut Source)> {
+        self.0.iter_mut().enumerate().filter_map(|(at, source)| Some((at as c_int, source.as_mut()?)))
+    }
+}
+
 pub struct Readiness {
     poller: RefCell<Poller>,
     bell: Bell,
-    sources: RefCell<FxHashMap<c_int, Source>>,
+    sources: RefCell<Sources>,
     /// How many tasklets wait.
     waiting: Cell<u32>,
 }
@@ -59,12 +88,7 @@ pub fn raise_os_error(error: &std::io::Error) -> Raised {
 impl Readiness {
     fn new() -> Res<Self> {
         let (poller, bell) = Poller::new().map_err(|error| raise_os_error(&error))?;
-        Ok(Self {
-            poller: RefCell::new(poller),
-            bell,
-            sources: RefCell::new(FxHashMap::default()),
-            waiting: Cell::new(0),
-        })
+        Ok(Self { poller: RefCell::new(poller), bell, sources: RefCell::default(), waiting: Cell::new(0) })
     }
 
     /// Ends the thread's sleep.
@@ -84,7 +108,7 @@ impl Readiness {
         let mut woken = Vec::new();
         for ready in self.poller.borrow().found() {
             let mut sources = self.sources.borrow_mut();
-            let Some(source) = sources.get_mut(&ready.descriptor) else { continue };
+            let Some(source) = sources.get_mut(ready.descriptor) else { continue };
             source.ended |= ready.ended;
             for (way, is_ready) in [(Way::In, ready.readable), (Way::Out, ready.writable)] {
                 if is_ready {
@@ -106,14 +130,14 @@ impl Readiness {
 
     fn forget(&self, t: T, descriptor: c_int, way: Way) {
         self.waiting.set(self.waiting.get() - 1);
-        if let Some(source) = self.sources.borrow_mut().get_mut(&descriptor) {
+        if let Some(source) = self.sources.borrow_mut().get_mut(descriptor) {
             source.waiting[way as usize].retain(|other| !std::ptr::eq(*other, t));
         }
     }
 
     /// The descriptor is about to be closed: who waited for it.
     fn remove(&self, descriptor: c_int) -> Vec<T> {
-        let Some(source) = self.sources.borrow_mut().remove(&descriptor) else { return Vec::new() };
+        let Some(source) = self.sources.borrow_mut().remove(descriptor) else { return Vec::new() };
         self.bell.remove(descriptor);
         source.waiting.concat()
     }
@@ -124,7 +148,7 @@ impl Readiness {
 pub fn may_be_ready(s: &'static Sched, descriptor: c_int, way: Way) -> bool {
     s.readiness.get().is_none_or(|readiness| {
         let sources = readiness.sources.borrow();
-        sources.get(&descriptor).is_none_or(|source| !source.exhausted[way as usize])
+        sources.get(descriptor).is_none_or(|source| !source.exhausted[way as usize])
     })
 }
 
@@ -133,13 +157,18 @@ pub fn may_be_ready(s: &'static Sched, descriptor: c_int, way: Way) -> bool {
 #[inline(always)]
 pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
     let Some(readiness) = s.readiness.get() else { return };
-    if let Some(source) = readiness.sources.borrow_mut().get_mut(&descriptor) {
+    if let Some(source) = readiness.sources.borrow_mut().get_mut(descriptor) {
         source.exhausted[way as usize] = way == Way::Out || !source.ended;
     }
 }
 
-/// A call would block: plans the running tasklet's departure until the descriptor is ready.
-pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u64>) -> Res<Next> {
+/// A call would block: plans the running tasklet's departure until the descriptor is ready. `what` names
+/// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
+/// another one's: it is watched anew.
+pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: bool) -> Res<Next> {
+    let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else {
+        unreachable!("the callers wait for descriptors");
+    };
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
@@ -151,17 +180,21 @@ pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u6
             made
         }
     };
-    if !readiness.sources.borrow().contains_key(&descriptor) {
+    if !followed || readiness.sources.borrow().get(descriptor).is_none() {
         readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error))?;
     }
     {
         let mut sources = readiness.sources.borrow_mut();
-        let source = sources.entry(descriptor).or_default();
+        let source = sources.get_or_add(descriptor);
         source.exhausted[way as usize] = true;
-        source.waiting[way as usize].push(me);
+        let waiting = &mut source.waiting[way as usize];
+        if waiting.is_empty() {
+            waiting.reserve_exact(1); // nearly always there is but one
+        }
+        waiting.push(me);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
-    waits::arm(s, me, What::Descriptor(descriptor, way), until);
+    waits::arm(s, me, what, until);
     let next = plan_departure(entered, None);
     if next.is_err() {
         waits::disarm(me);
@@ -172,6 +205,20 @@ pub fn plan_wait(entered: Entered, descriptor: c_int, way: Way, until: Option<u6
 /// A tasklet does not wait for this descriptor any more.
 pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
     s.readiness.get().expect("it waited").forget(t, descriptor, way);
+}
+
+/// A socket was made of a descriptor. If one that was waited for had the same number, and was closed
+/// without a word, nobody has told the system of this one yet.
+pub fn opened(descriptor: c_int) {
+    thread::each(|s| {
+        let Some(readiness) = s.readiness.get() else { return };
+        if let Some(source) = readiness.sources.borrow_mut().get_mut(descriptor)
+            && readiness.bell.add(descriptor).is_ok()
+        {
+            source.exhausted = [false; 2];
+            source.ended = false;
+        }
+    });
 }
 
 /// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,
@@ -209,7 +256,7 @@ pub fn after_fork(s: &'static Sched) -> Res<()> {
     // SAFETY: nobody else has it: it is the thread's, which has no other reference at rest.
     let old = unsafe { Box::from_raw(std::ptr::from_ref(old).cast_mut()) };
     let mut lost = Vec::new();
-    for (&descriptor, source) in old.sources.borrow_mut().iter_mut() {
+    for (descriptor, source) in old.sources.borrow_mut().each() {
         source.exhausted = [false; 2];
         if new.bell.add(descriptor).is_err() {
             lost.push(descriptor);

@@ -33,7 +33,7 @@ unsafe extern "C" fn sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     give(args::one_argument("sleep", args).and_then(|seconds| do_sleep(seconds, call)))
 }
 
-fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
+pub fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
     let Some(time) = time(seconds, "the time to sleep")? else {
         return Err(type_error("sleep() needs a number of seconds, not None"));
     };

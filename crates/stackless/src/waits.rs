@@ -40,6 +40,8 @@ pub enum What {
     Job(*const Job),
     /// A descriptor, until it is ready.
     Descriptor(c_int, Way),
+    /// The same, and it is no error if the time is over before.
+    DescriptorOrTime(c_int, Way),
 }
 
 pub struct Wait {
@@ -139,7 +141,9 @@ pub fn disarm(t: T) {
     match wait.what {
         // SAFETY: a job lives until the worker thread has reported to its wait.
         What::Job(job) => unsafe { (*job).abandon() },
-        What::Descriptor(descriptor, way) => readiness::forget(s, t, descriptor, way),
+        What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way) => {
+            readiness::forget(s, t, descriptor, way);
+        }
         What::Time | What::Partner => {}
     }
     count_armed(s, t, -1);
@@ -208,7 +212,8 @@ pub fn look(s: &'static Sched, moment: Moment) {
         match due {
             Due::Wait(t) => {
                 // SAFETY: a timer is stopped before its wait goes.
-                let asleep = matches!(unsafe { (*t.wait.get()).what }, What::Time);
+                let what = unsafe { (*t.wait.get()).what };
+                let asleep = matches!(what, What::Time | What::DescriptorOrTime(..));
                 wake(s, t, if asleep { null_mut() } else { new_ref(timed_out()) });
             }
             Due::Limit(number) => limits::reached(s, number, now, moment),

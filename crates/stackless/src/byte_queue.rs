@@ -1,0 +1,221 @@
+//! Bytes that a connection has brought and nobody has read yet: what the buffered readers of
+//! `stackless.socket` are made of. They fetch what is missing in Python, so that a tasklet which waits
+//! for it has no C code below that.
+//!
+//! An empty queue keeps no memory: there is one for each idle connection.
+
+use crate::args;
+use crate::py::*;
+use crate::socket_calls::with_buffer;
+use crate::types;
+use pyo3_ffi::*;
+use std::cell::{RefCell, UnsafeCell};
+use std::ffi::{c_char, c_void};
+use std::ptr::null_mut;
+
+#[derive(Default)]
+struct Bytes {
+    bytes: Vec<u8>,
+    /// Those before are gone.
+    start: usize,
+    /// So many of the others are known to have no end of a line among them.
+    scanned: usize,
+}
+
+impl Bytes {
+    fn left(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn add(&mut self, more: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.extend_from_slice(more);
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        self.start += count;
+        self.scanned = 0;
+        if self.start == self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+
+    /// How many bytes a line has that is there, or the part of it that may be had; None: it goes on.
+    fn line(&mut self, limit: usize) -> Option<usize> {
+        let left = &self.bytes[self.start..];
+        let window = &left[..left.len().min(limit)];
+        if self.scanned < window.len() {
+            if let Some(at) = memchr::memchr(b'\n', &window[self.scanned..]) {
+                return Some(self.scanned + at + 1);
+            }
+            self.scanned = window.len();
+        }
+        (window.len() == limit).then_some(limit)
+    }
+}
+
+#[repr(C)]
+struct Queue {
+    head: UnsafeCell<PyObject>,
+    queue: RefCell<Bytes>,
+}
+
+static TYPE: types::TypeCell = types::TypeCell::new();
+
+fn queue<'a>(o: Obj) -> &'a RefCell<Bytes> {
+    // SAFETY: called with objects of our type, made by `tp_new`.
+    unsafe { &(*o.cast::<Queue>()).queue }
+}
+
+/// A number of bytes; negative, or None: all.
+fn number(o: Obj) -> Res<usize> {
+    let Some(o) = some(o) else { return Ok(usize::MAX) };
+    // SAFETY: a living object.
+    let number = unsafe { PyNumber_AsSsize_t(o, PyExc_OverflowError) };
+    if number == -1 && raised() { Err(Raised) } else { Ok(usize::try_from(number).unwrap_or(usize::MAX)) }
+}
+
+fn bytes_object(bytes: &[u8]) -> Res<Obj> {
+    // SAFETY: so many bytes are there.
+    check(unsafe { PyBytes_FromStringAndSize(bytes.as_ptr().cast::<c_char>(), bytes.len() as Py_ssize_t) })
+}
+
+fn take_first(bytes: &mut Bytes, count: usize) -> Res<Obj> {
+    let taken = bytes_object(&bytes.left()[..count])?;
+    bytes.drop_first(count);
+    Ok(taken)
+}
+
+/// The one argument of a METH_FASTCALL call.
+///
+/// # Safety
+/// The arguments are those of such a call.
+unsafe fn argument(name: &str, args: *mut Obj, count: Py_ssize_t) -> Res<Obj> {
+    // SAFETY: the caller's.
+    args::one_argument(name, unsafe { args::positional(args, count) })
+}
+
+unsafe extern "C" fn line(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { argument("line", args, count) }.and_then(number).and_then(|limit| {
+        let mut bytes = queue(o).borrow_mut();
+        match bytes.line(limit) {
+            Some(count) => take_first(&mut bytes, count),
+            None => Ok(none()),
+        }
+    }))
+}
+
+unsafe extern "C" fn take(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { argument("take", args, count) }.and_then(number).and_then(|most| {
+        let mut bytes = queue(o).borrow_mut();
+        let count = bytes.left().len().min(most);
+        take_first(&mut bytes, count)
+    }))
+}
+
+unsafe extern "C" fn take_exactly(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { argument("take_exactly", args, count) }.and_then(number).and_then(|count| {
+        let mut bytes = queue(o).borrow_mut();
+        if count > bytes.left().len() { Ok(none()) } else { take_first(&mut bytes, count) }
+    }))
+}
+
+unsafe extern "C" fn take_into(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { argument("take_into", args, count) }.and_then(|buffer| {
+        with_buffer(buffer, true, |start, size| {
+            let mut bytes = queue(o).borrow_mut();
+            let count = bytes.left().len().min(size);
+            // SAFETY: the buffer has room for so many; it is not ours.
+            unsafe { start.copy_from_nonoverlapping(bytes.left().as_ptr(), count) };
+            bytes.drop_first(count);
+            Ok(int_obj(count as i64))
+        })
+    }))
+}
+
+unsafe extern "C" fn peek(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::no_arguments("peek", args).and_then(|()| bytes_object(queue(o).borrow().left())))
+}
+
+unsafe extern "C" fn add(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { argument("add", args, count) }.and_then(|buffer| {
+        with_buffer(buffer, false, |start, size| {
+            // An empty buffer may have no address.
+            if size > 0 {
+                // SAFETY: the bytes of the buffer.
+                queue(o).borrow_mut().add(unsafe { std::slice::from_raw_parts(start, size) });
+            }
+            Ok(none())
+        })
+    }))
+}
+
+unsafe extern "C" fn length(o: Obj) -> Py_ssize_t {
+    queue(o).borrow().left().len() as Py_ssize_t
+}
+
+unsafe extern "C" fn tp_new(t: *mut PyTypeObject, args: Obj, kwargs: Obj) -> Obj {
+    // SAFETY: a type, a tuple, a dict or null; a new object gets its field before anybody sees it.
+    unsafe {
+        if PyTuple_GET_SIZE(args) > 0 || !kwargs.is_null() {
+            let Raised = type_error("_ByteQueue() takes no arguments");
+            return null_mut();
+        }
+        let o = (*t).tp_alloc.expect("inherited")(t, 0);
+        if !o.is_null() {
+            (&raw mut (*o.cast::<Queue>()).queue).write(RefCell::default());
+        }
+        o
+    }
+}
+
+unsafe extern "C" fn tp_dealloc(o: Obj) {
+    // SAFETY: nobody refers to it any more.
+    unsafe {
+        (&raw mut (*o.cast::<Queue>()).queue).drop_in_place();
+        types::free(o);
+    }
+}
+
+/// Makes the type and puts it into the module.
+pub fn ready(module: Obj) -> Res<()> {
+    let methods = [
+        types::method(
+            "line",
+            "line($self, limit, /)\n--\n\nTake a line of at most so many bytes (negative, None: any number); None: it has not come yet.",
+            line,
+        ),
+        types::method(
+            "take",
+            "take($self, most, /)\n--\n\nTake so many bytes (negative, None: all), or what is there.",
+            take,
+        ),
+        types::method(
+            "take_exactly",
+            "take_exactly($self, count, /)\n--\n\nTake so many bytes, or return None.",
+            take_exactly,
+        ),
+        types::method(
+            "take_into",
+            "take_into($self, buffer, /)\n--\n\nTake what fits into a buffer; return how many bytes.",
+            take_into,
+        ),
+        types::method("peek", "peek($self, /)\n--\n\nReturn all that is there, and leave it there.", peek),
+        types::method("add", "add($self, data, /)\n--\n\nPut bytes at the end.", add),
+    ];
+    let slots = types::Slots::new()
+        .doc("Bytes that have come and are not read yet.")
+        .slot(Py_tp_new, tp_new as newfunc as *mut c_void)
+        .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
+        .slot(Py_sq_length, length as lenfunc as *mut c_void)
+        .methods(&methods);
+    types::add(module, &TYPE, c"stackless._stackless._ByteQueue", size_of::<Queue>(), 0, slots)
+}

@@ -1,0 +1,265 @@
+//! What `stackless.monkey` puts in the place of the standard library's own calls.
+//!
+//! Each decides anew whenever it is called: where somebody else can run meanwhile, it waits in the
+//! calling tasklet as ours do; else it makes the standard call, with the arguments as they are.
+
+use crate::args;
+use crate::kernel::world;
+use crate::module::arguments;
+use crate::py::*;
+use crate::sleep;
+use crate::socket_type::{self, Entries};
+use crate::thread;
+use crate::types;
+use pyo3_ffi::*;
+use stackless_cpython::Pending;
+use std::ffi::c_int;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+/// A standard function or method: null before the first patch, then there for good.
+struct Original(AtomicPtr<PyObject>);
+
+impl Original {
+    const fn new() -> Self {
+        Self(AtomicPtr::new(null_mut()))
+    }
+
+    fn get(&self) -> Obj {
+        self.0.load(Relaxed)
+    }
+
+    /// Takes the reference over.
+    fn set(&self, o: Obj) {
+        drop_ref_if_any(self.0.swap(o, Relaxed));
+    }
+}
+
+fn drop_ref_if_any(o: Obj) {
+    if !o.is_null() {
+        drop_ref(o);
+    }
+}
+
+static SOCKET: Original = Original::new();
+static FILENO: Original = Original::new();
+static GETTIMEOUT: Original = Original::new();
+static RECV: Original = Original::new();
+static RECV_INTO: Original = Original::new();
+static SEND: Original = Original::new();
+static SENDALL: Original = Original::new();
+static SLEEP: Original = Original::new();
+
+/// Does a call wait in the calling tasklet? Not in a thread without tasklets, not in a main tasklet that
+/// is alone, and not where nothing can switch: in a greenlet, a signal handler during a sleep, a
+/// callback. (Under `switch_trap` it does, and fails.)
+pub fn cooperates() -> bool {
+    let Some(entered) = thread::enter_begun() else { return false };
+    let s = entered.s;
+    if thread::exited() || (entered.refused() && s.trap.get() == 0) {
+        return false;
+    }
+    !s.current().is_main()
+        || s.waits.are_armed()
+        || world(|w| w.run_count(s.hid()) > 1 || w.any_blocked(s.hid()))
+}
+
+// ---------------------------------------------------------------------- sockets
+
+pub fn is_socket(o: Obj) -> bool {
+    let kind = SOCKET.get();
+    // SAFETY: a living object, and a type.
+    !kind.is_null() && unsafe { PyObject_TypeCheck(o, kind.cast()) } != 0
+}
+
+/// The descriptor of a standard socket, None if it is closed.
+pub fn descriptor(socket: Obj) -> Res<Option<c_int>> {
+    let number = ask(&FILENO, socket)?;
+    // SAFETY: a living object.
+    let descriptor = unsafe { PyLong_AsLong(number) };
+    drop_ref(number);
+    if descriptor == -1 && raised() {
+        return Err(Raised);
+    }
+    Ok(Some(descriptor as c_int).filter(|descriptor| *descriptor >= 0))
+}
+
+/// Its timeout in nanoseconds.
+pub fn timeout(socket: Obj) -> Res<Option<u64>> {
+    let seconds = ask(&GETTIMEOUT, socket)?;
+    let timeout = sleep::time(seconds, "timeout");
+    drop_ref(seconds);
+    timeout
+}
+
+fn ask(method: &Original, socket: Obj) -> Res<Obj> {
+    // SAFETY: a method of the type that this is an object of.
+    check(unsafe { PyObject_CallOneArg(method.get(), socket) })
+}
+
+/// More than any of the calls takes.
+const MOST: usize = 8;
+
+/// Makes the standard call for this object, with the arguments of a METH_FASTCALL | METH_KEYWORDS call.
+///
+/// # Safety
+/// As for such a call.
+unsafe fn original(method: &Original, o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    let count = count as usize;
+    // SAFETY: the caller's; a tuple or null.
+    unsafe {
+        let all = count + if names.is_null() { 0 } else { PyTuple_GET_SIZE(names) as usize };
+        if all >= MOST {
+            return give(args::at_most("this", MOST - 1, all).map(|()| null_mut()));
+        }
+        let mut given = [o; MOST];
+        given[1..=all].copy_from_slice(args::positional(args, all as Py_ssize_t));
+        let start = usize::from(o.is_null());
+        PyObject_Vectorcall(method.get(), given.as_ptr().add(start), count + 1 - start, names)
+    }
+}
+
+unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&RECV, o, args, count, null_mut());
+        }
+        let pending = Pending::call(recv as _, args, count);
+        give(socket_type::do_recv(o, args::positional(args, count), pending))
+    }
+}
+
+unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&RECV_INTO, o, args, count, names);
+        }
+        let pending = Pending::call(recv_into as _, args, arguments(count, names));
+        give(socket_type::do_recv_into(o, args, count, names, pending))
+    }
+}
+
+unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&SEND, o, args, count, null_mut());
+        }
+        let pending = Pending::call(send as _, args, count);
+        give(socket_type::do_send(o, args::positional(args, count), pending))
+    }
+}
+
+unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&SENDALL, o, args, count, null_mut());
+        }
+        let pending = Pending::call(sendall as _, args, count);
+        give(socket_type::do_sendall(o, args::positional(args, count), pending))
+    }
+}
+
+/// `_standard_methods(base, kind)`: for the class `kind` of the module `socket`, whose methods are those
+/// of `base`, the ones that wait in tasklets, by name.
+unsafe extern "C" fn standard_methods(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give((|| {
+        let [base, kind] = *args else { return Err(type_error("two types are required")) };
+        // SAFETY: living objects; types, where they are compared.
+        let derived = unsafe {
+            PyType_Check(base) != 0
+                && PyType_Check(kind) != 0
+                && PyType_IsSubtype(kind.cast(), base.cast()) != 0
+        };
+        if !derived {
+            return Err(type_error("_standard_methods() needs a type and one derived from it"));
+        }
+        for (name, method) in [
+            (c"fileno", &FILENO),
+            (c"gettimeout", &GETTIMEOUT),
+            (c"recv", &RECV),
+            (c"recv_into", &RECV_INTO),
+            (c"send", &SEND),
+            (c"sendall", &SENDALL),
+        ] {
+            // SAFETY: a living object, and a name.
+            method.set(check(unsafe { PyObject_GetAttrString(base, name.as_ptr()) })?);
+        }
+        SOCKET.set(new_ref(base));
+        // SAFETY: the definitions live for ever; owned references.
+        unsafe {
+            let made = check(PyDict_New())?;
+            for definition in socket_type::methods(&Entries { recv, recv_into, send, sendall }) {
+                let name = definition.ml_name;
+                let definition = Box::leak(Box::new(definition));
+                let method = PyDescr_NewMethod(kind.cast(), definition);
+                if method.is_null() || PyDict_SetItemString(made, name, method) < 0 {
+                    drop_ref_if_any(method);
+                    drop_ref(made);
+                    return Err(Raised);
+                }
+                drop_ref(method);
+            }
+            Ok(made)
+        }
+    })())
+}
+
+// ---------------------------------------------------------------------- time
+
+unsafe extern "C" fn scoped_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    unsafe {
+        if !cooperates() {
+            return original(&SLEEP, null_mut(), args, count, null_mut());
+        }
+        let (call, args) = (Pending::call(scoped_sleep as _, args, count), args::positional(args, count));
+        give(args::one_argument("time.sleep", args).and_then(|seconds| sleep::do_sleep(seconds, call)))
+    }
+}
+
+/// `_standard_sleep(sleep)`: what takes the place of `time.sleep`, which is given.
+unsafe extern "C" fn standard_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_standard_sleep", args).and_then(|sleep| {
+        SLEEP.set(new_ref(sleep));
+        let definition = types::method(
+            "sleep",
+            "sleep($module, seconds, /)\n--\n\nLet the calling tasklet rest, or the thread if no other tasklet is there.",
+            scoped_sleep,
+        );
+        // SAFETY: the definition lives for ever; owned references.
+        unsafe {
+            let module = check(PyUnicode_FromString(c"time".as_ptr()))?;
+            let made = PyCFunction_NewEx(Box::leak(Box::new(definition)), null_mut(), module);
+            drop_ref(module);
+            check(made)
+        }
+    }))
+}
+
+unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
+    bool_obj(cooperates())
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method_noargs(
+            "_cooperates",
+            "Would a patched call wait in the calling tasklet?",
+            does_cooperate,
+        ),
+        types::method(
+            "_standard_methods",
+            "Methods for the standard sockets. (base, kind)",
+            standard_methods,
+        ),
+        types::method("_standard_sleep", "What takes the place of time.sleep. (sleep)", standard_sleep),
+    ]
+}

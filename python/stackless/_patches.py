@@ -1,0 +1,227 @@
+"""What `stackless.monkey` puts where in the standard modules: for each part, lists of
+(owner, name, replacement)."""
+
+from __future__ import annotations
+
+import _socket
+import functools
+import logging
+import select
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stackless import _socket_methods, _tls_methods
+from stackless import select as tasklet_select
+from stackless import socket as tasklet_socket
+from stackless._stackless import (
+    _cooperates,
+    _descriptor_closed,
+    _standard_methods,
+    _standard_sleep,
+)
+from stackless._tasklet_lock import TaskletLock
+
+Patch = tuple[Any, str, Any]
+
+#: Replacements that were ever made, by identity, and what they call. Somebody may have kept one and
+#: put it back.
+_made: dict[int, tuple[Any, Any]] = {}
+
+
+def _standard(owner: Any, name: str) -> Any:
+    found = getattr(owner, name)
+    while id(found) in _made:
+        found = _made[id(found)][1]
+    return found
+
+
+def scoped(owner: Any, name: str, waiting: Any) -> Patch:
+    """The call of this name, which is `waiting` where tasklets can switch, and the standard one
+    elsewhere."""
+    standard = _standard(owner, name)
+
+    @functools.wraps(standard)
+    def call(*arguments: Any, **named: Any) -> Any:
+        return (waiting if _cooperates() else standard)(*arguments, **named)
+
+    # It is pickled by name.
+    call.__module__ = owner.__module__ if isinstance(owner, type) else owner.__name__
+    _made[id(call)] = call, standard
+    return owner, name, call
+
+
+# ---------------------------------------------------------------------- time and sockets
+
+
+def of_time() -> list[Patch]:
+    standard = _standard(time, "sleep")
+    sleep = _standard_sleep(standard)
+    _made[id(sleep)] = sleep, standard
+    return [(time, "sleep", sleep)]
+
+
+_METHODS = (
+    "_accept",
+    "connect",
+    "connect_ex",
+    "recvfrom",
+    "recvfrom_into",
+    "recvmsg",
+    "recvmsg_into",
+    "sendto",
+    "sendmsg",
+    "_sendfile_use_sendfile",
+)
+_FUNCTIONS = ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo")
+
+
+def _tell(closing: Any) -> None:
+    if closing.fileno() >= 0:
+        _descriptor_closed(closing.fileno())
+
+
+def of_socket() -> list[Patch]:
+    kind = socket.socket
+    real_close = vars(kind)["_real_close"]
+
+    @functools.wraps(real_close)
+    def _real_close(self: Any, *arguments: Any) -> None:
+        _tell(self)
+        real_close(self, *arguments)
+
+    standard_detach = vars(kind)["detach"]
+
+    @functools.wraps(standard_detach)
+    def detach(self: Any) -> Any:
+        _tell(self)
+        return standard_detach(self)
+
+    return [
+        *((kind, name, new) for name, new in _standard_methods(_socket.socket, kind).items()),
+        *(scoped(kind, name, getattr(_socket_methods, name)) for name in _METHODS),
+        (kind, "_real_close", _real_close),
+        (kind, "detach", detach),
+        *(scoped(socket, name, getattr(tasklet_socket, name)) for name in _FUNCTIONS),
+    ]
+
+
+def of_ssl() -> list[Patch]:
+    kind = ssl.SSLSocket
+    return [scoped(kind, name, new) for name, new in _tls_methods.methods(kind).items()]
+
+
+# ---------------------------------------------------------------------- select and selectors
+
+
+_Poll: Any = tasklet_select.poll
+_Epoll: Any = tasklet_select.epoll
+
+
+class _Names(type):
+    """Objects of the standard class count as objects of the patched one."""
+
+    standard: Any
+
+    def __instancecheck__(cls, o: object) -> bool:
+        return super().__instancecheck__(o) or isinstance(o, cls.standard)
+
+
+class poll(_Poll):  # type: ignore[misc]
+    """Files to wait for, each with the events that matter."""
+
+    __slots__ = ()
+
+    def poll(self, timeout: float | None = None, /) -> Any:
+        """Wait for events; return a list of (descriptor, events)."""
+        return super().poll(timeout) if _cooperates() else self._poll.poll(timeout)
+
+
+class epoll(_Epoll, metaclass=_Names):  # type: ignore[misc]
+    """The system's interest list for files."""
+
+    __slots__ = ()
+    standard = select.epoll
+
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> Any:
+        """Wait for events; return a list of at most `maxevents` pairs (descriptor, events)."""
+        if _cooperates():
+            return super().poll(timeout, maxevents)
+        return self._epoll.poll(timeout, maxevents)
+
+
+for _kind in (poll, epoll):
+    _kind.__module__ = "select"
+
+
+def _waiting_select(kind: Any, standard: Any) -> Callable[..., Any]:
+    """The method `select` of this class of selectors, of whatever objects it asks."""
+
+    def select(self: Any, timeout: float | None = None) -> Any:
+        if timeout is not None and timeout <= 0:
+            return standard(self, timeout)
+        return standard(self, 0) or tasklet_select._wait_for_any(
+            _wanted(self), timeout, lambda: standard(self, 0)
+        )
+
+    return select
+
+
+def _wanted(selector: Any) -> dict[int, int]:
+    """What to wait for with an epoll object: events by descriptor."""
+    if isinstance(selector, selectors.EpollSelector):
+        return {selector.fileno(): select.EPOLLIN}
+    return {
+        key.fd: (key.events & selectors.EVENT_READ and select.EPOLLIN)
+        | (key.events & selectors.EVENT_WRITE and select.EPOLLOUT)
+        for key in selector.get_map().values()
+    }
+
+
+def of_select() -> list[Patch]:
+    classes = {selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector}
+    owners = {next(c for c in kind.__mro__ if "select" in vars(c)) for kind in classes}
+    return [
+        scoped(select, "select", tasklet_select.select),
+        (select, "poll", poll),
+        (select, "epoll", epoll),
+        *(
+            scoped(kind, "select", _waiting_select(kind, vars(kind)["select"]))
+            for kind in sorted(owners, key=lambda kind: kind.__name__)
+        ),
+    ]
+
+
+# ---------------------------------------------------------------------- logging
+
+
+def of_logging() -> list[Patch]:
+    kind = logging.Handler
+    create = vars(kind)["createLock"]
+
+    @functools.wraps(create)
+    def createLock(self: Any) -> None:
+        create(self)
+        if self.lock is not None:
+            self.lock = TaskletLock()
+
+    for reference in list(logging._handlerList):  # type: ignore[attr-defined]
+        handler = reference()
+        lock = getattr(handler, "lock", None)
+        if handler is not None and lock is not None and not isinstance(lock, TaskletLock):
+            if not lock._is_owned() and lock.acquire(blocking=False):
+                handler.lock = TaskletLock()
+                lock.release()
+    return [(kind, "createLock", createLock)]
+
+
+PARTS: dict[str, Callable[[], list[Patch]]] = {
+    "time": of_time,
+    "socket": of_socket,
+    "ssl": of_ssl,
+    "select": of_select,
+    "logging": of_logging,
+}

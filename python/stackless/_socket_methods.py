@@ -1,0 +1,221 @@
+"""Methods of sockets, the standard ones and ours, that wait in the calling tasklet.
+
+The system's call does not wait: by its flags where it knows MSG_DONTWAIT, else because the
+descriptor or the C part of the socket is told so for that moment. If it would block, the tasklet
+waits until the descriptor is ready, and it is made again. The fast ones (recv, recv_into, send,
+sendall) are in the compiled module.
+
+`_C` has the C methods, which nobody ever patches.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import socket as _stock
+from time import monotonic_ns
+from typing import Any
+
+from stackless._stackless import TimeoutError as _TimeoutError
+from stackless._stackless import _wait_for_socket
+from stackless._stackless import sleep as _sleep
+from stackless._stackless import to_thread as _to_thread
+
+wait = _wait_for_socket
+_C: Any = _socket.socket
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
+_INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
+_DONTWAIT = _stock.MSG_DONTWAIT
+
+_find_addresses = _stock.getaddrinfo
+_give_up: Any = vars(_stock)["_GiveupOnSendfile"]  # what the standard sendfile() looks for
+_check_file: Any = vars(_stock.socket)["_check_sendfile_params"]
+
+
+def deadline(limit: float | None) -> int | None:
+    """The time of the monotonic clock, in nanoseconds, at which these seconds are over."""
+    return None if limit is None else monotonic_ns() + int(limit * 1e9)
+
+
+def without_waiting(self: Any, call: Any, *arguments: Any) -> Any:
+    """Call with the descriptor non-blocking, and the C part told not to wait."""
+    limit = _C.gettimeout(self)
+    if limit == 0:
+        return call(*arguments)
+    _C.settimeout(self, 0)
+    try:
+        return call(*arguments)
+    finally:
+        if self.fileno() >= 0:
+            # A time is rounded up to the next nanosecond: so it stays as it was.
+            _C.settimeout(self, None if limit is None else limit - 5e-10)
+
+
+def _trying(self: Any, call: Any, *arguments: Any) -> Any:
+    """Call; the flags of the descriptor stay as they are."""
+    return without_waiting(self, call, *arguments) if _C.gettimeout(self) else call(*arguments)
+
+
+def _accept(self: Any) -> Any:
+    limit = self.gettimeout()
+    until = deadline(limit)
+    while True:
+        if limit != 0:
+            wait(self, False, until)
+        try:
+            return _trying(self, _C._accept, self)
+        except BlockingIOError:
+            if limit == 0:
+                raise
+
+
+def connect(self: Any, address: Any) -> Any:
+    """Connect to an address. A host name is looked up on a worker thread."""
+    limit = self.gettimeout()
+    if limit == 0:
+        return _C.connect(self, address)
+    until = deadline(limit)
+    if self.family in _INTERNET and isinstance(address, tuple) and len(address) >= 2:
+        address = _resolved(self, address)
+    while error := without_waiting(self, _C.connect_ex, self, address):
+        if error not in _UNDER_WAY:
+            raise OSError(error, os.strerror(error))
+        if error == errno.EAGAIN and self.family == _stock.AF_UNIX:
+            # The listener's queue is full, and nobody tells when it is not.
+            if until is not None and monotonic_ns() >= until:
+                raise _TimeoutError("timed out")
+            _sleep(0.001)
+            continue
+        wait(self, True, until)
+        if error := self.getsockopt(_stock.SOL_SOCKET, _stock.SO_ERROR):
+            raise OSError(error, os.strerror(error))
+        break
+    return None
+
+
+def _resolved(connecting: Any, address: tuple[Any, ...]) -> tuple[Any, ...]:
+    host, port, *rest = address
+    found = getaddrinfo(host, port, connecting.family, connecting.type, connecting.proto)
+    return (*found[0][4][:2], *rest) if rest else found[0][4]
+
+
+def connect_ex(self: Any, address: Any) -> Any:
+    """The same, with the error number of the system's call instead of its exception."""
+    if self.gettimeout() == 0:
+        return _C.connect_ex(self, address)
+    try:
+        connect(self, address)
+    except _stock.gaierror:
+        raise
+    except TimeoutError as error:
+        return error.errno or errno.EAGAIN
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return error.errno
+    return 0
+
+
+def _when_ready(self: Any, out: bool, call: Any, flags: int, *arguments: Any) -> Any:
+    """Call with the arguments, the flags among them replaced by `...`."""
+    limit = self.gettimeout()
+    until = deadline(limit)
+    now = [self, *(flags | _DONTWAIT if a is ... else a for a in arguments)]
+    while True:
+        try:
+            return _trying(self, call, *now)
+        except BlockingIOError:
+            if limit == 0 or flags & _DONTWAIT:
+                raise
+        wait(self, out, until)
+
+
+def _waits_for_all(self: Any, flags: int) -> bool:
+    """In recvfrom: then recv does it, as nobody tells where the bytes of a stream come from."""
+    return bool(flags & _stock.MSG_WAITALL) and self.type == _stock.SOCK_STREAM
+
+
+def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
+    """Receive a datagram and the address that it came from."""
+    if _waits_for_all(self, flags):
+        return self.recv(bufsize, flags), None
+    return _when_ready(self, False, _C.recvfrom, flags, bufsize, ...)
+
+
+def recvfrom_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
+    """The same, into a buffer: how many bytes, and the address."""
+    if _waits_for_all(self, flags):
+        return self.recv_into(buffer, nbytes, flags), None
+    return _when_ready(self, False, _C.recvfrom_into, flags, buffer, nbytes, ...)
+
+
+def recvmsg(self: Any, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+    """Receive bytes and ancillary data."""
+    return _when_ready(self, False, _C.recvmsg, flags, bufsize, ancbufsize, ...)
+
+
+def recvmsg_into(self: Any, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+    """The same, into buffers."""
+    return _when_ready(self, False, _C.recvmsg_into, flags, list(buffers), ancbufsize, ...)
+
+
+def sendto(self: Any, data: Any, *arguments: Any) -> Any:
+    """sendto(data, [flags,] address): send a datagram."""
+    if len(arguments) not in (1, 2) or not all(isinstance(a, int) for a in arguments[:-1]):
+        return _C.sendto(self, data, *arguments)  # which says what is wrong
+    flags, address = (0, *arguments)[-2:]
+    return _when_ready(self, True, _C.sendto, flags, data, ..., address)
+
+
+def sendmsg(
+    self: Any, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
+) -> Any:
+    """Send bytes and ancillary data."""
+    pieces, ancillary = list(buffers), list(ancdata)
+    return _when_ready(self, True, _C.sendmsg, flags, pieces, ancillary, ..., address)
+
+
+# What sendfile() tries first; the standard method does the rest.
+def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> Any:
+    _check_file(self, file, offset, count)
+    try:
+        source = file.fileno()
+        size = os.fstat(source).st_size
+    except (AttributeError, OSError) as error:
+        raise _give_up(error) from error
+    limit = self.gettimeout()
+    if limit == 0:
+        raise ValueError("non-blocking sockets are not supported")
+    left = size if count is None else count
+    total = 0
+    try:
+        while left > 0 and size:
+            wait(self, True, deadline(limit))
+            try:
+                most = min(left, 2**30)
+                sent = without_waiting(self, os.sendfile, self.fileno(), source, offset, most)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if total == 0:
+                    raise _give_up(error) from error
+                raise
+            if sent == 0:
+                break
+            offset, total, left = offset + sent, total + sent, left - sent
+        return total
+    finally:
+        if total > 0 and hasattr(file, "seek"):
+            file.seek(offset)
+
+
+def getaddrinfo(
+    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> Any:
+    """As the standard function, on a worker thread unless the host is a numeric address."""
+    try:
+        numeric = flags | _stock.AI_NUMERICHOST
+        return _find_addresses(host, port, family, type, proto, numeric)
+    except _stock.gaierror:
+        return _to_thread(_find_addresses, host, port, family, type, proto, flags)

@@ -1,0 +1,68 @@
+"""The module `ssl`, whose sockets wait in the calling tasklet alone.
+
+All names of the standard module are here. A context of this module, from `SSLContext()` or
+`create_default_context()`, wraps sockets of any kind, `stackless.socket`'s or standard ones, into
+sockets whose handshake, reading, writing and `unwrap()` suspend the calling tasklet only.
+Everything else is as documented for the standard module, `isinstance` of its classes included.
+
+What the standard module leaves open:
+
+* A timeout is for one call, a handshake included; then TimeoutError is raised, and the connection
+  is of no use any more. `sendall` has it for each piece that it sends, as in the standard module.
+* One tasklet may read while another writes. Two that read at the same time get their parts in
+  the order in which they came; the same for writing.
+* For the moment of a call of OpenSSL the descriptor is non-blocking, if the timeout is None.
+* `sendfile` sends piece by piece, also where the kernel could do TLS.
+* Others, in other threads, may use the context, but not a connection at the same time.
+"""
+
+from __future__ import annotations
+
+import ssl as _stock
+from ssl import *  # noqa: F403
+from typing import Any
+
+from stackless import _tls_methods
+from stackless import socket as _sockets
+from stackless._rebound import rebound as _rebound
+
+
+class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[misc]
+    """A TLS connection whose calls wait in the calling tasklet alone.
+
+    SSLContext.wrap_socket makes them.
+    """
+
+    vars().update(_tls_methods.methods(_stock.SSLSocket))
+
+
+class SSLContext(_stock.SSLContext):
+    """Settings of TLS connections, whose sockets wait in the calling tasklet alone."""
+
+    sslsocket_class = SSLSocket
+
+
+globals().update(
+    _rebound(
+        _stock,
+        {
+            "SSLSocket": SSLSocket,
+            "SSLContext": SSLContext,
+            "create_connection": _sockets.create_connection,
+        },
+        (
+            "create_default_context",
+            "_create_unverified_context",
+            "_create_stdlib_context",
+            "_create_default_https_context",
+            "get_server_certificate",
+            "wrap_socket",  # up to Python 3.11
+        ),
+        __name__,
+    )
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Names that the standard module has, but does not export."""
+    return getattr(_stock, name)

@@ -1,0 +1,76 @@
+"""Which of CPython's own tests cannot hold under `monkey.patch_all()`, and why.
+
+Patterns are those of file names, for `module.Class.test`.
+"""
+
+from typing import NamedTuple
+
+MODULES = [
+    "test_ssl",
+    "test_socket",
+    "test_selectors",
+    "test_ftplib",
+    "test_timeout",
+    "test_urllib2_localnet",
+    "test_socketserver",
+    "test_time",
+    "test_smtplib",
+    "test_select",
+    "test_httpservers",
+    "test_httplib",
+    "test_urllib",
+    "test_urllib2",
+    "test_wsgiref",
+]
+SMOKE = ["test_select", "test_timeout", "test_socketserver", "test_urllib2_localnet"]
+
+#: Run in the main tasklet, beside another one: an exception that a signal handler raises while the
+#: thread sleeps comes out there, and not in the tasklet that waits.
+IN_MAIN = [
+    "test_selectors.*.test_select_interrupt_exc",
+    "test_socket.GeneralModuleTests.test_sendall_interrupted*",
+    "test_socket.InterruptedRecvTimeoutTest.*",
+    "test_socket.InterruptedSendTimeoutTest.*",
+    "test_socket.TCPTimeoutTest.testInterruptedTimeout",
+]
+
+#: Not run at all, patched or not.
+NOT_RUN = {
+    "test_timeout.TCPTimeoutTestCase.*": "asks for the address of a server on the internet",
+    "test_socket.ThreadedVSOCKSocketStreamTest.*": "waits for ever in some virtual machines",
+}
+
+#: At least so many tests of a module must be seen to have let another tasklet run.
+MUST_SWITCH = {
+    "test_ssl": 70,
+    "test_socket": 250,
+    "test_selectors": 8,
+    "test_ftplib": 20,
+    "test_timeout": 1,
+    "test_urllib2_localnet": 10,
+    "test_socketserver": 5,
+    "test_time": 2,
+    "test_smtplib": 10,
+    "test_select": 1,
+    "test_httpservers": 20,
+    "test_httplib": 3,
+}
+
+
+class Exclusion(NamedTuple):
+    pattern: str
+    reason: str
+    #: The minor versions that it holds for, or all.
+    pythons: tuple[str, ...] = ()
+
+
+EXCLUDED = [
+    Exclusion(
+        "test_select.SelectTestCase.test_disallow_instantiation",
+        "select.poll is a class here, in the standard module a function",
+    ),
+    Exclusion(
+        "test_socket.GeneralModuleTests.testRefCountGetNameInfo",
+        "counts references while the traceback holds a frame of ours, and that the name",
+    ),
+]

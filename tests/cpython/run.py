@@ -1,0 +1,164 @@
+"""CPython's own tests of the modules that `stackless.monkey` patches, beside an unpatched run.
+
+    python tests/cpython/run.py [--smoke] [MODULE ...]
+
+They are those of the installed package `test` of the interpreter that runs this. Each module has
+processes of its own, four at a time: one unpatched, one in a tasklet after `monkey.patch_all()`,
+one for what has to be in the main tasklet. A test that passes unpatched has to pass patched, or to
+be in the table of exclusions; one in the table has to fail. What fails is tried once more, alone.
+"""
+
+import argparse
+import fnmatch
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from exclusions import EXCLUDED, IN_MAIN, MODULES, MUST_SWITCH, NOT_RUN, SMOKE
+
+TIME_LIMIT = 300  # seconds for a module
+HERE = Path(__file__).parent
+VERSION = "{}.{}".format(*sys.version_info)
+
+
+def run_module(module, where=None, only=(), leave_out=()):
+    """What became of each test, by its name without `test.`; the end of what it wrote."""
+    command = [sys.executable, "-X", "faulthandler", str(HERE / "run_module.py"), module]
+    command += ["--in", where] if where else []
+    command += ["--only", *only] if only else []
+    command += ["--leave-out", *leave_out] if leave_out else []
+    with tempfile.TemporaryDirectory() as directory:
+        child = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        try:
+            out, wrote = child.communicate(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            out, wrote = child.communicate()
+    tests, running, ended = {}, None, False
+    for line in out.splitlines():
+        entry = json.loads(line)
+        ended |= "ended" in entry
+        if "skipped" in entry:
+            tests[module] = {"outcome": "skipped", "why": entry["skipped"], "switches": 0}
+        elif "begins" in entry:
+            running = entry["begins"].removeprefix("test.")
+        elif "test" in entry:
+            tests[entry["test"].removeprefix("test.")] = entry
+            running = None
+    if not ended:
+        why = f"the process ended with {child.returncode}, or did not within {TIME_LIMIT} s"
+        tests[running or module] = {"outcome": "failed", "why": why, "switches": 0}
+    return tests, wrote[-3000:]
+
+
+def matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def exclusions_of(module):
+    here = [e for e in EXCLUDED if e.pattern.startswith(f"{module}.")]
+    return [e for e in here if not e.pythons or VERSION in e.pythons]
+
+
+class Compared:
+    """A module's three runs."""
+
+    def __init__(self, module, pool):
+        self.module = module
+        in_main = [p for p in IN_MAIN if p.startswith(f"{module}.")]
+        not_run = [p for p in NOT_RUN if p.startswith(f"{module}.")]
+        self.runs = [
+            pool.submit(run_module, module, leave_out=not_run),
+            pool.submit(run_module, module, "tasklet", leave_out=not_run + in_main),
+        ]
+        if in_main:
+            self.runs.append(pool.submit(run_module, module, "main", in_main, not_run))
+
+    def finish(self):
+        """Wait for the runs; the problems, as texts, and the line of the table."""
+        (plain, _), *others = (run.result() for run in self.runs)
+        patched = {name: entry for tests, _ in others for name, entry in tests.items()}
+        excluded = exclusions_of(self.module)
+        problems, used = [], set()
+        for name in sorted(plain.keys() | patched.keys()):
+            before = plain.get(name, {"outcome": "not there"})["outcome"]
+            after = patched.get(name, {"outcome": "not there"})["outcome"]
+            exclusion = next((e for e in excluded if fnmatch.fnmatchcase(name, e.pattern)), None)
+            if exclusion is not None:
+                used.add(exclusion)
+                if after == "passed":
+                    problems.append(f"{name} is excluded, and passed: {exclusion.reason}")
+            elif after != before and before in ("passed", "skipped", "not there"):
+                if self.passes_alone(name, after):
+                    print(f"  {name} failed once, and passed when it was tried again", flush=True)
+                    patched[name]["outcome"] = "passed"
+                    continue
+                why = patched.get(name, {}).get("why", "")
+                problems.append(f"{name}: {before} unpatched, {after} patched\n{why}")
+        for e in set(excluded) - used:
+            problems.append(f"there is no test for the exclusion {e.pattern}")
+        switched = sum(entry["switches"] > 0 for entry in patched.values())
+        if switched < MUST_SWITCH.get(self.module, 0) and any(
+            entry["outcome"] != "skipped" for entry in patched.values()
+        ):
+            problems.append(
+                f"{self.module}: only {switched} tests let others run, not "
+                f"{MUST_SWITCH[self.module]} as expected"
+            )
+        if problems:
+            problems.append("\n".join(wrote for _, wrote in others))
+
+        def count(tests, outcome="passed"):
+            return sum(entry["outcome"] == outcome for entry in tests.values())
+
+        line = (
+            f"{self.module:22} {count(plain):9} {count(patched):8} {count(patched, 'skipped'):8} "
+            f"{len(used):9} {switched:9}"
+        )
+        return problems, line
+
+    def passes_alone(self, name, outcome):
+        if outcome != "failed":
+            return False
+        where = "main" if matches(name, IN_MAIN) else "tasklet"
+        tests, _ = run_module(self.module, where, [name])
+        return tests.get(name, {}).get("outcome") == "passed"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--smoke", action="store_true", help=f"only {', '.join(SMOKE)}")
+    parser.add_argument("modules", nargs="*")
+    given = parser.parse_args()
+    if importlib.util.find_spec("test") is None or importlib.util.find_spec("test.support") is None:
+        print(f"SKIPPED: Python {VERSION} at {sys.executable} has no package `test`", flush=True)
+        return 0
+    modules = given.modules or (SMOKE if given.smoke else MODULES)
+    print(f"== CPython's own tests on Python {VERSION}, unpatched and patched in a tasklet")
+    print(f"{'module':22} unpatched  patched  skipped  excluded  switched", flush=True)
+    failed = []
+    with ThreadPoolExecutor(4) as pool:
+        for compared in [Compared(module, pool) for module in modules]:
+            problems, line = compared.finish()
+            print(line, "FAILED" if problems else "", flush=True)
+            failed += problems
+    for problem in failed:
+        print(f"\n{problem}")
+    print(f"\nCPython's own tests on {VERSION}: {'FAILED' if failed else 'as expected'}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

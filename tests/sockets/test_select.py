@@ -1,0 +1,607 @@
+"""stackless.select: select, poll and epoll wait in the calling tasklet alone."""
+
+import errno
+import gc
+import os
+import select as stock
+import socket as stock_socket
+import threading
+
+import pytest
+import stackless
+from child_process import assert_child
+from stackless import _stackless, select, socket
+
+
+class Pipe:
+    """Stock descriptors, of which the module knows nothing."""
+
+    def __init__(self):
+        self.read, self.write = os.pipe()
+
+    def close(self):
+        os.close(self.read)
+        os.close(self.write)
+
+
+@pytest.fixture
+def pipe():
+    made = Pipe()
+    yield made
+    made.close()
+
+
+def by_select(number, timeout=None):
+    found = select.select([number], [], [], timeout)
+    assert found[1:] == ([], [])
+    return found[0] == [number]
+
+
+def by_poll(number, timeout=None):
+    waits = select.poll()
+    waits.register(number, select.POLLIN)
+    return waits.poll(None if timeout is None else timeout * 1000) == [(number, select.POLLIN)]
+
+
+def by_epoll(number, timeout=None):
+    with select.epoll() as waits:
+        waits.register(number, select.EPOLLIN)
+        return waits.poll(timeout) == [(number, select.EPOLLIN)]
+
+
+EACH = pytest.mark.parametrize("wait", [by_select, by_poll, by_epoll])
+
+
+def open_descriptors():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+def waiting(function, *arguments):
+    """A tasklet that waits outside; the poller of this thread exists."""
+    t = stackless.tasklet(function)(*arguments)
+    stackless.schedule()
+    assert t.paused
+    return t
+
+
+# ---------------------------------------------------------------------- what they are
+
+
+def test_has_all_names():
+    """Those of the standard module."""
+    assert [name for name in dir(stock) if not hasattr(select, name)] == []
+    assert select.EPOLLIN is stock.EPOLLIN and select.error is OSError
+    with pytest.raises(AttributeError):
+        getattr(select, "nonsense")  # noqa: B009
+
+
+# ---------------------------------------------------------------------- waiting
+
+
+@EACH
+def test_waits_alone(wait, pipe):
+    """Another tasklet runs meanwhile, and ends the wait."""
+    order = []
+
+    def waits():
+        order.append(wait(pipe.read))
+
+    def writes():
+        order.append("writes")
+        os.write(pipe.write, b"x")
+
+    stackless.tasklet(waits)()
+    stackless.tasklet(writes)()
+    stackless.run()
+    assert order == ["writes", True]
+
+
+@EACH
+def test_ready_at_once(wait, pipe):
+    """Without a wait, whatever the timeout."""
+    os.write(pipe.write, b"x")
+    for timeout in None, 0, 0.0, 1, 10.5:
+        assert wait(pipe.read, timeout)
+
+
+@EACH
+def test_time_is_over(wait, pipe):
+    """Nothing is found, the others ran."""
+    ran = []
+    stackless.tasklet(lambda: ran.append(1))()
+    assert not wait(pipe.read, 0.01)
+    assert ran and not wait(pipe.read, 0)
+
+
+@EACH
+def test_many_tasklets(wait):
+    """Each for its own descriptor."""
+    pipes = [Pipe() for _ in range(50)]
+    found = []
+    for n, pipe in enumerate(pipes):
+        stackless.tasklet(lambda n=n, pipe=pipe: found.append((n, wait(pipe.read))))()
+    stackless.schedule()
+    for pipe in reversed(pipes):
+        os.write(pipe.write, b"x")
+    stackless.run()
+    assert sorted(found) == [(n, True) for n in range(50)]
+    for pipe in pipes:
+        pipe.close()
+
+
+@EACH
+def test_many_wait_for_one(wait, pipe):
+    """All are told."""
+    found = []
+    for _ in range(5):
+        stackless.tasklet(lambda: found.append(wait(pipe.read)))()
+    stackless.schedule()
+    os.write(pipe.write, b"x")
+    stackless.run()
+    assert found == [True] * 5
+
+
+@EACH
+def test_in_threads(wait):
+    """Each has a poller of its own."""
+    pipes, found = [Pipe() for _ in range(4)], []
+    threads = [
+        threading.Thread(target=lambda pipe=pipe: found.append(wait(pipe.read))) for pipe in pipes
+    ]
+    for thread in threads:
+        thread.start()
+    stackless.sleep(0.01)
+    for pipe in pipes:
+        os.write(pipe.write, b"x")
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4
+    for pipe in pipes:
+        pipe.close()
+
+
+@EACH
+@pytest.mark.parametrize("how", ["kill", "throw", "timeout"])
+def test_nothing_is_left_of_a_wait(wait, how, pipe):
+    """However it ends: no descriptor, and the number can be used again."""
+    waiting(wait, pipe.read).kill()
+    before = open_descriptors()
+    caught = []
+
+    def waits():
+        try:
+            with stackless.timeout(0.01 if how == "timeout" else None):
+                wait(pipe.read, 30)
+        except (ZeroDivisionError, stackless.TimeoutError) as error:
+            caught.append(type(error))
+
+    for _ in range(20):
+        t = waiting(waits)
+        if how == "kill":
+            t.kill()
+        elif how == "throw":
+            t.throw(ZeroDivisionError)
+    stackless.run()
+    expected = {"kill": [], "throw": [ZeroDivisionError], "timeout": [stackless.TimeoutError]}[how]
+    assert caught == expected * 20
+    assert open_descriptors() == before
+    os.write(pipe.write, b"x")
+    assert wait(pipe.read)
+
+
+@EACH
+def test_woken_by_hand(wait, pipe):
+    """insert() does not end the wait."""
+    found = []
+    t = waiting(lambda: found.append(wait(pipe.read)))
+    for _ in range(3):
+        t.insert()
+        stackless.schedule()
+    assert t.paused and not found
+    os.write(pipe.write, b"x")
+    stackless.run()
+    assert found == [True]
+
+
+@EACH
+def test_a_waiting_tasklet_can_be_parked(wait, pipe):
+    """There are only Python functions on its stack."""
+    found = []
+
+    def waits():
+        found.append(wait(pipe.read))
+
+    t = waiting(waits)
+    assert _stackless._why_not_parked(t) is None
+    _stackless._park(t)
+    os.write(pipe.write, b"x")
+    stackless.run()
+    assert found == [True]
+
+
+@EACH
+def test_busy_loop_lets_others_run(wait, pipe):
+    """One that only asks takes turns, too."""
+    asked = []
+
+    def asks():
+        while not wait(pipe.read, 0):
+            asked.append(1)
+            assert len(asked) < 10_000
+
+    def writes():
+        stackless.schedule()
+        os.write(pipe.write, b"x")
+
+    stackless.tasklet(asks)()
+    stackless.tasklet(writes)()
+    stackless.run()
+    assert asked
+
+
+@EACH
+def test_regular_files(wait, tmp_path):
+    """Ready at any time; epoll refuses them, as the system does."""
+    with open(tmp_path / "file", "w+b") as file:
+        if wait is by_epoll:
+            with pytest.raises(PermissionError) as caught:
+                wait(file.fileno())
+            assert caught.value.errno == errno.EPERM
+        else:
+            assert wait(file.fileno())
+
+
+def test_regular_files_among_others(tmp_path, pipe):
+    """Of those that are never exceptional nothing is to be waited for."""
+    with open(tmp_path / "file", "w+b") as file:
+        assert select.select([pipe.read], [], [file], 0.01) == ([], [], [])
+        waits = select.poll()
+        waits.register(file, 0)
+        waits.register(pipe.read, select.POLLIN)
+        assert waits.poll(10) == []
+        stackless.tasklet(os.write)(pipe.write, b"x")
+        assert waits.poll() == [(pipe.read, select.POLLIN)]
+
+
+# ---------------------------------------------------------------------- select
+
+
+def test_select_all_three():
+    """Sockets of ours and of the standard module, in three lists."""
+    near, far = socket.socketpair()
+    other, end = stock_socket.socketpair()
+    with near, far, other, end:
+        assert select.select([near, other], [near, other], [near], 5) == ([], [near, other], [])
+        stackless.tasklet(end.send)(b"x")
+        assert select.select((near, other), (), iter([near])) == ([other], [], [])
+        far.send(b"x")
+        assert select.select({near}, [], [], 5) == ([near], [], [])
+
+
+def test_select_sleeps():
+    """Without any file."""
+    ran = []
+    stackless.tasklet(lambda: ran.append(1))()
+    assert select.select([], [], [], 0.01) == ([], [], [])
+    assert ran
+
+
+def test_select_urgent_data():
+    """The third list."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+        with near, far:
+            stackless.tasklet(far.send)(b"!", socket.MSG_OOB)
+            assert select.select([], [], [near], 5) == ([], [], [near])
+
+
+def test_select_hang_up_that_nobody_asked_for():
+    """The system tells of it, select() does not, and does not spin."""
+    near, far = socket.socketpair()
+    far.close()
+    turns = []
+
+    def counts():
+        while True:
+            turns.append(1)
+            stackless.sleep(0.001)
+
+    t = stackless.tasklet(counts)()
+    t.daemon = True
+    with near:
+        assert select.select([], [], [near], 0.05) == ([], [], [])
+    t.kill()
+    assert len(turns) > 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ([], [], [], -1),
+        ([], [], [], "soon"),
+        ([], [], [], float("nan")),
+        ([], [], [], 1e300),
+        (1, [], []),
+        ([object()], [], []),
+        ([-1], [], []),
+        (["x"], [], []),
+    ],
+    ids=str,
+)
+def test_select_refuses_as_stock(arguments):
+    """The same error."""
+    with pytest.raises(Exception) as theirs:  # noqa: PT011
+        stock.select(*arguments)
+    with pytest.raises(type(theirs.value)) as ours:
+        select.select(*arguments)
+    if not isinstance(ours.value, OverflowError):  # which has another text in each version
+        assert str(ours.value) == str(theirs.value)
+
+
+def test_select_of_a_closed_descriptor(pipe):
+    """EBADF."""
+    made = Pipe()
+    made.close()
+    with pytest.raises(OSError) as caught:
+        select.select([pipe.read, made.read], [], [], 1)
+    assert caught.value.errno == errno.EBADF
+
+
+# ---------------------------------------------------------------------- poll
+
+
+def test_poll_registers(pipe):
+    """Adding, changing, removing, as the standard object."""
+    waits = select.poll()
+    waits.register(pipe.write)
+    assert waits.poll() == [(pipe.write, select.POLLOUT)]
+    waits.modify(pipe.write, select.POLLIN)
+    assert waits.poll(1) == []
+    waits.unregister(pipe.write)
+    with pytest.raises(KeyError):
+        waits.unregister(pipe.write)
+    with pytest.raises(FileNotFoundError):
+        waits.modify(pipe.write, select.POLLIN)
+    for wrong in (object(), "x", None):
+        with pytest.raises(TypeError):
+            waits.register(wrong)
+    with pytest.raises(ValueError, match="negative"):
+        waits.register(-1)
+    assert waits.poll(1) == []
+
+
+def test_poll_times(pipe):
+    """Milliseconds, in part; any negative number is no limit."""
+    waits = select.poll()
+    waits.register(pipe.read, select.POLLIN)
+    assert waits.poll(0.5) == []
+    for wrong, error in [("x", TypeError), (2**31, OverflowError), (float("nan"), ValueError)]:
+        with pytest.raises(error):
+            waits.poll(wrong)
+    for endless in (None, -1, -1e-9, -5):
+        t = waiting(waits.poll, endless)
+        stackless.sleep(0.002)
+        assert t.alive
+        t.kill()
+
+
+def test_poll_of_a_closed_descriptor(pipe):
+    """POLLNVAL at once, as in the standard module."""
+    made = Pipe()
+    waits = select.poll()
+    waits.register(made.read, select.POLLIN)
+    made.close()
+    assert waits.poll() == [(made.read, select.POLLNVAL)]
+
+
+def test_poll_twice_at_once(pipe):
+    """RuntimeError for the second, as between threads in the standard module."""
+    waits = select.poll()
+    waits.register(pipe.read, select.POLLIN)
+    t = waiting(waits.poll)
+    with pytest.raises(RuntimeError, match="concurrent"):
+        waits.poll()
+    t.kill()
+    assert waits.poll(0) == []
+
+
+# ---------------------------------------------------------------------- epoll
+
+
+def test_epoll_as_stock(pipe):
+    """Its life."""
+    waits = select.epoll(10, select.EPOLL_CLOEXEC)
+    assert waits.fileno() >= 0 and not waits.closed
+    waits.register(pipe.write)
+    with pytest.raises(FileExistsError):
+        waits.register(pipe.write, select.EPOLLIN)
+    assert waits.poll(maxevents=1) == [(pipe.write, select.EPOLLOUT)]
+    waits.modify(pipe.write, select.EPOLLIN)
+    assert waits.poll(timeout=0.001) == []
+    waits.unregister(pipe.write)
+    with pytest.raises(FileNotFoundError):
+        waits.unregister(pipe.write)
+    with pytest.raises(ValueError, match="maxevents"):
+        waits.poll(0, 0)
+    with pytest.raises(TypeError):
+        waits.poll("x")
+    waits.close()
+    waits.close()
+    assert waits.closed
+    for call in (waits.fileno, waits.poll, lambda: waits.register(pipe.read), waits.__enter__):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+    with pytest.raises(ValueError, match="sizehint"):
+        select.epoll(-2)
+
+
+def test_epoll_fromfd(pipe):
+    """A second object for a copy of the descriptor."""
+    with select.epoll() as first:
+        first.register(pipe.read, select.EPOLLIN)
+        with select.epoll.fromfd(os.dup(first.fileno())) as second:
+            assert type(second) is select.epoll
+            stackless.tasklet(os.write)(pipe.write, b"x")
+            assert second.poll() == [(pipe.read, select.EPOLLIN)]
+
+
+def test_epoll_registers_while_somebody_waits(pipe):
+    """It counts at once."""
+    with select.epoll() as waits:
+        found = []
+        t = waiting(lambda: found.append(waits.poll()))
+        os.write(pipe.write, b"x")
+        waits.register(pipe.read, select.EPOLLIN)
+        stackless.run()
+        assert found == [[(pipe.read, select.EPOLLIN)]] and not t.alive
+
+
+def test_epoll_closed_while_somebody_waits(pipe):
+    """OSError there; the number may be somebody else's afterwards."""
+    waits, caught = select.epoll(), []
+    waits.register(pipe.read, select.EPOLLIN)
+
+    def polls():
+        try:
+            waits.poll()
+        except OSError as error:
+            caught.append(error.errno)
+
+    waiting(polls)
+    number = waits.fileno()
+    waits.close()
+    stackless.run()
+    assert caught == [errno.EBADF]
+    with select.epoll() as again:
+        assert again.fileno() == number
+        again.register(pipe.read, select.EPOLLIN)
+        stackless.tasklet(lambda: (stackless.sleep(0.001), os.write(pipe.write, b"x")))()
+        assert again.poll(10) == [(pipe.read, select.EPOLLIN)]
+
+
+def test_epoll_that_is_dropped(pipe):
+    """Closes itself, and nothing is known of its number any more."""
+    before = open_descriptors()
+    for _ in range(3):
+        waits = select.epoll()
+        waits.register(pipe.read, select.EPOLLIN)
+        assert waits.poll(0.001) == []
+        del waits
+        gc.collect()
+    stackless.tasklet(lambda: (stackless.sleep(0.001), os.write(pipe.write, b"x")))()
+    assert by_epoll(pipe.read, 10)
+    assert open_descriptors() == before or open_descriptors() == before + 3  # the poller
+
+
+def test_epoll_edges(pipe):
+    """Edge-triggered and one-shot entries."""
+    with select.epoll() as waits:
+        waits.register(pipe.read, select.EPOLLIN | select.EPOLLET)
+        for _ in range(3):
+            stackless.tasklet(os.write)(pipe.write, b"x")
+            assert waits.poll(5) == [(pipe.read, select.EPOLLIN)]
+            assert waits.poll(0.001) == []
+        waits.modify(pipe.read, select.EPOLLIN | select.EPOLLONESHOT)
+        assert waits.poll() == [(pipe.read, select.EPOLLIN)]
+        assert waits.poll(0.001) == []
+
+
+@EACH
+def test_epoll_can_be_waited_for(wait, pipe):
+    """It is a descriptor like others."""
+    with select.epoll() as inner:
+        inner.register(pipe.read, select.EPOLLIN)
+        assert not wait(inner.fileno(), 0.001)
+        stackless.tasklet(os.write)(pipe.write, b"x")
+        assert wait(inner.fileno(), 10)
+        assert inner.poll(0) == [(pipe.read, select.EPOLLIN)]
+
+
+# ---------------------------------------------------------------------- numbers used again
+
+
+def test_socket_with_the_number_of_one_that_was_dropped():
+    """The standard destructor closes it without a word: the new one is not watched yet."""
+    near, far = socket.socketpair()
+    near.settimeout(0.001)
+    with pytest.raises(TimeoutError):
+        near.recv(1)
+    number = near.fileno()
+    with pytest.warns(ResourceWarning):
+        del near
+        gc.collect()
+    far.close()
+    near, far = socket.socketpair()
+    with near, far:
+        one, other = (near, far) if near.fileno() == number else (far, near)
+        assert number == one.fileno()
+        stackless.tasklet(lambda: (stackless.sleep(0.001), other.send(b"x")))()
+        with stackless.timeout(10):
+            assert one.recv(1) == b"x"
+
+
+# ---------------------------------------------------------------------- signals, forks
+
+
+@pytest.mark.parametrize("call", ["select.select([r], [], [])", "poll.poll()", "epoll.poll()"])
+def test_signals(call):
+    """A handler runs and the wait goes on; Ctrl-C ends it, and the next wait works."""
+    assert_child(
+        f"""
+        import os, signal, stackless, threading
+        from stackless import select
+        r, w = os.pipe()
+        poll, epoll = select.poll(), select.epoll()
+        poll.register(r, select.POLLIN)
+        epoll.register(r, select.EPOLLIN)
+        signal.signal(signal.SIGUSR1, lambda *_: print("handler", flush=True))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        before = len(os.listdir("/proc/self/fd"))
+        def sends():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGINT)
+        t = threading.Timer(0.05, sends)
+        t.start()
+        try:
+            {call}
+        except KeyboardInterrupt:
+            print("interrupted")
+        t.join()
+        print(len(os.listdir("/proc/self/fd")) - before)
+        stackless.tasklet(os.write)(w, b"x")
+        print(bool({call}))
+        """,
+        prints="handler interrupted 3 True",  # the poller's descriptors
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("call", ["by_select", "by_poll", "by_epoll"])
+def test_fork(call):
+    """A wait that began before goes on in both processes."""
+    assert_child(
+        f"""
+        import os, sys
+        sys.path[:0] = {[os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]!r}
+        import stackless
+        from test_select import Pipe, {call} as wait
+        pipes, found = [Pipe(), Pipe()], []
+        def waits(pipe):
+            found.append((wait(pipe.read), os.read(pipe.read, 10)))
+        tasklets = [stackless.tasklet(waits)(pipe) for pipe in pipes]
+        stackless.schedule()
+        pid = os.fork()
+        mine = int(bool(pid))
+        tasklets[not mine].kill()
+        os.write(pipes[mine].write, b"%d" % mine)
+        stackless.run()
+        assert found == [(True, b"%d" % mine)], found
+        if pid:
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            sys.stdout.flush()
+        os._exit(0)
+        """,
+        prints="0",
+    )

@@ -1,0 +1,181 @@
+"""stackless.selectors: each waits in the calling tasklet alone, and asyncio runs on them."""
+
+import asyncio
+import os
+import selectors as stock
+import threading
+
+import pytest
+import stackless
+from stackless import select, selectors, socket
+
+SELECTORS = [selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector]
+EACH = pytest.mark.parametrize("kind", SELECTORS, ids=lambda kind: kind.__name__)
+
+
+def test_has_all_names():
+    """Those of the standard module; the default is the best one."""
+    assert [name for name in dir(stock) if not hasattr(selectors, name)] == []
+    assert selectors.DefaultSelector is selectors.EpollSelector
+    assert selectors.EVENT_READ == stock.EVENT_READ
+    with pytest.raises(AttributeError):
+        getattr(selectors, "nonsense")  # noqa: B009
+
+
+@EACH
+def test_is_a_standard_one(kind):
+    """For isinstance; subclasses can be made."""
+
+    class Own(kind):
+        pass
+
+    with Own() as selector:
+        assert isinstance(selector, getattr(stock, kind.__name__))
+        assert isinstance(selector, stock.BaseSelector)
+        assert selector.select(0) == []
+        assert selector.select(-1) == []
+
+
+@EACH
+def test_server(kind):
+    """The loop of the standard documentation, in a tasklet; its clients in others."""
+    selector = kind()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+
+    def accept(listener):
+        connection, _ = listener.accept()
+        connection.setblocking(False)
+        selector.register(connection, selectors.EVENT_READ, echo)
+
+    def echo(connection):
+        if data := connection.recv(1000):
+            connection.send(data)
+        else:
+            selector.unregister(connection)
+            connection.close()
+            served.append(1)
+
+    def serve():
+        selector.register(listener, selectors.EVENT_READ, accept)
+        while len(served) < 20:
+            for key, _ in selector.select():
+                key.data(key.fileobj)
+
+    def client(n):
+        with socket.create_connection(listener.getsockname()) as connection:
+            connection.sendall(b"%d" % n)
+            stackless.sleep(0.002)
+            return int(connection.recv(100))
+
+    served = []
+    stackless.run_tasklet(serve)
+    for n in range(20):
+        stackless.run_tasklet(client, n)
+    assert stackless.run_all() == [None, *range(20)]
+    selector.close()
+    listener.close()
+
+
+@EACH
+def test_time_is_over(kind):
+    """An empty list; the others ran."""
+    read, write = os.pipe()
+    ran = []
+    with kind() as selector:
+        selector.register(read, selectors.EVENT_READ)
+        stackless.tasklet(lambda: ran.append(1))()
+        assert selector.select(0.005) == []
+        assert ran
+        os.write(write, b"x")
+        [(key, events)] = selector.select()
+        assert (key.fd, events) == (read, selectors.EVENT_READ)
+    os.close(read)
+    os.close(write)
+
+
+@EACH
+def test_killed_while_waiting(kind):
+    """Nothing is left, and the selector can be used again."""
+    read, write = os.pipe()
+    with kind() as selector:
+        selector.register(read, selectors.EVENT_READ)
+        t = stackless.tasklet(selector.select)()
+        stackless.schedule()
+        t.kill()
+        stackless.tasklet(os.write)(write, b"x")
+        assert len(selector.select()) == 1
+    os.close(read)
+    os.close(write)
+
+
+# ---------------------------------------------------------------------- asyncio
+
+
+async def conversation():
+    async def serve(reader, writer):
+        writer.write((await reader.readline()).upper())
+        await writer.drain()
+        writer.close()
+
+    async def ask(n, address):
+        reader, writer = await asyncio.open_connection(*address)
+        await asyncio.sleep(0.01)
+        writer.write(b"hello %d\n" % n)
+        answer = await reader.readline()
+        writer.close()
+        return answer
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        address = server.sockets[0].getsockname()
+        answers = await asyncio.gather(*[ask(n, address) for n in range(5)])
+    return answers, await asyncio.to_thread(threading.get_ident)
+
+
+@EACH
+def test_asyncio(kind):
+    """Its event loop in one tasklet; the others of the thread run while it waits."""
+    ticks = []
+
+    def ticker():
+        for n in range(10):
+            stackless.sleep(0.001)
+            ticks.append(n)
+
+    def program():
+        loop = asyncio.SelectorEventLoop(kind())
+        try:
+            found = loop.run_until_complete(conversation())
+            return found, len(ticks)
+        finally:
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+    stackless.run_tasklet(program)
+    stackless.run_tasklet(ticker)
+    ((answers, thread), during), _ = stackless.run_all()
+    assert answers == [b"HELLO %d\n" % n for n in range(5)]
+    assert thread != threading.get_ident()
+    assert during > 0
+
+
+def test_asyncio_woken_by_a_tasklet():
+    """call_soon_threadsafe() from another tasklet ends the loop's wait."""
+    loop = asyncio.SelectorEventLoop(selectors.DefaultSelector())
+    future = loop.create_future()
+
+    def wakes():
+        stackless.sleep(0.002)
+        loop.call_soon_threadsafe(future.set_result, "woken")
+
+    stackless.tasklet(wakes)()
+    assert loop.run_until_complete(future) == "woken"
+    loop.close()
+
+
+def test_selectors_use_our_select():
+    """What the classes wait with."""
+    assert selectors.SelectSelector._select is select.select
+    assert selectors.PollSelector._selector_cls is select.poll
+    assert selectors.EpollSelector._selector_cls is select.epoll

@@ -365,7 +365,7 @@ def test_deep_recursion_beyond_the_room_of_a_stack():
         for depth in (1000, 20_000):
             t = stackless.tasklet(body)(depth)
             stackless.run()
-            for size in (1 << 20, 64 << 10, 8 << 20):
+            for size in (1 << 20, 128 << 10, 8 << 20):
                 _stackless._park(t)
                 stackless.set_stack_limits(size=size)
                 t.run()

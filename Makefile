@@ -28,7 +28,7 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-check performance-table \
+.PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-io bench-check performance-table \
         lint format nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -106,6 +106,13 @@ browser: build ## The animation in a real browser (Debian's chromium, Playwright
 
 bench: build $$(VENV)/.bench ## Measure against greenlet, gevent, asyncio, threads and Go
 	@$(VENV)/bin/python benches/run.py $(ARGS)
+
+bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets and HTTP beside others
+	@$(VENV)/bin/python benches/sleepers.py
+	@$(VENV)/bin/python benches/echo_server.py
+	@$(VENV)/bin/python benches/http_server.py
+	@$(VENV)/bin/python benches/urls.py
+	@$(VENV)/bin/python benches/idle_connections.py
 
 bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
 	@$(VENV)/bin/python benches/check.py $(ARGS)

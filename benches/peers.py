@@ -18,12 +18,14 @@ greenlet: Any = _optional("greenlet")
 gevent: Any = _optional("gevent")
 gevent_queue: Any = _optional("gevent.queue")
 uvloop: Any = _optional("uvloop")
+httptools: Any = _optional("httptools")
 
 _INSTALLABLE: dict[str, ModuleType | None] = {
     "stackless": stackless,
     "greenlet": greenlet,
     "gevent": gevent,
     "uvloop": uvloop,
+    "httptools": httptools,
 }
 
 

@@ -153,8 +153,7 @@ class epoll(_Epoll, metaclass=_Names):  # type: ignore[misc]
         return self._epoll.poll(timeout, maxevents)
 
 
-for _kind in (poll, epoll):
-    _kind.__module__ = "select"
+poll.__module__ = epoll.__module__ = "select"
 
 
 def _waiting_select(kind: Any, standard: Any) -> Callable[..., Any]:

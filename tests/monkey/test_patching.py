@@ -1,5 +1,6 @@
 """stackless.monkey: what is patched, where it holds, and how it is taken back."""
 
+import decimal
 import logging
 import pickle
 import select
@@ -254,6 +255,32 @@ def test_signatures(patched):
     for bad in (-1, float("nan")):
         with pytest.raises(ValueError):
             time.sleep(bad)
+    with pytest.raises(OverflowError):
+        time.sleep(1e300)
+
+
+def test_arguments_of_sleep(patched, ticks):
+    """In a tasklet they are read, and refused, as the standard function does it."""
+
+    class Index:
+        def __index__(self):
+            return 0
+
+    def message(sleep, argument):
+        try:
+            sleep(argument)
+        except Exception as error:
+            return type(error), str(error)
+
+    arguments = [0, 0.001, True, Index(), "x", None, [], -1, -0.5, float("nan"), 1e300, 10**400]
+    arguments.append(decimal.Decimal("0.001"))
+
+    def in_tasklet():
+        return [message(time.sleep, each) for each in arguments]
+
+    stackless.run_tasklet(in_tasklet)
+    assert stackless.run_all() == [[message(REAL["sleep"], each) for each in arguments]]
+    assert ticks.number > 1
     with socket.socket() as s:
         for call in (s.recv, s.recv_into, s.send, s.sendall, s.sendto, s.connect):
             with pytest.raises(TypeError):

@@ -1,6 +1,7 @@
 """stackless.ssl: connections between tasklets of this process and with plain threads."""
 
 import functools
+import gc
 import os
 import socket as stock_socket
 import ssl as stock
@@ -439,14 +440,17 @@ def test_closed_while_somebody_waits(pair):
     assert ended == [OSError]
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_killed_in_a_handshake(client_context, server):
-    """Nothing is left; the server serves others."""
+    """Nothing is left; the server serves others. (3.12 does not close the socket.)"""
     near, far = socket.socketpair()
     with far:
         shaking = stackless.tasklet(client_context.wrap_socket)(near, server_hostname="localhost")
         stackless.schedule()
         assert shaking.alive
         shaking.kill()
+        del shaking, near
+        gc.collect()
     with connect(server, client_context) as secure:
         secure.sendall(b"x")
         assert secure.recv(1) == b"x"

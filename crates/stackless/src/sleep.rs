@@ -33,10 +33,15 @@ unsafe extern "C" fn sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     give(args::one_argument("sleep", args).and_then(|seconds| do_sleep(seconds, call)))
 }
 
-pub fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
+fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
     let Some(time) = time(seconds, "the time to sleep")? else {
         return Err(type_error("sleep() needs a number of seconds, not None"));
     };
+    sleep_for(time, call)
+}
+
+/// For so many nanoseconds.
+pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
     let entered = thread::enter()?;
     let s = entered.s;
     throw::raise_pending(s.current())?;

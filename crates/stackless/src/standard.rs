@@ -215,12 +215,36 @@ unsafe extern "C" fn standard_methods(_: Obj, args: *mut Obj, count: Py_ssize_t)
 unsafe extern "C" fn scoped_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     unsafe {
-        if !cooperates() {
-            return original(&SLEEP, null_mut(), args, count, null_mut());
+        let given = args::positional(args, count);
+        match given {
+            [seconds] if cooperates() => {
+                if let Some(time) = duration(*seconds) {
+                    return give(sleep::sleep_for(time, Pending::call(scoped_sleep as _, args, count)));
+                }
+            }
+            _ => {}
         }
-        let (call, args) = (Pending::call(scoped_sleep as _, args, count), args::positional(args, count));
-        give(args::one_argument("time.sleep", args).and_then(|seconds| sleep::do_sleep(seconds, call)))
+        original(&SLEEP, null_mut(), args, count, null_mut()) // which says what is wrong, if it is
     }
+}
+
+/// Nanoseconds from what `time.sleep` takes: a float, or what can be an int.
+fn duration(seconds: Obj) -> Option<u64> {
+    // SAFETY: a living object; an error is dropped.
+    let value = unsafe {
+        if PyFloat_Check(seconds) != 0 {
+            PyFloat_AsDouble(seconds)
+        } else {
+            let whole = PyNumber_Index(seconds);
+            let value = if whole.is_null() { -1.0 } else { PyLong_AsDouble(whole) };
+            drop_ref_if_any(whole);
+            if raised() {
+                PyErr_Clear();
+            }
+            value
+        }
+    };
+    (0.0..=9e9).contains(&value).then_some((value * 1e9) as u64)
 }
 
 /// `_standard_sleep(sleep)`: what takes the place of `time.sleep`, which is given.

@@ -1,4 +1,4 @@
-//! AArch64, the procedure call standard of Arm (Linux). The switch was compiled and run under an emulator; the whole extension was not.
+//! AArch64, the procedure call standard of Arm (Linux). Tried under an emulator, with the whole extension; not on a real processor.
 
 use super::Entry;
 use std::arch::{asm, naked_asm};

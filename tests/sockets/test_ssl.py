@@ -1,7 +1,10 @@
 """stackless.ssl: connections between tasklets of this process and with plain threads."""
 
+import contextlib
 import functools
 import gc
+import http.client
+import http.server
 import os
 import socket as stock_socket
 import ssl as stock
@@ -12,7 +15,7 @@ import certificates
 import pytest
 import stackless
 from child_process import assert_child
-from stackless import socket, ssl
+from stackless import monkey, servers, socket, ssl
 
 SLOW = 0.05
 
@@ -259,6 +262,43 @@ def test_with_a_plain_thread(server_context, paths):
         thread.join()
     assert answers == [b"X"]
     assert turns > 5
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"page {self.path}".encode())
+
+    def log_message(self, format, *args):
+        pass
+
+
+def test_https(client_context, server_context):
+    """A tasklet for each connection; a client that says nothing is in nobody's way."""
+    with servers.TaskletHTTPServer(("127.0.0.1", 0), Page) as server:
+        server.socket = server_context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        serving = stackless.tasklet(server.serve_forever)()
+        serving.daemon = True
+        silent = socket.create_connection(server.server_address)
+
+        def fetch(n):
+            client = http.client.HTTPSConnection(
+                "localhost", server.server_port, context=client_context
+            )
+            client.request("GET", f"/{n}")
+            with contextlib.closing(client), client.getresponse() as answer:
+                return answer.read()
+
+        with monkey.patched("socket"):
+            for n in range(10):
+                stackless.run_tasklet(fetch, n)
+            assert stackless.run_all() == [b"page /%d" % n for n in range(10)]
+        silent.close()
+        server.shutdown()
+    stackless.run()
 
 
 # ---------------------------------------------------------------------- waiting

@@ -496,8 +496,64 @@ def test_killed_in_a_handshake(client_context, server):
         assert secure.recv(1) == b"x"
 
 
-def test_nobody_else_holds_the_thread_up(paths):
-    """Main alone, and a server in a thread; then Ctrl-C in the middle of a handshake."""
+def test_nothing_is_left(client_context, server_context):
+    """Good connections, and ones that stop in the middle of the handshake, on either side."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    served = 0
+
+    def serve_one(connection, kind):
+        try:
+            with connection:
+                if kind == 0:
+                    connection.recv(10_000)  # and goes away
+                elif kind == 1:
+                    connection.sendall(b"\x16")
+                    connection.recv(10_000)
+                    connection.recv(1)  # nothing comes
+                else:
+                    with server_context.wrap_socket(connection, server_side=True) as secure:
+                        secure.sendall(secure.recv(100))
+        except OSError:
+            pass
+
+    def serve():
+        nonlocal served
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            stackless.tasklet(serve_one)(connection, served % 3)
+            served += 1
+
+    def client():
+        try:
+            with connect(listener.getsockname(), client_context, timeout=0.1) as secure:
+                secure.settimeout(5)
+                secure.sendall(b"x")
+                return secure.recv(10)
+        except OSError as error:
+            return type(error)
+
+    def one_round():
+        for _ in range(30):
+            stackless.run_tasklet(client)
+        results = stackless.run_all()
+        stackless.sleep(0.01)
+        gc.collect()
+        return results.count(b"x"), len(os.listdir("/proc/self/fd"))
+
+    stackless.tasklet(serve)().daemon = True
+    one_round()
+    before = one_round()
+    assert before[0] > 0
+    assert one_round()[1] <= before[1]
+    listener.close()
+    stackless.run()
+
+
+def test_interrupt_in_a_handshake(paths):
+    """Ctrl-C in main, which is alone."""
     assert_child(
         """
         import os, signal, sys, threading

@@ -1,7 +1,8 @@
 """The library's own urllib, made to wait in tasklets by another module in the place of `socket`.
 
 `stackless.socket` has the names of the standard module; a call that would block lets other tasklets
-run. What imports `socket` after it was replaced gets that one, and does not know it.
+run. What imports `socket` after it was replaced gets that one, and does not know it. So the
+talk did it; today there is `stackless.monkey`, which leaves alone what runs outside of tasklets.
 
     python examples/talk/monkeypatch.py
 """

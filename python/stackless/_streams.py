@@ -184,7 +184,7 @@ class BufferedReader(_Buffered):
             return True  # another tasklet has fetched something
         self._fetches = True
         try:
-            data = raw.receiver().recv(max(self._size, min(wanted, _CHUNK)))
+            data = raw.receiver().recv(min(max(self._size, wanted), _CHUNK))
             self._open(action)
             self._queue.add(data)
             return bool(data)

@@ -44,7 +44,7 @@ NOT_RUN = {
 MUST_SWITCH = {
     "test_ssl": 70,
     "test_socket": 250,
-    "test_selectors": 8,
+    "test_selectors": 6,
     "test_ftplib": 20,
     "test_timeout": 1,
     "test_urllib2_localnet": 10,
@@ -53,7 +53,7 @@ MUST_SWITCH = {
     "test_smtplib": 10,
     "test_select": 1,
     "test_httpservers": 20,
-    "test_httplib": 3,
+    "test_httplib": 1,
 }
 
 

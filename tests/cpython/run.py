@@ -146,6 +146,10 @@ def main():
         print(f"SKIPPED: Python {VERSION} at {sys.executable} has no package `test`", flush=True)
         return 0
     modules = given.modules or (SMOKE if given.smoke else MODULES)
+    for module in modules:
+        if importlib.util.find_spec(f"test.{module}") is None:
+            print(f"SKIPPED: Python {VERSION} at {sys.executable} has no test.{module}", flush=True)
+    modules = [m for m in modules if importlib.util.find_spec(f"test.{m}") is not None]
     print(f"== CPython's own tests on Python {VERSION}, unpatched and patched in a tasklet")
     print(f"{'module':22} unpatched  patched  skipped  excluded  switched", flush=True)
     failed = []

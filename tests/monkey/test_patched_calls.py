@@ -106,7 +106,7 @@ def test_timeouts(pair, ticks, name):
         with pytest.raises(TimeoutError, match="timed out"):
             CALLS[name](near)
         assert near.gettimeout() == 0.011
-    assert ticks.number > 3
+    assert ticks.number > 1
 
 
 def test_sending(pair, ticks):
@@ -179,7 +179,7 @@ def test_accept_in_time(ticks):
         listener.settimeout(0.01)
         with pytest.raises(TimeoutError):
             listener.accept()
-    assert ticks.number > 2
+    assert ticks.number > 1
 
 
 def test_names(ticks):
@@ -339,7 +339,7 @@ def test_tls_timeout(pair, ticks):
     pair[0].settimeout(0.02)
     with pytest.raises(TimeoutError, match="handshake operation timed out"):
         context.wrap_socket(pair[0], server_hostname="localhost")
-    assert ticks.number > 3
+    assert ticks.number > 1
 
 
 # ---------------------------------------------------------------------- select and selectors
@@ -348,7 +348,7 @@ def test_tls_timeout(pair, ticks):
 def test_select(pair, ticks):
     near, far = pair
     assert select.select([near], [], [], 0.01) == ([], [], [])
-    assert ticks.number > 2
+    assert ticks.number > 1
     stackless.run_tasklet(select.select, [near], [], [])
     stackless.schedule()
     far.send(b"x")
@@ -361,7 +361,7 @@ def test_poll_objects(pair, ticks, kind):
     asked = getattr(select, kind)()
     asked.register(near, select.POLLIN)
     assert asked.poll(0.01 if kind == "epoll" else 10) == []
-    assert ticks.number > 2
+    assert ticks.number > 1
     stackless.run_tasklet(asked.poll)
     stackless.schedule()
     far.send(b"x")

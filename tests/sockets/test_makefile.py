@@ -457,7 +457,7 @@ def test_two_writers(pair):
 def test_killed_writer(pair):
     """Another one goes on, with what was left over first."""
     near, far = pair
-    file = near.makefile("wb")
+    file = near.makefile("wb", 8192)
     first = waiting(file.write, b"a" * 1_000_000)
     second = stackless.tasklet(file.write)(b"b" * 10_000)
     stackless.schedule()

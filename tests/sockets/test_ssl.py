@@ -1,7 +1,10 @@
 """stackless.ssl: connections between tasklets of this process and with plain threads."""
 
+import contextlib
 import functools
 import gc
+import http.client
+import http.server
 import os
 import socket as stock_socket
 import ssl as stock
@@ -12,7 +15,7 @@ import certificates
 import pytest
 import stackless
 from child_process import assert_child
-from stackless import socket, ssl
+from stackless import monkey, servers, socket, ssl
 
 SLOW = 0.05
 
@@ -261,6 +264,43 @@ def test_with_a_plain_thread(server_context, paths):
     assert turns > 5
 
 
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"page {self.path}".encode())
+
+    def log_message(self, format, *args):
+        pass
+
+
+def test_https(client_context, server_context):
+    """A tasklet for each connection; a client that says nothing is in nobody's way."""
+    with servers.TaskletHTTPServer(("127.0.0.1", 0), Page) as server:
+        server.socket = server_context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        serving = stackless.tasklet(server.serve_forever)()
+        serving.daemon = True
+        silent = socket.create_connection(server.server_address)
+
+        def fetch(n):
+            client = http.client.HTTPSConnection(
+                "localhost", server.server_port, context=client_context
+            )
+            client.request("GET", f"/{n}")
+            with contextlib.closing(client), client.getresponse() as answer:
+                return answer.read()
+
+        with monkey.patched("socket"):
+            for n in range(10):
+                stackless.run_tasklet(fetch, n)
+            assert stackless.run_all() == [b"page /%d" % n for n in range(10)]
+        silent.close()
+        server.shutdown()
+    stackless.run()
+
+
 # ---------------------------------------------------------------------- waiting
 
 
@@ -456,8 +496,64 @@ def test_killed_in_a_handshake(client_context, server):
         assert secure.recv(1) == b"x"
 
 
-def test_nobody_else_holds_the_thread_up(paths):
-    """Main alone, and a server in a thread; then Ctrl-C in the middle of a handshake."""
+def test_nothing_is_left(client_context, server_context):
+    """Good connections, and ones that stop in the middle of the handshake, on either side."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+    served = 0
+
+    def serve_one(connection, kind):
+        try:
+            with connection:
+                if kind == 0:
+                    connection.recv(10_000)  # and goes away
+                elif kind == 1:
+                    connection.sendall(b"\x16")
+                    connection.recv(10_000)
+                    connection.recv(1)  # nothing comes
+                else:
+                    with server_context.wrap_socket(connection, server_side=True) as secure:
+                        secure.sendall(secure.recv(100))
+        except OSError:
+            pass
+
+    def serve():
+        nonlocal served
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            stackless.tasklet(serve_one)(connection, served % 3)
+            served += 1
+
+    def client():
+        try:
+            with connect(listener.getsockname(), client_context, timeout=0.1) as secure:
+                secure.settimeout(5)
+                secure.sendall(b"x")
+                return secure.recv(10)
+        except OSError as error:
+            return type(error)
+
+    def one_round():
+        for _ in range(30):
+            stackless.run_tasklet(client)
+        results = stackless.run_all()
+        stackless.sleep(0.01)
+        gc.collect()
+        return results.count(b"x"), len(os.listdir("/proc/self/fd"))
+
+    stackless.tasklet(serve)().daemon = True
+    one_round()
+    before = one_round()
+    assert before[0] > 0
+    assert one_round()[1] <= before[1]
+    listener.close()
+    stackless.run()
+
+
+def test_interrupt_in_a_handshake(paths):
+    """Ctrl-C in main, which is alone."""
     assert_child(
         """
         import os, signal, sys, threading

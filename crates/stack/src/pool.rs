@@ -20,7 +20,7 @@ pub struct Pool {
 }
 
 const WARM: usize = 4096;
-const TRIM: u32 = 256;
+const TRIM: u32 = 64;
 const SHALLOW: usize = 64 << 10;
 /// How many slots travel between a pool and the store at a time.
 const BATCH: usize = 64;

@@ -21,6 +21,7 @@ import errno as _errno
 import math as _math
 import operator as _operator
 import select as _stock
+import sys as _sys
 import time as _time
 from select import *  # noqa: F403
 from typing import Any, Self
@@ -43,7 +44,14 @@ def _number(seconds: Any, what: str) -> float:
         try:
             return _operator.index(seconds)
         except TypeError:
-            raise TypeError(f"timeout must be {what} or None") from None
+            if _sys.version_info < (3, 15):
+                raise TypeError(f"timeout must be {what} or None") from None
+            kind = type(seconds)
+            if not hasattr(kind, "__float__"):
+                raise TypeError(
+                    f"timeout must be a real number or None, not {kind.__name__}"
+                ) from None
+            seconds = float(seconds)
     if _math.isnan(seconds):
         raise ValueError("Invalid value NaN (not a number)")
     return seconds

@@ -3,9 +3,11 @@
 import errno
 import gc
 import os
+import re
 import select as stock
 import socket as stock_socket
 import threading
+from fractions import Fraction
 
 import pytest
 import stackless
@@ -314,6 +316,18 @@ def test_select_hang_up_that_nobody_asked_for():
         assert select.select([], [], [near], 0.05) == ([], [], [])
     t.kill()
     assert len(turns) > 3
+
+
+@pytest.mark.parametrize("number", [Fraction(1, 1000), True, 0])
+def test_numbers_that_are_timeouts(number):
+    """As far as the standard function takes them."""
+    try:
+        wanted = stock.select([], [], [], number)
+    except TypeError as error:
+        with pytest.raises(TypeError, match=re.escape(str(error))):
+            select.select([], [], [], number)
+    else:
+        assert select.select([], [], [], number) == wanted
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def _number(seconds: Any, what: str) -> float:
                 raise TypeError(
                     f"timeout must be a real number or None, not {kind.__name__}"
                 ) from None
-            seconds = float(seconds)
+            return _number(float(seconds), what)
     if _math.isnan(seconds):
         raise ValueError("Invalid value NaN (not a number)")
     return seconds

@@ -35,25 +35,6 @@ def patched():
     gc.collect()
 
 
-class Ticks:
-    def __init__(self):
-        self.number = 0
-        self.tasklet = stackless.tasklet(self.tick)()
-        self.tasklet.daemon = True
-
-    def tick(self):
-        while True:
-            self.number += 1
-            stackless.sleep(0.001)
-
-
-@pytest.fixture
-def ticks():
-    ticks = Ticks()
-    yield ticks
-    ticks.tasklet.kill()
-
-
 @pytest.fixture
 def pair():
     near, far = socket.socketpair()

@@ -50,27 +50,6 @@ def patched():
     monkey.patch_all()
 
 
-class Ticks:
-    """How often another tasklet had a turn."""
-
-    def __init__(self):
-        self.number = 0
-        self.tasklet = stackless.tasklet(self.tick)()
-        self.tasklet.daemon = True
-
-    def tick(self):
-        while True:
-            self.number += 1
-            stackless.sleep(0.001)
-
-
-@pytest.fixture
-def ticks():
-    ticks = Ticks()
-    yield ticks
-    ticks.tasklet.kill()
-
-
 # ---------------------------------------------------------------------- patching and unpatching
 
 
@@ -347,7 +326,7 @@ def test_scope(patched):
 
 
 def test_where_nothing_can_switch(patched):
-    """Stock behaviour in a callback; an error under the switch trap."""
+    """Stock behaviour in a callback."""
     found = []
     busy = stackless.tasklet(lambda: None)()
     stackless.set_schedule_callback(lambda *_: found.append(_stackless._cooperates()))
@@ -356,17 +335,15 @@ def test_where_nothing_can_switch(patched):
     assert found and not any(found)
     assert not busy.alive
 
-    def trapped():
-        stackless.switch_trap(1)
-        try:
-            with pytest.raises(RuntimeError, match="switch_trap"):
-                time.sleep(0.001)
-        finally:
-            stackless.switch_trap(-1)
 
-    ticks = Ticks()
-    trapped()
-    ticks.tasklet.kill()
+def test_under_the_switch_trap(patched, ticks):
+    """Where another tasklet would run, an error."""
+    stackless.switch_trap(1)
+    try:
+        with pytest.raises(RuntimeError, match="switch_trap"):
+            time.sleep(0.001)
+    finally:
+        stackless.switch_trap(-1)
 
 
 def test_in_a_greenlet():

@@ -9,22 +9,9 @@ import sys
 import pytest
 import stackless
 from stackless import _stackless, socket
+from waiting import waiting
 
 VERSION = sys.version_info[:2]
-
-
-@pytest.fixture
-def pair():
-    near, far = socket.socketpair()
-    with near, far:
-        yield near, far
-
-
-def waiting(function, *arguments):
-    t = stackless.tasklet(function)(*arguments)
-    stackless.schedule()
-    assert t.paused
-    return t
 
 
 def both():

@@ -7,21 +7,7 @@ import time
 import pytest
 import stackless
 from stackless import socket
-
-
-@pytest.fixture
-def pair():
-    near, far = socket.socketpair()
-    with near, far:
-        yield near, far
-
-
-def waiting(function, *arguments):
-    t = stackless.tasklet(function)(*arguments)
-    stackless.schedule()
-    assert t.paused
-    return t
-
+from waiting import waiting
 
 # ---------------------------------------------------------------------- one limit for a call
 

@@ -14,13 +14,6 @@ from stackless import _socket_methods, socket
 
 
 @pytest.fixture
-def pair():
-    near, far = socket.socketpair()
-    with near, far:
-        yield near, far
-
-
-@pytest.fixture
 def server():
     """An echo server in a tasklet, until it is closed."""
     listener = socket.create_server(("127.0.0.1", 0))

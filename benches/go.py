@@ -12,12 +12,12 @@ _directory = tempfile.TemporaryDirectory(prefix="stackless-bench-")
 
 
 @functools.cache
-def problem() -> str | None:
-    """Build the program; says why there is none, if so."""
+def problem(source: Path = SOURCE) -> str | None:
+    """Build a program; says why there is none, if so."""
     if shutil.which("go") is None:
         return "skipped: there is no `go` on PATH"
     built = subprocess.run(
-        ["go", "build", "-o", _program(), SOURCE], capture_output=True, text=True
+        ["go", "build", "-o", program(source), source], capture_output=True, text=True
     )
     return f"failed: {built.stderr.strip()}" if built.returncode else None
 
@@ -28,14 +28,15 @@ def version() -> str:
     return told.stdout.strip().removeprefix("go")
 
 
-def _program() -> Path:
-    return Path(_directory.name, "main")
+def program(source: Path = SOURCE) -> Path:
+    """Where it is when it was built."""
+    return Path(_directory.name, source.stem)
 
 
 def run(mode: str, operations: int) -> list[float]:
     """The numbers the program prints."""
     done = subprocess.run(
-        [_program(), mode, str(operations)], capture_output=True, text=True, timeout=600
+        [program(), mode, str(operations)], capture_output=True, text=True, timeout=600
     )
     if done.returncode:
         raise RuntimeError(done.stderr.strip())

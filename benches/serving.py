@@ -3,9 +3,9 @@
 The server runs on one processor, the load (net/load.c) on another. Needs a C compiler.
 """
 
+import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import go
 import peers
 
 HERE = Path(__file__).parent / "net"
@@ -36,6 +37,7 @@ class Work(NamedTuple):
     seconds: float
 
 
+@functools.cache
 def compiled(name: str) -> str:
     """The path of a program made of net/NAME.c."""
     program = f"{_directory.name}/{name}"
@@ -45,12 +47,11 @@ def compiled(name: str) -> str:
 
 def built_by_go(name: str) -> str | None:
     """The same for net/NAME.go, None if there is no Go."""
-    if shutil.which("go") is None:
-        print("Go skipped: there is no `go` on PATH")
+    source = HERE / f"{name}.go"
+    if problem := go.problem(source):
+        print(f"Go {problem}")
         return None
-    program = f"{_directory.name}/{name}-go"
-    subprocess.run(["go", "build", "-o", program, str(HERE / f"{name}.go")], check=True)
-    return program
+    return str(go.program(source))
 
 
 def python_servers(file: str, needs: Mapping[str, tuple[str, ...]]) -> dict[str, Command]:

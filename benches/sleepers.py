@@ -10,11 +10,10 @@ import asyncio
 import json
 import random
 import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from time import monotonic, process_time
 
+import own_process
 import peers
 
 Sleeps = list[float]
@@ -77,18 +76,10 @@ def measure(peer: str, count: int) -> dict[str, float]:
 
 
 def main(count: int, rounds: int) -> None:
-    found: dict[str, list[dict[str, float]]] = {}
-    for _ in range(rounds):
-        for peer, (_, needs) in PEERS.items():
-            if peers.missing(needs):
-                continue
-            command = [sys.executable, __file__, "--peer", peer, "--count", str(count)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found.setdefault(peer, []).append(json.loads(done.stdout))
+    found = own_process.best(__file__, PEERS, ["--count", str(count)], rounds)
     print(f"{count:,} sleepers of 0 to 1 s, best of {rounds} rounds")
     print(f"{'':10}{'late, s':>10}{'processor, s':>14}{'memory, MB':>12}")
-    for peer, results in found.items():
-        best = {name: min(result[name] for result in results) for name in results[0]}
+    for peer, best in found.items():
         print(
             f"{peer:10}{best['late']:>10.2f}{best['processor']:>14.2f}{best['memory'] / 1e6:>12.0f}"
         )

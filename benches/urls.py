@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from time import perf_counter, process_time
 
+import own_process
 import peers
 
 DELAY = 0.05
@@ -92,27 +93,17 @@ def measure(peer: str, port: int, count: int) -> dict[str, float]:
 
 
 def main(count: int, rounds: int) -> None:
-    found: dict[str, list[dict[str, float]]] = {}
     with subprocess.Popen(
         [sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         port = server.stdout.readline().strip()
-        for _ in range(rounds):
-            for peer, (_, needs) in PEERS.items():
-                if peers.missing(needs):
-                    continue
-                command = [sys.executable, __file__, "--peer", peer, "--port", port]
-                command += ["--count", str(count)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                found.setdefault(peer, []).append(json.loads(done.stdout))
+        found = own_process.best(__file__, PEERS, ["--port", port, "--count", str(count)], rounds)
         server.kill()
     print(f"{count} URLs at once, answered after {1000 * DELAY:.0f} ms; best of {rounds} rounds")
     print(f"{'':10}{'s':>8}{'processor, s':>14}{'x ours':>8}{'required':>10}")
-    first = min(result["seconds"] for result in found["ours"])
-    for peer, results in found.items():
-        best = {name: min(result[name] for result in results) for name in results[0]}
-        ratio = best["seconds"] / first
+    for peer, best in found.items():
+        ratio = best["seconds"] / found["ours"]["seconds"]
         line = f"{peer:10}{best['seconds']:>8.3f}{best['processor']:>14.3f}{ratio:>8.2f}"
         if peer in REQUIRED:
             mark = f">= {REQUIRED[peer]}"

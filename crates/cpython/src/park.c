@@ -64,27 +64,31 @@ static void inline_loop(frame_t *f, frame_t *consumer, frame_t *moved)
 }
 #endif
 
+/* Where a frame is when the memory from `low` to `high` was moved to `at`. */
+static inline frame_t *turned(frame_t *f, PyObject **low, PyObject **high, PyObject **at)
+{
+    PyObject **const place = (PyObject **)f;
+    return place >= low && place < high ? (frame_t *)(at + (place - low)) : f;
+}
+
 /* Moves the memory from `low` to `high`, which is part of a data stack, to `at`, and turns everything that
  * points there, from the frame `f` on down to `end`, which is not looked at any more. No frame of the
  * interpreter's own is in between any more then. Returns where `f` is. */
 static frame_t *move(PyObject **low, PyObject **high, PyObject **at, frame_t *f, frame_t *end)
 {
-    const ptrdiff_t distance = (char *)at - (char *)low;
-#define INSIDE(p) ((char *)(p) >= (char *)low && (char *)(p) < (char *)high)
-#define TURNED(p) (INSIDE(p) ? (void *)((char *)(p) + distance) : (void *)(p))
     /* Before anything is written there: a wide load from what was just stored has to wait. */
     memcpy(at, low, (size_t)((char *)high - (char *)low));
-    frame_t *const result = TURNED(f);
+    frame_t *const result = turned(f, low, high, at);
     for (frame_t *next; f != end; f = next) {
         int entered;
         next = sl_below(f, &entered);
-        frame_t *const moved = TURNED(f);
-        moved->previous = TURNED(next);
+        frame_t *const moved = turned(f, low, high, at);
+        moved->previous = turned(next, low, high, at);
 #if V311
         moved->is_entry = 0;
 #else
         if (entered && next != NULL) {
-            inline_loop(f, next, TURNED(next));
+            inline_loop(f, next, turned(next, low, high, at));
         }
 #endif
         if (moved == f) {
@@ -98,8 +102,6 @@ static frame_t *move(PyObject **low, PyObject **high, PyObject **at, frame_t *f,
 #endif
     }
     return result;
-#undef TURNED
-#undef INSIDE
 }
 
 /* The exceptions being handled, and the chunks above the root chunk, become those of `to`, in whose chunk
@@ -128,12 +130,6 @@ static void hand_on(sl_state *from, sl_state *to, _PyStackChunk *root, size_t wo
     to->chunk = from->chunk;
     to->top = from->top;
     to->limit = from->limit;
-}
-
-/* Where a frame is when the data stack of `from` was moved to `at`. */
-static frame_t *turned(frame_t *f, sl_state *from, PyObject **at)
-{
-    return lies_in(f, from) ? (frame_t *)(at + ((PyObject **)f - bottom_of(from))) : f;
 }
 
 #if V315
@@ -180,7 +176,7 @@ void sl_park(sl_state *s, const sl_pending *found, sl_state *to, size_t size)
         if (rest != to) {
             frame_t *const innermost = f;
             f = move(bottom_of(rest), top_of(rest), at, f, NULL);
-            floor = innermost == floor ? f : turned(floor, rest, at);
+            floor = innermost == floor ? f : turned(floor, bottom_of(rest), top_of(rest), at);
         }
         at = (PyObject **)((char *)at + kept);
     }

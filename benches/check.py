@@ -35,6 +35,13 @@ REQUIREMENTS = [
     Requirement(create.CASE, 6.0),
 ]
 
+#: Of each case's name, the nearest that CPython does without us: the peer, and what it does.
+ALONE = {
+    schedule.TWO.name: (schedule.GENERATORS, "next() of 2 generators in turn"),
+    schedule.THOUSAND.name: (schedule.GENERATORS, "next() of 1000 generators in turn"),
+    create.CASE.name: (create.ITERATORS, "make, call and drop 100 callable iterators"),
+}
+
 
 #: What `line` has printed: (what, required, measured).
 rows: list[tuple[str, str, str]] = []
@@ -98,9 +105,13 @@ def main(rounds: int) -> int:
     line("", "required", "measured", "")
     passed = []
     for requirement in REQUIREMENTS:
-        only = {OURS, GREENLET, channel.RECORDED}
+        alone, what_alone = ALONE.get(requirement.case.name, (None, ""))
+        only = {OURS, GREENLET, channel.RECORDED, alone}
         results = run_case(requirement.case, rounds, 0.04, only=only)
         passed.append(check_case(requirement, results[OURS]))
+        if alone:
+            measured = min(results[alone].ratios)
+            line(f"... CPython alone: {what_alone}", "-", f"{measured:.2f}", "for comparison")
         if requirement.case is schedule.TWO:
             passed.append(check_greenlet(results[OURS], results[GREENLET]))
         if requirement.case is channel.CASE:

@@ -11,6 +11,7 @@ from peers import gevent, greenlet, stackless, uvloop
 
 CASE = Case("create", "create, run and finish one, in batches of 100 (warm pool)")
 BATCH = 100
+ITERATORS = "callable iterator, next()"
 
 
 def nothing() -> None:
@@ -39,6 +40,17 @@ def generators(operations: int) -> float:
         for batch in [empty() for _ in repeat(None, BATCH)]:
             for _ in batch:
                 pass
+    return perf_counter() - start
+
+
+@CASE.peer(ITERATORS)
+def iterators(operations: int) -> float:
+    """What any extension pays CPython: an object for the function, its call from C, the object's end."""
+    make, call = iter, next
+    start = perf_counter()
+    for _ in repeat(None, operations // BATCH):
+        for caller in [make(nothing, BATCH) for _ in repeat(None, BATCH)]:
+            call(caller)
     return perf_counter() - start
 
 

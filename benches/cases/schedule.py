@@ -12,6 +12,7 @@ from peers import gevent, greenlet, stackless, uvloop
 
 TWO = Case("schedule2", "schedule with 2 tasklets, per call")
 THOUSAND = Case("schedule1000", "schedule with 1000 tasklets, per call")
+GENERATORS = "generators, next()"
 
 
 def ours(members: int, operations: int) -> float:
@@ -127,7 +128,7 @@ def generators(members: int, operations: int) -> float:
 
 for case, members in ((TWO, 2), (THOUSAND, 1000)):
     case.peer(OURS, "stackless")(partial(ours, members))
-    case.peer("generators, next()")(partial(generators, members))
+    case.peer(GENERATORS)(partial(generators, members))
     case.peer("greenlet, switch ring", "greenlet")(partial(greenlets, members))
     case.peer("gevent.sleep(0)", "gevent")(partial(gevents, members))
     case.peer("asyncio.sleep(0)")(partial(on_asyncio, members))

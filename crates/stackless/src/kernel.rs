@@ -274,21 +274,22 @@ pub const MANY: u32 = 64;
 
 /// With many tasklets in the ring, what the next ones need has left the processor's nearest cache:
 /// asks for the object of the one after the next two, and for the seat and the stack of the one
-/// after the next, on the guess that it was left at the same depth as the next.
+/// after the next, on the guess that it was left at the same depth as the next. As many lines as one
+/// that calls `schedule` in a loop touches: others would be in the way of these.
 pub fn foresee(next: T) {
     let (second, third) = world(|w| {
         let second = w.right_neighbour(next.tid());
         (w.payload(second), w.right_neighbour_payload(second))
     });
     let object = std::ptr::from_ref(third).cast::<u8>();
-    stack::prefetch::<2>(object);
+    stack::prefetch::<1>(object);
     let (near, far) = (next.seat.get().cast::<u8>(), second.seat.get().cast::<u8>());
     if far.is_null() || near.is_null() {
         return;
     }
     let depth = near.addr().wrapping_sub(next.seat().resume.get().addr());
-    stack::prefetch::<10>(far);
-    stack::prefetch::<10>(far.wrapping_sub(depth));
+    stack::prefetch::<8>(far);
+    stack::prefetch::<5>(far.wrapping_sub(depth));
 }
 
 /// Stops the running tasklet and continues `next`, which is prepared. The world's lists agree

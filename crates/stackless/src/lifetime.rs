@@ -121,7 +121,9 @@ unsafe extern "C" fn destroy(o: Obj) {
         }
         t.unbind();
         clear(&t.sequel);
-        aside(|| park::drop_frames(frames));
+        if !frames.is_null() {
+            aside(|| park::drop_frames(frames));
+        }
         release(o);
     }
 }

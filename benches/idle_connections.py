@@ -3,7 +3,8 @@
 The servers of `ours`, `gevent` and `threads` run the request handler of the standard http.server;
 those of asyncio and uvloop are written for streams. Each runs in a process of its own, whose memory
 is looked at from outside: resident bytes for a connection, without what the kernel keeps for it.
-`parked` is ours when nearly all of its tasklets are, which otherwise begins at 4,096 stacks.
+`stacks` is ours without parking. Memory is looked at when it has stopped shrinking: ours parks those who
+wait once it has time.
 
     python benches/idle_connections.py [--count N]
 """
@@ -87,7 +88,7 @@ async def streams() -> None:
 
 PEERS: dict[str, tuple[Callable[[], None], str | None]] = {
     "ours": (ours, "stackless"),
-    "parked": (ours, "stackless"),
+    "stacks": (ours, "stackless"),
     "gevent": (gevents, "gevent"),
     "asyncio": (lambda: asyncio.run(streams()), None),
     "uvloop": (lambda: peers.uvloop.run(streams()), "uvloop"),
@@ -117,6 +118,17 @@ def memory(pid: int) -> tuple[int, int]:
     return rss, pte
 
 
+def memory_at_rest(pid: int) -> tuple[int, int]:
+    """The same when it shrinks no more."""
+    now = memory(pid)
+    while True:
+        before = now
+        time.sleep(2.5)
+        now = memory(pid)
+        if now[0] >= before[0]:
+            return now
+
+
 def processor(pid: int) -> float:
     """Seconds that a process has used."""
     with open(f"/proc/{pid}/stat") as stat:
@@ -126,8 +138,8 @@ def processor(pid: int) -> float:
 
 def measure(peer: str, count: int) -> dict[str, float]:
     environment = dict(os.environ)
-    if peer == "parked":
-        environment["STACKLESS_PARK_ABOVE"] = "16"
+    if peer == "stacks":
+        environment |= {"STACKLESS_PARK_ABOVE": "1000000", "STACKLESS_PARK_AFTER": "inf"}
     command = [sys.executable, __file__, "--serve", peer]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as server:
         try:
@@ -136,16 +148,14 @@ def measure(peer: str, count: int) -> dict[str, float]:
             for _ in range(100):
                 with socket.create_connection(address) as connection:
                     ask(connection)
-            time.sleep(0.5)
-            rss0, pte0 = memory(server.pid)
+            rss0, pte0 = memory_at_rest(server.pid)
             busy = processor(server.pid)
             connections = []
             for _ in range(count):
                 connections.append(socket.create_connection(address))
                 ask(connections[-1])
-            time.sleep(0.5)
-            rss, pte = memory(server.pid)
             busy = processor(server.pid) - busy
+            rss, pte = memory_at_rest(server.pid)
             for connection in connections:
                 ask(connection)  # all are still served
                 connection.close()

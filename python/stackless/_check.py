@@ -6,6 +6,7 @@ import platform
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
+from typing import Any
 
 SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux with glibc, x86-64 and aarch64"
 
@@ -57,21 +58,22 @@ def _wait(wait: Callable[[str], object], token: str) -> object:
     return [kept, wait(token)][len(kept)]
 
 
-def limits_from(environ: Mapping[str, str]) -> dict[str, int]:
+def limits_from(environ: Mapping[str, str]) -> dict[str, Any]:
     """The stack limits that the environment asks for, as arguments of set_stack_limits()."""
-    names = {
-        "STACKLESS_STACK_SIZE": "size",
-        "STACKLESS_STACK_COUNT": "count",
-        "STACKLESS_PARK_ABOVE": "park_above",
+    names: dict[str, tuple[str, Callable[[str], float], str]] = {
+        "STACKLESS_STACK_SIZE": ("size", int, "a whole number"),
+        "STACKLESS_STACK_COUNT": ("count", int, "a whole number"),
+        "STACKLESS_PARK_ABOVE": ("park_above", int, "a whole number"),
+        "STACKLESS_PARK_AFTER": ("park_after", float, "a number of seconds"),
     }
     limits = {}
-    for variable, name in names.items():
+    for variable, (name, convert, kind) in names.items():
         if variable in environ:
             try:
-                limits[name] = int(environ[variable])
+                limits[name] = convert(environ[variable])
             except ValueError:
                 raise ValueError(
-                    f"the environment variable {variable} must be a whole number, "
+                    f"the environment variable {variable} must be {kind}, "
                     f"not {environ[variable]!r}"
                 ) from None
     return limits

@@ -184,7 +184,10 @@ class BufferedReader(_Buffered):
             return True  # another tasklet has fetched something
         self._fetches = True
         try:
-            data = raw.receiver().recv(min(max(self._size, wanted), _CHUNK))
+            # In small steps: what an idle connection waits in should be a small frame.
+            wanted = max(wanted, self._size)
+            wanted = min(wanted, _CHUNK)
+            data = raw.receiver().recv(wanted)
             self._open(action)
             self._queue.add(data)
             return bool(data)

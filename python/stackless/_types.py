@@ -45,6 +45,8 @@ class StackLimits(NamedTuple):
     count: int  # type: ignore[assignment]
     #: From so many stacks in use in one thread on, the tasklets that wait longest are parked.
     park_above: int
+    #: Seconds of waiting after which a thread that has nothing to do parks a tasklet.
+    park_after: float
 
 
 def get_stack_limits() -> StackLimits:
@@ -53,7 +55,11 @@ def get_stack_limits() -> StackLimits:
 
 
 def set_stack_limits(
-    *, size: int | None = None, count: int | None = None, park_above: int | None = None
+    *,
+    size: int | None = None,
+    count: int | None = None,
+    park_above: int | None = None,
+    park_after: float | None = None,
 ) -> StackLimits:
     """Change the size of the C stacks of tasklets that start from now on, or how many there may be.
 
@@ -66,16 +72,24 @@ def set_stack_limits(
     no more, some of its tasklets that have waited longest are parked: they give up their C stack,
     and get one again when they go on. Those with C code between their Python calls cannot be
     parked. When all `count` stacks are in use all the same, starting another tasklet raises
-    MemoryError. The environment variables STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT and
-    STACKLESS_PARK_ABOVE set the limits at import.
+    MemoryError.
 
-    Returns the limits in force. Raises ValueError below 65536 or above 1073741824 bytes, or for a
-    number below 1; TypeError for what is not an int. Applies to all threads.
+    A thread that has nothing to do and more than 64 stacks looks every `park_after` seconds (1.0
+    by default, math.inf: never) who has waited since its last look, parks those as well, and gives
+    the memory of stacks that nobody uses back to the system.
+
+    The environment variables STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT, STACKLESS_PARK_ABOVE and
+    STACKLESS_PARK_AFTER set the limits at import.
+
+    Returns the limits in force. Raises ValueError below 65536 or above 1073741824 bytes, for a
+    number below 1, and for seconds that are negative or NaN; TypeError for what is not an int, or
+    no number of seconds. Applies to all threads.
     """
     old = get_stack_limits()
     _stackless._set_stack_limits(
         old.size if size is None else size,
         old.count if count is None else count,
         old.park_above if park_above is None else park_above,
+        old.park_after if park_after is None else park_after,
     )
     return get_stack_limits()

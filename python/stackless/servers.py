@@ -170,8 +170,11 @@ class TaskletMixIn(_Server):
         except SystemExit:  # TaskletExit is one
             pass
         finally:
-            vars(self).get("_tasklets", set()).discard(getcurrent())
+            self.__forget(getcurrent())
             self.shutdown_request(request)
+
+    def __forget(self, t: tasklet) -> None:
+        vars(self).get("_tasklets", set()).discard(t)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make a request handler, which does the rest."""

@@ -7,14 +7,15 @@ import stackless
 from child_process import assert_child
 
 
-def test_limits_are_a_named_tuple_of_ints():
-    """get_stack_limits() -> (size, count, park_above)"""
+def test_limits_are_a_named_tuple_of_numbers():
+    """get_stack_limits() -> (size, count, park_above, park_after)"""
     limits = stackless.get_stack_limits()
-    size, count, park_above = limits
+    size, count, park_above, park_after = limits
     assert (limits.size, limits.count, limits.park_above) == (size, count, park_above)
-    assert {type(limit) for limit in limits} == {int}
+    assert limits.park_after == park_after == 1.0
+    assert {type(limit) for limit in limits[:3]} == {int}
     assert size >= 64 * 1024 and count > 0 and park_above > 0
-    assert isinstance(limits, tuple) and len(limits) == 3
+    assert isinstance(limits, tuple) and len(limits) == 4
 
 
 @pytest.mark.parametrize("size", [65_535, 1, 0, -1, -(2**40)])
@@ -33,6 +34,7 @@ def test_too_small_a_stack_is_refused(size):
         ((), {"size": "1"}),
         ((), {"count": 1.5}),
         ((), {"park_above": "x"}),
+        ((), {"park_after": "x"}),
         ((), {"depth": 1}),
     ],
 )
@@ -49,20 +51,25 @@ def test_setting_one_leaves_the_other():
     assert_child(
         """
         import mmap, stackless
-        size, count, above = stackless.get_stack_limits()
+        size, count, above, after = stackless.get_stack_limits()
         stackless.set_stack_limits(count=17)
-        assert stackless.get_stack_limits() == (size, 17, above)
+        assert stackless.get_stack_limits() == (size, 17, above, after)
         stackless.set_stack_limits(size=1 << 20)
-        assert stackless.get_stack_limits() == (1 << 20, 17, above)
+        assert stackless.get_stack_limits() == (1 << 20, 17, above, after)
         stackless.set_stack_limits()
-        stackless.set_stack_limits(size=None, count=None, park_above=None)
-        assert stackless.get_stack_limits() == (1 << 20, 17, above)
+        stackless.set_stack_limits(size=None, count=None, park_above=None, park_after=None)
+        assert stackless.get_stack_limits() == (1 << 20, 17, above, after)
         stackless.set_stack_limits(park_above=3)
-        assert stackless.get_stack_limits() == (1 << 20, 17, 3)
-        try:
-            stackless.set_stack_limits(park_above=0)
-        except ValueError:
-            assert stackless.get_stack_limits() == (1 << 20, 17, 3)
+        assert stackless.get_stack_limits() == (1 << 20, 17, 3, after)
+        for after in 0.25, float("inf"), 0.0, 2:
+            assert stackless.set_stack_limits(park_after=after) == (1 << 20, 17, 3, after)
+        for wrong in {"park_above": 0}, {"park_after": -1}, {"park_after": float("nan")}:
+            try:
+                stackless.set_stack_limits(**wrong)
+            except ValueError:
+                assert stackless.get_stack_limits() == (1 << 20, 17, 3, 2)
+            else:
+                raise AssertionError(wrong)
         stackless.set_stack_limits(size=64 * 1024)
         assert stackless.get_stack_limits().size == 64 * 1024
         stackless.set_stack_limits(size=(1 << 20) + 1)
@@ -74,15 +81,16 @@ def test_setting_one_leaves_the_other():
 
 
 def test_environment_variables_set_them_at_import():
-    """STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT and STACKLESS_PARK_ABOVE"""
+    """STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT, STACKLESS_PARK_ABOVE and STACKLESS_PARK_AFTER"""
     assert_child(
         "import stackless; print(*stackless.get_stack_limits())",
         env={
             "STACKLESS_STACK_SIZE": str(1 << 20),
             "STACKLESS_STACK_COUNT": "17",
             "STACKLESS_PARK_ABOVE": "5",
+            "STACKLESS_PARK_AFTER": "0.5",
         },
-        prints=f"{1 << 20} 17 5",
+        prints=f"{1 << 20} 17 5 0.5",
     )
 
 
@@ -95,6 +103,16 @@ def test_each_environment_variable_alone(variable, place):
         f"import stackless; print(stackless.get_stack_limits()[{place}])",
         env={f"STACKLESS_{variable}": "131072"},
         prints="131072",
+    )
+
+
+def test_an_environment_variable_without_seconds_is_refused():
+    """By name, as those of whole numbers are."""
+    assert_child(
+        "import stackless",
+        env={"STACKLESS_PARK_AFTER": "soon"},
+        exits=1,
+        complains="STACKLESS_PARK_AFTER must be a number of seconds, not 'soon'",
     )
 
 

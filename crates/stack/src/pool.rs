@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Free slots of one thread. Getting and returning one is a pop or a push.
 ///
-/// A slot that comes back keeps its memory, so that the next user finds it warm. Two things bound
+/// A slot that comes back keeps its memory, so that the next user finds it warm. Three things bound
 /// what idle stacks cost: beyond [`WARM`] the coldest go back to the process-wide store, which
-/// gives their memory to the system; and every [`TRIM`]-th return gives back what lies deeper than
-/// [`SHALLOW`], in case somebody recursed deeply there.
+/// gives their memory to the system; so they do when the owner asks for it with [`Pool::shrink`]; and
+/// every [`TRIM`]-th return gives back what lies deeper than [`SHALLOW`], in case somebody recursed
+/// deeply there.
 pub struct Pool {
     free: VecDeque<Slot>,
     /// All slots taken from the store and not given back.
@@ -67,6 +68,20 @@ impl Pool {
         slab::give_back(slots.into_iter());
     }
 
+    /// The coldest free slots beyond so many go back to the store, but not more than `most` of them.
+    /// How many did?
+    pub fn shrink(&mut self, keep: usize, most: usize) -> usize {
+        let excess = self.free.len().saturating_sub(keep).min(most);
+        let coldest = self.free.drain(..excess).collect();
+        self.give_back(coldest);
+        excess
+    }
+
+    /// How many slots there are, in use or not.
+    pub fn kept(&self) -> usize {
+        self.issued.len()
+    }
+
     /// How many slots are in use.
     pub fn used(&self) -> usize {
         self.issued.len() - self.free.len() - self.stale.len()
@@ -95,8 +110,7 @@ impl Pool {
             return;
         }
         if self.free.len() >= WARM + BATCH {
-            let coldest = self.free.drain(..BATCH).collect();
-            self.give_back(coldest);
+            self.shrink(WARM, BATCH);
         }
         self.free.push_back(slot);
     }

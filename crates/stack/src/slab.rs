@@ -24,6 +24,7 @@
 //! MADV_GUARD_INSTALL (Linux 6.13), which does not split the mapping; older kernels need mprotect,
 //! and end with [`StackError::Mappings`] near 32,000 stacks, half of vm.max_map_count.
 
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -79,7 +80,7 @@ impl std::fmt::Display for StackError {
 /// One C stack with its guard and its room. Copying it copies the address, not the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
-    top: *mut u8,
+    top: NonNull<u8>,
     size: usize,
 }
 
@@ -90,7 +91,7 @@ impl Slot {
     /// Where the C stack ends and the room begins; aligned to 64 bytes.
     #[inline]
     pub fn top(self) -> *mut u8 {
-        self.top
+        self.top.as_ptr()
     }
 
     /// Bytes of room above `top`, at least.
@@ -107,7 +108,7 @@ impl Slot {
 
     /// The lowest address of the C stack, just above the guard.
     fn floor(self) -> *mut u8 {
-        let first_page = self.top as usize & !(PAGE - 1);
+        let first_page = self.top().addr() & !(PAGE - 1);
         (first_page - self.size) as *mut u8
     }
 
@@ -118,7 +119,7 @@ impl Slot {
     /// Nothing below `top - keep` (and, if `keep` is 0, in the whole slot) is needed any more.
     pub(crate) unsafe fn discard(self, keep: usize) {
         let floor = self.floor() as usize;
-        let first_page = self.top as usize & !(PAGE - 1);
+        let first_page = self.top().addr() & !(PAGE - 1);
         let end =
             if keep == 0 { first_page + PAGE + room(self.size) } else { first_page - keep.min(self.size) };
         // SAFETY: the range lies within the slot, and its content is not needed. A failure only
@@ -254,8 +255,9 @@ impl Store {
         // The coarser half of the colour comes from the odd stride, this is the finer one.
         let shift = STACK_SHARE + 64 * (self.cut % COLOURS);
         self.cut += 1;
-        let slot = Slot { top: low.wrapping_add(GUARD + size + shift), size };
-        known_to_valgrind(slot.floor(), slot.top);
+        let top = NonNull::new(low.wrapping_add(GUARD + size + shift)).expect("a slot is not at address 0");
+        let slot = Slot { top, size };
+        known_to_valgrind(slot.floor(), slot.top());
         Ok(slot)
     }
 }

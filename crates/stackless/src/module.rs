@@ -378,16 +378,21 @@ unsafe extern "C" fn switch_trap(_: Obj, args: *const Obj, count: Py_ssize_t, na
 
 // ---------------------------------------------------------------------- stacks
 
-/// (size, count): the package makes a named tuple of it.
+/// (size, count, park_above, park_after): the package makes a named tuple of it.
 unsafe extern "C" fn stack_limits(_: Obj, _: Obj) -> Obj {
     let Limits { size, count } = stack::limits();
-    // SAFETY: three integers.
+    let after = match park::idle_time() {
+        u64::MAX => f64::INFINITY,
+        nanoseconds => nanoseconds as f64 / 1e9,
+    };
+    // SAFETY: three integers and a number.
     unsafe {
         Py_BuildValue(
-            c"(nnn)".as_ptr(),
+            c"(nnnd)".as_ptr(),
             size as Py_ssize_t,
             count as Py_ssize_t,
             park::most_stacks() as Py_ssize_t,
+            after,
         )
     }
 }
@@ -403,7 +408,9 @@ unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize
 }
 
 fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
-    let [size, count, park_above] = args else { return Err(type_error("three integers are required")) };
+    let [size, count, park_above, park_after] = args else {
+        return Err(type_error("three integers and a number are required"));
+    };
     let number = |o: &Obj| {
         // SAFETY: a living object.
         let n = unsafe { PyLong_AsSsize_t(*o) };
@@ -414,8 +421,10 @@ fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
     if most == 0 {
         return Err(raise(Exc::Value, "park_above must be at least 1"));
     }
+    let idle_time = crate::sleep::time(*park_after, "park_after")?.unwrap_or(u64::MAX);
     stack::set_limits(limits).map_err(|text| raise(Exc::Value, text))?;
     park::set_most_stacks(most);
+    park::set_idle_time(idle_time);
     Ok(())
 }
 
@@ -528,9 +537,9 @@ fn functions() -> Vec<PyMethodDef> {
              While it is not 0, what would switch tasklets raises RuntimeError and changes nothing.",
             switch_trap,
         ),
-        types::method_noargs("_stack_limits", "The limits (size, count).", stack_limits),
+        types::method_noargs("_stack_limits", "The limits (size, count, park_above, park_after).", stack_limits),
         types::method_noargs("_guards_are_free", "Do guards cost no mapping each?", guards_are_free),
-        types::method("_set_stack_limits", "Sets the limits (size, count).", change_stack_limits),
+        types::method("_set_stack_limits", "Sets the limits (size, count, park_above, park_after).", change_stack_limits),
         types::method_noargs("_at_exit", "Ends the main thread's tasklets.", at_exit),
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];

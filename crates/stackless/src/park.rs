@@ -3,8 +3,9 @@
 //! `crates/cpython/src/park.c` has the picture. A parked tasklet keeps a [`Seat`] of exactly its size,
 //! on the heap instead of in a slot; whoever wants to continue it [`wake`]s it first, which is part of
 //! [`crate::kernel::prepare`]. Whether a tasklet is parked cannot be told from outside: it is done when
-//! it is pickled or moves to another thread, when too many stacks are in use ([`make_room`]), and when
-//! it ends without running any more ([`take_frames`]).
+//! it is pickled or moves to another thread, when too many stacks are in use ([`make_room`]), when it has
+//! waited long and its thread has time ([`park_idle`]), and when it ends without running any more
+//! ([`take_frames`]).
 
 use crate::describe::text_of;
 use crate::kernel::{Seat, world};
@@ -14,10 +15,11 @@ use crate::thread::Sched;
 use crate::{args, module, types, waits};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Evaluator, Found, Unparked};
+use stackless_reactor::coarse;
 use stackless_stack::Slot;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// What a pending call of a primitive returns when its tasklet goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -382,10 +384,17 @@ pub fn make_room(s: &'static Sched, used: usize) {
     s.park_at.set(if parked < wanted / 2 { used + used / 4 } else { 0 });
 }
 
-/// Parks the tasklets of a thread that have waited longest. A tasklet's seat counts the looks that
-/// found it waiting since it ran last. How many were parked?
+/// Parks the tasklets of a thread that have waited longest. How many were parked?
 #[cold]
 pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
+    let mut waiting = look_who_waits(s);
+    waiting.sort_unstable_by_key(|(looks, _)| std::cmp::Reverse(*looks));
+    park_some(waiting, wanted)
+}
+
+/// The seats with stacks whose tasklets wait. A seat counts the looks that found its tasklet waiting
+/// since it ran last.
+fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
     let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
     for slot in s.stacks.borrow().slots_in_use() {
         // SAFETY: a slot in use begins with a seat.
@@ -397,9 +406,61 @@ pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
         seat.looks.set(seat.looks.get().saturating_add(1));
         waiting.push((seat.looks.get(), seat));
     }
-    waiting.sort_unstable_by_key(|(looks, _)| std::cmp::Reverse(*looks));
+    waiting
+}
+
+fn park_some(waiting: Vec<(u8, &'static Seat)>, wanted: usize) -> usize {
     let parked = waiting.iter().filter(|(_, seat)| seat.sitter().is_some_and(|t| park(t).is_ok()));
     parked.take(wanted).count()
+}
+
+// ---------------------------------------------------------------------- when there is time
+
+/// After how many nanoseconds of waiting a thread that has nothing to do parks a tasklet; with the
+/// largest number, never.
+static AFTER: AtomicU64 = AtomicU64::new(1_000_000_000);
+
+/// So many stacks are not worth it.
+const FEW: usize = 64;
+/// So many free ones are kept at least.
+const WARM: usize = 8;
+/// How many are parked, or given back, before somebody else may have a turn: a millisecond's work.
+const SOME: usize = 1024;
+/// Of a thread that sleeps on, after so many looks nobody is left who was not looked at before.
+pub const LOOKS: u32 = 2;
+
+pub fn idle_time() -> u64 {
+    AFTER.load(Relaxed)
+}
+
+pub fn set_idle_time(nanoseconds: u64) {
+    AFTER.store(nanoseconds, Relaxed);
+}
+
+/// A thread is about to sleep. Now and then it uses the time to park those who have waited since the
+/// last look, and to give back the stacks that nobody needs. Was there anything to do? Counts the looks
+/// that found nothing down.
+pub fn park_idle(s: &'static Sched, looks: &mut u32) -> bool {
+    if s.stacks.borrow().kept() <= FEW {
+        return false;
+    }
+    let (now, after) = (coarse(), idle_time());
+    if after == u64::MAX || now < s.park_next.get() {
+        return false;
+    }
+    s.park_next.set(now.saturating_add(after));
+    let mut waiting = look_who_waits(s);
+    if waiting.len() <= FEW {
+        waiting.clear();
+    }
+    waiting.retain(|(looks, _)| *looks > 1);
+    let parked = park_some(waiting, SOME);
+    let used = s.stacks.borrow().used();
+    let given = s.stacks.borrow_mut().shrink(used.max(WARM), SOME);
+    if parked + given == 0 {
+        *looks -= 1;
+    }
+    parked + given > 0
 }
 
 // ---------------------------------------------------------------------- for the package

@@ -16,6 +16,7 @@ use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
 use crate::waits::{self, What};
 use pyo3_ffi::*;
+use smallvec::SmallVec;
 use stackless_reactor::{Bell, Poller};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
@@ -32,8 +33,8 @@ struct Source {
     exhausted: [bool; 2],
     /// The other side sends no more: what has been received can be read without waiting, to the end.
     ended: bool,
-    /// Borrowed: their waits own them.
-    waiting: [Vec<T>; 2],
+    /// Borrowed: their waits own them. Nearly always there is but one.
+    waiting: [SmallVec<[T; 1]>; 2],
 }
 
 /// By the descriptor's number: the system gives out the lowest that is free.
@@ -113,7 +114,7 @@ impl Readiness {
             for (way, is_ready) in [(Way::In, ready.readable), (Way::Out, ready.writable)] {
                 if is_ready {
                     source.exhausted[way as usize] = false;
-                    woken.append(&mut source.waiting[way as usize]);
+                    woken.extend(source.waiting[way as usize].drain(..));
                 }
             }
         }
@@ -139,7 +140,7 @@ impl Readiness {
     fn remove(&self, descriptor: c_int) -> Vec<T> {
         let Some(source) = self.sources.borrow_mut().remove(descriptor) else { return Vec::new() };
         self.bell.remove(descriptor);
-        source.waiting.concat()
+        source.waiting.into_iter().flatten().collect()
     }
 }
 
@@ -187,11 +188,7 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
         let mut sources = readiness.sources.borrow_mut();
         let source = sources.get_or_add(descriptor);
         source.exhausted[way as usize] = true;
-        let waiting = &mut source.waiting[way as usize];
-        if waiting.is_empty() {
-            waiting.reserve_exact(1); // nearly always there is but one
-        }
-        waiting.push(me);
+        source.waiting[way as usize].push(me);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
     waits::arm(s, me, what, until);

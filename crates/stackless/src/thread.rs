@@ -36,6 +36,8 @@ pub struct Sched {
     pub stacks: RefCell<Pool>,
     /// Below so many stacks in use there is no point in looking whom to park.
     pub park_at: Cell<usize>,
+    /// Not before this time it looks who has waited long.
+    pub park_next: Cell<u64>,
     /// What whoever runs next drops: one reference, nearly always, and the rest.
     dropped: Cell<Obj>,
     more_dropped: RefCell<Vec<Obj>>,
@@ -251,6 +253,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         main_seat: Cell::new(seat),
         stacks: RefCell::new(Pool::new()),
         park_at: Cell::new(0),
+        park_next: Cell::new(0),
         dropped: Cell::new(null_mut()),
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
@@ -405,6 +408,7 @@ impl Sched {
     }
 
     fn sleep_on(&'static self) -> Res<()> {
+        let mut looks = park::LOOKS;
         while self.runs_next().is_none() {
             waits::look(self, Moment::Leaving);
             if self.runs_next().is_some() {
@@ -417,6 +421,9 @@ impl Sched {
             let hopeless = !self.waits.are_armed() && !self.others_can_act();
             if hopeless && world(|w| w.waiting(self.hid())).is_none() {
                 return Err(crate::deadlock::deadlock(self, None));
+            }
+            if looks > 0 && park::park_idle(self, &mut looks) {
+                continue; // that took time
             }
             let limit = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             let limit = limit.map_or(u128::MAX, |left| left.as_micros());

@@ -94,6 +94,24 @@ fn the_coldest_are_given_back() {
     put_all(&mut other, given);
 }
 
+/// A pool that is told to shrinks as far as that, the coldest first, and never more than it may at a time.
+#[test]
+fn a_pool_shrinks() {
+    let _alone = alone();
+    set_limits(Limits { size: SMALL, count: 100 }).unwrap();
+    let (mut pool, mut other) = (Pool::new(), Pool::new());
+    let slots = get_many(&mut pool, 100);
+    put_all(&mut pool, slots[..90].to_vec());
+    assert_eq!((pool.kept(), pool.used()), (100, 10));
+    assert_eq!((pool.shrink(95, 50), pool.shrink(60, 20), pool.kept()), (0, 20, 80));
+    let given = get_many(&mut other, 20);
+    assert_eq!(tops(&given), tops(&slots[..20]));
+    assert_eq!((pool.shrink(60, 20), pool.shrink(60, 20), pool.kept(), pool.used()), (10, 0, 70, 10));
+    assert_eq!(pool.get(), Ok(slots[89]));
+    put_all(&mut pool, slots[89..].to_vec());
+    put_all(&mut other, given);
+}
+
 /// A pool that is dropped gives all its stacks back, and those who come after get the same ones.
 #[test]
 fn a_dropped_pool_gives_all_back() {

@@ -3,8 +3,8 @@
 The servers of `ours`, `gevent` and `threads` run the request handler of the standard http.server;
 those of asyncio and uvloop are written for streams. Each runs in a process of its own, whose memory
 is looked at from outside: resident bytes for a connection, without what the kernel keeps for it.
-`stacks` is ours without parking. Memory is looked at when it has stopped shrinking: ours parks those who
-wait once it has time.
+`stacks` is ours without parking. Memory is looked at when it has stopped shrinking: ours parks
+those who wait once it has time.
 
     python benches/idle_connections.py [--count N]
 """

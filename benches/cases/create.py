@@ -45,7 +45,7 @@ def generators(operations: int) -> float:
 
 @CASE.peer(ITERATORS)
 def iterators(operations: int) -> float:
-    """What any extension pays CPython: an object for the function, its call from C, the object's end."""
+    """What any extension pays CPython: an object for a function, its call from C, its end."""
     make, call = iter, next
     start = perf_counter()
     for _ in repeat(None, operations // BATCH):

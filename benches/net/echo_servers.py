@@ -21,6 +21,9 @@ def echo(connection: Any) -> None:
     try:
         while data := receive(MOST):
             send(data)
+            del (
+                data
+            )  # what a thousand connections would keep while they wait is larger than a cache
     except ConnectionError:
         pass  # the load has ended
     finally:
@@ -62,9 +65,13 @@ def gevents() -> None:
 
 async def streams() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(MOST):
-            writer.write(data)
-            await writer.drain()
+        try:
+            while data := await reader.read(MOST):
+                writer.write(data)
+                del data
+                await writer.drain()
+        except ConnectionError:
+            pass  # the load has ended
         writer.close()
 
     server = await asyncio.start_server(answer, *LOCAL, backlog=1024)

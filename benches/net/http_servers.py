@@ -2,7 +2,8 @@
 
     python http_servers.py PEER
 
-Those of `http.server` run the standard request handler; those of `httptools` a parser in C, ours
+Those of `http.server` run the standard request handler, as it is ("closing": HTTP/1.0, a
+connection for each request) or set to keep connections; those of `httptools` a parser in C, ours
 in a loop that reads and writes a blocking socket.
 """
 
@@ -12,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 LOCAL = ("127.0.0.1", 0)
@@ -21,11 +23,7 @@ ANSWER = (
 )
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one system call for head and body
-    disable_nagle_algorithm = True
-
+class Closing(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(BODY)))
@@ -42,31 +40,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def serve(kind: Any) -> None:
+class Keeping(Closing):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one system call for head and body
+    disable_nagle_algorithm = True
+
+
+def serve(kind: Any, handler: type[Closing]) -> None:
     class Server(kind):  # type: ignore[misc]
         request_queue_size = 1024
 
-    server = Server(LOCAL, Handler)
+    server = Server(LOCAL, handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 
 
-def ours() -> None:
+def ours(handler: type[Closing]) -> None:
     from stackless.servers import TaskletHTTPServer
 
-    serve(TaskletHTTPServer)
+    serve(TaskletHTTPServer, handler)
 
 
-def gevents() -> None:
+def gevents(handler: type[Closing]) -> None:
     from gevent import monkey
 
     monkey.patch_all()
-    serve(http.server.ThreadingHTTPServer)
+    serve(http.server.ThreadingHTTPServer, handler)
 
 
-def threads() -> None:
+def threads(handler: type[Closing]) -> None:
     threading.stack_size(256 * 1024)
-    serve(http.server.ThreadingHTTPServer)
+    serve(http.server.ThreadingHTTPServer, handler)
 
 
 class Answers:
@@ -130,15 +134,21 @@ def uvloop_and_httptools() -> None:
 
 
 #: What each peer does, and the packages that it needs.
-STANDARD: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
-    "ours": (ours, ("stackless",)),
-    "threads": (threads, ()),
-    "gevent": (gevents, ("gevent",)),
+Peers = dict[str, tuple[Callable[[], None], tuple[str, ...]]]
+CLOSING: Peers = {
+    "ours, closing": (partial(ours, Closing), ("stackless",)),
+    "threads, closing": (partial(threads, Closing), ()),
+    "gevent, closing": (partial(gevents, Closing), ("gevent",)),
 }
-PARSER: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
+KEEPING: Peers = {
+    "ours": (partial(ours, Keeping), ("stackless",)),
+    "threads": (partial(threads, Keeping), ()),
+    "gevent": (partial(gevents, Keeping), ("gevent",)),
+}
+PARSER: Peers = {
     "ours, httptools": (loop_over_httptools, ("stackless", "httptools")),
     "uvloop, httptools": (uvloop_and_httptools, ("uvloop", "httptools")),
 }
 
 if __name__ == "__main__":
-    (STANDARD | PARSER)[sys.argv[1]][0]()
+    (CLOSING | KEEPING | PARSER)[sys.argv[1]][0]()

@@ -1,10 +1,12 @@
 /* The load: connections that each send a message, wait for the whole answer, and send the message again.
  *
- *     load PORT CONNECTIONS BYTES|http SECONDS
+ *     load PORT CONNECTIONS BYTES|http|http-once SECONDS
  *
  * A message of so many bytes comes back as it was; to "http", a GET request, all answers are as long as the
- * first. Prints "begin" when all connections have had an answer and some time has passed, and then the
- * number of answers and the seconds that took. Ends with its standard input. */
+ * first. "http-once" is the same with a new connection for each request, which the server closes. Prints
+ * "begin" when there was an answer for each connection and some time has passed, and then the number of
+ * answers and the seconds that took. Ends with its standard input. It never sleeps: to wake it would cost the
+ * server more than many an answer, and what comes from another machine wakes nobody. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -35,10 +37,16 @@ static void must(int holds, const char *what)
 
 static int connection_to(int port)
 {
+    static int number;
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    /* From many addresses: the ports of one do not last when connections do not. */
+    const struct sockaddr_in own = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + number++ % 250)};
     const int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     must(fd >= 0, "socket");
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    must(bind(fd, (const struct sockaddr *)&own, sizeof(own)) == 0, "bind");
     must(connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0, "connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     return fd;
@@ -71,10 +79,22 @@ static int length_of_answer(int port)
     }
 }
 
+/* A new connection sends its first message. */
+static void begin_one(int poll, int port, int connections, int *missing, int bytes, const char *message, int length)
+{
+    const int fd = connection_to(port);
+    must(fd < connections + 64, "descriptors");
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    must(epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
+    missing[fd] = bytes;
+    must(send(fd, message, length, 0) == length, "send");
+}
+
 int main(int argc, char **argv)
 {
-    must(argc == 5, "load PORT CONNECTIONS BYTES|http SECONDS");
-    const int port = atoi(argv[1]), connections = atoi(argv[2]), http = strcmp(argv[3], "http") == 0;
+    must(argc == 5, "load PORT CONNECTIONS BYTES|http|http-once SECONDS");
+    const int port = atoi(argv[1]), connections = atoi(argv[2]);
+    const int http = strncmp(argv[3], "http", 4) == 0, once = strcmp(argv[3], "http-once") == 0;
     const double seconds = atof(argv[4]);
     const int length = http ? (int)sizeof(request) - 1 : atoi(argv[3]);
     const int bytes = http ? length_of_answer(port) : length;
@@ -83,25 +103,26 @@ int main(int argc, char **argv)
     int *const missing = calloc(connections + 64, sizeof(int)); /* by descriptor */
     const int poll = epoll_create1(0);
     for (int i = 0; i < connections; i++) {
-        const int fd = connection_to(port);
-        must(fd < connections + 64, "descriptors");
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-        must(epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
-        missing[fd] = bytes;
-        must(send(fd, message, length, 0) == length, "send");
+        begin_one(poll, port, connections, missing, bytes, message, length);
     }
     long messages = 0;
     double begin = 0;
     const double warm = now() + 0.3;
     for (;;) {
         struct epoll_event events[64];
-        const int ready = epoll_wait(poll, events, 64, -1);
+        const int ready = epoll_wait(poll, events, 64, 0);
         for (int i = 0; i < ready; i++) {
             const int fd = events[i].data.fd;
-            const ssize_t got = recv(fd, answer, missing[fd], MSG_DONTWAIT);
-            must(got > 0, "recv");
+            const ssize_t got = recv(fd, answer, bytes, MSG_DONTWAIT);
+            must(got > 0 || (once && got == 0), "recv");
             missing[fd] -= (int)got;
-            if (missing[fd] == 0) {
+            must(missing[fd] >= 0 && (got > 0 || missing[fd] == 0), "the answer");
+            if (once && got == 0) {
+                messages++;
+                close(fd);
+                begin_one(poll, port, connections, missing, bytes, message, length);
+            }
+            else if (!once && missing[fd] == 0) {
                 messages++;
                 missing[fd] = bytes;
                 must(send(fd, message, length, 0) == length, "send");

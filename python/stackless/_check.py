@@ -73,7 +73,6 @@ def limits_from(environ: Mapping[str, str]) -> dict[str, Any]:
                 limits[name] = convert(environ[variable])
             except ValueError:
                 raise ValueError(
-                    f"the environment variable {variable} must be {kind}, "
-                    f"not {environ[variable]!r}"
+                    f"the environment variable {variable} must be {kind}, not {environ[variable]!r}"
                 ) from None
     return limits

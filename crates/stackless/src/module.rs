@@ -537,9 +537,17 @@ fn functions() -> Vec<PyMethodDef> {
              While it is not 0, what would switch tasklets raises RuntimeError and changes nothing.",
             switch_trap,
         ),
-        types::method_noargs("_stack_limits", "The limits (size, count, park_above, park_after).", stack_limits),
+        types::method_noargs(
+            "_stack_limits",
+            "The limits (size, count, park_above, park_after).",
+            stack_limits,
+        ),
         types::method_noargs("_guards_are_free", "Do guards cost no mapping each?", guards_are_free),
-        types::method("_set_stack_limits", "Sets the limits (size, count, park_above, park_after).", change_stack_limits),
+        types::method(
+            "_set_stack_limits",
+            "Sets the limits (size, count, park_above, park_after).",
+            change_stack_limits,
+        ),
         types::method_noargs("_at_exit", "Ends the main thread's tasklets.", at_exit),
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];

@@ -621,6 +621,25 @@ def test_queue_refuses_wrong_arguments():
     assert queue.peek() == b"abc\n"
 
 
+def test_queue_gives_back_the_object_that_came():
+    """Without a copy if it is read whole; and no reference to it is left."""
+    data = bytes(1000)
+    before = sys.getrefcount(data)
+    for take in (
+        lambda queue: queue.take_exactly(1000) is data,
+        lambda queue: queue.take(None) is data,
+        lambda queue: queue.take(1) + queue.take(None) == data,
+        lambda queue: queue.add(b"more") or queue.take(None) == data + b"more",
+        lambda queue: queue.take_into(bytearray(1000)) == 1000,
+        lambda queue: len(queue) == 1000,
+    ):
+        queue = _stackless._ByteQueue()
+        queue.add(data)
+        assert take(queue)
+        del queue
+        assert sys.getrefcount(data) == before
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_queue_against_bytes(seed):
     """As a bytes object that is cut."""
@@ -631,7 +650,7 @@ def test_queue_against_bytes(seed):
         what = chance.randrange(5)
         if what == 0:
             more = bytes(chance.choices(b"ab\n", [5, 5, 1], k=max(size, 0)))
-            queue.add(more)
+            queue.add(chance.choice([bytes, bytes, bytearray])(more))
             model += more
             continue
         if what == 1:

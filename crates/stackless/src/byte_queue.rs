@@ -13,45 +13,95 @@ use std::cell::{RefCell, UnsafeCell};
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 
-#[derive(Default)]
+/// Where the bytes are.
+enum Store {
+    Own(Vec<u8>),
+    /// As they came, in a bytes object, which is owned: whoever reads just that much gets it back.
+    Object(Obj),
+}
+
 struct Bytes {
-    bytes: Vec<u8>,
+    store: Store,
     /// Those before are gone.
     start: usize,
     /// So many of the others are known to have no end of a line among them.
     scanned: usize,
 }
 
+impl Default for Bytes {
+    fn default() -> Self {
+        Self { store: Store::Own(Vec::new()), start: 0, scanned: 0 }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Store::Object(o) = self.store {
+            drop_ref(o);
+        }
+    }
+}
+
 impl Bytes {
+    fn all(&self) -> &[u8] {
+        match &self.store {
+            Store::Own(bytes) => bytes,
+            // SAFETY: a bytes object is never changed, and this one is owned.
+            Store::Object(o) => unsafe {
+                let start = PyBytes_AsString(*o).cast::<u8>();
+                std::slice::from_raw_parts(start, PyBytes_Size(*o) as usize)
+            },
+        }
+    }
+
     fn left(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.all()[self.start..]
     }
 
     fn add(&mut self, more: &[u8]) {
-        self.bytes.drain(..self.start);
-        self.start = 0;
-        self.bytes.extend_from_slice(more);
+        if let Store::Own(bytes) = &mut self.store {
+            bytes.drain(..self.start);
+            self.start = 0;
+            bytes.extend_from_slice(more);
+        } else {
+            let (bytes, scanned) = ([self.left(), more].concat(), self.scanned);
+            *self = Self { store: Store::Own(bytes), start: 0, scanned };
+        }
+    }
+
+    /// The same for a bytes object.
+    fn add_object(&mut self, o: Obj) {
+        let new = Self { store: Store::Object(new_ref(o)), ..Self::default() };
+        if self.left().is_empty() { *self = new } else { self.add(new.left()) }
+    }
+
+    /// The object, if all that is in the queue is one, of which nothing was taken, and so long.
+    fn whole(&self, count: usize) -> Option<Obj> {
+        match self.store {
+            Store::Object(o) if self.start == 0 && self.all().len() == count => Some(new_ref(o)),
+            _ => None,
+        }
     }
 
     fn drop_first(&mut self, count: usize) {
         self.start += count;
         self.scanned = 0;
-        if self.start == self.bytes.len() {
+        if self.left().is_empty() {
             *self = Self::default();
         }
     }
 
     /// How many bytes a line has that is there, or the part of it that may be had; None: it goes on.
     fn line(&mut self, limit: usize) -> Option<usize> {
-        let left = &self.bytes[self.start..];
-        let window = &left[..left.len().min(limit)];
-        if self.scanned < window.len() {
-            if let Some(at) = memchr::memchr(b'\n', &window[self.scanned..]) {
+        let left = self.left();
+        let seen = left.len().min(limit);
+        if self.scanned < seen {
+            if let Some(at) = memchr::memchr(b'\n', &left[self.scanned..seen]) {
                 return Some(self.scanned + at + 1);
             }
-            self.scanned = window.len();
+            self.scanned = seen;
         }
-        (window.len() == limit).then_some(limit)
+        (seen == limit).then_some(limit)
     }
 }
 
@@ -82,7 +132,10 @@ fn bytes_object(bytes: &[u8]) -> Res<Obj> {
 }
 
 fn take_first(bytes: &mut Bytes, count: usize) -> Res<Obj> {
-    let taken = bytes_object(&bytes.left()[..count])?;
+    let taken = match bytes.whole(count) {
+        Some(object) => object,
+        None => bytes_object(&bytes.left()[..count])?,
+    };
     bytes.drop_first(count);
     Ok(taken)
 }
@@ -147,6 +200,11 @@ unsafe extern "C" fn peek(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 unsafe extern "C" fn add(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     give(unsafe { argument("add", args, count) }.and_then(|buffer| {
+        // SAFETY: a living object.
+        if unsafe { PyBytes_CheckExact(buffer) } != 0 {
+            queue(o).borrow_mut().add_object(buffer);
+            return Ok(none());
+        }
         with_buffer(buffer, false, |start, size| {
             // An empty buffer may have no address.
             if size > 0 {

@@ -438,8 +438,8 @@ pub fn set_idle_time(nanoseconds: u64) {
 }
 
 /// A thread is about to sleep. Now and then it uses the time to park those who have waited since the
-/// last look, and to give back the stacks that nobody needs. Was there anything to do? Counts the looks
-/// that found nothing down.
+/// last look, and to give back the stacks that nobody needs. Was there anything to do? If not, that was
+/// one of the `looks`.
 pub fn park_idle(s: &'static Sched, looks: &mut u32) -> bool {
     if s.stacks.borrow().kept() <= FEW {
         return false;

@@ -173,7 +173,7 @@ def test_nothing_is_left_of_a_wait(wait, how, pipe):
 
     def waits():
         try:
-            with stackless.timeout(0.01 if how == "timeout" else None):
+            with stackless.timeout(0.25 if how == "timeout" else None):
                 wait(pipe.read, 30)
         except (ZeroDivisionError, stackless.TimeoutError) as error:
             caught.append(type(error))

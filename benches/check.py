@@ -26,21 +26,17 @@ PARKED_MOST = 2.0
 class Requirement:
     case: Case
     most: float  # multiples of an empty call
+    #: The peer that comes nearest to it in CPython without us, and what that does.
+    alone: str = ""
+    alone_does: str = ""
 
 
 REQUIREMENTS = [
-    Requirement(schedule.TWO, 1.6),
-    Requirement(schedule.THOUSAND, 2.5),
+    Requirement(schedule.TWO, 1.6, schedule.GENERATORS, "next() of 2 generators in turn"),
+    Requirement(schedule.THOUSAND, 2.5, schedule.GENERATORS, "next() of 1000 generators in turn"),
     Requirement(channel.CASE, 4.5 if sys.version_info < (3, 12) else 4.0),
-    Requirement(create.CASE, 6.0),
+    Requirement(create.CASE, 6.0, create.ITERATORS, "make, call and drop 100 callable iterators"),
 ]
-
-#: Of each case's name, the nearest that CPython does without us: the peer, and what it does.
-ALONE = {
-    schedule.TWO.name: (schedule.GENERATORS, "next() of 2 generators in turn"),
-    schedule.THOUSAND.name: (schedule.GENERATORS, "next() of 1000 generators in turn"),
-    create.CASE.name: (create.ITERATORS, "make, call and drop 100 callable iterators"),
-}
 
 
 #: What `line` has printed: (what, required, measured).
@@ -105,13 +101,12 @@ def main(rounds: int) -> int:
     line("", "required", "measured", "")
     passed = []
     for requirement in REQUIREMENTS:
-        alone, what_alone = ALONE.get(requirement.case.name, (None, ""))
-        only = {OURS, GREENLET, channel.RECORDED, alone}
+        only = {OURS, GREENLET, channel.RECORDED, requirement.alone}
         results = run_case(requirement.case, rounds, 0.04, only=only)
         passed.append(check_case(requirement, results[OURS]))
-        if alone:
-            measured = min(results[alone].ratios)
-            line(f"... CPython alone: {what_alone}", "-", f"{measured:.2f}", "for comparison")
+        if requirement.alone:
+            measured = f"{min(results[requirement.alone].ratios):.2f}"
+            line(f"... CPython alone: {requirement.alone_does}", "-", measured, "for comparison")
         if requirement.case is schedule.TWO:
             passed.append(check_greenlet(results[OURS], results[GREENLET]))
         if requirement.case is channel.CASE:

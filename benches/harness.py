@@ -8,7 +8,7 @@ round's empty calls is what that round's times are divided by.
 
 import math
 import statistics
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
 from time import perf_counter
@@ -116,7 +116,7 @@ def problem_of(peer: Peer) -> str | None:
 
 
 def run_case(
-    case: Case, rounds: int, seconds: float, only: Collection[str | None] | None = None
+    case: Case, rounds: int, seconds: float, only: set[str] | None = None
 ) -> dict[str, Result]:
     """Measure the case's peers, each for about so many seconds in each round."""
     chosen = [peer for peer in case.peers if only is None or peer.name in only]

@@ -21,9 +21,8 @@ def echo(connection: Any) -> None:
     try:
         while data := receive(MOST):
             send(data)
-            del (
-                data
-            )  # what a thousand connections would keep while they wait is larger than a cache
+            # What a thousand connections would keep while they wait is larger than a cache.
+            del data
     except ConnectionError:
         pass  # the load has ended
     finally:

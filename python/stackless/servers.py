@@ -170,11 +170,8 @@ class TaskletMixIn(_Server):
         except SystemExit:  # TaskletExit is one
             pass
         finally:
-            self.__forget(getcurrent())
+            vars(self).get("_tasklets", set()).discard(getcurrent())
             self.shutdown_request(request)
-
-    def __forget(self, t: tasklet) -> None:
-        vars(self).get("_tasklets", set()).discard(t)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make a request handler, which does the rest."""

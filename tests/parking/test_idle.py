@@ -82,26 +82,13 @@ def test_who_ran_meanwhile_has_not_waited():
     )
 
 
-def test_few_are_left_alone():
-    """Their stacks are not worth it, and tools see those that are parked go on otherwise."""
+@pytest.mark.parametrize(("count", "after"), [(60, "0"), (200, "inf")])
+def test_few_are_left_alone_and_all_if_that_is_wished(count, after):
+    """The stacks of few are not worth it, and tools see those that are parked go on otherwise."""
     assert_idle(
-        """
-    stackless.set_stack_limits(park_after=0)
-    all = waiting(60, soft)
-    stackless.sleep(0.5)
-    print(parked(all))
-    go_on()
-        """,
-        prints="0",
-    )
-
-
-def test_never():
-    """With an infinite time."""
-    assert_idle(
-        """
-    stackless.set_stack_limits(park_after=float("inf"))
-    all = waiting(200, soft)
+        f"""
+    stackless.set_stack_limits(park_after=float("{after}"))
+    all = waiting({count}, soft)
     stackless.sleep(0.5)
     print(parked(all))
     go_on()

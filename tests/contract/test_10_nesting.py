@@ -132,6 +132,66 @@ def test_levels(function, expected):
     assert in_tasklet(function) == expected
 
 
+BELOW = {
+    "functools.partial": (lambda f: tasklet(functools.partial(f))(), 1),
+    "a partial of a partial": (lambda f: tasklet(functools.partial(functools.partial(f)))(), 1),
+    "functools.reduce": (lambda f: tasklet(functools.reduce)(lambda a, b: f(), [0, 0]), 1),
+    "a callable object": (lambda f: tasklet(type("C", (), {"__call__": lambda self: f()})())(), 1),
+    "a class": (lambda f: tasklet(type("C", (), {"__init__": lambda self: f()}))(), 1),
+    "map.__next__": (lambda f: tasklet(map(lambda _: f(), [0]).__next__)(), 1),
+    "a bound method": (lambda f: tasklet(type("C", (), {"m": lambda self: f()})().m)(), 0),
+    "a function with keywords": (lambda f: tasklet(lambda *, g: g())(g=f), 0),
+    "partial, then map": (
+        lambda f: tasklet(functools.partial(lambda: list(map(lambda _: f(), [0]))))(),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("start", "expected"), BELOW.values(), ids=BELOW)
+def test_the_function_counts_if_it_is_c_code(start, expected):
+    """10: nesting_level counts the C code at a tasklet's bottom, while it runs and when it is suspended."""
+    running = []
+
+    def wait():
+        running.append(level())
+        schedule_remove(None)
+
+    t = start(wait)
+    assert t.nesting_level == 0 and t.restorable
+    stackless.run()
+    assert (running, t.nesting_level) == ([expected], expected)
+    assert t.restorable == (expected == 0)
+    t.run()
+    assert (t.alive, t.nesting_level) == (False, 0)
+
+
+def test_a_c_function_alone_on_its_stack():
+    """10: not restorable, so its level is above 0."""
+    t = tasklet(schedule_remove)(None)
+    stackless.run()
+    assert t.nesting_level == 1 and not t.restorable
+    t.run()
+    assert not t.alive
+
+
+def test_a_limit_does_not_interrupt_above_c_code_at_the_bottom():
+    """10, 7.2: involuntary interrupts only with `ignore_nesting`."""
+    turns = []
+
+    def spin():
+        for i in range(10_000):
+            turns.append(i)
+
+    t = tasklet(functools.partial(spin))()
+    assert stackless.run(100) is None
+    assert len(turns) == 10_000 and not t.alive
+    t = tasklet(functools.partial(spin))()
+    t.set_ignore_nesting(True)
+    assert stackless.run(100) is t
+    t.kill()
+
+
 @pytest.mark.parametrize(("function", "expected"), LEVELS.values(), ids=LEVELS)
 def test_levels_of_main_are_relative_to_the_threads_start(function, expected):
     """In a fresh thread main starts at 0."""

@@ -74,15 +74,18 @@ fn nesting_level(t: T) -> Obj {
     int_obj(nesting(t))
 }
 
-/// How often C code has called back into Python. Without soft switching, which has a C stack of its
-/// own below everything, once more at the least.
+/// How often C code has called back into Python. A tasklet whose function is C code has that below all its
+/// Python calls, and counts once more. Without soft switching there is a C stack below everything: 1 at the
+/// least.
 pub fn nesting(t: T) -> i64 {
     let Some((ts, of)) = fields(t) else { return 0 };
     let hard = if t.is_main() { !module::soft_switching() } else { t.flags.get().hard };
     let before = if t.is_main() { module::threading_globals() } else { null_mut() };
     // SAFETY: as above; the globals are borrowed or null.
     let level = unsafe { cpython::nesting(ts, of, before) };
-    level.max(hard.into())
+    // The seat has the function while it is called, but for main tasklets and parked ones, which have none in C.
+    let c_function = !t.seat().python.get() && !t.seat().call[0].get().is_null();
+    (level + i64::from(c_function)).max(hard.into())
 }
 
 fn channel(t: T) -> Obj {

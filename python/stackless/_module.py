@@ -54,7 +54,7 @@ class Module(types.ModuleType):
         _stackless.pickle_flags(int(bool(keep)), 1)
         _stackless.pickle_flags_default(int(bool(keep)), 1)
 
-    def __reduce_ex__(self, protocol: object) -> str | tuple[object, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """The module pickles and copies as itself."""
         import importlib
 

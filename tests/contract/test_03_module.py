@@ -65,6 +65,15 @@ def test_functions_are_functions(name):
     assert function.__name__ == name
 
 
+@pytest.mark.parametrize("arguments", [(), (2,), (pickle.HIGHEST_PROTOCOL,)])
+def test_the_module_reduces_to_itself(arguments):
+    """3: `__reduce__` and `__reduce_ex__` of the module."""
+    reduced = stackless.__reduce_ex__(*arguments) if arguments else stackless.__reduce__()
+    assert reduced[0](*reduced[1]) is stackless
+    assert copy.copy(stackless) is stackless
+    assert pickle.loads(pickle.dumps(stackless, *arguments)) is stackless
+
+
 def test_types_are_types():
     """3, 12: and can be subclassed."""
     for kind in (stackless.tasklet, stackless.channel):
@@ -315,6 +324,33 @@ def test_serial_numbers():
     info = stackless.get_thread_info(-1, SERIAL)
     assert info[:3] == stackless.get_thread_info() and len(info) == 6
     assert all(type(number) is int for number in (*info[3:5], info[5].serial))
+
+
+def test_serial_numbers_of_c_stacks():
+    """3: of the last one made, of the one that runs; main runs on the thread's own, the stub's."""
+
+    def stacks():
+        return stackless.get_thread_info(-1, SERIAL)[3:]
+
+    def look():
+        first, seen = stacks(), []
+        waiting = [
+            tasklet(lambda: (seen.append(stacks()), stackless.schedule_remove()))()
+            for _ in range(200)
+        ]
+        stackless.run()
+        last = stacks()
+        for t in waiting:
+            t.insert()
+        stackless.run()
+        return first, seen, last
+
+    (made, runs_on, stub), seen, last = run_in_thread(look)
+    assert (made, runs_on, stub.serial) == (0, 0, 0)
+    running = [current for _, current, _ in seen]
+    assert len(set(running)) == 200 and min(running) > 0
+    assert all(current <= made for made, current, _ in seen)
+    assert last[0] >= max(running) and last[1] == 0
 
 
 def test_both_flags():

@@ -12,8 +12,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 /// deeply there.
 pub struct Pool {
     free: VecDeque<Slot>,
-    /// All slots taken from the store and not given back.
-    issued: HashMap<usize, Slot>,
+    /// All slots taken from the store and not given back, each with its serial number.
+    issued: HashMap<usize, (Slot, u64)>,
+    /// How many slots were ever taken from the store.
+    made: u64,
     /// Returned after the stack size was changed.
     stale: Vec<Slot>,
     size: usize,
@@ -29,7 +31,14 @@ const BATCH: usize = 64;
 impl Pool {
     /// An empty pool.
     pub fn new() -> Self {
-        Self { free: VecDeque::new(), issued: HashMap::new(), stale: Vec::new(), size: 0, returns: 0 }
+        Self {
+            free: VecDeque::new(),
+            issued: HashMap::new(),
+            made: 0,
+            stale: Vec::new(),
+            size: 0,
+            returns: 0,
+        }
     }
 
     /// A slot to use, of the size now in force.
@@ -55,7 +64,9 @@ impl Pool {
         }
         if self.free.is_empty() {
             let taken = slab::take(BATCH)?;
-            self.issued.extend(taken.iter().map(|slot| (slot.top().addr(), *slot)));
+            self.issued
+                .extend(taken.iter().zip(self.made + 1..).map(|(slot, n)| (slot.top().addr(), (*slot, n))));
+            self.made += taken.len() as u64;
             self.free.extend(taken);
         }
         Ok(self.free.pop_back().expect("take returns at least one"))
@@ -82,6 +93,16 @@ impl Pool {
         self.issued.len()
     }
 
+    /// The serial number of the last slot taken from the store; 0 before the first.
+    pub fn last_serial(&self) -> u64 {
+        self.made
+    }
+
+    /// The serial number of one of this pool's slots, 0 for any other. They count from 1.
+    pub fn serial(&self, slot: Slot) -> u64 {
+        self.issued.get(&slot.top().addr()).map_or(0, |(_, serial)| *serial)
+    }
+
     /// How many slots are in use.
     pub fn used(&self) -> usize {
         self.issued.len() - self.free.len() - self.stale.len()
@@ -90,7 +111,7 @@ impl Pool {
     /// Those slots, in no order.
     pub fn slots_in_use(&self) -> Vec<Slot> {
         let idle: HashSet<_> = self.free.iter().chain(&self.stale).map(|slot| slot.top().addr()).collect();
-        self.issued.iter().filter(|(top, _)| !idle.contains(top)).map(|(_, slot)| *slot).collect()
+        self.issued.iter().filter(|(top, _)| !idle.contains(top)).map(|(_, (slot, _))| *slot).collect()
     }
 
     /// A slot comes back.

@@ -236,9 +236,13 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
     let mut all = vec![new_ref(s.main().obj()), new_ref(s.current().obj())];
     all.push(int_obj(world(|w| w.run_count(s.hid())).into()));
     if flags & SERIALS != 0 {
-        let serials = [s.current().serial.get(), tasklet_type::last_serial(), s.main().serial.get()];
-        let [current, last, main] = serials.map(|n| int_obj(n as i64));
-        all.extend([current, last, give(namespace(c"serial", main))]);
+        let slot = s.current().seat().slot;
+        let (last, current) = {
+            let stacks = s.stacks.borrow();
+            (stacks.last_serial(), slot.map_or(0, |slot| stacks.serial(slot)))
+        };
+        all.extend([last, current].map(|n| int_obj(n as i64)));
+        all.push(give(namespace(c"serial", int_obj(0))));
     }
     if flags & WATCHDOGS != 0 {
         all.push(give(watchdog::shown_watchdogs(s)));
@@ -477,8 +481,8 @@ fn functions() -> Vec<PyMethodDef> {
         types::method(
             "get_thread_info",
             "get_thread_info($module, thread_id=-1, flags=0, /)\n--\n\nThe tuple (main tasklet, current tasklet, run count) of a thread; -1 is the calling one.\n\n\
-             Bit 30 of flags appends the serial numbers of the current tasklet and of the last one made,\n\
-             and an object with an attribute serial; bit 31 the live list of watchdogs, None before the\n\
+             Bit 30 of flags appends the serial numbers of the last C stack that the thread has made and of\n\
+             the one it runs on (0: its own), and an object whose attribute serial is 0; bit 31 the live list of watchdogs, None before the\n\
              thread's first run(). Raises RuntimeError if there is no such thread.",
             get_thread_info,
         ),

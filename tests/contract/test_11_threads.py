@@ -1,5 +1,6 @@
 """Contract 11.1 to 11.3: each thread has its own scheduler; channels and calls between threads."""
 
+import sys
 import threading
 
 import pytest
@@ -241,6 +242,34 @@ def test_run_returns_at_once():
     assert log == [] and stackless.runcount == 2
     assert owner.result() == ((), owner.thread.ident)
     stackless.run()
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_foreign_run_comes_before_everything_in_a_sleeping_thread(before):
+    """11.3: also before what was woken earlier, while that thread had no chance to run it."""
+    log = []
+
+    def prepare(report):
+        def work(name):
+            log.append(name)
+            if len(log) == before + 2:
+                report.send(None)
+
+        return [tasklet(work, (name,)) for name in "abcd"[: before + 2]]
+
+    owner = Owner(prepare)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # the owner does not get the GIL in between
+    try:
+        for t in owner.tasklet[1:-1]:
+            t.insert()
+        owner.tasklet[0].run()
+        owner.tasklet[-1].run()
+    finally:
+        sys.setswitchinterval(interval)
+    owner.result()
+    names = "abcd"[: before + 2]
+    assert "".join(log) == names[-1] + names[:-1]
 
 
 def catching(report, wait):

@@ -128,7 +128,16 @@ fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
             return Ok(none());
         }
         waits::ends(t);
-        if world(|w| w.link_next(t.tid())) {
+        let first = world(|w| {
+            if !owner.is_asleep() {
+                return w.link_next(t.tid());
+            }
+            // The head of a sleeping thread's ring does not run yet.
+            let first = w.link(t.tid());
+            w.run_now(t.tid());
+            first
+        });
+        if first {
             owner.wake();
         }
         recording::moved(t);

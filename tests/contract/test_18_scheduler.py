@@ -226,6 +226,7 @@ def test_unblocking_reaches_other_threads():
     assert ended == [True] and channel.balance == 0
 
 
+@pytest.mark.filterwarnings("ignore:leaked tasklet:ResourceWarning")
 def test_counting_while_a_channel_is_destroyed():
     """Its waiters' `finally` blocks run in the middle of its destruction."""
     seen = []
@@ -645,6 +646,64 @@ def test_binding_arguments_later():
     t.bind(lambda *args, **kwargs: log.append((args, kwargs)))(1, a=2)
     scheduler.run()
     assert log == ["x", ((1,), {"a": 2})]
+
+
+class Ship:
+    def fly(self, distance, *, speed=2):
+        scheduler.schedule_remove(None)
+        return distance * speed
+
+
+def fly(distance, speed=2):
+    return Ship().fly(distance, speed=speed)
+
+
+# On 3.11 the interpreter calls with `*` and `**` through C, so that only what is not wrapped is free of it.
+GUARDED = [
+    False,
+    pytest.param(True, marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11")),
+]
+
+
+@pytest.mark.parametrize("guarded", GUARDED)
+@pytest.mark.parametrize("function", [fly, Ship().fly], ids=["function", "method"])
+def test_it_is_as_restorable_as_in_stackless(function, guarded):
+    """10, 13.1: no C code of the module's own, no Python code either where exceptions are not kept."""
+    t = scheduler.tasklet()
+    t.dont_raise = guarded
+    t.bind(function)(5, speed=3)
+    scheduler.run()
+    assert (t.nesting_level, t.restorable) == (0, True)
+    assert guarded or function.__qualname__ in repr(t)
+    copy = scheduler.loads(scheduler.dumps(t))
+    copy.run()
+    assert not copy.alive and t.alive
+    t.bind(None)
+    assert not t.alive and t.endTime == 0
+
+
+def test_diagnostics_of_a_copy():
+    """Pickling keeps none of them: 13.1."""
+    t = scheduler.tasklet(fly)(5)
+    scheduler.run()
+    copy = scheduler.loads(scheduler.dumps(t))
+    assert type(copy) is scheduler.tasklet and not copy.dont_raise
+    assert (copy.method_name, copy.startTime) == ("", 0)
+    copy.run()
+    assert copy.endTime > 0
+    t.kill()
+
+
+def test_only_what_ends_by_itself_or_is_ended_after_it_began_is_counted():
+    """A tasklet that never began has no times."""
+    t = scheduler.tasklet(print)()
+    t.kill()
+    assert (t.startTime, t.endTime) == (0, 0)
+    t = scheduler.tasklet(scheduler.schedule_remove)()
+    scheduler.run_with_timeout(10**9)
+    assert scheduler.get_tasklets_completed_last_run_with_timeout() == 0
+    t.kill()
+    assert 0 < t.startTime <= t.endTime
 
 
 def test_a_dropped_tasklet_is_found_at_once():

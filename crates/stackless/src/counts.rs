@@ -11,14 +11,52 @@ use crate::tasklet_type::last_serial;
 use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
+use std::ffi::CStr;
+use std::ptr::null_mut;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// A switch to `next` is about to happen.
 pub fn count_switch(s: &'static Sched, next: T) {
     s.switches.set(s.switches.get() + 1);
     next.switches.set(next.switches.get() + 1);
+    if s.current().flags.get().ended && note_time(s.current(), c"_end") {
+        s.completed.set(s.completed.get() + 1);
+    }
+    let begins = !next.args.get().is_null() && !next.has_bomb();
+    if begins {
+        note_time(next, c"_start");
+    }
+}
+
+/// The class whose instances are told when they begin and end: owned, or null.
+static TOLD: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+
+/// Sets a slot of a tasklet to the time, if its class is the one that keeps times. Returns whether it is.
+/// No Python code runs: the slots are member descriptors, and their values are integers.
+fn note_time(t: T, slot: &CStr) -> bool {
+    let told = TOLD.load(Relaxed);
+    // SAFETY: living types, a tasklet, and NUL-terminated text; owned references are dropped.
+    unsafe {
+        if told.is_null() || PyObject_TypeCheck(t.obj(), told.cast()) == 0 {
+            return false;
+        }
+        aside(|| {
+            let (name, time) = (PyUnicode_InternFromString(slot.as_ptr()), number(stackless_reactor::now()));
+            let set = if name.is_null() || time.is_null() {
+                -1
+            } else {
+                PyObject_GenericSetAttr(t.obj(), name, time)
+            };
+            drop_ref(name);
+            drop_ref(time);
+            if set < 0 {
+                write_unraisable(t.obj());
+            }
+        });
+    }
+    true
 }
 
 /// The beginning of the time that [`time`] counts.
@@ -92,9 +130,23 @@ unsafe extern "C" fn thread_count(_: Obj, _: Obj) -> Obj {
     number(world(|w| w.thread_count()) as u64)
 }
 
-unsafe extern "C" fn count_switches(_: Obj, _: Obj) -> Obj {
-    hooks::watch(hooks::COUNT, true);
-    none()
+/// `_count_switches(told)`.
+unsafe extern "C" fn count_switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_count_switches", args).and_then(|told| {
+        // SAFETY: a living object.
+        if unsafe { PyType_Check(told) } == 0 {
+            return Err(type_error("_count_switches() takes a class"));
+        }
+        drop_ref(TOLD.swap(new_ref(told), Relaxed));
+        hooks::watch(hooks::COUNT, true);
+        Ok(none())
+    }))
+}
+
+unsafe extern "C" fn completed(_: Obj, _: Obj) -> Obj {
+    give(thread::current().map(|s| number(s.completed.get())))
 }
 
 unsafe extern "C" fn switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -118,7 +170,16 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method_noargs("_tasklet_count", "How many tasklet objects there are.", tasklet_count),
         types::method_noargs("_all_time_count", "How many tasklets were ever made.", all_time_count),
         types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),
-        types::method_noargs("_count_switches", "From now on, switches are counted.", count_switches),
+        types::method(
+            "_count_switches",
+            "From now on, switches are counted, and instances of a class get their times in _start and _end.",
+            count_switches,
+        ),
+        types::method_noargs(
+            "_completed",
+            "How many instances of the class given to _count_switches have ended in the calling thread.",
+            completed,
+        ),
         types::method("_keep_ages", "Are switches counted, with their times? (on)", keep_ages),
         types::method(
             "_switches",

@@ -47,6 +47,8 @@ pub struct Sched {
     pub pickle_flags: Cell<i64>,
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
+    /// How many tasklets have ended whose class keeps times: see [`crate::counts`].
+    pub completed: Cell<u64>,
     pub watch: Watch,
     pub waits: Waits,
     /// Made when the first tasklet waits for a descriptor; owned.
@@ -260,6 +262,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         in_channel_callback: Cell::new(false),
         pickle_flags: Cell::new(pickle_flags::default()),
         switches: Cell::new(0),
+        completed: Cell::new(0),
         watch: Watch::new(),
         waits: Waits::new(),
         readiness: Cell::new(None),

@@ -21,7 +21,6 @@ from stackless import *  # noqa: F403
 from stackless import _stackless
 from stackless.scheduler._channels import QueueChannel, kill_waiting
 from stackless.scheduler._channels import channel as channel
-from stackless.scheduler._tasklets import here
 from stackless.scheduler._tasklets import tasklet as tasklet
 
 __all__ = [
@@ -43,7 +42,7 @@ __all__ = [
 ]
 __all__ += _package.__all__
 
-_stackless._count_switches()
+_stackless._count_switches(tasklet)
 
 
 def __getattr__(name: str) -> Any:
@@ -143,13 +142,13 @@ def run_with_timeout(nanoseconds: int, /) -> None:
     than 0.
     """
     me = _stackless.getcurrent()
-    completed = here.completed
+    completed = _stackless._completed()
     others = _stackless._switches() - _stackless._switches(me)
     try:
         _package.run(seconds=nanoseconds / 1e9, soft=True)
     finally:
         switched = _stackless._switches() - _stackless._switches(me) - others
-        _here.last_run = (here.completed - completed, switched)
+        _here.last_run = (_stackless._completed() - completed, switched)
 
 
 def get_tasklets_completed_last_run_with_timeout() -> int:

@@ -3,61 +3,27 @@
 from __future__ import annotations
 
 import sys
-import threading
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from time import monotonic_ns
+from types import MethodType
 from typing import Any, Self
 
 import stackless
 from stackless import _stackless
 
 
-class _Here(threading.local):
-    completed = 0
-
-
-#: How many tasklets of this class have ended in the calling thread.
-here = _Here()
-
-
-def _prepared(function: Callable[..., object]) -> Callable[..., None]:
-    """What a tasklet runs instead of `function`: it notes the times, and minds `dont_raise`.
-
-    No frame here holds the tasklet while the function runs: a tasklet that nobody else refers to
-    has to be found unreferenced.
-    """
-
-    def call(*args: object, **kwargs: object) -> None:
-        _started()
-        try:
-            if getattr(_stackless.getcurrent(), "dont_raise", False):
-                _guarded(function, args, kwargs)
-            else:
-                function(*args, **kwargs)
-        finally:
-            _ended()
-
-    return call
-
-
-def _started() -> None:
-    me = _stackless.getcurrent()
-    if isinstance(me, tasklet):
-        me._start, me._bound = monotonic_ns(), False
-
-
-def _ended() -> None:
-    me = _stackless.getcurrent()
-    if isinstance(me, tasklet):
-        me._end = monotonic_ns()
-    here.completed += 1
-
-
 def _guarded(
     function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
 ) -> None:
+    """What a tasklet with `dont_raise` runs.
+
+    No frame here holds the tasklet while the function runs: a tasklet that nothing else refers to
+    has to be found unreferenced. A bound method is called as the function that it is, which needs no
+    C code in between.
+    """
+    if isinstance(function, MethodType):
+        function, args = function.__func__, (function.__self__, *args)
     getter = getattr(_stackless.getcurrent(), "context_manager_getter", None)
     manager = None if getter is None else getter(_stackless.getcurrent())
     if manager is not None:
@@ -98,10 +64,10 @@ class tasklet(stackless.tasklet):
     """
 
     __slots__ = (
-        "_bound",
         "_context",
         "_dont_raise",
         "_end",
+        "_function",
         "_getter",
         "_handler",
         "_highlighted",
@@ -111,10 +77,10 @@ class tasklet(stackless.tasklet):
         "_start",
     )
 
-    _bound: bool
     _context: str
     _dont_raise: bool
-    _end: int
+    _end: int  # set by the engine, as _start is
+    _function: Callable[..., object] | None  # bound, and waiting for its arguments
     _getter: Callable[[tasklet], AbstractContextManager[Any]] | None
     _handler: Callable[[str], object] | None
     _highlighted: bool
@@ -125,8 +91,8 @@ class tasklet(stackless.tasklet):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls, *args, **kwargs)
-        self._bound = self._dont_raise = self._highlighted = False
-        self._getter = self._handler = None
+        self._dont_raise = self._highlighted = False
+        self._function = self._getter = self._handler = None
         self._context = self._parent = ""
         self._names = ("", "", "", 0)
         self._start = self._end = 0
@@ -140,26 +106,50 @@ class tasklet(stackless.tasklet):
         kwargs: dict[str, Any] | None = None,
     ) -> Self:
         """As in stackless; fills the diagnostics, and sets the times to 0."""
-        if func is None or not callable(func):
-            super().bind(func, args, kwargs)  # type: ignore[arg-type]
-        else:
-            super().bind(_prepared(func), args, kwargs)  # type: ignore[arg-type]
+        self._bind(func, args, kwargs)
+        if func is not None:
             self._names = _names_of(func)
-            if not self.alive:
-                self.tempval, self._bound = func, True
         self._fresh(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_lineno)
         return self
 
+    def _bind(
+        self,
+        func: Callable[..., object] | None,
+        args: tuple[Any, ...] | list[Any] | None,
+        kwargs: dict[str, Any] | None,
+    ) -> None:
+        function = self._function if func is None else func
+        if args is None and kwargs is None:
+            super().bind(func)
+            self._function = func
+            return
+        if self._dont_raise and callable(function):
+            # The function and its arguments are checked as those of any tasklet, before they are wrapped.
+            super().bind(function, args, kwargs)
+            given = (function, tuple(args or ()), dict(kwargs or {}))
+            super().bind(_guarded, given)
+        else:
+            super().bind(func, args, kwargs)  # type: ignore[arg-type]
+        self._function = None
+
     def setup(self, /, *args: Any, **kwargs: Any) -> Self:
         """As in stackless; sets the times to 0 and `parent_callsite`."""
-        super().setup(*args, **kwargs)
+        self._setup(args, kwargs)
         self._fresh(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_lineno)
         return self
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Self:
-        super().setup(*args, **kwargs)
+        self._setup(args, kwargs)
         self._fresh(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_lineno)
         return self
+
+    def _setup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._dont_raise and not self.alive:
+            self._bind(None, args, kwargs)
+            self.insert()
+        else:
+            super().setup(*args, **kwargs)
+            self._function = None
 
     def _fresh(self, file: str, line: int) -> None:
         self._parent = f"{file}:{line}"
@@ -178,7 +168,7 @@ class tasklet(stackless.tasklet):
     def dont_raise(self, value: bool) -> None:
         if not isinstance(value, bool):
             raise TypeError("dont_raise must be a bool")
-        if self.alive or (self._bound and self.tempval is not None):
+        if self.alive or self._function is not None:
             raise RuntimeError("dont_raise must be set before the tasklet is bound")
         self._dont_raise = value
 

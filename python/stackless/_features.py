@@ -51,15 +51,12 @@ def features() -> Features:
         why_no_parking=why_no_parking,
         pickling=why_no_pickling is None,
         why_no_pickling=why_no_pickling,
-        ticks=_TICKS_BY_LINES if sys.version_info < (3, 12) else _TICKS_BY_EVENTS,
+        ticks=f"each turn of a loop and each start of a Python function or generator, 5 ticks ({_TICKS_FROM})",
         guards="MADV_GUARD_INSTALL" if _stackless._guards_are_free() else "mprotect",
     )
 
 
-_TICKS_BY_LINES = "each line and each call of a Python function, 2 ticks (sys.settrace)"
-_TICKS_BY_EVENTS = (
-    "each turn of a loop and each start of a Python function or generator, 5 ticks (sys.monitoring)"
-)
+_TICKS_FROM = "sys.settrace" if sys.version_info < (3, 12) else "sys.monitoring"
 
 
 _ABOUT = "Says what this Python and this system let the package do. Exit status: 0."

@@ -1,13 +1,14 @@
 /* Ticks: how a limited run() notices that a tasklet never yields.
  *
- * A tick is about a bytecode. It is counted in larger portions:
+ * A tick is about a bytecode. It is counted in portions of 5: at each turn of a loop, each start of a Python
+ * function and each continuation of a generator. They are seen by
  *
- *     3.12 on      a sys.monitoring tool, "stackless": each turn of a loop (event JUMP), each start of
- *                  a Python function (PY_START) and each continuation of a generator (PY_RESUME), 5
- *                  ticks each. It is registered when the first limit is set, and stays: changing the events
- *                  instruments all code anew (PEP 669).
- *     3.11         a C trace function in front of the tasklet's own: each line and each call, 2
- *                  ticks. Only while a limit is set in the thread (see sl_show_ticks in the shim).
+ *     3.12 on      a sys.monitoring tool, "stackless": the events JUMP, PY_START and PY_RESUME. It is
+ *                  registered when the first limit is set, and stays: changing the events instruments all
+ *                  code anew (PEP 669).
+ *     3.11         a C trace function in front of the tasklet's own: calls, and lines that lie before the
+ *                  last one that was seen in the same frame. Only while a limit is set in the thread (see
+ *                  sl_show_ticks in the shim).
  *
  * The function that is told of a tick answers whether the running tasklet is to be interrupted. That
  * switches tasklets inside the event: the interpreter keeps what it needs on the C stack and in the
@@ -36,6 +37,23 @@ static int spins(PyFrameObject *frame)
     return (_Py_OPCODE(at) == JUMP_BACKWARD || _Py_OPCODE(at) == JUMP_BACKWARD_QUICK) && _Py_OPARG(at) == 1;
 }
 
+/* The frame of this thread's last event and the place in it; only compared. */
+static __thread struct {
+    PyFrameObject *frame;
+    _Py_CODEUNIT *at;
+} last_line;
+
+/* How many ticks is this event? A line makes none if it lies behind the last one: the limit may be due
+ * all the same. */
+static int portion(PyFrameObject *frame, int what)
+{
+    _Py_CODEUNIT *at = frame->f_frame->prev_instr;
+    int again = what == PyTrace_CALL || (last_line.frame == frame && at <= last_line.at);
+    last_line.frame = frame;
+    last_line.at = at;
+    return again ? 5 : 0;
+}
+
 int sl_trace_ticks(PyObject *before, PyFrameObject *frame, int what, PyObject *arg)
 {
     (void)before;
@@ -50,7 +68,7 @@ int sl_trace_ticks(PyObject *before, PyFrameObject *frame, int what, PyObject *a
         spinning = NULL;
         ours = 1;
     }
-    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && told.tick(2) == SL_NOW &&
+    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && told.tick(portion(frame, what)) == SL_NOW &&
         told.interrupt(1) < 0) {
         return -1;
     }

@@ -460,7 +460,7 @@ pub fn functions() -> Vec<PyMethodDef> {
              sleeps then. An uncaught exception of a tasklet is\n\
              raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\n\
              timeout: the running tasklet is interrupted when it has not switched for so many ticks; 0 for\n\
-             no limit. A turn of a loop or a Python call is 5 ticks (on 3.11 a line or a call is 2). The\n\
+             no limit. A turn of a loop or a Python call is 5 ticks. The\n\
              interrupted tasklet is paused, and returned. seconds: the same, for so much time since the\n\
              call. totaltimeout: the ticks of all tasklets count, from the call on. soft: nobody is\n\
              interrupted; at the next switch after the limit run() returns None. ignore_nesting:\n\

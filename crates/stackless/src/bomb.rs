@@ -204,9 +204,49 @@ pub fn explode(o: Obj) -> Raised {
     if is_exception(kind) {
         let class = new_ref(type_of(kind).cast());
         drop_ref(value);
-        return set_exception([class, kind, traceback]);
+        set_exception([class, kind, traceback]);
+    } else {
+        set_exception([kind, value, traceback]);
     }
-    set_exception([kind, value, traceback])
+    // SAFETY: the GIL is held.
+    if let Some(handled) = some(unsafe { PyErr_GetHandledException() }) {
+        add_context(handled);
+        drop_ref(handled);
+    }
+    Raised
+}
+
+/// At the end of a chain longer than this no context is added: an exception that is raised again and again
+/// (by `join()`, for example) does not collect contexts without end.
+const LONGEST_CHAIN: usize = 100;
+
+/// The exception that is set gets the one being handled as its context, as in a `raise` statement. One that
+/// comes from elsewhere with a context keeps it: the other goes to the end of the chain.
+#[cold]
+fn add_context(handled: Obj) {
+    let exception = take_exception();
+    let raised = exception[1];
+    // What ends the chain gets the context. Contexts are borrowed here: their exceptions own them.
+    let end = chain(raised).take(LONGEST_CHAIN).take_while(|&e| !std::ptr::eq(e, handled)).last();
+    let free = end.filter(|&end| context(end).is_none());
+    let cyclic = || chain(handled).take(LONGEST_CHAIN).any(|e| free.is_some_and(|end| std::ptr::eq(e, end)));
+    if let Some(end) = free.filter(|_| !cyclic()) {
+        // SAFETY: an exception; the reference is handed over.
+        unsafe { PyException_SetContext(end, new_ref(handled)) };
+    }
+    set_exception(exception);
+}
+
+/// An exception, its context, the context of that, and so on: borrowed.
+fn chain(exception: Obj) -> impl Iterator<Item = Obj> {
+    std::iter::successors(some(exception).filter(|&e| is_exception(e)), |&e| context(e))
+}
+
+/// The context of an exception: borrowed.
+fn context(exception: Obj) -> Option<Obj> {
+    // SAFETY: an exception; it keeps what it refers to.
+    let context = unsafe { PyException_GetContext(exception) };
+    some(context).inspect(|&context| drop_ref(context))
 }
 
 unsafe extern "C" fn tp_new(_: *mut PyTypeObject, args: Obj, kwargs: Obj) -> Obj {

@@ -2,7 +2,7 @@
 
 use crate::args;
 use crate::inspect::fields;
-use crate::kernel::{object, world};
+use crate::kernel::{PyMethod_Self, PyMethod_Type, object, world};
 use crate::module;
 use crate::park;
 use crate::py::*;
@@ -251,8 +251,8 @@ unsafe impl Sync for Setting {}
 
 static SETTING: Setting = Setting(std::cell::Cell::new(false));
 
-/// The running tasklet, which begins, gets the functions that `threading` has for new threads. No Python
-/// code runs, in which it could be interrupted.
+/// The running tasklet, which begins, gets the functions that `threading` has for new threads, or else the
+/// debugger of the thread's main tasklet. No Python code runs, in which it could be interrupted.
 #[cold]
 pub fn trace_as_threads_are() -> Res<()> {
     let s = thread::of_running_tasklet();
@@ -262,14 +262,34 @@ pub fn trace_as_threads_are() -> Res<()> {
             return Ok(());
         }
         // SAFETY: a dict and a NUL-terminated name; the answer is borrowed, or null.
-        let function = unsafe { PyDict_GetItemString(globals, name.as_ptr()) };
-        if let Some(function) = some(function).map(new_ref) {
+        let mut function = some(unsafe { PyDict_GetItemString(globals, name.as_ptr()) });
+        if function.is_none() && !profile {
+            function = debugger(s);
+        }
+        if let Some(function) = function.map(new_ref) {
             let set = set_trace_of(s, Of::Running, function, profile);
             drop_ref(function);
             set?;
         }
     }
     Ok(())
+}
+
+/// The trace function of the main tasklet, if it is a method of a debugger derived from `bdb.Bdb`: borrowed.
+/// Such a debugger (pdb, IDLE's) has its breakpoints in any code, and knows nothing of tasklets.
+fn debugger(s: &'static thread::Sched) -> Option<Obj> {
+    let (ts, of) = fields(s.main())?;
+    // SAFETY: the fields are those of a started tasklet; all answers are borrowed, or null.
+    unsafe {
+        let function = some(cpython::trace_object(ts, of, false))?;
+        let module = some(PyDict_GetItemString(PyImport_GetModuleDict(), c"bdb".as_ptr()))?;
+        if PyModule_Check(module) == 0 || !std::ptr::eq(type_of(function), &raw const PyMethod_Type) {
+            return None;
+        }
+        let class = some(PyDict_GetItemString(PyModule_GetDict(module), c"Bdb".as_ptr()))?;
+        let is_class = PyType_Check(class) != 0;
+        (is_class && PyObject_TypeCheck(PyMethod_Self(function), class.cast()) != 0).then_some(function)
+    }
 }
 
 fn set_trace_of(s: &'static thread::Sched, of: Of, function: Obj, profile: bool) -> Res<()> {

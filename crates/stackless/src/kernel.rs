@@ -415,8 +415,8 @@ fn call_body(seat: &Seat, func: Obj, args: Obj, kwargs: Obj) -> Obj {
 
 unsafe extern "C" {
     // Exported by CPython, declared in its classobject.h. Both functions return borrowed references.
-    static PyMethod_Type: PyTypeObject;
-    fn PyMethod_Self(method: Obj) -> Obj;
+    pub static PyMethod_Type: PyTypeObject;
+    pub fn PyMethod_Self(method: Obj) -> Obj;
     fn PyMethod_Function(method: Obj) -> Obj;
 }
 

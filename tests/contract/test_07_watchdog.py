@@ -224,7 +224,7 @@ def test_yielding_tasklets_are_hit_less_often():
 
 
 def loop_of(lines, every, then):
-    """A function whose loop has 1,000 turns of so many lines more, and calls `then` every few turns."""
+    """A function with a loop of 1,000 turns and so many lines more; `then` every few turns."""
     more = "".join(f"        x{i} = i\n" for i in range(lines))
     code = f"def loop():\n    for i in range(1000):\n{more}        if i % {every} == 0: then()\n"
     exec(code, namespace := {"then": then})
@@ -234,7 +234,7 @@ def loop_of(lines, every, then):
 @pytest.mark.parametrize("lines", range(6))
 @pytest.mark.parametrize("every", [10, 50, 125])
 def test_how_often_does_not_depend_on_the_lines_of_a_turn(lines, every):
-    """The same with a limit of two fifths of what lies between two yields: 2 hits there, 2.5 without."""
+    """The same with two fifths of what lies between two yields as limit: 2 hits, 2.5 without."""
     hits = []
     for then in (schedule, sys._getframe):
         for _ in range(3):

@@ -150,7 +150,7 @@ BELOW = {
 
 @pytest.mark.parametrize(("start", "expected"), BELOW.values(), ids=BELOW)
 def test_the_function_counts_if_it_is_c_code(start, expected):
-    """10: nesting_level counts the C code at a tasklet's bottom, while it runs and when it is suspended."""
+    """10: it counts the C code at a tasklet's bottom, running or suspended."""
     running = []
 
     def wait():

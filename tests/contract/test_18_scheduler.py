@@ -658,7 +658,7 @@ def fly(distance, speed=2):
     return Ship().fly(distance, speed=speed)
 
 
-# On 3.11 the interpreter calls with `*` and `**` through C, so that only what is not wrapped is free of it.
+# On 3.11 the interpreter calls with `*` and `**` through C.
 GUARDED = [
     False,
     pytest.param(True, marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11")),
@@ -668,7 +668,7 @@ GUARDED = [
 @pytest.mark.parametrize("guarded", GUARDED)
 @pytest.mark.parametrize("function", [fly, Ship().fly], ids=["function", "method"])
 def test_it_is_as_restorable_as_in_stackless(function, guarded):
-    """10, 13.1: no C code of the module's own, no Python code either where exceptions are not kept."""
+    """10, 13.1: no C code of the module's own; no Python code either without dont_raise."""
     t = scheduler.tasklet()
     t.dont_raise = guarded
     t.bind(function)(5, speed=3)

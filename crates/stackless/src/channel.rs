@@ -200,11 +200,16 @@ fn meet<const OBSERVED: bool>(
     let me = s.current();
     match hand {
         Hand::Keep => {
-            if partner.scheduler().is_none() {
+            let orphan = partner.scheduler().is_none();
+            if orphan && direction == Direction::Send {
                 return Err(runtime_error("tasklet has no thread"));
             }
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
-            adopt_link(partner);
+            if orphan {
+                s.drop_later(partner.obj()); // its value was sent, but it cannot go on: it is paused now
+            } else {
+                adopt_link(partner);
+            }
             s.settle();
             Ok(bomb::unpack(mine))
         }

@@ -192,6 +192,79 @@ def test_a_blocked_one_leaves_its_channel():
     assert not other.alive
 
 
+@pytest.mark.parametrize(
+    "receive",
+    [channel.receive, next, lambda ch: ch.receive(timeout=60)],
+    ids="receive next timeout".split(),
+)
+def test_what_one_without_c_state_was_sending_is_received(receive):
+    """11.5: it stays in the queue; its value is not lost, and the channel can be used."""
+    ch, log = channel(), []
+
+    def body(value):
+        try:
+            ch.send(value)
+        finally:
+            log.append("finally")
+
+    def thread():
+        waiting = [tasklet(body)(i) for i in range(3)]
+        schedule()
+        return waiting
+
+    waiting = run_in_thread(thread)
+    gone = weakref.ref(waiting.pop())
+    assert ch.balance == 3 and [t.blocked for t in waiting] == [True, True]
+    other = tasklet(ch.send)(3)
+    schedule()
+    assert [receive(ch) for _ in range(4)] == [0, 1, 2, 3]
+    assert ch.balance == 0 and log == [] and gone() is None
+    assert not any(t.alive or t.blocked for t in waiting)
+    waiting[0].bind_thread()
+    waiting[0].run()
+    stackless.run()
+    assert log == ["finally"] and not other.alive
+
+
+def test_an_exception_that_one_was_sending_is_received():
+    """11.5, 5.3"""
+    ch = channel()
+
+    def thread():
+        t = tasklet(lambda: ch.send_exception(KeyError, "key"))()
+        t.run()
+        return t
+
+    kept = run_in_thread(thread)
+    with pytest.raises(KeyError, match="key"):
+        ch.receive()
+    assert ch.balance == 0 and not kept.blocked
+
+
+def test_one_that_was_receiving_stays_in_the_queue():
+    """11.5, 21.19: sending to it fails, until it has left."""
+    ch = channel()
+    received = []
+
+    def body():
+        received.append(ch.receive())
+
+    def thread():
+        t = tasklet(body)()
+        t.run()
+        return t
+
+    t = run_in_thread(thread)
+    assert t.blocked and ch.balance == -1
+    with pytest.raises(RuntimeError, match=NO_THREAD):
+        ch.send(1)
+    assert t.blocked and ch.balance == -1
+    t.bind_thread()
+    ch.send(2)
+    stackless.run()
+    assert received == [2]
+
+
 def test_a_temporary_main_exists_meanwhile():
     """11.5: getmain() gives another object than before."""
     seen = []

@@ -231,3 +231,102 @@ def test_exit_while_a_daemon_thread_runs_tasklets(does):
         """,
         exits=42,
     )
+
+
+WRITES = """
+import stackless, sys, threading
+channel, never_received = stackless.channel(), stackless.channel()
+
+def writes(name, wait, clean_up=lambda: None):
+    with open(f"{sys.argv[1]}/{name}", "w") as file:
+        file.write("data")
+        try:
+            wait()
+        finally:
+            file.write(" and the end")
+            clean_up()
+
+def in_c(wait):
+    return lambda: list(map(lambda _: wait(), [None]))
+
+def sends():
+    never_received.send(None)
+
+def schedules():
+    while True:
+        stackless.schedule()
+
+def sleeps():
+    stackless.sleep(600)
+
+WAITS = {
+    "receives": channel.receive, "sends": sends, "schedules": schedules, "sleeps": sleeps,
+    "pauses": stackless.schedule_remove, "runs": lambda: stackless.run(threadblock=True),
+}
+
+def start(prefix=""):
+    for name, wait in WAITS.items():
+        if name != "runs" or not prefix:
+            kept.append(stackless.tasklet(writes)(prefix + name, wait))
+            kept.append(stackless.tasklet(writes)(prefix + name + " in C", in_c(wait)))
+            stackless.schedule()
+
+kept = []
+"""
+
+
+def written(tmp_path, code):
+    """What the program's files hold at its end."""
+    assert_child(f"{WRITES}\n{code}", args=[tmp_path])
+    return {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_clean_up_of_all_that_has_started(tmp_path):
+    """`finally` blocks run, however the tasklet waits, with C code in between or not."""
+    found = written(tmp_path, "start()")
+    assert len(found) == 12 and set(found.values()) == {"data and the end"}
+
+
+def test_files_of_tasklets_whose_thread_has_ended(tmp_path):
+    """What they wrote is there, though only those with C state could clean up."""
+    code = (
+        "thread = threading.Thread(target=start, args=('thread ',)); thread.start(); thread.join()"
+    )
+    found = written(tmp_path, code)
+    assert len(found) == 10
+    assert {name: text for name, text in found.items() if not text.startswith("data")} == {}
+
+
+def test_clean_up_that_waits_and_fails(tmp_path):
+    """An error in one tasklet's clean-up is reported; the others' runs all the same."""
+    found = written(
+        tmp_path,
+        """
+for i in range(3):
+    stackless.tasklet(writes)(f"fails {i}", channel.receive, lambda: 1 / 0)
+    stackless.tasklet(writes)(f"waits {i}", channel.receive, lambda: stackless.sleep(0.01))
+    stackless.tasklet(writes)(f"never ends {i}", channel.receive, sleeps)
+stackless.schedule()
+sys.unraisablehook = lambda info: None
+""",
+    )
+    assert len(found) == 9 and set(found.values()) == {"data and the end"}
+
+
+def test_the_exit_code_is_the_programs():
+    """SystemExit in a tasklet that cleans up is reported like any other exception there."""
+    assert_child(
+        """
+        import stackless, sys
+        def body():
+            try:
+                stackless.channel().receive()
+            finally:
+                sys.exit(3)
+        stackless.tasklet(body)()
+        stackless.schedule()
+        sys.exit(42)
+        """,
+        exits=42,
+        complains="SystemExit: 3",
+    )

@@ -145,6 +145,14 @@ fn vanish(t: T) {
     park::drop_frames(frames);
 }
 
+/// The same for a tasklet of a thread that has ended, which nothing will continue: files that it has open are
+/// closed. One with C state stays as it is.
+pub fn release_frames(t: T) {
+    if t.started() && park::is_soft(t) {
+        vanish(t);
+    }
+}
+
 /// The object goes, its stack is alive.
 fn outlive(t: T) {
     let seat = t.seat.replace(null_mut());

@@ -3,6 +3,7 @@
 use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
+use crate::lifetime;
 use crate::park;
 use crate::pickle_flags;
 use crate::py::*;
@@ -519,7 +520,8 @@ fn end(s: &'static Sched) {
             recording::gone(old_main);
             drop_ref(old_main.obj()); // the ring's
             old_main.orphan();
-            kill_all(s);
+            stop_soft_ones(s);
+            kill_all(s, park::is_soft);
             drop_ref(old_main.obj());
         } else {
             write_unraisable(null_mut());
@@ -565,11 +567,11 @@ fn end(s: &'static Sched) {
     }
 }
 
-/// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more. The
-/// caller is its main. Their cleaning up may take turns, and may wait: who waits is asked again a
-/// few times, and who still runs after a hundred turns is, too. After a thousand, they stay.
-pub fn kill_all(s: &'static Sched) {
-    stop_soft_ones(s);
+/// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more, and those that
+/// are `left` and in no ring stay as they are. The caller is
+/// the thread's main. Cleaning up may take turns, and may wait: a tasklet that waits is asked again a few
+/// times, and one that still runs after a hundred turns is, too. After a thousand, they stay.
+pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
     for turn in 0..1000 {
         let others = tasklets_of(s);
         let mut started = 0;
@@ -577,8 +579,8 @@ pub fn kill_all(s: &'static Sched) {
             // SAFETY: the list owns a reference to each tasklet.
             let t = unsafe { Tasklet::from(o) };
             let in_ring = world(|w| w.in_ring(t.tid()));
-            if t.started() && !in_ring && park::is_soft(t) && !t.has_bomb() {
-                continue; // it stops where it is
+            if t.started() && !in_ring && left(t) {
+                continue;
             }
             if t.started() {
                 started += 1;
@@ -633,12 +635,20 @@ pub fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
     all.into_iter().filter(|t| !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect()
 }
 
-/// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets end
-/// as those of any thread do.
+/// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets are ended,
+/// with or without C state, and what those of ended threads hold is released.
 pub fn at_exit() -> Res<()> {
     let s = current()?;
     if std::ptr::eq(s.current(), s.main()) {
-        kill_all(s);
+        kill_all(s, |_| false);
+    }
+    let all: Vec<T> = world(|w| w.tasklets()).into_iter().map(object).collect();
+    let orphans = all.into_iter().filter(|t| t.started() && t.scheduler().is_none() && t.is_owned());
+    let owned: Vec<Obj> = orphans.map(|t| new_ref(t.obj())).collect();
+    for o in owned {
+        // SAFETY: the list owns a reference to each tasklet.
+        lifetime::release_frames(unsafe { Tasklet::from(o) });
+        drop_ref(o);
     }
     EXITED.store(true, Relaxed);
     crate::pool::close();

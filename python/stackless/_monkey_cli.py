@@ -8,6 +8,7 @@ import runpy
 import sys
 
 from stackless import monkey
+from stackless._script import hide_own_frames
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def main(argv: list[str]) -> int:
     given = _parser().parse_args(argv)
     sys.argv = [given.program, *given.arguments]
     monkey.patch_all()
+    hide_own_frames()
     if given.is_module:
         sys.path[0] = os.getcwd()
         runpy.run_module(given.program, run_name="__main__", alter_sys=True)

@@ -6,7 +6,15 @@ import argparse
 import os
 import sys
 
-from stackless._recording import FORMATS, compiled, convert, record, run_script
+from stackless._recording import (
+    FORMATS,
+    check_target,
+    compiled,
+    convert,
+    record,
+    run_script,
+)
+from stackless._script import hide_own_frames
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,6 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--limit", type=int, default=1_000_000, metavar="N", help="events to keep (1000000)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace FILE even if it is no recording"
     )
     parser.add_argument("--no-values", action="store_true", help="do not show what is sent")
     parser.add_argument("--no-output", action="store_true", help="do not keep what is printed")
@@ -49,7 +60,7 @@ def main(argv: list[str]) -> int:
         parser.error("--from needs -o FILE")
     try:
         if given.source is not None:
-            convert(given.source, given.output)
+            convert(given.source, given.output, overwrite=given.force)
             return 0
         target = given.output
         if target is None:
@@ -61,13 +72,21 @@ def main(argv: list[str]) -> int:
             values=not given.no_values,
             output=not given.no_output,
             title=os.path.basename(given.script),
+            overwrite=given.force,
         )
+        code = compiled(given.script)
+        if not given.force:
+            check_target(target)
         with open(target, "ab"):
             pass  # it can be written
-        code = compiled(given.script)
+    except FileExistsError as error:
+        advice = "name another one with -o, or replace it with --force"
+        print(f"{parser.prog}: {error.filename}: {error.strerror}; {advice}", file=sys.stderr)
+        return 2
     except (ValueError, RuntimeError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
+    hide_own_frames()
     try:
         run_script(code, given.script, given.args, recording)
     finally:

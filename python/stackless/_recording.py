@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import linecache
 import os
 import runpy
@@ -47,13 +48,36 @@ def exported(recording: bytes, suffix: str) -> bytes:
     return _stackless._record_perfetto(recording)
 
 
-def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raises FileExistsError if `path` is a file with contents that are no recording."""
+    if not os.path.isfile(path) or os.path.getsize(path) == 0:
+        return
+    suffix = suffix_of(path)
+    with open(path, "rb") as file:
+        if suffix == ".html":
+            ours = _viewer.holds_recording(file.read())
+        elif suffix == ".json":
+            ours = b'"stackless-recording"' in file.read(100)
+        else:
+            ours = file.read(1) == b"\n"  # as every Perfetto trace: field 1, a message
+    if not ours:
+        raise FileExistsError(
+            errno.EEXIST, "the file exists and is no recording", os.fsdecode(path)
+        )
+
+
+def convert(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], overwrite: bool = False
+) -> None:
     """Save the recording in one file (.json, or the .html of an animation) in another form.
 
-    Raises ValueError if the source holds no recording or the target's suffix is not known, OSError
-    if a file cannot be read or written.
+    Raises ValueError if the source holds no recording or the target's suffix is not known,
+    FileExistsError if the target holds something else than a recording and `overwrite` is false,
+    OSError if a file cannot be read or written.
     """
     suffix = suffix_of(target)
+    if not overwrite:
+        check_target(target)
     with open(source, "rb") as file:
         data = file.read()
     if os.fsdecode(source).lower().endswith(".html"):
@@ -77,12 +101,14 @@ class record:
     library's or installed packages'). It makes the program some ten times slower and needs
     Python 3.12.
     title: what the recording is called; the name of the script, if it is not given.
+    overwrite: replace a file that exists and is no recording.
 
     The file is opened at once and written at the end, also when the block is left by an exception,
-    which goes on. Raises ValueError for an unknown suffix or a limit below 16, OSError if the file
-    cannot be written, RuntimeError if a recording is under way already (there is one for all
-    threads), or for lines=True where that is not possible. In a child process after a fork the
-    recording is not continued.
+    which goes on. Until then a file that exists is left as it is. Raises ValueError for an unknown
+    suffix or a limit below 16, TypeError for a limit that is no integer, FileExistsError if the
+    file exists and is no recording, OSError if it cannot be written, RuntimeError if a recording is
+    under way already (there is one for all threads), or for lines=True where that is not possible.
+    In a child process after a fork the recording is not continued.
     """
 
     def __init__(
@@ -94,8 +120,11 @@ class record:
         output: bool = True,
         lines: bool = False,
         title: str | None = None,
+        overwrite: bool = False,
     ) -> None:
         self._suffix = suffix_of(path)
+        if not isinstance(limit, int):
+            raise TypeError(f"limit must be an integer, not {type(limit).__name__}")
         if limit < 16:
             raise ValueError("limit must be at least 16 events")
         if lines and sys.version_info < (3, 12):
@@ -110,23 +139,23 @@ class record:
         self._output = output
         self._lines = _Lines() if lines else None
         self._title = title
+        self._overwrite = overwrite
         self._file: IO[bytes] | None = None
         self._tees: list[tuple[str, _Tee]] = []
 
     def __enter__(self) -> Self:
-        file = open(self.path, "wb")
+        if not self._overwrite:
+            check_target(self.path)
+        _stackless._record_start(self._limit, self._values)
         try:
-            _stackless._record_start(self._limit, self._values)
-            try:
-                if self._lines:
-                    self._lines.start()
-            except BaseException:
-                _stackless._record_forget()
-                raise
+            if self._lines:
+                self._lines.start()
+            self._file = open(self.path, "ab")  # what it holds stays until there is a recording
         except BaseException:
-            file.close()
+            if self._lines:
+                self._lines.stop()
+            _stackless._record_forget()
             raise
-        self._file = file
         if self._output:
             for name in ("stdout", "stderr"):
                 tee = _Tee(getattr(sys, name), name == "stderr")
@@ -156,7 +185,9 @@ class record:
             names = tuple(map(_display_name, files))
             sources = tuple(map(_source, files))
             data = _stackless._record_save(title, python, names, sources)
-            file.write(exported(data, self._suffix))
+            exports = exported(data, self._suffix)
+            file.truncate(0)
+            file.write(exports)
 
 
 def _display_name(path: str) -> str:

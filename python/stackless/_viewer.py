@@ -31,6 +31,11 @@ def recording_in(page: bytes) -> bytes:
     return page[start + len(_BEGIN) : end]
 
 
+def holds_recording(page: bytes) -> bool:
+    """Whether this is a page that shows a recording."""
+    return _BEGIN in page
+
+
 def _file(name: str) -> str:
     return (resources.files("stackless") / "viewer" / name).read_text("utf-8")
 

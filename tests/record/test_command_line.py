@@ -1,5 +1,6 @@
 """`python -m stackless record`."""
 
+import subprocess
 import sys
 
 import pytest
@@ -80,6 +81,36 @@ def test_nonsense_is_refused(script, tmp_path, arguments, says):
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_other_files_are_not_replaced(script, tmp_path):
+    """The suffix is chosen by us when -o is left out: a page beside the script is not ours."""
+    page = tmp_path / "hello.html"
+    page.write_text("<p>mine</p>")
+    for arguments in ([script], ["-o", page, script], ["--from", "made.json", "-o", page]):
+        assert run_module("record", "-o", "made.json", script, cwd=tmp_path).returncode == 0
+        done = run_module("record", *arguments, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "hello.html" in done.stderr and "--force" in done.stderr
+        assert page.read_text() == "<p>mine</p>"
+    for _ in range(2):
+        assert run_module("record", "--force", script, cwd=tmp_path).returncode == 0
+    assert run_module("record", script, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["stackless", "stackless.monkey"])
+@pytest.mark.parametrize("ending", ["1 / 0", "raise SystemExit(1 / 0)", "int('x')"])
+def test_tracebacks_begin_in_the_program(script, tmp_path, module, ending):
+    """As without us; the sibling that runs programs, too."""
+    script.write_text(SCRIPT + "def fail():\n    " + ending + "\nfail()\n")
+    run = [sys.executable, str(script)]
+    expected = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
+    command = ["record", "--force"] if module == "stackless" else []
+    run[1:1] = ["-m", module, *command]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == expected.returncode == 1
+    start = done.stderr.index("Traceback")
+    assert done.stderr[start:] == expected.stderr
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new")

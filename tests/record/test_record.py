@@ -255,6 +255,69 @@ def test_a_thread_that_sleeps(tmp_path):
     assert not any(replayed(tmp_path / "r.json").queues.values())
 
 
+def test_what_ends_while_all_others_sleep(tmp_path):
+    """The thread sleeps on its stack: what happens meanwhile is not its doing."""
+
+    def nap(seconds):
+        stackless.sleep(seconds)
+
+    with stackless.record(tmp_path / "r.json"):
+        sleepers = [stackless.tasklet(nap)(n / 100) for n in (3, 1, 2)]
+        stackless.run()
+    replay = replayed(tmp_path / "r.json")
+    made = [e.other for e in replay.events if e.kind == "Create"]
+    ends = [e.tasklet for e in replay.events if e.kind == "Switch" and e.state == "ended"]
+    assert len(made) == len(sleepers) and sorted(made) == sorted(ends)
+    dead = set()
+    for event in replay.events:
+        assert not dead & {event.tasklet, event.other}
+        if event.kind == "Switch" and event.state == "ended":
+            dead.add(event.tasklet)
+
+
+OTHERS = {"r.html": "<html>a page</html>", "r.json": '{"format": "mine"}', "r.pftrace": "text"}
+
+
+@pytest.mark.parametrize(("name", "content"), OTHERS.items())
+def test_other_files_are_not_replaced(tmp_path, name, content):
+    """Unless that is asked for; a recording is, and so is an empty file."""
+    path = tmp_path / name
+    path.write_text(content)
+    made = tmp_path / "made.json"
+    with stackless.record(made):
+        pass
+    for refuses in (lambda: stackless.record(path).__enter__(), lambda: convert(made, path)):
+        with pytest.raises(FileExistsError, match=name):
+            refuses()
+        assert path.read_text() == content
+    with stackless.record(path, overwrite=True):
+        pass
+    size = path.stat().st_size
+    with stackless.record(path):
+        assert path.stat().st_size == size
+    path.write_text("")
+    with stackless.record(path):
+        pass
+    assert path.stat().st_size > 0
+
+
+def test_a_file_is_left_alone_if_no_recording_is_made(tmp_path):
+    """The recording before it stays, and no empty file appears."""
+    path, other = tmp_path / "r.json", tmp_path / "other.json"
+    with stackless.record(path):
+        pass
+    content = path.read_bytes()
+    with stackless.record(tmp_path / "outer.json"):
+        for target in (path, other):
+            with pytest.raises(RuntimeError, match="under way"):
+                stackless.record(target).__enter__()
+    assert path.read_bytes() == content and not other.exists()
+    with pytest.raises(OSError):
+        stackless.record(tmp_path / "no" / "r.json").__enter__()
+    with stackless.record(path):
+        pass
+
+
 def test_a_fork_forgets_the_recording(tmp_path):
     assert_child(
         """

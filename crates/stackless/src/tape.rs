@@ -90,11 +90,15 @@ impl Tape {
         }
     }
 
-    /// An event of the tasklet that runs in this thread.
+    /// An event of the tasklet that runs in this thread; of none, while a thread sleeps on the stack of one that
+    /// has ended, as the recording has said.
     pub fn event(&mut self, s: Option<&'static Sched>, kind: Kind) -> Event {
         self.recorder.tick();
         let Some(s) = s else { return Event { kind, ..Event::default() } };
         let thread = self.thread(s);
+        if s.current().flags.get().ended && !self.knows(s.current()) {
+            return Event { kind, thread, ..Event::default() };
+        }
         let me = self.known(s.current(), thread);
         Event { kind, thread, tasklet: me, stack: self.stack(s.current()), ..Event::default() }
     }

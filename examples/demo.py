@@ -8,6 +8,8 @@ status then is 1.
 
 import difflib
 import importlib.util
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,13 +34,20 @@ PROGRAMS = {
     "actor_bots": "robots and bullets, each a tasklet",
 }
 NEXT = """\
-  make test                      all tests, on this Python
-  make bench                     our times beside greenlet, gevent, asyncio, uvloop, threads, Go
-  examples/talk/                 the programs you just saw; most of them fit on one screen
-  examples/talk/actor_bots.py --bots 100000 --ticks 5
-  docs/                          how it works and why
+  make test         all tests, on this Python
+  make bench        our times beside greenlet, gevent, asyncio, uvloop, threads, Go
+  examples/talk/    the programs you just saw; most of them fit on one screen
+  docs/             how it works and why
 
-and in an interactive Python:
+a hundred thousand robots:
+
+  {python} {talk}/actor_bots.py --bots 100000 --ticks 5
+
+an animation of a program, to open in a browser:
+
+  {python} -m stackless record {talk}/greet.py
+
+and in {python}:
 
   >>> import stackless
   >>> channel = stackless.channel()
@@ -62,6 +71,12 @@ def green(text: str) -> str:
 
 def red(text: str) -> str:
     return styled(31, text)
+
+
+def as_typed(path: str | Path) -> str:
+    """A path as one would type it in the current directory, in a shell."""
+    relative = os.path.relpath(path)
+    return shlex.quote(str(path) if relative.startswith("..") else relative)
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +126,8 @@ def main() -> int:
         print(red(f"\nnot as expected: {', '.join(failed)}"))
         return 1
     print(green(f"\nall {len(PROGRAMS)} programs print what they should"))
-    print(f"\n{bold('What to try next')}\n\n{NEXT}", end="")
+    next_steps = NEXT.format(python=as_typed(sys.executable), talk=as_typed(TALK))
+    print(f"\n{bold('What to try next')}\n\n{next_steps}", end="")
     return 0
 
 

@@ -58,9 +58,10 @@ def main(argv: list[str]) -> int:
     return status
 
 
-def _command() -> int:
+def command(argv: list[str]) -> int:
+    """The same, for a process of its own: a reader who leaves early is no error."""
     try:
-        status = main(sys.argv[1:])
+        status = main(argv)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,4 +70,4 @@ def _command() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_command())
+    sys.exit(command(sys.argv[1:]))

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 
@@ -113,6 +114,16 @@ def _connect(pid: int) -> socket.socket:
     raise NoAnswer(why_none(pid))
 
 
+def command_of(pid: int) -> str:
+    """The command line of a process; empty if it has ended or belongs to another user."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().decode(errors="replace").replace("\0", " ").split()
+            return textwrap.shorten(" ".join(words), 200, placeholder=" …")
+    except OSError:
+        return ""
+
+
 def why_none(pid: int) -> str:
     try:
         owner = os.stat(f"/proc/{pid}").st_uid
@@ -137,8 +148,18 @@ def serving() -> list[int]:
     return sorted(set(found))
 
 
+#: What is drawn with, for terminals that have ASCII alone.
+_PLAIN = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "…": "..."})
+
+
 def show(lines: Iterable[str]) -> None:
+    """Print lines, in whatever encoding stdout has: other characters are escaped."""
+    encoding = sys.stdout.encoding or "ascii"
     for line in lines:
+        try:
+            line.encode(encoding)
+        except UnicodeEncodeError:
+            line = line.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
         print(line)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from stackless import _explain_text as text
-from stackless._explain_client import Connection, run, serving, show
+from stackless._explain_client import Connection, command_of, run, serving, show
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -15,7 +15,11 @@ def _parser() -> argparse.ArgumentParser:
         "started with STACKLESS_EXPLAIN=1, or has called stackless.explain.serve().",
     )
     parser.add_argument(
-        "pid", type=int, nargs="?", metavar="PID", help="the processes to choose from, unless given"
+        "pid",
+        type=int,
+        nargs="?",
+        metavar="PID",
+        help="unless given, the processes that serve explanations are listed",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
@@ -32,8 +36,7 @@ def main(argv: list[str]) -> int:
 
     def command() -> None:
         if given.pid is None:
-            pids = serving()
-            show(map(str, pids) if pids else ["no process of yours serves explanations"])
+            show(_choice(serving()))
             return
         with Connection(given.pid) as connection:
             process = connection.snapshot()
@@ -41,3 +44,17 @@ def main(argv: list[str]) -> int:
         show(form(process))
 
     return run(parser.prog, command)
+
+
+def _choice(pids: list[int]) -> list[str]:
+    if not pids:
+        return [
+            "No process of this user serves explanations. One does if it was started with "
+            "STACKLESS_EXPLAIN=1 or calls stackless.explain.serve()."
+        ]
+    width = len(str(max(pids)))
+    return [
+        f"{'PID':>{width}}  COMMAND",
+        *(f"{pid:{width}}  {command_of(pid)}" for pid in pids),
+        f"python -m stackless ps {pids[0]} lists the tasklets of the first one.",
+    ]

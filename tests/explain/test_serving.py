@@ -175,8 +175,60 @@ def test_a_process_that_does_not_serve(place):
     """What to do is said; so it is for one that does not exist."""
     with Process(BUSY, place) as process:
         assert "STACKLESS_EXPLAIN=1" in process.ask("ps", process.pid, exits=1)
-        assert "no process of yours" in process.ask("ps")
+        assert "No process of this user" in process.ask("ps")
         assert "there is no process" in process.ask("ps", 2**22 + 1, exits=1)
+
+
+def test_processes_to_choose_from(place):
+    """`ps` alone: number and command line of each that serves."""
+    with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
+        head, *rows, advice = process.ask("ps").splitlines()
+        assert head.split() == ["PID", "COMMAND"]
+        commands = dict(row.split(None, 1) for row in rows)
+        assert commands[str(process.pid)].startswith(f"{sys.executable} -X faulthandler -c")
+        assert all(len(row) < 250 for row in rows)
+        assert advice.startswith(f"python -m stackless ps {rows[0].split()[0]} ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_will_do(place, encoding):
+    """What it cannot show is drawn with ASCII, or escaped."""
+    source = """
+def bl\u00f6\u3053ckt(ch): ch.receive()
+ch = stackless.channel()
+for _ in range(2): stackless.tasklet(bl\u00f6\u3053ckt)(ch)
+stackless.schedule()
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+    with Process(source, place, STACKLESS_EXPLAIN="1", PYTHONIOENCODING=encoding) as process:
+        for command in (
+            ["ps"],
+            ["ps", "-s"],
+            ["ps", "-g"],
+            ["pstree"],
+            ["top", "--once", "-i", "0.1"],
+        ):
+            run = [sys.executable, "-m", "stackless", *command, str(process.pid)]
+            done = subprocess.run(run, capture_output=True, env=process.env, timeout=TIME_LIMIT)
+            assert (done.returncode, done.stderr) == (0, b""), command
+            shown = done.stdout.decode(encoding)
+            if command != ["top", "--once", "-i", "0.1"]:
+                assert ("\u3053" if encoding == "utf-8" else "\\u3053") in shown, command
+            if command == ["pstree"]:
+                assert ("\u251c\u2500" if encoding == "utf-8" else "|- ") in shown
+
+
+def test_the_module_can_be_run(place):
+    """`python -m stackless.explain` is `ps`, and says nothing of its own."""
+    run = [sys.executable, "-W", "error", "-m", "stackless.explain"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=TIME_LIMIT)
+    assert done.returncode == 0 and done.stderr == ""
+    with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
+        done = subprocess.run(
+            [*run, str(process.pid)], capture_output=True, text=True, env=process.env
+        )
+        assert done.returncode == 0 and done.stderr == "" and "MainThread" in done.stdout
 
 
 def test_runtime_directory_is_preferred(place):

@@ -80,9 +80,16 @@ def dump(file: IO[str] | None = None) -> None:
 
     file: sys.stderr unless given. Tasklets of a thread that do the same at the same place share one
     entry. May be called from any thread. In a signal handler use dump_on_signal(), as a text file
-    that is in use cannot be written to there. Raises what the file's write() raises.
+    that is in use cannot be written to there. Raises TypeError for what is no file, and what the
+    file's write() raises.
     """
     target = sys.stderr if file is None else file
+    if not hasattr(target, "write"):
+        given = type(target).__name__
+        raise TypeError(
+            f"dump() writes what all tasklets do to a text file, not to {given}; "
+            "dump(obj, file) pickles an object, and needs both"
+        )
     target.write(_dump_text())
     target.flush()
 

@@ -51,11 +51,12 @@ def features() -> Features:
         why_no_parking=why_no_parking,
         pickling=why_no_pickling is None,
         why_no_pickling=why_no_pickling,
-        ticks=f"each turn of a loop and each start of a Python function or generator, 5 ticks ({_TICKS_FROM})",
+        ticks=f"{_TICKS} ({_TICKS_FROM})",
         guards="MADV_GUARD_INSTALL" if _stackless._guards_are_free() else "mprotect",
     )
 
 
+_TICKS = "each turn of a loop and each start of a Python function or generator, 5 ticks"
 _TICKS_FROM = "sys.settrace" if sys.version_info < (3, 12) else "sys.monitoring"
 
 

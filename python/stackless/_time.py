@@ -24,8 +24,9 @@ class timeout:
     `except Exception` does not stop it; on the way out the block turns its own, and no other, into
     TimeoutError, or into `exception`, an instance or class, if that is given.
 
-    Belongs to the tasklet that enters it; one object is for one block at a time. Raises ValueError
-    if seconds is negative or NaN, RuntimeError if it is entered twice.
+    Belongs to the tasklet that enters it; one object is for one block at a time. Raises TypeError
+    if seconds is no number, ValueError if it is negative or NaN, RuntimeError if it is entered
+    twice.
     """
 
     __slots__ = ("_exception", "_expired", "_number", "_seconds")
@@ -35,7 +36,12 @@ class timeout:
         seconds: float | None,
         exception: BaseException | type[BaseException] | None = None,
     ) -> None:
-        if seconds is not None and not seconds >= 0:
+        try:
+            fits = seconds is None or seconds >= 0
+        except TypeError:
+            given = type(seconds).__name__
+            raise TypeError(f"seconds must be a number or None, not {given}") from None
+        if not fits:
             raise ValueError("seconds must not be negative or NaN")
         self._seconds = seconds
         self._exception = exception

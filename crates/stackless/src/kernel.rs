@@ -432,7 +432,13 @@ unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj
         }
         if PyFunction_Check(func) == 0 {
             let func = seat.call[0].get();
-            return PyObject_Call(func, args, kwargs);
+            let result = PyObject_Call(func, args, kwargs);
+            if result.is_null() && !raised() {
+                // Not every way through PyObject_Call checks that.
+                let text = format!("{} returned NULL without setting an exception", type_name(func));
+                let Raised = raise(Exc::System, &text);
+            }
+            return result;
         }
         // All values in one tuple, which the seat owns from here on: self, positional, by keyword.
         let given = PyTuple_GET_SIZE(args);

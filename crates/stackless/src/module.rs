@@ -326,6 +326,9 @@ unsafe extern "C" fn set_error_handler(_: Obj, args: *const Obj, count: Py_ssize
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
     let given = unsafe { args::named("set_error_handler", ["handler"], args, count, names) };
     let Ok([handler]) = given else { return null_mut() };
+    if some(handler).is_some_and(|handler| !is_callable(handler)) {
+        return give(Err(type_error("error handler must be callable")));
+    }
     hooks::ON_ERROR.set(handler)
 }
 
@@ -415,13 +418,17 @@ fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
     let [size, count, park_above, park_after] = args else {
         return Err(type_error("three integers and a number are required"));
     };
-    let number = |o: &Obj| {
+    let number = |o: &Obj, name: &str| {
+        // SAFETY: a living object.
+        if unsafe { PyIndex_Check(*o) } == 0 {
+            return Err(type_error(&format!("{name} must be an integer, not {}", type_name(*o))));
+        }
         // SAFETY: a living object.
         let n = unsafe { PyLong_AsSsize_t(*o) };
         if n == -1 && raised() { Err(Raised) } else { Ok(n.max(0) as usize) }
     };
-    let limits = Limits { size: number(size)?, count: number(count)? };
-    let most = number(park_above)?;
+    let limits = Limits { size: number(size, "size")?, count: number(count, "count")? };
+    let most = number(park_above, "park_above")?;
     if most == 0 {
         return Err(raise(Exc::Value, "park_above must be at least 1"));
     }

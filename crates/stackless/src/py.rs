@@ -117,6 +117,7 @@ pub enum Exc {
     Attribute,
     Memory,
     Overflow,
+    System,
 }
 
 #[cold]
@@ -131,6 +132,7 @@ pub fn raise(kind: Exc, text: &str) -> Raised {
             Exc::Attribute => PyExc_AttributeError,
             Exc::Memory => PyExc_MemoryError,
             Exc::Overflow => PyExc_OverflowError,
+            Exc::System => PyExc_SystemError,
         };
         PyErr_SetString(kind, text.as_ptr());
     }

@@ -17,6 +17,10 @@ use stackless_reactor::now;
 pub fn time(seconds: Obj, name: &str) -> Res<Option<u64>> {
     let Some(seconds) = some(seconds) else { return Ok(None) };
     // SAFETY: a living object.
+    if unsafe { PyNumber_Check(seconds) } == 0 {
+        return Err(type_error(&format!("{name} must be a number (of seconds), not {}", type_name(seconds))));
+    }
+    // SAFETY: a living object.
     let value = unsafe { PyFloat_AsDouble(seconds) };
     if value == -1.0 && raised() {
         return Err(Raised);

@@ -97,7 +97,7 @@ fn ask(method: &Original, socket: Obj) -> Res<Obj> {
     check(unsafe { PyObject_CallOneArg(method.get(), socket) })
 }
 
-/// More than any of the calls takes.
+/// No call takes so many arguments.
 const MOST: usize = 8;
 
 /// Makes the standard call for this object, with the arguments of a METH_FASTCALL | METH_KEYWORDS call.
@@ -109,12 +109,14 @@ unsafe fn original(method: &Original, o: Obj, args: *const Obj, count: Py_ssize_
     // SAFETY: the caller's; a tuple or null.
     unsafe {
         let all = count + if names.is_null() { 0 } else { PyTuple_GET_SIZE(names) as usize };
+        let values = args::positional(args, all as Py_ssize_t);
+        let start = usize::from(o.is_null());
         if all >= MOST {
-            return give(args::at_most("this", MOST - 1, all).map(|()| null_mut()));
+            let given = [&[o], values].concat(); // refused before anything can switch
+            return PyObject_Vectorcall(method.get(), given.as_ptr().add(start), count + 1 - start, names);
         }
         let mut given = [o; MOST];
-        given[1..=all].copy_from_slice(args::positional(args, all as Py_ssize_t));
-        let start = usize::from(o.is_null());
+        given[1..=all].copy_from_slice(values);
         PyObject_Vectorcall(method.get(), given.as_ptr().add(start), count + 1 - start, names)
     }
 }

@@ -13,6 +13,7 @@ use crate::kernel::{
     Next, adopt_link, leave, leave_value, make_runnable, object, prepare, resumed, switch, unseat, world,
 };
 use crate::py::*;
+use crate::sleep;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
 use crate::throw;
@@ -107,6 +108,13 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
     let mut ticks = 0;
     if !timeout.is_null() {
         // SAFETY: a living object.
+        if unsafe { PyIndex_Check(timeout) } == 0 {
+            return Err(type_error(&format!(
+                "the timeout of run() is a number of ticks, an integer, not {}; seconds=... sets a limit in time",
+                type_name(timeout)
+            )));
+        }
+        // SAFETY: a living object.
         ticks = unsafe { PyLong_AsLongLong(timeout) };
         if ticks == -1 && raised() {
             return Err(Raised);
@@ -117,7 +125,8 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
         *truth = is_true(flag)?;
     }
     let [waits, soft, ignore_nesting, total] = truths;
-    let time = duration(seconds)?;
+    // Infinity, which saturates, is no limit.
+    let time = sleep::time(seconds, "seconds")?.filter(|&time| time < u64::MAX).map(Duration::from_nanos);
     let limited = ticks > 0 || time.is_some();
     let ticks = if ticks > 0 { ticks as u64 } else { u64::MAX };
     let limit = limited.then_some(Limit { ticks, total, soft, ..Limit::NONE });
@@ -125,24 +134,14 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
     Ok(Run { waits, limit, time, ignore_nesting, impatient })
 }
 
-/// Seconds, or None for no limit: not negative. Infinity is no limit, too.
-fn duration(seconds: Obj) -> Res<Option<Duration>> {
-    let Some(seconds) = some(seconds) else { return Ok(None) };
-    // SAFETY: a living object.
-    let value = unsafe { PyFloat_AsDouble(seconds) };
-    if value == -1.0 && raised() {
-        return Err(Raised);
-    }
-    if value.is_nan() || value < 0.0 {
-        return Err(raise(Exc::Value, "seconds must not be negative or NaN"));
-    }
-    Ok(Duration::try_from_secs_f64(value).ok())
-}
-
 unsafe extern "C" fn run_n_tasklets(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     give(args::one_argument("run_n_tasklets", args).and_then(|n| {
+        // SAFETY: a living object.
+        if unsafe { PyIndex_Check(n) } == 0 {
+            return Err(type_error(&format!("the number of turns must be an integer, not {}", type_name(n))));
+        }
         // SAFETY: a living object.
         let turns = unsafe { PyLong_AsLongLong(n) };
         if turns == -1 && raised() {

@@ -19,8 +19,8 @@ def _guarded(
     """What a tasklet with `dont_raise` runs.
 
     No frame here holds the tasklet while the function runs: a tasklet that nothing else refers to
-    has to be found unreferenced. A bound method is called as the function that it is, which needs no
-    C code in between.
+    has to be found unreferenced. A bound method is called as the function that it is, which needs
+    no C code in between.
     """
     if isinstance(function, MethodType):
         function, args = function.__func__, (function.__self__, *args)
@@ -124,7 +124,7 @@ class tasklet(stackless.tasklet):
             self._function = func
             return
         if self._dont_raise and callable(function):
-            # The function and its arguments are checked as those of any tasklet, before they are wrapped.
+            # Checked as those of any tasklet, before they are wrapped.
             super().bind(function, args, kwargs)
             given = (function, tuple(args or ()), dict(kwargs or {}))
             super().bind(_guarded, given)

@@ -169,12 +169,13 @@ TABLE = [
           " recursion through C code needs stack",
           "see stackless.set_stack_limits(), or make each level a tasklet", once=True),
     # ---- modules around Stackless
-    Entry("import", "stacklesslib", ERROR, "made for the fork; there is no replacement here yet",
-          "port what you use of it: locks and timers can be built on channels",
+    Entry("import", "stacklesslib", ERROR, "made for the fork",
+          "most of it is here: stackless.sleep(), timeout(), run_tasklet(), to_thread(),"
+          " tasklet.join(), stackless.socket, stackless.monkey; its locks are not",
           here=_importable("stacklesslib"), present=INFO),
     Entry("import", "stacklesssocket", ERROR,
-          "made for the fork, on asyncore; there are no sockets for tasklets here yet",
-          "use threads and channels for the input and output",
+          "made for the fork, on asyncore, which Python 3.12 dropped",
+          "use stackless.socket, or stackless.monkey for code that imports socket",
           here=_importable("stacklesssocket"), present=INFO),
     Entry("import", "continuation microthread uthread uthread2", ERROR,
           "was never a part of Stackless, or is gone since version 2",

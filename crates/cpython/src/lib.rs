@@ -44,6 +44,7 @@ unsafe extern "C" {
     fn sl_unload(state: *mut State, context: *mut *mut PyObject) -> c_int;
     fn sl_finish(ts: *mut PyThreadState, state: *mut State);
     fn sl_abandon(state: *mut State);
+    fn sl_outlive(ts: *mut PyThreadState, state: *mut State);
     fn sl_current_context(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_peek_context(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_state_context(state: *mut State) -> *mut PyObject;
@@ -332,6 +333,16 @@ pub unsafe fn finish(ts: *mut PyThreadState, state: *mut State) {
 pub unsafe fn abandon(state: *mut State) {
     // SAFETY: the caller's.
     unsafe { sl_abandon(state) }
+}
+
+/// A suspended state outlives its thread: nothing in it points into the thread state any more. It is never
+/// loaded again.
+///
+/// # Safety
+/// The GIL is held, and `ts` is the thread state that `state` was prepared for, not freed yet.
+pub unsafe fn outlive(ts: *mut PyThreadState, state: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_outlive(ts, state) }
 }
 
 /// The running tasklet's context, made if there is none: a new reference, null with an exception.

@@ -510,6 +510,22 @@ void sl_abandon(sl_state *s)
     Py_CLEAR(s->profileobj);
 }
 
+/* The thread of a suspended state ends, and the state stays, never to be loaded again: it must not point
+ * into the thread state any more, since the collector and frame objects go on following its frames. */
+void sl_outlive(PyThreadState *ts, sl_state *s)
+{
+#if V315
+    for (frame_t **at = &s->frame; *at != NULL; at = &(*at)->previous) {
+        if (*at == ts->base_frame) {
+            *at = NULL;
+            return;
+        }
+    }
+#elif !V313
+    s->root_cframe.previous = NULL;
+#endif
+}
+
 /* ------------------------------------------------------------------ contexts */
 
 /* The running tasklet's context, made if there is none. A new reference; NULL with an exception. */

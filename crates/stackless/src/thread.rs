@@ -536,6 +536,8 @@ fn end(s: &'static Sched) {
         let t = object(*t);
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.set_flags(|f| f.zombie = true);
+            // SAFETY: it is suspended; the thread state is being taken apart, and still there.
+            unsafe { cpython::outlive(s.ts, t.seat().state()) };
         }
         join::ended(s, t);
         t.orphan();

@@ -301,7 +301,7 @@ pub fn foresee(next: T) {
 #[inline(always)]
 pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
     if hooks::watched() {
-        next = hooks::before_switch(s, next, turn);
+        next = prepared(s, hooks::before_switch(s, next, turn));
         if std::ptr::eq(next, s.current()) {
             return;
         }
@@ -315,6 +315,18 @@ pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
         cpython::swap(from.state(), to.state());
         stack::switch(from.resume.as_ptr(), to.resume.get());
     }
+}
+
+/// The one to switch to, where it is too late to give up: without a stack for it the running tasklet goes on
+/// with the error.
+#[cold]
+fn prepared(s: &'static Sched, next: T) -> T {
+    if prepare(s, next).is_ok() {
+        return next;
+    }
+    let bomb = bomb::of_raised();
+    crate::ending::deliver(s, s.current(), bomb);
+    s.current()
 }
 
 /// After a switch came back: what the pending call returns. Bombs explode here.
@@ -497,8 +509,9 @@ fn pass_on(s: &'static Sched, mut next: T) {
     let seat = ended.seat();
     if hooks::watched() {
         next = hooks::before_switch(s, next, Turn::Over);
-        // SAFETY: the callback may have left a context or a trace function behind.
-        unsafe { cpython::finish(s.ts, seat.state()) };
+        // What the callback may have left behind: a context, or a trace function.
+        // SAFETY: the running tasklet's own state.
+        s.amid_switch(next, || unsafe { cpython::finish(s.ts, seat.state()) });
     }
     ended.seat.set(null_mut());
     seat.owner.set(null_mut());
@@ -609,14 +622,10 @@ unsafe fn leave_to_sleep(s: &'static Sched) {
         let bomb = bomb::of_raised();
         crate::ending::deliver(s, watcher, bomb);
     }
-    let mut next = s.runs_next().expect("the sleep has an end");
+    let next = s.runs_next().expect("the sleep has an end");
     s.drop_later(me.obj());
     // A fresh tasklet may have been put into the empty ring by another thread.
-    if prepare(s, next).is_err() {
-        let bomb = bomb::of_raised();
-        crate::ending::deliver(s, me, bomb);
-        next = me;
-    }
+    let next = prepared(s, next);
     if !std::ptr::eq(next, me) {
         // SAFETY: the caller's.
         unsafe { switch(s, next, Turn::Over) }

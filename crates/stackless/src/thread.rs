@@ -44,6 +44,8 @@ pub struct Sched {
     /// `switch_trap`: not 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
+    /// Whom a switch goes to, while code of the program runs in the midst of it; else null. Borrowed.
+    next: Cell<*const Tasklet>,
     pub pickle_flags: Cell<i64>,
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
@@ -258,6 +260,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
+        next: Cell::new(std::ptr::null()),
         pickle_flags: Cell::new(pickle_flags::default()),
         switches: Cell::new(0),
         watch: Watch::new(),
@@ -307,6 +310,30 @@ impl Sched {
     #[inline(always)]
     pub fn set_current(&self, t: T) {
         self.current.set(t);
+    }
+
+    /// Runs code of the program in the midst of a switch to `next`. It must not switch. Whatever it does,
+    /// `next` heads the ring afterwards; but it may have no stack any more.
+    pub fn amid_switch(&self, next: T, f: impl FnOnce()) {
+        new_ref(next.obj());
+        let seat = self.current().seat();
+        let pending = seat.pending.get();
+        self.next.set(next);
+        cpython::forbid(1);
+        f();
+        cpython::forbid(-1);
+        self.next.set(std::ptr::null());
+        seat.pending.set(pending);
+        if world(|w| !w.in_ring(next.tid())) {
+            link(next);
+        }
+        world(|w| w.run_now(next.tid()));
+        self.drop_later(next.obj());
+    }
+
+    /// Is a switch to this tasklet of ours under way?
+    pub fn goes_to(&self, t: T) -> bool {
+        std::ptr::eq(self.next.get(), t)
     }
 
     pub fn main(&self) -> T {

@@ -168,9 +168,9 @@ fn act_observed(
     let abroad = partner.is_some_and(|t| !std::ptr::eq(t.sched.get(), s));
     if !abroad {
         let me = s.current();
-        me.put(if value.is_null() { null_mut() } else { new_ref(value) });
+        me.seat().call_back(|| me.put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let told = hooks::announce_operation(s, ch, direction, partner.is_none());
-        s.current().put(null_mut());
+        me.seat().call_back(|| s.current().put(null_mut()));
         if told.is_err() {
             drop_ref(value);
             return Err(Raised);

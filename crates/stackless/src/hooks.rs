@@ -177,7 +177,8 @@ pub fn announce_operation(s: &'static Sched, ch: C, direction: Direction, will_b
     let sending = int_obj((direction == Direction::Send).into());
     let blocks = int_obj(will_block.into());
     s.in_channel_callback.set(true);
-    let result = ON_CHANNEL.call(&[ch.obj(), s.current().obj(), sending, blocks]);
+    let me = s.current();
+    let result = me.seat().call_back(|| ON_CHANNEL.call(&[ch.obj(), me.obj(), sending, blocks]));
     s.in_channel_callback.set(false);
     drop_ref(sending);
     drop_ref(blocks);

@@ -85,6 +85,8 @@ pub struct Seat {
     pub pending: Cell<Pending>,
     /// What that returns: see [`park::After`].
     pub after: Cell<u8>,
+    /// So much code of the program is under way that a primitive of ours has called.
+    called_back: Cell<u32>,
     /// Is its function a Python function?
     pub python: Cell<bool>,
     /// Does nothing of ours but the call of its function lie below its frames?
@@ -154,6 +156,19 @@ impl Seat {
     #[inline(always)]
     pub fn parked(&self) -> bool {
         self.resume.get().is_null() && self.slot.is_none() && !self.owner.get().is_null()
+    }
+
+    /// Runs code of the program from inside a primitive: a destructor, or a callback. Whatever primitive that
+    /// code waits in, there is C code of ours below.
+    pub fn call_back<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.called_back.set(self.called_back.get() + 1);
+        let result = f();
+        self.called_back.set(self.called_back.get() - 1);
+        result
+    }
+
+    pub fn calls_back(&self) -> bool {
+        self.called_back.get() != 0
     }
 
     pub fn evaluating(&self) -> bool {
@@ -571,7 +586,8 @@ fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
     match waits::rest(s, me) {
         Rest::Resume(watcher) => Ok(Next::Switch(watcher)),
         Rest::Sleep => Ok(Next::Sleep),
-        Rest::Deadlock(_) => Err(deadlock(s, wish)),
+        // Making the error may collect garbage.
+        Rest::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
     }
 }
 

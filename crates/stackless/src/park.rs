@@ -127,6 +127,9 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if let Some(text) = unsafe { why_never(s.ts) } {
         return because(text);
     }
+    if seat.calls_back() {
+        return because("a destructor or a callback runs in it that stackless has called");
+    }
     if !seat.evaluating() {
         return because(if seat.python.get() {
             "C code runs in it below its Python functions"

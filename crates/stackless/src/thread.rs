@@ -376,10 +376,13 @@ impl Sched {
     }
 
     fn settle_all(&self, o: Obj) {
-        drop_ref(o);
+        // SAFETY: it stays while code runs on it; null at the thread's end.
+        let seat = unsafe { self.current().seat.get().as_ref() };
+        let drop_one = |o| seat.map_or_else(|| drop_ref(o), |seat| seat.call_back(|| drop_ref(o)));
+        drop_one(o);
         loop {
             let Some(o) = self.more_dropped.borrow_mut().pop() else { return };
-            drop_ref(o);
+            drop_one(o);
         }
     }
 

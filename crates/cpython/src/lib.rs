@@ -41,7 +41,8 @@ unsafe extern "C" {
     fn sl_load(state: *mut State);
     fn sl_init_main(ts: *mut PyThreadState, state: *mut State);
     fn sl_init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject);
-    fn sl_unload(state: *mut State, context: *mut *mut PyObject) -> c_int;
+    fn sl_is_traced(state: *mut State) -> c_int;
+    fn sl_unload(state: *mut State, owned: *mut *mut PyObject);
     fn sl_finish(ts: *mut PyThreadState, state: *mut State);
     fn sl_abandon(state: *mut State);
     fn sl_outlive(ts: *mut PyThreadState, state: *mut State);
@@ -305,15 +306,25 @@ pub unsafe fn init(
     unsafe { sl_init(ts, state, end, stack, context) }
 }
 
-/// Undoes [`init`] for a tasklet that has not begun, and returns the context. None if it must stay as
-/// it is, since it was given a trace function.
+/// Was a suspended tasklet given a trace or profile function?
+///
+/// # Safety
+/// `state` is a suspended tasklet's.
+pub unsafe fn is_traced(state: *mut State) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_is_traced(state) != 0 }
+}
+
+/// Undoes [`init`] for a tasklet that has not begun, and returns what the state owned, or null: the context,
+/// a trace function and a profile function.
 ///
 /// # Safety
 /// `state` was initialised, and never loaded.
-pub unsafe fn unload(state: *mut State) -> Option<*mut PyObject> {
-    let mut context = std::ptr::null_mut();
-    // SAFETY: the caller's.
-    (unsafe { sl_unload(state, &mut context) } != 0).then_some(context)
+pub unsafe fn unload(state: *mut State) -> [*mut PyObject; 3] {
+    let mut owned = [std::ptr::null_mut(); 3];
+    // SAFETY: the caller's; a place for each.
+    unsafe { sl_unload(state, owned.as_mut_ptr()) };
+    owned
 }
 
 /// Drops what the thread state holds for the running tasklet, which has ended: trace functions, the

@@ -463,15 +463,19 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
 #endif
 }
 
-/* Undoes sl_init, and gives the context back; 0 if the tasklet was given a trace function. */
-int sl_unload(sl_state *s, PyObject **context)
+/* Was the suspended tasklet given a trace or profile function? */
+int sl_is_traced(sl_state *s)
 {
-    if (s->traced) {
-        return 0;
-    }
-    *context = s->context;
-    s->context = NULL;
-    return 1;
+    return s->traced;
+}
+
+/* Undoes sl_init, and gives back the references to the context and to a trace and a profile function. */
+void sl_unload(sl_state *s, PyObject *owned[3])
+{
+    owned[0] = s->context;
+    owned[1] = s->traceobj;
+    owned[2] = s->profileobj;
+    s->context = s->traceobj = s->profileobj = NULL;
 }
 
 /* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. The

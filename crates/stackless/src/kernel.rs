@@ -250,20 +250,27 @@ pub fn new_stack(s: &'static Sched) -> Res<Slot> {
     })
 }
 
-/// A tasklet that was given a stack, but has not begun, gives it back.
+/// A tasklet that was given a stack, but has not begun, gives it back; not one that was given a trace
+/// function, which is kept on the stack.
 pub fn unseat(s: &'static Sched, t: T) {
-    let seat = t.seat.get();
-    if seat.is_null() || t.args.get().is_null() || t.seat().parked() || t.seat().begun.get() {
-        return;
+    // SAFETY: a suspended tasklet's.
+    if park::has_not_begun(t) && unsafe { !cpython::is_traced(t.seat().state()) } {
+        unseat_traced(s, t);
     }
+}
+
+/// The same for any that has not begun. A trace function is lost, and dropped by whoever runs next.
+pub fn unseat_traced(s: &'static Sched, t: T) {
+    let seat = t.seat();
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
     unsafe {
-        let Some(context) = cpython::unload((*seat).state()) else { return };
+        let [context, functions @ ..] = cpython::unload(seat.state());
         t.context.set(context);
         t.seat.set(null_mut());
-        (*seat).owner.set(null_mut());
+        seat.owner.set(null_mut());
         t.set_flags(|f| f.hard = false);
-        s.stacks.borrow_mut().put((*seat).slot.expect("main tasklets keep their seats"));
+        s.stacks.borrow_mut().put(seat.slot.expect("main tasklets keep their seats"));
+        functions.into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
     }
 }
 

@@ -60,8 +60,8 @@ impl Obstacle {
 }
 
 /// It was given a stack, and nothing has run on it.
-fn has_not_begun(t: T) -> bool {
-    t.started() && !t.args.get().is_null() && !t.seat().begun.get()
+pub fn has_not_begun(t: T) -> bool {
+    t.started() && t.seat().slot.is_some() && !t.seat().woken.get() && !t.seat().begun.get()
 }
 
 /// For the collector: visits what the frames of a suspended tasklet hold.
@@ -336,6 +336,11 @@ pub fn is_soft(t: T) -> bool {
 /// Takes the frames away from a soft tasklet that is in no list: it has ended then, and no code of it
 /// runs. Null if it has none, or if there is no memory for that.
 pub fn take_frames(t: T) -> *mut Seat {
+    if has_not_begun(t)
+        && let Some(s) = t.scheduler()
+    {
+        crate::kernel::unseat_traced(s, t);
+    }
     if !t.started() || park(t).is_err() {
         return null_mut();
     }
@@ -346,13 +351,12 @@ pub fn take_frames(t: T) -> *mut Seat {
 
 /// Drops what these frames hold. May run any code.
 pub fn drop_frames(frames: *mut Seat) {
-    if frames.is_null() {
-        return;
-    }
-    // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
-    unsafe {
-        cpython::drop_parked(cpython::thread_state(), (*frames).state());
-        Seat::free(frames);
+    if !frames.is_null() {
+        // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
+        unsafe {
+            cpython::drop_parked(cpython::thread_state(), (*frames).state());
+            Seat::free(frames);
+        }
     }
     if let Some(entered) = crate::thread::enter_begun() {
         entered.s.settle();

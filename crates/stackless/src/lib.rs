@@ -81,8 +81,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
-    let done =
-        module::check_interpreter().and_then(|()| self_test::run()).and_then(|()| module::fill(module));
+    let done = module::check_interpreter().and_then(|()| module::fill_once(module));
     if done.is_ok() { 0 } else { -1 }
 }
 

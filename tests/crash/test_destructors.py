@@ -291,3 +291,47 @@ def test_weakref_callbacks_that_switch():
         """,
         prints="end",
     )
+
+
+SLEEPERS = {
+    "on_its_own_stack": "channel.receive()",
+    "on_the_stack_of_one_that_left": "tasklet(schedule_remove)(); channel.receive()",
+    "on_the_stack_of_one_that_ended": "tasklet(int)(); channel.receive()",
+}
+
+
+@pytest.mark.parametrize("falls_asleep", SLEEPERS)
+def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
+    """The tasklet on whose stack the thread slept stands in no list: finalisers must not run there."""
+    assert_child(
+        f"""
+        import gc, signal
+        from stackless import TimeoutError, channel, schedule_remove, sleep, tasklet
+        channel, other = channel(), channel()
+
+        class Waits:
+            def __del__(self):
+                try: other.receive(timeout=0.001)
+                except TimeoutError: pass
+                except RuntimeError: pass       # collected while the thread sleeps
+
+        def handler(*_):
+            for _ in range(5):
+                waits = Waits()
+                waits.cycle = waits
+            gc.set_threshold(gc.get_count()[0] + distance)
+            raise KeyError
+
+        signal.signal(signal.SIGALRM, handler)
+        tasklet(sleep)(60)
+        for distance in range(20):
+            gc.set_threshold(100_000)
+            gc.collect()
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            try: {SLEEPERS[falls_asleep]}
+            except KeyError: pass
+            else: raise AssertionError
+        print("end")
+        """,
+        prints="end",
+    )

@@ -211,7 +211,7 @@ pub fn of_ident(ident: u64) -> Res<Option<&'static Sched>> {
     }
     // SAFETY: the GIL is held, and the states of other threads stay as they are.
     let ts = unsafe { cpython::thread_states().find(|&ts| cpython::ident_of(ts) == ident) };
-    ts.map(make_undisturbed).transpose()
+    ts.map(make).transpose()
 }
 
 /// The calling thread uses tasklets for the first time: its execution becomes the main tasklet.
@@ -223,7 +223,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     }
     let s = match find(ts) {
         Some(s) => s, // another thread has asked for it
-        None => make_undisturbed(ts)?,
+        None => make(ts)?,
     };
     s.enter_thread();
     if hooks::ON_SCHEDULE.is_set() {
@@ -234,18 +234,11 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
 }
 
 /// A collection in the middle would run finalisers that come back here.
-fn make_undisturbed(ts: *mut PyThreadState) -> Res<&'static Sched> {
-    // SAFETY: the GIL is held.
-    let collects = unsafe { PyGC_Disable() } != 0;
-    let made = make(ts);
-    if collects {
-        // SAFETY: as above.
-        unsafe { PyGC_Enable() };
-    }
-    made
+fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
+    without_collection(|| make_now(ts))
 }
 
-fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
+fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,

@@ -335,3 +335,37 @@ def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
         """,
         prints="end",
     )
+
+
+def test_what_a_program_puts_into_the_list_of_watchdogs():
+    """It goes when run() is called: its destructor runs where the next tasklet runs."""
+    assert_child(
+        """
+        import gc, stackless
+        class Fuse:
+            def __init__(self): self.cycle = self
+            def __del__(self):
+                where.append(stackless.current)
+                stackless.schedule()
+        where = []
+        stackless.tasklet(int)()
+        stackless.run()
+        watchdogs = stackless.get_thread_info(-1, 1 << 31)[3]
+        fuse = Fuse()
+        fuse.cycle = None
+        watchdogs.append(fuse)
+        del fuse
+        t, other = [stackless.tasklet(int)() for _ in range(2)]
+        stackless.run()
+        assert where == [t], where
+        for distance in range(20):
+            junk = [Fuse() for _ in range(10)]
+            del junk
+            stackless.tasklet(int)(), stackless.tasklet(int)()
+            gc.set_threshold(gc.get_count()[0] + distance)
+            stackless.run()
+            gc.set_threshold(700)
+        print("end")
+        """,
+        prints="end",
+    )

@@ -6,7 +6,7 @@ use crate::kernel::{Seat, link, object, world};
 use crate::park;
 use crate::pickle_flags;
 use crate::py::*;
-use crate::readiness::{self, Readiness, raise_os_error};
+use crate::readiness::{self, Readiness};
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
@@ -417,6 +417,11 @@ impl Sched {
         }
     }
 
+    /// The poller is gone, and with it what rang there. From now on it is the alarm again.
+    pub fn forget_ring(&self) {
+        self.rung.set(false);
+    }
+
     /// Sleeps, without the GIL, until this thread's ring is not empty. An exception is set if
     /// nobody is left who could change that, or if a signal handler raised it.
     pub fn sleep(&'static self) -> Res<()> {
@@ -465,7 +470,7 @@ impl Sched {
             match woken {
                 Ok(Woken::ByAlarm) => self.rung.set(false),
                 Ok(_) => {}
-                Err(error) => return Err(raise_os_error(&error)),
+                Err(_) => readiness::lose(self), // those who wait for descriptors get the error
             }
             if let Some(readiness) = self.readiness.get() {
                 readiness.go_on();

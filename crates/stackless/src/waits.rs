@@ -200,9 +200,7 @@ pub enum Moment {
 
 /// Makes all those runnable whose time has come: at the end of the ring.
 pub fn look(s: &'static Sched, moment: Moment) {
-    if let Some(readiness) = s.readiness.get() {
-        readiness.look();
-    }
+    readiness::look(s);
     if s.waits.timers.borrow().next().is_none() {
         return;
     }

@@ -23,6 +23,8 @@
  *     C depth       (the same counter)       c_recursion_remaining    as 3.12          addresses: c_stack_top,
  *                                                                                      _soft_limit, _hard_limit
  *     event         tracing_what             what_event               as 3.12          as 3.12
+ *     ensured       gilstate_counter: a callback that waits in one tasklet must not keep the thread state
+ *                   alive when C code that began the thread returns in another
  *     trash can     trash_delete_nesting,    trash.delete_nesting,    delete_later     delete_later
  *                   trash_delete_later       trash.delete_later
  *     executor      -                        -                        previous_        current_executor; jit_exit,
@@ -243,6 +245,7 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->c_remaining = ts->c_recursion_remaining;
 #endif
 #endif
+    s->ensured = ts->gilstate_counter;
     memcpy(&s->tracing, &ts->tracing, 2 * sizeof(int)); /* and the event */
 #if !V311
     s->version = instrumentation(ts);
@@ -294,6 +297,7 @@ static inline void load(PyThreadState *ts, sl_state *s)
     ts->c_recursion_remaining = s->c_remaining;
 #endif
 #endif
+    ts->gilstate_counter = s->ensured;
     memcpy(&ts->tracing, &s->tracing, 2 * sizeof(int));
     ts->datastack_chunk = s->chunk;
     ts->datastack_top = s->top;
@@ -451,6 +455,7 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
     const size_t whole = (size_t)8 << 20;
     s->c_remaining = stack >= whole ? (int)full : (int)(full * (long)(stack >> 10) / (long)(whole >> 10));
 #endif
+    s->ensured = 1; /* as of a new thread: 0 would end it */
     s->data.size = (size_t)(end - (char *)&s->data);
     s->chunk = s->root = &s->data;
     /* The first slot stays unused, as in CPython's own root chunk: popping never frees it. */

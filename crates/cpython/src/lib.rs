@@ -65,6 +65,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn sl_traced_lately() -> c_int;
     fn sl_check(ts: *mut PyThreadState) -> *const c_char;
+    fn sl_watch_interpreters();
     fn sl_thread_state() -> *mut PyThreadState;
     fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
     fn sl_trashcan(o: *mut PyObject, slot: destructor, body: destructor);
@@ -223,6 +224,15 @@ pub unsafe fn check_interpreter(ts: *mut PyThreadState) -> Result<(), &'static C
         let problem = sl_check(ts);
         if problem.is_null() { Ok(()) } else { Err(CStr::from_ptr(problem)) }
     }
+}
+
+/// From now on other interpreters may run in tasklets: they learn of the limits of a tasklet's stack.
+///
+/// # Safety
+/// The GIL of the main interpreter is held, and no exception is set. Call it once.
+pub unsafe fn watch_interpreters() {
+    // SAFETY: the caller's.
+    unsafe { sl_watch_interpreters() }
 }
 
 /// The calling thread's state, null where there is none.

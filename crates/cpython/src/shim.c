@@ -333,6 +333,17 @@ static inline void keep_up(PyThreadState *ts, sl_state *s)
 #endif
 }
 
+#if V314
+/* The calling thread's state in another interpreter gets the limits of the stack that it runs on. */
+void sl_adopt_stack(PyThreadState *other)
+{
+    const _PyThreadStateImpl *impl = (const _PyThreadStateImpl *)mine.ts;
+    if (impl != NULL) {
+        set_c_stack(other, impl->c_stack_top, impl->c_stack_soft_limit, impl->c_stack_hard_limit);
+    }
+}
+#endif
+
 void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
 {
     mine.word = word;

@@ -83,10 +83,10 @@ pub struct Seat {
     pub slot: Option<Slot>,
     /// The primitive in which it waits, if it was called from Python.
     pub pending: Cell<Pending>,
+    /// So much code of the program is under way that a primitive of ours has called.
+    called_back: Cell<u16>,
     /// What that returns: see [`park::After`].
     pub after: Cell<u8>,
-    /// So much code of the program is under way that a primitive of ours has called.
-    called_back: Cell<u32>,
     /// Is its function a Python function?
     pub python: Cell<bool>,
     /// Does nothing of ours but the call of its function lie below its frames?

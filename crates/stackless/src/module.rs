@@ -590,6 +590,8 @@ pub fn fill_once(module: Obj) -> Res<()> {
     if filled.is_null() {
         crate::self_test::run()?;
         fill(module)?;
+        // SAFETY: this is the main interpreter, and the first time.
+        unsafe { cpython::watch_interpreters() };
         // SAFETY: a living dict.
         FILLED.store(check(unsafe { PyDict_Copy(dict) })?, Relaxed);
         return Ok(());

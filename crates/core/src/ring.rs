@@ -134,6 +134,11 @@ impl<P: Copy, C: Copy> World<P, C> {
         rest.iter().position(|node| node.place != Place::Gone).map(|at| Tid((index + at) as u32))
     }
 
+    /// Above the numbers of all tasklets there are.
+    pub fn tasklet_end(&self) -> usize {
+        self.nodes.items.len()
+    }
+
     /// Does a tasklet of this thread wait in a channel's queue?
     pub fn any_blocked(&self, h: Hid) -> bool {
         self.nodes.items.iter().any(|node| node.thread == h.0 && matches!(node.place, Place::Queue(..)))

@@ -509,16 +509,17 @@ pub enum Woken {
 pub struct Alarm(*mut c_void);
 
 impl Alarm {
-    /// A quiet alarm.
-    pub fn new() -> Self {
+    /// A quiet alarm; none without memory.
+    pub fn new() -> Option<Self> {
         // SAFETY: no precondition; a new lock is free, and taking it cannot block.
-        let lock = unsafe {
+        unsafe {
             let lock = PyThread_allocate_lock();
-            assert!(!lock.is_null(), "no memory for a lock");
+            if lock.is_null() {
+                return None;
+            }
             PyThread_acquire_lock_timed(lock, -1, 0);
-            lock
-        };
-        Self(lock)
+            Some(Self(lock))
+        }
     }
 
     /// Wakes the sleeper, or the next one to come. The caller sees to it that nobody rings twice
@@ -536,12 +537,6 @@ impl Alarm {
             2 => Woken::BySignal,
             _ => Woken::ByTimeout,
         }
-    }
-}
-
-impl Default for Alarm {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

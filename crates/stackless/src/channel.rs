@@ -300,7 +300,7 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
         return Err(raise_timed_out());
     }
     let me = entered.s.current();
-    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)));
+    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)))?;
     let next = plan_departure(entered, None);
     if next.is_err() {
         disarm(me);

@@ -46,6 +46,7 @@
 use crate::bomb;
 use crate::deadlock::{Wish, deadlock};
 use crate::hooks;
+use crate::memory;
 use crate::park;
 use crate::py::*;
 use crate::recording;
@@ -241,12 +242,19 @@ pub fn new_stack(s: &'static Sched) -> Res<Slot> {
     if used >= park::most_stacks() {
         park::make_room(s, used);
     }
-    let slot = s.stacks.borrow_mut().get();
-    slot.or_else(|error| {
+    let at_hand = s.stacks.borrow_mut().at_hand();
+    at_hand.map_or_else(|| far_stack(s), Ok)
+}
+
+#[cold]
+fn far_stack(s: &'static Sched) -> Res<Slot> {
+    let refill = || memory::strictly(|| s.stacks.borrow_mut().refill());
+    refill().or_else(|error| {
         if park::park_waiting(s, 64) == 0 {
             return Err(no_stack(error));
         }
-        s.stacks.borrow_mut().get().map_err(no_stack)
+        let at_hand = s.stacks.borrow_mut().at_hand();
+        at_hand.map_or_else(|| refill().map_err(no_stack), Ok)
     })
 }
 

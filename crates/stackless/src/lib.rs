@@ -29,6 +29,7 @@
 //! | `pickle_flags` | what goes into pickles besides the usual |
 //! | `capi` | the table of C functions for C++ code |
 //! | `module` | the functions |
+//! | `memory` | what happens when there is none |
 //! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
 
 mod args;
@@ -52,6 +53,7 @@ mod kernel;
 mod leaks;
 mod lifetime;
 mod limits;
+mod memory;
 mod module;
 mod moves;
 mod park;

@@ -9,6 +9,7 @@
 
 use crate::describe::text_of;
 use crate::kernel::{Seat, world};
+use crate::memory;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::Sched;
@@ -399,18 +400,22 @@ pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
     park_some(waiting, wanted)
 }
 
-/// The seats with stacks whose tasklets wait. A seat counts the looks that found its tasklet waiting
-/// since it ran last.
+/// The seats with stacks whose tasklets wait; where memory is short, some of them. A seat counts the looks
+/// that found its tasklet waiting since it ran last.
 fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
     let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
-    for slot in s.stacks.borrow().slots_in_use() {
-        // SAFETY: a slot in use begins with a seat.
+    for slot in s.stacks.borrow().slots() {
+        // SAFETY: a slot begins with a seat, which has no owner if the slot is free, or was never used and
+        // is all zero.
         let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
         let Some(t) = seat.sitter() else { continue };
         if t.is_current() || world(|w| w.in_ring(t.tid())) {
             continue;
         }
         seat.looks.set(seat.looks.get().saturating_add(1));
+        if memory::strictly(|| waiting.try_reserve(1)).is_err() {
+            break;
+        }
         waiting.push((seat.looks.get(), seat));
     }
     waiting

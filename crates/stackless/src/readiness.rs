@@ -11,6 +11,7 @@
 
 use crate::bomb;
 use crate::kernel::{Next, make_runnable, plan_departure};
+use crate::memory;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
@@ -49,6 +50,12 @@ impl Sources {
 
     fn get_mut(&mut self, descriptor: c_int) -> Option<&mut Source> {
         self.0.get_mut(descriptor as usize)?.as_mut()
+    }
+
+    /// Is there memory for it?
+    fn has_room(&mut self, descriptor: c_int) -> bool {
+        let more = (descriptor as usize + 1).saturating_sub(self.0.len());
+        memory::strictly(|| self.0.try_reserve(more)).is_ok()
     }
 
     fn get_or_add(&mut self, descriptor: c_int) -> &mut Source {
@@ -211,6 +218,7 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
+    memory::enough()?;
     let mut readiness = of_thread(s)?;
     if !followed || readiness.sources.borrow().get(descriptor).is_none() {
         let mut added = readiness.bell.add(descriptor);
@@ -221,6 +229,10 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
         }
         added.map_err(|error| raise_os_error(&error))?;
     }
+    if !readiness.sources.borrow_mut().has_room(descriptor) {
+        return Err(memory::no_memory());
+    }
+    waits::arm(s, me, what, until)?;
     {
         let mut sources = readiness.sources.borrow_mut();
         let source = sources.get_or_add(descriptor);
@@ -228,7 +240,6 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
         source.waiting[way as usize].push(me);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
-    waits::arm(s, me, what, until);
     let next = plan_departure(entered, None);
     if next.is_err() {
         waits::disarm(me);

@@ -3,6 +3,7 @@
 use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
+use crate::memory;
 use crate::park;
 use crate::pickle_flags;
 use crate::py::*;
@@ -14,7 +15,7 @@ use crate::types;
 use crate::waits::{self, Moment, Waits};
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
-use stackless_core::Hid;
+use stackless_core::{Hid, Record};
 use stackless_cpython::{self as cpython, Alarm, Pending, Woken};
 use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -239,6 +240,12 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
 }
 
 fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
+    let room = || memory::strictly(|| world(|w| w.make_room(Record::Thread)));
+    memory::enough()?;
+    if !world(|w| w.has_room(Record::Thread)) && !room() {
+        return Err(memory::no_memory());
+    }
+    let alarm = Alarm::new().ok_or_else(memory::no_memory)?;
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,
@@ -262,7 +269,7 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
         asleep: Cell::new(false),
         in_handler: Cell::new(false),
         rung: Cell::new(false),
-        alarm: Alarm::new(),
+        alarm,
     }));
     let made = guard_thread(s).and_then(|()| tasklet_type::allocate_plain(std::ptr::from_ref(s)));
     let Ok(main) = made else {
@@ -598,14 +605,11 @@ fn end(s: &'static Sched) {
 pub fn kill_all(s: &'static Sched) {
     stop_soft_ones(s);
     for turn in 0..1000 {
-        let others = tasklets_of(s);
         let mut started = 0;
-        for &o in &others {
-            // SAFETY: the list owns a reference to each tasklet.
-            let t = unsafe { Tasklet::from(o) };
+        each_tasklet_of(s, |t| {
             let in_ring = world(|w| w.in_ring(t.tid()));
             if t.started() && !in_ring && park::is_soft(t) && !t.has_bomb() {
-                continue; // it stops where it is
+                return; // it stops where it is
             }
             if t.started() {
                 started += 1;
@@ -615,10 +619,9 @@ pub fn kill_all(s: &'static Sched) {
             } else if in_ring {
                 world(|w| w.unlink(t.tid()));
                 recording::unlinked(t);
-                drop_ref(o);
+                drop_ref(t.obj());
             }
-        }
-        others.into_iter().for_each(drop_ref);
+        });
         if started == 0 {
             return;
         }
@@ -636,9 +639,7 @@ pub fn kill_all(s: &'static Sched) {
 
 /// Those of this thread's tasklets that have no C state leave the ring: no code of them runs any more.
 fn stop_soft_ones(s: &'static Sched) {
-    for o in tasklets_of(s) {
-        // SAFETY: the list owns a reference to each tasklet.
-        let t = unsafe { Tasklet::from(o) };
+    each_tasklet_of(s, |t| {
         if t.started()
             && world(|w| w.in_ring(t.tid()))
             && !t.has_bomb()
@@ -647,17 +648,24 @@ fn stop_soft_ones(s: &'static Sched) {
         {
             world(|w| w.unlink(t.tid()));
             recording::unlinked(t);
-            drop_ref(o);
+            drop_ref(t.obj());
         }
-        drop_ref(o);
-    }
+    });
 }
 
-/// All tasklets of a thread but the main one, as owned references; not those that are just being
-/// destroyed.
-pub fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
-    let all: Vec<T> = world(|w| w.tasklets_of(s.hid()).into_iter().map(|t| w.payload(t)).collect());
-    all.into_iter().filter(|t| !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect()
+/// Calls `f` with all tasklets of a thread but the main one; not with those that are just being destroyed, or
+/// made meanwhile: `f` may run Python code. There may be no memory for a list of them.
+pub fn each_tasklet_of(s: &'static Sched, mut f: impl FnMut(T)) {
+    let (mut at, end) = (0, world(|w| w.tasklet_end()));
+    while let Some(tid) = world(|w| w.tasklet_from(at)).filter(|tid| tid.index() < end) {
+        at = tid.index() + 1;
+        let t = object(tid);
+        if std::ptr::eq(t.sched.get(), s) && !t.is_main() && t.is_owned() {
+            new_ref(t.obj());
+            f(t);
+            drop_ref(t.obj());
+        }
+    }
 }
 
 /// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets end

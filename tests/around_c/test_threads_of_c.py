@@ -63,7 +63,7 @@ except RuntimeError as error:
 
 
 def test_one_whose_callbacks_take_turns():
-    """The calls return in another order than they were made, and the thread lives until its own returns."""
+    """The calls return in another order than they were made; the thread lives on until its own."""
     assert_child(
         f"""{THREAD}
 channels = [channel() for _ in range(4)]
@@ -117,7 +117,7 @@ print(*log, states())
 
 
 def test_a_parked_tasklet_keeps_its_count():
-    """PyGILState_Ensure() from Python, without C code on the stack, and the release after parking."""
+    """PyGILState_Ensure() from Python, with no C code on the stack; the release after parking."""
     assert_child(
         f"""{THREAD}
 ensure, release = ctypes.pythonapi.PyGILState_Ensure, ctypes.pythonapi.PyGILState_Release

@@ -1,6 +1,6 @@
 """Tasklets that outlive their thread state: nothing in them may lead into its memory.
 
-The debug allocator overwrites what is freed, so that whoever follows such a pointer does not get far.
+The debug allocator overwrites what is freed, so that following such a pointer ends in a crash.
 """
 
 import pytest
@@ -112,7 +112,9 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("body", BODY)
-@pytest.mark.parametrize("sleeps_in", ["time.sleep(60)", "nowhere.receive()", "run(threadblock=True)"])
+@pytest.mark.parametrize(
+    "sleeps_in", ["time.sleep(60)", "nowhere.receive()", "run(threadblock=True)"]
+)
 def test_daemon_threads_at_exit(body, sleeps_in):
     """The interpreter frees their states, and collects garbage after that."""
     assert_child(

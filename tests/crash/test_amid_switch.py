@@ -93,7 +93,8 @@ for change in changes:
         log.append("KeyError")
     stackless.set_schedule_callback(None)
     assert done, change
-    alive = change in ("remove", "copy", "trace", "move", "schedule") or change == "rebind" and not log
+    alive = change in ("remove", "copy", "trace", "move", "schedule")
+    alive = alive or change == "rebind" and not log
     assert t.thread_id == stackless.getmain().thread_id, change
     assert t.alive == alive, (change, log)
     for _ in range(3):

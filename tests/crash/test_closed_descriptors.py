@@ -1,4 +1,4 @@
-"""The program closes all descriptors, those of our pollers among them, as daemons do when they begin."""
+"""The program closes all descriptors, those of our pollers among them, as daemons do."""
 
 import pytest
 from child_process import assert_child

@@ -302,7 +302,7 @@ SLEEPERS = {
 
 @pytest.mark.parametrize("falls_asleep", SLEEPERS)
 def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
-    """The tasklet on whose stack the thread slept stands in no list: finalisers must not run there."""
+    """The tasklet on whose stack the thread slept is in no list: no finaliser may run there."""
     assert_child(
         f"""
         import gc, signal

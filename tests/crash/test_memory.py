@@ -58,7 +58,7 @@ def use():
     run()
     assert got == [1], got
 
-nowhere, kept = channel(), []
+nowhere, kept, queue = channel(), [], stackless._stackless._ByteQueue()
 use()
 limit(96)
 fill("MemoryError")
@@ -82,10 +82,10 @@ WAYS = {
 
 
 def check(way, rest, prints):
-    source = LIMITED.replace("WAY", WAYS[way]).replace("use()\nlimit", "use()\nqueue = QUEUE()\nlimit")
-    child = run_child(source.replace("QUEUE", "stackless._stackless._ByteQueue") + rest, timeout=2 * TIME_LIMIT)
-    wrote = f"exit code {child.returncode}\nstdout:\n{child.stdout}\nstderr:\n{child.stderr[-3000:]}"
-    assert child.returncode == 0 and child.stdout.split() == prints.split(), wrote
+    child = run_child(LIMITED.replace("WAY", WAYS[way]) + rest, timeout=2 * TIME_LIMIT)
+    wrote = f"stdout:\n{child.stdout}\nstderr:\n{child.stderr[-3000:]}"
+    assert child.returncode == 0, f"exit code {child.returncode}\n{wrote}"
+    assert child.stdout.split() == prints.split(), wrote
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -566,9 +566,7 @@ fn end(s: &'static Sched) {
     // The state of the tasklet that ran last is in the thread state, not in its seat.
     s.current().seat.set(null_mut());
     main.seat.set(null_mut());
-    let all = world(|w| w.tasklets_of(s.hid()));
-    for t in &all {
-        let t = object(*t);
+    for t in world(|w| w.tasklets_of(s.hid())).into_iter().map(object) {
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.set_flags(|f| f.zombie = true);
             // SAFETY: it is suspended; the thread state is being taken apart, and still there.

@@ -291,3 +291,81 @@ def test_weakref_callbacks_that_switch():
         """,
         prints="end",
     )
+
+
+SLEEPERS = {
+    "on_its_own_stack": "channel.receive()",
+    "on_the_stack_of_one_that_left": "tasklet(schedule_remove)(); channel.receive()",
+    "on_the_stack_of_one_that_ended": "tasklet(int)(); channel.receive()",
+}
+
+
+@pytest.mark.parametrize("falls_asleep", SLEEPERS)
+def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
+    """The tasklet on whose stack the thread slept is in no list: no finaliser may run there."""
+    assert_child(
+        f"""
+        import gc, signal
+        from stackless import TimeoutError, channel, schedule_remove, sleep, tasklet
+        channel, other = channel(), channel()
+
+        class Waits:
+            def __del__(self):
+                try: other.receive(timeout=0.001)
+                except TimeoutError: pass
+                except RuntimeError: pass       # collected while the thread sleeps
+
+        def handler(*_):
+            for _ in range(5):
+                waits = Waits()
+                waits.cycle = waits
+            gc.set_threshold(gc.get_count()[0] + distance)
+            raise KeyError
+
+        signal.signal(signal.SIGALRM, handler)
+        tasklet(sleep)(60)
+        for distance in range(20):
+            gc.set_threshold(100_000)
+            gc.collect()
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            try: {SLEEPERS[falls_asleep]}
+            except KeyError: pass
+            else: raise AssertionError
+        print("end")
+        """,
+        prints="end",
+    )
+
+
+def test_what_a_program_puts_into_the_list_of_watchdogs():
+    """It goes when run() is called: its destructor runs where the next tasklet runs."""
+    assert_child(
+        """
+        import gc, stackless
+        class Fuse:
+            def __init__(self): self.cycle = self
+            def __del__(self):
+                where.append(stackless.current)
+                stackless.schedule()
+        where = []
+        stackless.tasklet(int)()
+        stackless.run()
+        watchdogs = stackless.get_thread_info(-1, 1 << 31)[3]
+        fuse = Fuse()
+        fuse.cycle = None
+        watchdogs.append(fuse)
+        del fuse
+        t, other = [stackless.tasklet(int)() for _ in range(2)]
+        stackless.run()
+        assert where == [t], where
+        for distance in range(20):
+            junk = [Fuse() for _ in range(10)]
+            del junk
+            stackless.tasklet(int)(), stackless.tasklet(int)()
+            gc.set_threshold(gc.get_count()[0] + distance)
+            stackless.run()
+            gc.set_threshold(700)
+        print("end")
+        """,
+        prints="end",
+    )

@@ -1,5 +1,7 @@
 """Recursion to the limit inside tasklets: RecursionError, never SIGSEGV."""
 
+import sys
+
 import pytest
 from child_process import assert_child
 
@@ -323,3 +325,63 @@ print("end")
 """,
         prints="end",
     )
+
+
+OTHER_INTERPRETER = """
+import sys
+{imports}
+
+DIVES = '''
+import json, sys
+sys.setrecursionlimit(10**6)
+nested = []
+for _ in range(100_000):
+    nested = [nested]
+
+class Odd:
+    def __getattr__(self, name):
+        return getattr(self, name + "x")
+
+def dive(call):
+    try:
+        call()
+    except RecursionError:
+        return
+    raise AssertionError
+
+for call in (lambda: repr(nested), lambda: json.dumps(nested), lambda: Odd().anything):
+    dive(call)
+while nested:
+    nested = nested[0]
+'''
+
+def dive(other):
+    error = interpreters.run_string(other, DIVES)
+    assert error is None, error
+
+def dive_in_a_new_one():
+    other = interpreters.create()
+    dive(other)
+    interpreters.destroy(other)
+
+for _ in range(2):
+    stackless.tasklet(dive_in_a_new_one)()
+    stackless.run()
+other = interpreters.create()
+for _ in range(2):
+    dive(other)             # on the thread's own stack
+    stackless.tasklet(dive)(other)
+    stackless.run()
+interpreters.destroy(other)
+print("end")
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="older ones count the depth")
+@pytest.mark.parametrize("first", ["stackless", "interpreters"])
+def test_recursion_in_another_interpreter(first):
+    """It runs on the tasklet's stack, whose limits its thread state must know."""
+    imports = ["import stackless", "import _interpreters as interpreters"]
+    if first == "interpreters":
+        imports.reverse()
+    assert_child(OTHER_INTERPRETER.format(imports="\n".join(imports)), prints="end")

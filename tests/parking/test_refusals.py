@@ -152,3 +152,73 @@ def test_refused_with_a_reason(function):
         stackless.run()
     assert tasklet.blocked
     tasklet.kill()
+
+
+class Dropped:
+    """Waits in C code alone when it is destroyed: see `destructor_in_c`."""
+
+
+@pytest.fixture
+def destructor_in_c():
+    """A channel; whatever is `Dropped` receives from it, without a Python frame of its own."""
+    channel = stackless.channel()
+    Dropped.__del__ = channel.__next__
+    yield channel
+    del Dropped.__del__
+
+
+def iterate(channel, got):
+    for value in channel:
+        got.append(value)
+
+
+def is_refused_until(channel, tasklet):
+    """The tasklet waits in a destructor: it cannot be parked until that is over."""
+    assert tasklet.blocked and channel.queue is tasklet
+    assert not tasklet.restorable
+    with pytest.raises(RuntimeError, match="a destructor or a callback"):
+        stackless._stackless._park(tasklet)
+    channel.send("for the destructor")
+    stackless.run()
+
+
+def test_destructor_of_what_another_has_left(destructor_in_c):
+    """The loop waits in the same way as the destructor that runs before the loop goes on."""
+
+    class Owner(stackless.tasklet):
+        pass
+
+    channel, got = stackless.channel(), []
+    channel.preference = 1
+    reader = stackless.tasklet(iterate)(channel, got)
+    stackless.run()
+    owner = Owner(channel.send)
+    owner.dropped = Dropped()
+    owner("received")
+    del owner
+    stackless.run()
+    assert got == []
+    is_refused_until(destructor_in_c, reader)
+    assert got == ["received"]
+    assert reader.restorable
+    reader.kill()
+
+
+def test_destructor_of_a_tempval(destructor_in_c):
+    """With a channel callback, an operation begins by replacing the tempval."""
+    channel, got = stackless.channel(), []
+
+    def body():
+        stackless.current.tempval = Dropped()
+        iterate(channel, got)
+
+    reader = stackless.tasklet(body)()
+    stackless.set_channel_callback(lambda *_: None)
+    stackless.run()
+    stackless.set_channel_callback(None)
+    is_refused_until(destructor_in_c, reader)
+    channel.send("received")
+    stackless.run()
+    assert got == ["received"]
+    assert reader.restorable
+    reader.kill()

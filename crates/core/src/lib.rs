@@ -79,6 +79,36 @@ impl<P: Copy, C: Copy> Default for World<P, C> {
     }
 }
 
+/// A kind of record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Record {
+    Tasklet,
+    Channel,
+    Thread,
+}
+
+impl<P: Copy, C: Copy> World<P, C> {
+    /// Is there memory for one more record of this kind?
+    #[inline(always)]
+    pub fn has_room(&self, kind: Record) -> bool {
+        match kind {
+            Record::Tasklet => self.nodes.has_room(),
+            Record::Channel => self.channels.has_room(),
+            Record::Thread => self.threads.has_room(),
+        }
+    }
+
+    /// Asks for memory for one more record of this kind, and for its removal. The answer: is it there now?
+    #[cold]
+    pub fn make_room(&mut self, kind: Record) -> bool {
+        match kind {
+            Record::Tasklet => self.nodes.make_room(),
+            Record::Channel => self.channels.make_room(),
+            Record::Thread => self.threads.make_room(),
+        }
+    }
+}
+
 /// A vector whose freed places are used again, the last freed first.
 struct Slots<T> {
     items: Vec<T>,
@@ -93,6 +123,19 @@ impl<T> Slots<T> {
     /// How many records are in use.
     fn len(&self) -> usize {
         self.items.len() - self.free.len()
+    }
+
+    /// Does neither an insertion need memory, nor the removal that follows?
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.items.len() < self.items.capacity().min(self.free.capacity())
+    }
+
+    fn make_room(&mut self) -> bool {
+        self.has_room()
+            || self.items.len() < NONE as usize
+                && self.items.try_reserve(1).is_ok()
+                && self.free.try_reserve(self.items.capacity()).is_ok()
     }
 
     fn insert(&mut self, item: T) -> u32 {

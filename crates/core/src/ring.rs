@@ -108,8 +108,8 @@ impl<P: Copy, C: Copy> World<P, C> {
             self.unlink(t);
             rang.push(t);
         }
-        for t in self.tasklets_of(h) {
-            self.nodes[t.0].thread = NONE;
+        for node in self.nodes.items.iter_mut().filter(|node| node.thread == h.0) {
+            node.thread = NONE;
         }
         self.threads[h.0].watchdogs = Vec::new();
         self.threads[h.0].timer = None;
@@ -119,19 +119,28 @@ impl<P: Copy, C: Copy> World<P, C> {
 
     /// Every tasklet that belongs to a thread, wherever it stands.
     pub fn tasklets_of(&self, h: Hid) -> Vec<Tid> {
-        self.tasklets().into_iter().filter(|t| self.nodes[t.0].thread == h.0).collect()
+        self.all().filter(|(_, node)| node.thread == h.0).map(|(t, _)| t).collect()
     }
 
     /// Every tasklet there is.
     pub fn tasklets(&self) -> Vec<Tid> {
-        let all = self.nodes.items.iter().enumerate();
-        all.filter(|(_, node)| node.place != Place::Gone).map(|(i, _)| Tid(i as u32)).collect()
+        self.all().map(|(t, _)| t).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Tid, &Node<P>)> {
+        let all = self.nodes.items.iter().enumerate().map(|(i, node)| (Tid(i as u32), node));
+        all.filter(|(_, node)| node.place != Place::Gone)
     }
 
     /// The first tasklet whose number is not below this one.
     pub fn tasklet_from(&self, index: usize) -> Option<Tid> {
         let rest = self.nodes.items.get(index..)?;
         rest.iter().position(|node| node.place != Place::Gone).map(|at| Tid((index + at) as u32))
+    }
+
+    /// Above the numbers of all tasklets there are.
+    pub fn tasklet_end(&self) -> usize {
+        self.nodes.items.len()
     }
 
     /// Does a tasklet of this thread wait in a channel's queue?

@@ -192,6 +192,7 @@ void sl_build_chain(const sl_chain *chain, sl_state *s, PyObject *context, PyObj
 #endif
     s->top = s->limit = at;
     s->depth = chain->count;
+    s->ensured = 1;
     s->context = context;
 }
 

@@ -41,9 +41,11 @@ unsafe extern "C" {
     fn sl_load(state: *mut State);
     fn sl_init_main(ts: *mut PyThreadState, state: *mut State);
     fn sl_init(ts: *mut PyThreadState, state: *mut State, end: *mut u8, stack: usize, context: *mut PyObject);
-    fn sl_unload(state: *mut State, context: *mut *mut PyObject) -> c_int;
+    fn sl_is_traced(state: *mut State) -> c_int;
+    fn sl_unload(state: *mut State, owned: *mut *mut PyObject);
     fn sl_finish(ts: *mut PyThreadState, state: *mut State);
     fn sl_abandon(state: *mut State);
+    fn sl_outlive(ts: *mut PyThreadState, state: *mut State);
     fn sl_current_context(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_peek_context(ts: *mut PyThreadState) -> *mut PyObject;
     fn sl_state_context(state: *mut State) -> *mut PyObject;
@@ -63,6 +65,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn sl_traced_lately() -> c_int;
     fn sl_check(ts: *mut PyThreadState) -> *const c_char;
+    fn sl_watch_interpreters();
     fn sl_thread_state() -> *mut PyThreadState;
     fn sl_thread_ident(ts: *mut PyThreadState) -> c_ulong;
     fn sl_trashcan(o: *mut PyObject, slot: destructor, body: destructor);
@@ -223,6 +226,15 @@ pub unsafe fn check_interpreter(ts: *mut PyThreadState) -> Result<(), &'static C
     }
 }
 
+/// From now on other interpreters may run in tasklets: they learn of the limits of a tasklet's stack.
+///
+/// # Safety
+/// The GIL of the main interpreter is held, and no exception is set. Call it once.
+pub unsafe fn watch_interpreters() {
+    // SAFETY: the caller's.
+    unsafe { sl_watch_interpreters() }
+}
+
 /// The calling thread's state, null where there is none.
 #[inline]
 pub fn thread_state() -> *mut PyThreadState {
@@ -304,15 +316,25 @@ pub unsafe fn init(
     unsafe { sl_init(ts, state, end, stack, context) }
 }
 
-/// Undoes [`init`] for a tasklet that has not begun, and returns the context. None if it must stay as
-/// it is, since it was given a trace function.
+/// Was a suspended tasklet given a trace or profile function?
+///
+/// # Safety
+/// `state` is a suspended tasklet's.
+pub unsafe fn is_traced(state: *mut State) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_is_traced(state) != 0 }
+}
+
+/// Undoes [`init`] for a tasklet that has not begun, and returns what the state owned, or null: the context,
+/// a trace function and a profile function.
 ///
 /// # Safety
 /// `state` was initialised, and never loaded.
-pub unsafe fn unload(state: *mut State) -> Option<*mut PyObject> {
-    let mut context = std::ptr::null_mut();
-    // SAFETY: the caller's.
-    (unsafe { sl_unload(state, &mut context) } != 0).then_some(context)
+pub unsafe fn unload(state: *mut State) -> [*mut PyObject; 3] {
+    let mut owned = [std::ptr::null_mut(); 3];
+    // SAFETY: the caller's; a place for each.
+    unsafe { sl_unload(state, owned.as_mut_ptr()) };
+    owned
 }
 
 /// Drops what the thread state holds for the running tasklet, which has ended: trace functions, the
@@ -332,6 +354,16 @@ pub unsafe fn finish(ts: *mut PyThreadState, state: *mut State) {
 pub unsafe fn abandon(state: *mut State) {
     // SAFETY: the caller's.
     unsafe { sl_abandon(state) }
+}
+
+/// A suspended state outlives its thread: nothing in it points into the thread state any more. It is never
+/// loaded again.
+///
+/// # Safety
+/// The GIL is held, and `ts` is the thread state that `state` was prepared for, not freed yet.
+pub unsafe fn outlive(ts: *mut PyThreadState, state: *mut State) {
+    // SAFETY: the caller's.
+    unsafe { sl_outlive(ts, state) }
 }
 
 /// The running tasklet's context, made if there is none: a new reference, null with an exception.
@@ -477,16 +509,17 @@ pub enum Woken {
 pub struct Alarm(*mut c_void);
 
 impl Alarm {
-    /// A quiet alarm.
-    pub fn new() -> Self {
+    /// A quiet alarm; none without memory.
+    pub fn new() -> Option<Self> {
         // SAFETY: no precondition; a new lock is free, and taking it cannot block.
-        let lock = unsafe {
+        unsafe {
             let lock = PyThread_allocate_lock();
-            assert!(!lock.is_null(), "no memory for a lock");
+            if lock.is_null() {
+                return None;
+            }
             PyThread_acquire_lock_timed(lock, -1, 0);
-            lock
-        };
-        Self(lock)
+            Some(Self(lock))
+        }
     }
 
     /// Wakes the sleeper, or the next one to come. The caller sees to it that nobody rings twice
@@ -504,12 +537,6 @@ impl Alarm {
             2 => Woken::BySignal,
             _ => Woken::ByTimeout,
         }
-    }
-}
-
-impl Default for Alarm {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

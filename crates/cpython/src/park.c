@@ -238,6 +238,7 @@ int sl_wake(PyThreadState *ts, sl_state *s, char *end, size_t stack, sl_state *f
     s->version = from->version;
 #endif
     s->depth = from->depth;
+    s->ensured = from->ensured;
     s->event = from->event;
     s->traced = from->traced;
     s->operands = from->operands;

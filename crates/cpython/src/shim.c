@@ -23,6 +23,8 @@
  *     C depth       (the same counter)       c_recursion_remaining    as 3.12          addresses: c_stack_top,
  *                                                                                      _soft_limit, _hard_limit
  *     event         tracing_what             what_event               as 3.12          as 3.12
+ *     ensured       gilstate_counter: a callback that waits in one tasklet must not keep the thread state
+ *                   alive when C code that began the thread returns in another
  *     trash can     trash_delete_nesting,    trash.delete_nesting,    delete_later     delete_later
  *                   trash_delete_later       trash.delete_later
  *     executor      -                        -                        previous_        current_executor; jit_exit,
@@ -243,6 +245,7 @@ static inline void save(PyThreadState *ts, sl_state *s)
     s->c_remaining = ts->c_recursion_remaining;
 #endif
 #endif
+    s->ensured = ts->gilstate_counter;
     memcpy(&s->tracing, &ts->tracing, 2 * sizeof(int)); /* and the event */
 #if !V311
     s->version = instrumentation(ts);
@@ -294,6 +297,7 @@ static inline void load(PyThreadState *ts, sl_state *s)
     ts->c_recursion_remaining = s->c_remaining;
 #endif
 #endif
+    ts->gilstate_counter = s->ensured;
     memcpy(&ts->tracing, &s->tracing, 2 * sizeof(int));
     ts->datastack_chunk = s->chunk;
     ts->datastack_top = s->top;
@@ -328,6 +332,17 @@ static inline void keep_up(PyThreadState *ts, sl_state *s)
     }
 #endif
 }
+
+#if V314
+/* The calling thread's state in another interpreter gets the limits of the stack that it runs on. */
+void sl_adopt_stack(PyThreadState *other)
+{
+    const _PyThreadStateImpl *impl = (const _PyThreadStateImpl *)mine.ts;
+    if (impl != NULL) {
+        set_c_stack(other, impl->c_stack_top, impl->c_stack_soft_limit, impl->c_stack_hard_limit);
+    }
+}
+#endif
 
 void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
 {
@@ -451,6 +466,7 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
     const size_t whole = (size_t)8 << 20;
     s->c_remaining = stack >= whole ? (int)full : (int)(full * (long)(stack >> 10) / (long)(whole >> 10));
 #endif
+    s->ensured = 1; /* as of a new thread: 0 would end it */
     s->data.size = (size_t)(end - (char *)&s->data);
     s->chunk = s->root = &s->data;
     /* The first slot stays unused, as in CPython's own root chunk: popping never frees it. */
@@ -463,15 +479,19 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
 #endif
 }
 
-/* Undoes sl_init, and gives the context back; 0 if the tasklet was given a trace function. */
-int sl_unload(sl_state *s, PyObject **context)
+/* Was the suspended tasklet given a trace or profile function? */
+int sl_is_traced(sl_state *s)
 {
-    if (s->traced) {
-        return 0;
-    }
-    *context = s->context;
-    s->context = NULL;
-    return 1;
+    return s->traced;
+}
+
+/* Undoes sl_init, and gives back the references to the context and to a trace and a profile function. */
+void sl_unload(sl_state *s, PyObject *owned[3])
+{
+    owned[0] = s->context;
+    owned[1] = s->traceobj;
+    owned[2] = s->profileobj;
+    s->context = s->traceobj = s->profileobj = NULL;
 }
 
 /* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. The
@@ -508,6 +528,22 @@ void sl_abandon(sl_state *s)
     Py_CLEAR(s->context);
     Py_CLEAR(s->traceobj);
     Py_CLEAR(s->profileobj);
+}
+
+/* The thread of a suspended state ends, and the state stays, never to be loaded again: it must not point
+ * into the thread state any more, since the collector and frame objects go on following its frames. */
+void sl_outlive(PyThreadState *ts, sl_state *s)
+{
+#if V315
+    for (frame_t **at = &s->frame; *at != NULL; at = &(*at)->previous) {
+        if (*at == ts->base_frame) {
+            *at = NULL;
+            return;
+        }
+    }
+#elif !V313
+    s->root_cframe.previous = NULL;
+#endif
 }
 
 /* ------------------------------------------------------------------ contexts */

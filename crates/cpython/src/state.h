@@ -14,6 +14,7 @@ typedef struct sl_state {
     int trash_nesting;
 #endif
     int depth;
+    int ensured; /* PyGILState_Ensure() calls that are under way, and 1 */
 #if V314
     uintptr_t c_stack[3]; /* top, soft limit, hard limit */
 #else

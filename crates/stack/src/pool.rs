@@ -1,7 +1,7 @@
 //! A thread's free stacks, the warmest last.
 
 use crate::slab::{self, Slot, StackError};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 /// Free slots of one thread. Getting and returning one is a pop or a push.
 ///
@@ -42,49 +42,48 @@ impl Pool {
     }
 
     /// A slot to use, of the size now in force.
-    #[inline]
     pub fn get(&mut self) -> Result<Slot, StackError> {
-        if self.size == slab::size()
-            && self.stale.is_empty()
-            && let Some(slot) = self.free.pop_back()
-        {
-            return Ok(slot);
-        }
-        self.refill()
+        self.at_hand().map_or_else(|| self.refill(), Ok)
     }
 
+    /// The same if there is one that needs no memory; else call [`Pool::refill`].
+    #[inline]
+    pub fn at_hand(&mut self) -> Option<Slot> {
+        if self.size == slab::size() && self.stale.is_empty() { self.free.pop_back() } else { None }
+    }
+
+    /// A slot to use, from the store. It fails where memory for the books cannot be had, and then nothing has
+    /// changed.
     #[cold]
-    fn refill(&mut self) -> Result<Slot, StackError> {
-        let stale = std::mem::take(&mut self.stale);
-        self.give_back(stale);
+    pub fn refill(&mut self) -> Result<Slot, StackError> {
+        let issued = &mut self.issued;
+        slab::give_back(self.stale.drain(..).inspect(|slot| forget(issued, slot)));
         if self.size != slab::size() {
-            let free = self.free.drain(..).collect();
-            self.give_back(free);
+            slab::give_back(self.free.drain(..).inspect(|slot| forget(issued, slot)));
             self.size = slab::size();
         }
         if self.free.is_empty() {
-            let taken = slab::take(BATCH)?;
-            self.issued
-                .extend(taken.iter().zip(self.made + 1..).map(|(slot, n)| (slot.top().addr(), (*slot, n))));
-            self.made += taken.len() as u64;
-            self.free.extend(taken);
+            // Slots that come back must find their place.
+            let most = self.issued.len() + BATCH;
+            self.issued.try_reserve(BATCH).map_err(|_| StackError::Memory)?;
+            self.free.try_reserve(most).map_err(|_| StackError::Memory)?;
+            self.stale.try_reserve(most).map_err(|_| StackError::Memory)?;
+            let (issued, free, made) = (&mut self.issued, &mut self.free, &mut self.made);
+            slab::take(BATCH, |slot| {
+                *made += 1;
+                issued.insert(slot.top().addr(), (slot, *made));
+                free.push_back(slot);
+            })?;
         }
-        Ok(self.free.pop_back().expect("take returns at least one"))
-    }
-
-    fn give_back(&mut self, slots: Vec<Slot>) {
-        for slot in &slots {
-            self.issued.remove(&slot.top().addr());
-        }
-        slab::give_back(slots.into_iter());
+        Ok(self.free.pop_back().expect("take gives at least one"))
     }
 
     /// The coldest free slots beyond so many go back to the store, but not more than `most` of them.
     /// How many did?
     pub fn shrink(&mut self, keep: usize, most: usize) -> usize {
         let excess = self.free.len().saturating_sub(keep).min(most);
-        let coldest = self.free.drain(..excess).collect();
-        self.give_back(coldest);
+        let issued = &mut self.issued;
+        slab::give_back(self.free.drain(..excess).inspect(|slot| forget(issued, slot)));
         excess
     }
 
@@ -108,10 +107,9 @@ impl Pool {
         self.issued.len() - self.free.len() - self.stale.len()
     }
 
-    /// Those slots, in no order.
-    pub fn slots_in_use(&self) -> Vec<Slot> {
-        let idle: HashSet<_> = self.free.iter().chain(&self.stale).map(|slot| slot.top().addr()).collect();
-        self.issued.iter().filter(|(top, _)| !idle.contains(top)).map(|(_, (slot, _))| *slot).collect()
+    /// All of them, in no order.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.issued.values().map(|(slot, _)| *slot)
     }
 
     /// A slot comes back.
@@ -137,6 +135,10 @@ impl Pool {
     }
 }
 
+fn forget(issued: &mut HashMap<usize, (Slot, u64)>, slot: &Slot) {
+    issued.remove(&slot.top().addr());
+}
+
 impl Default for Pool {
     fn default() -> Self {
         Self::new()
@@ -145,7 +147,6 @@ impl Default for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let idle = self.stale.drain(..).chain(self.free.drain(..)).collect();
-        self.give_back(idle);
+        slab::give_back(self.stale.drain(..).chain(self.free.drain(..)));
     }
 }

@@ -60,6 +60,8 @@ pub enum StackError {
     AddressSpace,
     /// The system gives no more mappings (vm.max_map_count), which guards need on this kernel.
     Mappings,
+    /// No memory for the books.
+    Memory,
 }
 
 impl std::fmt::Display for StackError {
@@ -68,6 +70,7 @@ impl std::fmt::Display for StackError {
             Self::Limit(count) => {
                 write!(f, "all {count} stacks exist, in use or kept warm (set_stack_limits raises the limit)")
             }
+            Self::Memory => write!(f, "no memory is left"),
             Self::AddressSpace => write!(f, "no address space is left for another stack"),
             Self::Mappings => write!(
                 f,
@@ -207,28 +210,32 @@ pub fn set_limits(new: Limits) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Up to `want` slots of the current size, at least one.
-pub(crate) fn take(want: usize) -> Result<Vec<Slot>, StackError> {
+/// Gives `add` up to `want` slots of the current size, at least one.
+pub(crate) fn take(want: usize, mut add: impl FnMut(Slot)) -> Result<(), StackError> {
     let mut store = store();
     let Limits { size, count } = store.limits;
     let want = want.min(count.saturating_sub(store.issued));
     if want == 0 {
         return Err(StackError::Limit(count));
     }
-    let mut taken = Vec::with_capacity(want);
-    while taken.len() < want {
+    // All of them may come back.
+    let most = store.issued + want;
+    store.free.try_reserve(most).map_err(|_| StackError::Memory)?;
+    let mut taken = 0;
+    while taken < want {
         let slot = match store.free.iter().rposition(|s| s.size == size) {
             Some(at) => store.free.swap_remove(at),
             None => match store.cut_slot(size) {
                 Ok(slot) => slot,
-                Err(_) if !taken.is_empty() => break,
+                Err(_) if taken > 0 => break,
                 Err(error) => return Err(error),
             },
         };
-        taken.push(slot);
+        add(slot);
+        taken += 1;
     }
-    store.issued += taken.len();
-    Ok(taken)
+    store.issued += taken;
+    Ok(())
 }
 
 /// Slots that nobody uses come back.

@@ -53,8 +53,9 @@ pub fn exception(o: Obj) -> Option<Obj> {
 /// need memory too, so None is the answer: the caller's exception is lost and that is printed.
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     let t = BOMB.get();
+    // The running tasklet may be in no list, on its way to another.
     // SAFETY: the type is ready; its memory is zeroed.
-    let o = unsafe { (*t).tp_alloc.expect("inherited")(t, 0) };
+    let o = without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) });
     if o.is_null() {
         [kind, value, traceback].into_iter().for_each(drop_ref);
         return Err(Raised);
@@ -76,7 +77,7 @@ pub fn of_call(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
 
 /// A bomb of the exception that is set, which is not set any more.
 pub fn of_raised() -> Obj {
-    let exception = take_exception();
+    let exception = without_collection(take_exception);
     debug_assert!(!exception[0].is_null());
     match new(exception) {
         Ok(bomb) => bomb,

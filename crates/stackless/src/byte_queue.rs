@@ -5,6 +5,7 @@
 //! An empty queue keeps no memory: there is one for each idle connection.
 
 use crate::args;
+use crate::memory;
 use crate::py::*;
 use crate::socket_calls::with_buffer;
 use crate::types;
@@ -58,21 +59,36 @@ impl Bytes {
         &self.all()[self.start..]
     }
 
-    fn add(&mut self, more: &[u8]) {
+    /// False without memory: then nothing has changed but where the bytes are.
+    fn add(&mut self, more: &[u8]) -> bool {
+        let (left, scanned) = (self.left().len(), self.scanned);
         if let Store::Own(bytes) = &mut self.store {
             bytes.drain(..self.start);
             self.start = 0;
-            bytes.extend_from_slice(more);
         } else {
-            let (bytes, scanned) = ([self.left(), more].concat(), self.scanned);
+            let mut bytes = Vec::new();
+            if memory::strictly(|| bytes.try_reserve(left + more.len())).is_err() {
+                return false;
+            }
+            bytes.extend_from_slice(self.left());
             *self = Self { store: Store::Own(bytes), start: 0, scanned };
         }
+        let Store::Own(bytes) = &mut self.store else { return false };
+        if memory::strictly(|| bytes.try_reserve(more.len())).is_err() {
+            return false;
+        }
+        bytes.extend_from_slice(more);
+        true
     }
 
     /// The same for a bytes object.
-    fn add_object(&mut self, o: Obj) {
+    fn add_object(&mut self, o: Obj) -> bool {
         let new = Self { store: Store::Object(new_ref(o)), ..Self::default() };
-        if self.left().is_empty() { *self = new } else { self.add(new.left()) }
+        if !self.left().is_empty() {
+            return self.add(new.left());
+        }
+        *self = new;
+        true
     }
 
     /// The object, if all that is in the queue is one, of which nothing was taken, and so long.
@@ -202,16 +218,15 @@ unsafe extern "C" fn add(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     give(unsafe { argument("add", args, count) }.and_then(|buffer| {
         // SAFETY: a living object.
         if unsafe { PyBytes_CheckExact(buffer) } != 0 {
-            queue(o).borrow_mut().add_object(buffer);
-            return Ok(none());
+            let added = queue(o).borrow_mut().add_object(buffer);
+            return if added { Ok(none()) } else { Err(memory::no_memory()) };
         }
         with_buffer(buffer, false, |start, size| {
             // An empty buffer may have no address.
-            if size > 0 {
-                // SAFETY: the bytes of the buffer.
-                queue(o).borrow_mut().add(unsafe { std::slice::from_raw_parts(start, size) });
-            }
-            Ok(none())
+            // SAFETY: the bytes of the buffer.
+            let more = if size == 0 { &[] } else { unsafe { std::slice::from_raw_parts(start, size) } };
+            let added = queue(o).borrow_mut().add(more);
+            if added { Ok(none()) } else { Err(memory::no_memory()) }
         })
     }))
 }

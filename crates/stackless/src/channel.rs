@@ -167,10 +167,10 @@ fn act_observed(
     let partner = world(|w| w.partner(ch.cid(), direction)).map(object);
     let abroad = partner.is_some_and(|t| !std::ptr::eq(t.sched.get(), s));
     if !abroad {
-        let me = s.current();
-        me.put(if value.is_null() { null_mut() } else { new_ref(value) });
+        let seat = s.current().seat();
+        seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let told = hooks::announce_operation(s, ch, direction, partner.is_none());
-        s.current().put(null_mut());
+        seat.call_back(|| s.current().put(null_mut())); // an heir's, maybe
         if told.is_err() {
             drop_ref(value);
             return Err(Raised);
@@ -305,7 +305,7 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
         return Err(raise_timed_out());
     }
     let me = entered.s.current();
-    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)));
+    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)))?;
     let next = plan_departure(entered, None);
     if next.is_err() {
         disarm(me);

@@ -4,12 +4,14 @@ use crate::args;
 use crate::channel::{self, C, Channel};
 use crate::explain;
 use crate::kernel::{object, world};
+use crate::memory;
 use crate::module::{self, arguments};
 use crate::py::*;
 use crate::recording;
 use crate::sleep;
 use crate::types;
 use pyo3_ffi::*;
+use stackless_core::Record;
 use stackless_cpython::Pending;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -27,6 +29,13 @@ unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
         let o = (*t).tp_alloc.expect("inherited")(t, 0);
         if o.is_null() {
             return o;
+        }
+        let room = || memory::strictly(|| world(|w| w.make_room(Record::Channel)));
+        if !world(|w| w.has_room(Record::Channel)) && !room() {
+            PyObject_GC_UnTrack(o.cast());
+            types::free(o);
+            let Raised = memory::no_memory();
+            return null_mut();
         }
         let ch = Channel::from(o);
         ch.id.set(world(|w| w.add_channel(ch)));

@@ -8,7 +8,7 @@ use crate::kernel::{leave_value, link, make_runnable, object, world};
 use crate::module;
 use crate::py::*;
 use crate::recording;
-use crate::tasklet::{T, Tasklet};
+use crate::tasklet::T;
 use crate::thread::{self, Sched};
 use crate::waits::{self, Rest};
 use pyo3_ffi::*;
@@ -121,14 +121,11 @@ fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
 /// it, so that the interpreter never exits on a tasklet's stack.
 fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
     let main = s.main();
-    for o in thread::tasklets_of(s) {
-        // SAFETY: the list owns a reference to each tasklet.
-        let t = unsafe { Tasklet::from(o) };
+    thread::each_tasklet_of(s, |t| {
         if (t.started() || t.linked()) && !t.is_current() {
             crate::throw::kill_later(t);
         }
-        drop_ref(o);
-    }
+    });
     set_exception(exception);
     let bomb = bomb::of_raised();
     if world(|w| w.in_ring(main.tid())) {

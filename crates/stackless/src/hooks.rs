@@ -6,7 +6,6 @@
 use crate::capi;
 use crate::channel::C;
 use crate::counts;
-use crate::kernel::{link, world};
 use crate::py::*;
 use crate::recording;
 use crate::tasklet::T;
@@ -60,7 +59,8 @@ pub fn watch(who: u8, on: bool) {
 }
 
 /// A switch from the running tasklet to `next`, which heads the ring, is about to happen: everybody
-/// who watches is told. The answer is who runs instead.
+/// who watches is told. The answer is who runs instead; it may have lost its stack, and is to be prepared
+/// again.
 #[cold]
 pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     let watchers = WATCHERS.load(Relaxed);
@@ -162,18 +162,13 @@ pub fn set_channel_callback(callable: Obj) -> Obj {
 /// Tells the schedule callback of a switch that is about to happen. It must not switch; whatever
 /// else it does to the run queue, `next` is the one that runs.
 pub fn announce_switch(s: &'static Sched, previous: Option<T>, next: T) {
-    let (previous, object) = (previous.map_or_else(none, |t| new_ref(t.obj())), new_ref(next.obj()));
-    cpython::forbid(1);
-    if ON_SCHEDULE.call(&[previous, object]).is_err() {
-        write_unraisable(null_mut());
-    }
-    cpython::forbid(-1);
-    if world(|w| !w.in_ring(next.tid())) {
-        link(next);
-    }
-    world(|w| w.run_now(next.tid()));
+    let previous = previous.map_or_else(none, |t| new_ref(t.obj()));
+    s.amid_switch(next, || {
+        if ON_SCHEDULE.call(&[previous, next.obj()]).is_err() {
+            write_unraisable(null_mut());
+        }
+    });
     s.drop_later(previous);
-    s.drop_later(object);
 }
 
 /// Tells the channel callback of an operation.
@@ -182,7 +177,8 @@ pub fn announce_operation(s: &'static Sched, ch: C, direction: Direction, will_b
     let sending = int_obj((direction == Direction::Send).into());
     let blocks = int_obj(will_block.into());
     s.in_channel_callback.set(true);
-    let result = ON_CHANNEL.call(&[ch.obj(), s.current().obj(), sending, blocks]);
+    let me = s.current();
+    let result = me.seat().call_back(|| ON_CHANNEL.call(&[ch.obj(), me.obj(), sending, blocks]));
     s.in_channel_callback.set(false);
     drop_ref(sending);
     drop_ref(blocks);

@@ -46,6 +46,7 @@
 use crate::bomb;
 use crate::deadlock::{Wish, deadlock};
 use crate::hooks;
+use crate::memory;
 use crate::park;
 use crate::py::*;
 use crate::recording;
@@ -83,6 +84,8 @@ pub struct Seat {
     pub slot: Option<Slot>,
     /// The primitive in which it waits, if it was called from Python.
     pub pending: Cell<Pending>,
+    /// So much code of the program is under way that a primitive of ours has called.
+    called_back: Cell<u16>,
     /// What that returns: see [`park::After`].
     pub after: Cell<u8>,
     /// Is its function a Python function?
@@ -156,6 +159,19 @@ impl Seat {
         self.resume.get().is_null() && self.slot.is_none() && !self.owner.get().is_null()
     }
 
+    /// Runs code of the program from inside a primitive: a destructor, or a callback. Whatever primitive that
+    /// code waits in, there is C code of ours below.
+    pub fn call_back<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.called_back.set(self.called_back.get() + 1);
+        let result = f();
+        self.called_back.set(self.called_back.get() - 1);
+        result
+    }
+
+    pub fn calls_back(&self) -> bool {
+        self.called_back.get() != 0
+    }
+
     pub fn evaluating(&self) -> bool {
         self.evaluating.get() != 0
     }
@@ -226,29 +242,43 @@ pub fn new_stack(s: &'static Sched) -> Res<Slot> {
     if used >= park::most_stacks() {
         park::make_room(s, used);
     }
-    let slot = s.stacks.borrow_mut().get();
-    slot.or_else(|error| {
+    let at_hand = s.stacks.borrow_mut().at_hand();
+    at_hand.map_or_else(|| far_stack(s), Ok)
+}
+
+#[cold]
+fn far_stack(s: &'static Sched) -> Res<Slot> {
+    let refill = || memory::strictly(|| s.stacks.borrow_mut().refill());
+    refill().or_else(|error| {
         if park::park_waiting(s, 64) == 0 {
             return Err(no_stack(error));
         }
-        s.stacks.borrow_mut().get().map_err(no_stack)
+        let at_hand = s.stacks.borrow_mut().at_hand();
+        at_hand.map_or_else(|| refill().map_err(no_stack), Ok)
     })
 }
 
-/// A tasklet that was given a stack, but has not begun, gives it back.
+/// A tasklet that was given a stack, but has not begun, gives it back; not one that was given a trace
+/// function, which is kept on the stack.
 pub fn unseat(s: &'static Sched, t: T) {
-    let seat = t.seat.get();
-    if seat.is_null() || t.args.get().is_null() || t.seat().parked() || t.seat().begun.get() {
-        return;
+    // SAFETY: a suspended tasklet's.
+    if park::has_not_begun(t) && unsafe { !cpython::is_traced(t.seat().state()) } {
+        unseat_traced(s, t);
     }
+}
+
+/// The same for any that has not begun. A trace function is lost, and dropped by whoever runs next.
+pub fn unseat_traced(s: &'static Sched, t: T) {
+    let seat = t.seat();
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
     unsafe {
-        let Some(context) = cpython::unload((*seat).state()) else { return };
+        let [context, functions @ ..] = cpython::unload(seat.state());
         t.context.set(context);
         t.seat.set(null_mut());
-        (*seat).owner.set(null_mut());
+        seat.owner.set(null_mut());
         t.set_flags(|f| f.hard = false);
-        s.stacks.borrow_mut().put((*seat).slot.expect("main tasklets keep their seats"));
+        s.stacks.borrow_mut().put(seat.slot.expect("main tasklets keep their seats"));
+        functions.into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
     }
 }
 
@@ -301,7 +331,7 @@ pub fn foresee(next: T) {
 #[inline(always)]
 pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
     if hooks::watched() {
-        next = hooks::before_switch(s, next, turn);
+        next = prepared(s, hooks::before_switch(s, next, turn));
         if std::ptr::eq(next, s.current()) {
             return;
         }
@@ -315,6 +345,18 @@ pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
         cpython::swap(from.state(), to.state());
         stack::switch(from.resume.as_ptr(), to.resume.get());
     }
+}
+
+/// The one to switch to, where it is too late to give up: without a stack for it the running tasklet goes on
+/// with the error.
+#[cold]
+fn prepared(s: &'static Sched, next: T) -> T {
+    if prepare(s, next).is_ok() {
+        return next;
+    }
+    let bomb = bomb::of_raised();
+    crate::ending::deliver(s, s.current(), bomb);
+    s.current()
 }
 
 /// After a switch came back: what the pending call returns. Bombs explode here.
@@ -503,8 +545,9 @@ fn pass_on(s: &'static Sched, mut next: T) {
     let seat = ended.seat();
     if hooks::watched() {
         next = hooks::before_switch(s, next, Turn::Over);
-        // SAFETY: the callback may have left a context or a trace function behind.
-        unsafe { cpython::finish(s.ts, seat.state()) };
+        // What the callback may have left behind: a context, or a trace function.
+        // SAFETY: the running tasklet's own state.
+        s.amid_switch(next, || unsafe { cpython::finish(s.ts, seat.state()) });
     }
     ended.seat.set(null_mut());
     seat.owner.set(null_mut());
@@ -564,7 +607,8 @@ fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
     match waits::rest(s, me) {
         Rest::Resume(watcher) => Ok(Next::Switch(watcher)),
         Rest::Sleep => Ok(Next::Sleep),
-        Rest::Deadlock(_) => Err(deadlock(s, wish)),
+        // Making the error may collect garbage.
+        Rest::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
     }
 }
 
@@ -615,14 +659,10 @@ unsafe fn leave_to_sleep(s: &'static Sched) {
         let bomb = bomb::of_raised();
         crate::ending::deliver(s, watcher, bomb);
     }
-    let mut next = s.runs_next().expect("the sleep has an end");
+    let next = s.runs_next().expect("the sleep has an end");
     s.drop_later(me.obj());
     // A fresh tasklet may have been put into the empty ring by another thread.
-    if prepare(s, next).is_err() {
-        let bomb = bomb::of_raised();
-        crate::ending::deliver(s, me, bomb);
-        next = me;
-    }
+    let next = prepared(s, next);
     if !std::ptr::eq(next, me) {
         // SAFETY: the caller's.
         unsafe { switch(s, next, Turn::Over) }

@@ -29,6 +29,7 @@
 //! | `pickle_flags` | what goes into pickles besides the usual |
 //! | `capi` | the table of C functions for C++ code |
 //! | `module` | the functions |
+//! | `memory` | what happens when there is none |
 //! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
 
 mod args;
@@ -52,6 +53,7 @@ mod kernel;
 mod leaks;
 mod lifetime;
 mod limits;
+mod memory;
 mod module;
 mod moves;
 mod park;
@@ -81,8 +83,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
-    let done =
-        module::check_interpreter().and_then(|()| self_test::run()).and_then(|()| module::fill(module));
+    let done = module::check_interpreter().and_then(|()| module::fill_once(module));
     if done.is_ok() { 0 } else { -1 }
 }
 

@@ -8,6 +8,7 @@
 use crate::args;
 use crate::bomb;
 use crate::kernel::{leave_value, world};
+use crate::memory;
 use crate::module;
 use crate::py::*;
 use crate::sleep;
@@ -66,6 +67,11 @@ pub fn armed_of(t: T) -> u32 {
 /// A limit over the running tasklet; `owner` is the exception's argument. Returns its number.
 fn start(owner: Obj, time: u64) -> Res<usize> {
     let s = thread::current()?;
+    memory::enough()?;
+    let (used, room) = limits(|all| (all.len(), all.capacity()));
+    if used == room {
+        memory::room_for::<(Limit, usize)>(2 * room + 8)?;
+    }
     let kind = new_ref(TIMEOUT_EXIT.load(Relaxed));
     let bomb = bomb::new([kind, new_ref(owner), null_mut()])?;
     let t = s.current();

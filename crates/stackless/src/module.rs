@@ -588,8 +588,36 @@ pub fn add_object(module: Obj, name: &CStr, o: Obj) -> Res<()> {
     if unsafe { PyModule_AddObjectRef(module, name.as_ptr(), o) } < 0 { Err(Raised) } else { Ok(()) }
 }
 
-/// Fills the module.
-pub fn fill(module: Obj) -> Res<()> {
+/// What the module was filled with: a dict, owned; null before.
+static FILLED: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+
+/// Fills the module. One that is made anew, since the package was taken out of `sys.modules` and imported
+/// again, gets what the first one got: there are tasklets and channels of these types, exceptions under
+/// way, and main tasklets.
+pub fn fill_once(module: Obj) -> Res<()> {
+    // SAFETY: a module, whose dict is borrowed.
+    let dict = unsafe { PyModule_GetDict(module) };
+    let filled = FILLED.load(Relaxed);
+    if filled.is_null() {
+        crate::self_test::run()?;
+        fill(module)?;
+        // SAFETY: this is the main interpreter, and the first time.
+        unsafe { cpython::watch_interpreters() };
+        // SAFETY: a living dict.
+        FILLED.store(check(unsafe { PyDict_Copy(dict) })?, Relaxed);
+        return Ok(());
+    }
+    if thread::exited() {
+        // SAFETY: the exception type exists.
+        unsafe { PyErr_SetString(PyExc_ImportError, c"the interpreter that used stackless exits".as_ptr()) };
+        return Err(Raised);
+    }
+    // The names that every module has are there already: they stay.
+    // SAFETY: living dicts.
+    if unsafe { PyDict_Merge(dict, filled, 0) } < 0 { Err(Raised) } else { begin_here() }
+}
+
+fn fill(module: Obj) -> Res<()> {
     thread::ready(module)?;
     bomb::add(module)?;
     waits::ready(module)?;
@@ -616,8 +644,12 @@ pub fn fill(module: Obj) -> Res<()> {
             return Err(Raised);
         }
     }
-    // The thread that imports us has its main tasklet from now on: inside a greenlet it would be
-    // too late to find out which stack is the thread's own.
+    begin_here()
+}
+
+/// The thread that imports us has its main tasklet from now on: inside a greenlet it would be too late to
+/// find out which stack is the thread's own.
+fn begin_here() -> Res<()> {
     thread::current().map(|_| ())
 }
 

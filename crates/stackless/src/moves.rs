@@ -83,7 +83,7 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
     if owner.is_some_and(|owner| std::ptr::eq(owner, s)) {
         return Ok(());
     }
-    if world(|w| w.in_ring(t.tid())) {
+    if world(|w| w.in_ring(t.tid())) || owner.is_some_and(|owner| owner.goes_to(t)) {
         return Err(runtime_error("can't (re)bind a runnable tasklet"));
     }
     if waits::is_tied(t) {

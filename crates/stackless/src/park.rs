@@ -9,6 +9,7 @@
 
 use crate::describe::text_of;
 use crate::kernel::{Seat, world};
+use crate::memory;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::Sched;
@@ -60,8 +61,8 @@ impl Obstacle {
 }
 
 /// It was given a stack, and nothing has run on it.
-fn has_not_begun(t: T) -> bool {
-    t.started() && !t.args.get().is_null() && !t.seat().begun.get()
+pub fn has_not_begun(t: T) -> bool {
+    t.started() && t.seat().slot.is_some() && !t.seat().woken.get() && !t.seat().begun.get()
 }
 
 /// For the collector: visits what the frames of a suspended tasklet hold.
@@ -126,6 +127,9 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     // SAFETY: a living thread's, of this interpreter.
     if let Some(text) = unsafe { why_never(s.ts) } {
         return because(text);
+    }
+    if seat.calls_back() {
+        return because("a destructor or a callback runs in it that stackless has called");
     }
     if !seat.evaluating() {
         return because(if seat.python.get() {
@@ -333,6 +337,11 @@ pub fn is_soft(t: T) -> bool {
 /// Takes the frames away from a soft tasklet that is in no list: it has ended then, and no code of it
 /// runs. Null if it has none, or if there is no memory for that.
 pub fn take_frames(t: T) -> *mut Seat {
+    if has_not_begun(t)
+        && let Some(s) = t.scheduler()
+    {
+        crate::kernel::unseat_traced(s, t);
+    }
     if !t.started() || park(t).is_err() {
         return null_mut();
     }
@@ -343,13 +352,12 @@ pub fn take_frames(t: T) -> *mut Seat {
 
 /// Drops what these frames hold. May run any code.
 pub fn drop_frames(frames: *mut Seat) {
-    if frames.is_null() {
-        return;
-    }
-    // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
-    unsafe {
-        cpython::drop_parked(cpython::thread_state(), (*frames).state());
-        Seat::free(frames);
+    if !frames.is_null() {
+        // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
+        unsafe {
+            cpython::drop_parked(cpython::thread_state(), (*frames).state());
+            Seat::free(frames);
+        }
     }
     if let Some(entered) = crate::thread::enter_begun() {
         entered.s.settle();
@@ -392,18 +400,22 @@ pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
     park_some(waiting, wanted)
 }
 
-/// The seats with stacks whose tasklets wait. A seat counts the looks that found its tasklet waiting
-/// since it ran last.
+/// The seats with stacks whose tasklets wait; where memory is short, some of them. A seat counts the looks
+/// that found its tasklet waiting since it ran last.
 fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
     let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
-    for slot in s.stacks.borrow().slots_in_use() {
-        // SAFETY: a slot in use begins with a seat.
+    for slot in s.stacks.borrow().slots() {
+        // SAFETY: a slot begins with a seat, which has no owner if the slot is free, or was never used and
+        // is all zero.
         let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
         let Some(t) = seat.sitter() else { continue };
         if t.is_current() || world(|w| w.in_ring(t.tid())) {
             continue;
         }
         seat.looks.set(seat.looks.get().saturating_add(1));
+        if memory::strictly(|| waiting.try_reserve(1)).is_err() {
+            break;
+        }
         waiting.push((seat.looks.get(), seat));
     }
     waiting

@@ -9,6 +9,7 @@
 use crate::args;
 use crate::bomb;
 use crate::kernel::{depart, make_runnable, plan_departure, unlink_running};
+use crate::memory;
 use crate::module;
 use crate::py::*;
 use crate::readiness;
@@ -111,6 +112,9 @@ impl Pool {
             } else if queue.workers == 0 {
                 return Err(runtime_error("cannot start a worker thread"));
             }
+        }
+        if memory::strictly(|| queue.jobs.try_reserve(1)).is_err() {
+            return Err(memory::no_memory());
         }
         queue.jobs.push_back(JobPointer(job));
         self.more.notify_one();
@@ -233,6 +237,7 @@ unsafe extern "C" fn to_thread(_: Obj, args: *const Obj, count: Py_ssize_t, name
 unsafe fn new_job(args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<*mut Job> {
     // SAFETY: the caller's.
     unsafe {
+        memory::enough()?;
         let func = *args;
         if !is_callable(func) {
             return Err(type_error("to_thread() needs a callable"));
@@ -266,7 +271,7 @@ fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, crate::kernel::Ne
     let s = entered.s;
     let me = s.current();
     throw::raise_pending(me)?;
-    waits::arm(s, me, What::Job(job), None);
+    waits::arm(s, me, What::Job(job), None)?;
     // SAFETY: the job lives; no worker knows it yet.
     unsafe { (*job).waiter.set(me) };
     match plan_departure(entered, None).and_then(|next| pool().submit(job).map(|()| next)) {
@@ -303,15 +308,14 @@ unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     if readiness::after_fork(s).is_err() {
         return null_mut();
     }
-    for o in thread::tasklets_of(s).into_iter().chain([new_ref(s.main().obj())]) {
-        // SAFETY: the list owns a reference to each tasklet.
-        let t = unsafe { Tasklet::from(o) };
+    let wake = |t| {
         if waits::waits_for_job(t) {
             let Raised = runtime_error("the worker thread did not survive the fork");
             waits::wake(s, t, bomb::of_raised());
         }
-        drop_ref(o);
-    }
+    };
+    thread::each_tasklet_of(s, wake);
+    wake(s.main());
     none()
 }
 

@@ -194,6 +194,19 @@ pub fn aside<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Runs `f`, which must not run Python code, with the garbage collector off: on 3.11, making an object may
+/// collect, and finalisers could switch in the midst of whatever the caller does.
+pub fn without_collection<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: the GIL is held.
+    let collects = unsafe { PyGC_Disable() } != 0;
+    let result = f();
+    if collects {
+        // SAFETY: as above.
+        unsafe { PyGC_Enable() };
+    }
+    result
+}
+
 pub fn is_callable(o: Obj) -> bool {
     // SAFETY: a living object.
     unsafe { PyCallable_Check(o) != 0 }

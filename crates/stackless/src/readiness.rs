@@ -11,6 +11,7 @@
 
 use crate::bomb;
 use crate::kernel::{Next, make_runnable, plan_departure};
+use crate::memory;
 use crate::py::*;
 use crate::tasklet::T;
 use crate::thread::{self, Entered, Sched};
@@ -20,6 +21,7 @@ use smallvec::SmallVec;
 use stackless_reactor::{Bell, Poller};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
+use std::ptr::null_mut;
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +50,12 @@ impl Sources {
 
     fn get_mut(&mut self, descriptor: c_int) -> Option<&mut Source> {
         self.0.get_mut(descriptor as usize)?.as_mut()
+    }
+
+    /// Is there memory for it?
+    fn has_room(&mut self, descriptor: c_int) -> bool {
+        let more = (descriptor as usize + 1).saturating_sub(self.0.len());
+        memory::strictly(|| self.0.try_reserve(more)).is_ok()
     }
 
     fn get_or_add(&mut self, descriptor: c_int) -> &mut Source {
@@ -79,10 +87,10 @@ pub struct Readiness {
 pub fn raise_os_error(error: &std::io::Error) -> Raised {
     let number = error.raw_os_error().unwrap_or(libc::EIO);
     // SAFETY: errno is the thread's own, and read at once.
-    unsafe {
+    without_collection(|| unsafe {
         *libc::__errno_location() = number;
         PyErr_SetFromErrno(PyExc_OSError);
-    }
+    });
     Raised
 }
 
@@ -92,9 +100,10 @@ impl Readiness {
         Ok(Self { poller: RefCell::new(poller), bell, sources: RefCell::default(), waiting: Cell::new(0) })
     }
 
-    /// Ends the thread's sleep.
+    /// Ends the thread's sleep. If the program has closed the descriptor for that, the sleeper finds out by
+    /// itself: it does not sleep for long at a time.
     pub fn ring(&self) {
-        self.bell.ring().expect("the thread's own descriptor can be written to");
+        let _closed = self.bell.ring();
     }
 
     /// Sleeps until something is ready, somebody rings, a signal arrives, or the time is over. Call it
@@ -121,14 +130,6 @@ impl Readiness {
         woken.into_iter().for_each(make_runnable);
     }
 
-    /// The same for what is ready now.
-    pub fn look(&self) {
-        if self.waiting.get() > 0 && self.poller.borrow_mut().wait(Some(Duration::ZERO)).is_ok_and(|any| any)
-        {
-            self.go_on();
-        }
-    }
-
     fn forget(&self, t: T, descriptor: c_int, way: Way) {
         self.waiting.set(self.waiting.get() - 1);
         if let Some(source) = self.sources.borrow_mut().get_mut(descriptor) {
@@ -141,6 +142,33 @@ impl Readiness {
         let Some(source) = self.sources.borrow_mut().remove(descriptor) else { return Vec::new() };
         self.bell.remove(descriptor);
         source.waiting.into_iter().flatten().collect()
+    }
+}
+
+/// Makes those runnable whose descriptors are ready now.
+pub fn look(s: &'static Sched) {
+    let Some(readiness) = s.readiness.get().filter(|readiness| readiness.waiting.get() > 0) else { return };
+    let found = readiness.poller.borrow_mut().wait(Some(Duration::ZERO));
+    match found {
+        Ok(true) => readiness.go_on(),
+        Ok(false) => {}
+        Err(_) => lose(s), // those who wait get the error
+    }
+}
+
+/// The program has closed the poller's own descriptors, with many others at once, perhaps: whoever waits gets
+/// the OSError of a closed one, and the next to wait makes a new poller. The old one is not closed: its
+/// numbers may be another's by now.
+pub fn lose(s: &'static Sched) {
+    let Some(lost) = s.readiness.get() else { return };
+    let mut waiting = Vec::new();
+    for (_, source) in lost.sources.borrow_mut().each() {
+        waiting.extend(source.waiting.iter_mut().flat_map(|way| way.drain(..)));
+    }
+    s.readiness.set(None);
+    s.forget_ring();
+    if wake_with_error(waiting).is_err() {
+        write_unraisable(null_mut());
     }
 }
 
@@ -163,6 +191,23 @@ pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
     }
 }
 
+/// Does this error, of an attempt to watch a descriptor, say that the poller's own one is not what it was?
+fn is_of_poller(error: &std::io::Error, descriptor: c_int) -> bool {
+    // SAFETY: it changes nothing.
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL))
+        && unsafe { libc::fcntl(descriptor, libc::F_GETFD) } >= 0
+}
+
+/// The calling thread's poller, made at the first use.
+fn of_thread(s: &'static Sched) -> Res<&'static Readiness> {
+    if let Some(readiness) = s.readiness.get() {
+        return Ok(readiness);
+    }
+    let made: &'static Readiness = Box::leak(Box::new(Readiness::new()?));
+    s.readiness.set(Some(made));
+    Ok(made)
+}
+
 /// A call would block: plans the running tasklet's departure until the descriptor is ready. `what` names
 /// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
 /// another one's: it is watched anew.
@@ -173,17 +218,21 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
     entered.at_rest()?;
     let s = entered.s;
     let me = s.current();
-    let readiness = match s.readiness.get() {
-        Some(readiness) => readiness,
-        None => {
-            let made: &'static Readiness = Box::leak(Box::new(Readiness::new()?));
-            s.readiness.set(Some(made));
-            made
-        }
-    };
+    memory::enough()?;
+    let mut readiness = of_thread(s)?;
     if !followed || readiness.sources.borrow().get(descriptor).is_none() {
-        readiness.bell.add(descriptor).map_err(|error| raise_os_error(&error))?;
+        let mut added = readiness.bell.add(descriptor);
+        if added.as_ref().is_err_and(|error| is_of_poller(error, descriptor)) {
+            lose(s);
+            readiness = of_thread(s)?;
+            added = readiness.bell.add(descriptor);
+        }
+        added.map_err(|error| raise_os_error(&error))?;
     }
+    if !readiness.sources.borrow_mut().has_room(descriptor) {
+        return Err(memory::no_memory());
+    }
+    waits::arm(s, me, what, until)?;
     {
         let mut sources = readiness.sources.borrow_mut();
         let source = sources.get_or_add(descriptor);
@@ -191,7 +240,6 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
         source.waiting[way as usize].push(me);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
-    waits::arm(s, me, what, until);
     let next = plan_departure(entered, None);
     if next.is_err() {
         waits::disarm(me);
@@ -201,21 +249,30 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
 
 /// A tasklet does not wait for this descriptor any more.
 pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
-    s.readiness.get().expect("it waited").forget(t, descriptor, way);
+    if let Some(readiness) = s.readiness.get() {
+        readiness.forget(t, descriptor, way); // else it was lost
+    }
 }
 
 /// A socket was made of a descriptor. If one that was waited for had the same number, and was closed
 /// without a word, nobody has told the system of this one yet.
 pub fn opened(descriptor: c_int) {
+    let mut waiting = Vec::new();
     thread::each(|s| {
         let Some(readiness) = s.readiness.get() else { return };
-        if let Some(source) = readiness.sources.borrow_mut().get_mut(descriptor)
-            && readiness.bell.add(descriptor).is_ok()
-        {
+        let mut sources = readiness.sources.borrow_mut();
+        let Some(source) = sources.get_mut(descriptor) else { return };
+        if readiness.bell.add(descriptor).is_ok() {
             source.exhausted = [false; 2];
             source.ended = false;
+        } else {
+            drop(sources);
+            waiting.append(&mut readiness.remove(descriptor));
         }
     });
+    if wake_with_error(waiting).is_err() {
+        write_unraisable(null_mut());
+    }
 }
 
 /// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,
@@ -227,6 +284,11 @@ pub fn closed(descriptor: c_int) -> Res<()> {
             waiting.append(&mut readiness.remove(descriptor));
         }
     });
+    wake_with_error(waiting)
+}
+
+/// Makes those runnable who waited for a descriptor, with the OSError of a closed one.
+fn wake_with_error(waiting: Vec<T>) -> Res<()> {
     let owned: Vec<Obj> = waiting.iter().map(|t| new_ref(t.obj())).collect();
     let mut result = Ok(());
     for t in waiting {

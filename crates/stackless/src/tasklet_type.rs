@@ -16,6 +16,7 @@ use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
+use stackless_core::Record;
 use stackless_cpython as cpython;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -104,12 +105,22 @@ fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
     // SAFETY: an object of the type with empty cells.
     unsafe {
         let o = check(memory(kind))?;
+        if !world(|w| w.has_room(Record::Tasklet)) && !more_room() {
+            PyObject_GC_UnTrack(o.cast());
+            types::free(o);
+            return Err(crate::memory::no_memory());
+        }
         let serial = SERIAL.0.get() + 1;
         SERIAL.0.set(serial);
         // Of a scheduler that is being made this is nobody's: its main tasklet gets the id later.
         let hid = (*sched).hid();
         Ok(Tasklet::init(o, sched, |t| world(|w| w.add_tasklet(Some(hid), t)), serial))
     }
+}
+
+#[cold]
+fn more_room() -> bool {
+    crate::memory::strictly(|| world(|w| w.make_room(Record::Tasklet)))
 }
 
 /// A plain, empty tasklet of a thread.

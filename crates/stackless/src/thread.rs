@@ -4,10 +4,11 @@ use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
 use crate::lifetime;
+use crate::memory;
 use crate::park;
 use crate::pickle_flags;
 use crate::py::*;
-use crate::readiness::{self, Readiness, raise_os_error};
+use crate::readiness::{self, Readiness};
 use crate::recording;
 use crate::tasklet::{T, Tasklet};
 use crate::tasklet_type;
@@ -15,7 +16,7 @@ use crate::types;
 use crate::waits::{self, Moment, Waits};
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
-use stackless_core::Hid;
+use stackless_core::{Hid, Record};
 use stackless_cpython::{self as cpython, Alarm, Pending, Woken};
 use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -45,6 +46,8 @@ pub struct Sched {
     /// `switch_trap`: not 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
+    /// Whom a switch goes to, while code of the program runs in the midst of it; else null. Borrowed.
+    next: Cell<*const Tasklet>,
     pub pickle_flags: Cell<i64>,
     /// Switches in this thread, while they are counted.
     pub switches: Cell<u64>,
@@ -212,7 +215,7 @@ pub fn of_ident(ident: u64) -> Res<Option<&'static Sched>> {
     }
     // SAFETY: the GIL is held, and the states of other threads stay as they are.
     let ts = unsafe { cpython::thread_states().find(|&ts| cpython::ident_of(ts) == ident) };
-    ts.map(make_undisturbed).transpose()
+    ts.map(make).transpose()
 }
 
 /// The calling thread uses tasklets for the first time: its execution becomes the main tasklet.
@@ -224,7 +227,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     }
     let s = match find(ts) {
         Some(s) => s, // another thread has asked for it
-        None => make_undisturbed(ts)?,
+        None => make(ts)?,
     };
     s.enter_thread();
     if hooks::ON_SCHEDULE.is_set() {
@@ -235,18 +238,17 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
 }
 
 /// A collection in the middle would run finalisers that come back here.
-fn make_undisturbed(ts: *mut PyThreadState) -> Res<&'static Sched> {
-    // SAFETY: the GIL is held.
-    let collects = unsafe { PyGC_Disable() } != 0;
-    let made = make(ts);
-    if collects {
-        // SAFETY: as above.
-        unsafe { PyGC_Enable() };
-    }
-    made
+fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
+    without_collection(|| make_now(ts))
 }
 
-fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
+fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
+    let room = || memory::strictly(|| world(|w| w.make_room(Record::Thread)));
+    memory::enough()?;
+    if !world(|w| w.has_room(Record::Thread)) && !room() {
+        return Err(memory::no_memory());
+    }
+    let alarm = Alarm::new().ok_or_else(memory::no_memory)?;
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,
@@ -261,6 +263,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         more_dropped: RefCell::new(Vec::new()),
         trap: Cell::new(0),
         in_channel_callback: Cell::new(false),
+        next: Cell::new(std::ptr::null()),
         pickle_flags: Cell::new(pickle_flags::default()),
         switches: Cell::new(0),
         completed: Cell::new(0),
@@ -270,7 +273,7 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
         asleep: Cell::new(false),
         in_handler: Cell::new(false),
         rung: Cell::new(false),
-        alarm: Alarm::new(),
+        alarm,
     }));
     let made = guard_thread(s).and_then(|()| tasklet_type::allocate_plain(std::ptr::from_ref(s)));
     let Ok(main) = made else {
@@ -313,6 +316,30 @@ impl Sched {
         self.current.set(t);
     }
 
+    /// Runs code of the program in the midst of a switch to `next`. It must not switch. Whatever it does,
+    /// `next` heads the ring afterwards; but it may have no stack any more.
+    pub fn amid_switch(&self, next: T, f: impl FnOnce()) {
+        new_ref(next.obj());
+        let seat = self.current().seat();
+        let pending = seat.pending.get();
+        self.next.set(next);
+        cpython::forbid(1);
+        f();
+        cpython::forbid(-1);
+        self.next.set(std::ptr::null());
+        seat.pending.set(pending);
+        if world(|w| !w.in_ring(next.tid())) {
+            link(next);
+        }
+        world(|w| w.run_now(next.tid()));
+        self.drop_later(next.obj());
+    }
+
+    /// Is a switch to this tasklet of ours under way?
+    pub fn goes_to(&self, t: T) -> bool {
+        std::ptr::eq(self.next.get(), t)
+    }
+
     pub fn main(&self) -> T {
         // SAFETY: owned by the scheduler.
         unsafe { &*self.main.get() }
@@ -353,10 +380,13 @@ impl Sched {
     }
 
     fn settle_all(&self, o: Obj) {
-        drop_ref(o);
+        // SAFETY: it stays while code runs on it; null at the thread's end.
+        let seat = unsafe { self.current().seat.get().as_ref() };
+        let drop_one = |o| seat.map_or_else(|| drop_ref(o), |seat| seat.call_back(|| drop_ref(o)));
+        drop_one(o);
         loop {
             let Some(o) = self.more_dropped.borrow_mut().pop() else { return };
-            drop_ref(o);
+            drop_one(o);
         }
     }
 
@@ -396,6 +426,11 @@ impl Sched {
                 None => self.alarm.ring(),
             }
         }
+    }
+
+    /// The poller is gone, and with it what rang there. From now on it is the alarm again.
+    pub fn forget_ring(&self) {
+        self.rung.set(false);
     }
 
     /// Sleeps, without the GIL, until this thread's ring is not empty. An exception is set if
@@ -446,7 +481,7 @@ impl Sched {
             match woken {
                 Ok(Woken::ByAlarm) => self.rung.set(false),
                 Ok(_) => {}
-                Err(error) => return Err(raise_os_error(&error)),
+                Err(_) => readiness::lose(self), // those who wait for descriptors get the error
             }
             if let Some(readiness) = self.readiness.get() {
                 readiness.go_on();
@@ -536,11 +571,11 @@ fn end(s: &'static Sched) {
     // The state of the tasklet that ran last is in the thread state, not in its seat.
     s.current().seat.set(null_mut());
     main.seat.set(null_mut());
-    let all = world(|w| w.tasklets_of(s.hid()));
-    for t in &all {
-        let t = object(*t);
+    for t in world(|w| w.tasklets_of(s.hid())).into_iter().map(object) {
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.set_flags(|f| f.zombie = true);
+            // SAFETY: it is suspended; the thread state is being taken apart, and still there.
+            unsafe { cpython::outlive(s.ts, t.seat().state()) };
         }
         join::ended(s, t);
         t.orphan();
@@ -568,19 +603,16 @@ fn end(s: &'static Sched) {
 }
 
 /// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more, and those that
-/// are `left` and in no ring stay as they are. The caller is
-/// the thread's main. Cleaning up may take turns, and may wait: a tasklet that waits is asked again a few
-/// times, and one that still runs after a hundred turns is, too. After a thousand, they stay.
+/// are `left` and in no ring stay as they are. The caller is the thread's main. Cleaning up may take turns, and
+/// may wait: a tasklet that waits is asked again a few times, and one that still runs after a hundred turns is,
+/// too. After a thousand, they stay.
 pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
     for turn in 0..1000 {
-        let others = tasklets_of(s);
         let mut started = 0;
-        for &o in &others {
-            // SAFETY: the list owns a reference to each tasklet.
-            let t = unsafe { Tasklet::from(o) };
+        each_tasklet_of(s, |t| {
             let in_ring = world(|w| w.in_ring(t.tid()));
             if t.started() && !in_ring && left(t) {
-                continue;
+                return;
             }
             if t.started() {
                 started += 1;
@@ -590,10 +622,9 @@ pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
             } else if in_ring {
                 world(|w| w.unlink(t.tid()));
                 recording::unlinked(t);
-                drop_ref(o);
+                drop_ref(t.obj());
             }
-        }
-        others.into_iter().for_each(drop_ref);
+        });
         if started == 0 {
             return;
         }
@@ -611,9 +642,7 @@ pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
 
 /// Those of this thread's tasklets that have no C state leave the ring: no code of them runs any more.
 fn stop_soft_ones(s: &'static Sched) {
-    for o in tasklets_of(s) {
-        // SAFETY: the list owns a reference to each tasklet.
-        let t = unsafe { Tasklet::from(o) };
+    each_tasklet_of(s, |t| {
         if t.started()
             && world(|w| w.in_ring(t.tid()))
             && !t.has_bomb()
@@ -622,17 +651,29 @@ fn stop_soft_ones(s: &'static Sched) {
         {
             world(|w| w.unlink(t.tid()));
             recording::unlinked(t);
-            drop_ref(o);
+            drop_ref(t.obj());
         }
-        drop_ref(o);
-    }
+    });
 }
 
-/// All tasklets of a thread but the main one, as owned references; not those that are just being
-/// destroyed.
-pub fn tasklets_of(s: &'static Sched) -> Vec<Obj> {
-    let all: Vec<T> = world(|w| w.tasklets_of(s.hid()).into_iter().map(|t| w.payload(t)).collect());
-    all.into_iter().filter(|t| !t.is_main() && t.is_owned()).map(|t| new_ref(t.obj())).collect()
+/// Calls `f` with all tasklets of a thread but the main one: see [`each_tasklet`].
+pub fn each_tasklet_of(s: &'static Sched, f: impl FnMut(T)) {
+    each_tasklet(|t| std::ptr::eq(t.sched.get(), s) && !t.is_main(), f);
+}
+
+/// Calls `f` with all tasklets that are `wanted`; not with those that are just being destroyed, or made
+/// meanwhile: `f` may run Python code. There may be no memory for a list of them.
+fn each_tasklet(wanted: impl Fn(T) -> bool, mut f: impl FnMut(T)) {
+    let (mut at, end) = (0, world(|w| w.tasklet_end()));
+    while let Some(tid) = world(|w| w.tasklet_from(at)).filter(|tid| tid.index() < end) {
+        at = tid.index() + 1;
+        let t = object(tid);
+        if wanted(t) && t.is_owned() {
+            new_ref(t.obj());
+            f(t);
+            drop_ref(t.obj());
+        }
+    }
 }
 
 /// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets are ended,
@@ -642,14 +683,7 @@ pub fn at_exit() -> Res<()> {
     if std::ptr::eq(s.current(), s.main()) {
         kill_all(s, |_| false);
     }
-    let all: Vec<T> = world(|w| w.tasklets()).into_iter().map(object).collect();
-    let orphans = all.into_iter().filter(|t| t.started() && t.scheduler().is_none() && t.is_owned());
-    let owned: Vec<Obj> = orphans.map(|t| new_ref(t.obj())).collect();
-    for o in owned {
-        // SAFETY: the list owns a reference to each tasklet.
-        lifetime::release_frames(unsafe { Tasklet::from(o) });
-        drop_ref(o);
-    }
+    each_tasklet(|t| t.started() && t.scheduler().is_none(), lifetime::release_frames);
     EXITED.store(true, Relaxed);
     crate::pool::close();
     Ok(())

@@ -44,7 +44,9 @@ pub fn raise_pending(me: T) -> Res<()> {
     if world(|w| !w.in_ring(me.tid())) {
         return Ok(()); // it waits, and this is the exception that it sends
     }
-    bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
+    let value = bomb::unpack(me.tempval.replace(null_mut()))?;
+    me.seat().call_back(|| drop_ref(value));
+    Ok(())
 }
 
 /// Throws into any tasklet. The bomb is taken over.

@@ -15,6 +15,7 @@ use crate::hooks;
 use crate::join;
 use crate::kernel::{leave_value, make_runnable, object, world};
 use crate::limits;
+use crate::memory;
 use crate::module;
 use crate::pool::Job;
 use crate::py::*;
@@ -114,12 +115,14 @@ pub fn count_armed(s: &'static Sched, t: T, change: i32) {
 
 /// The running tasklet is about to wait, until this time at the longest. If nothing comes of it, call
 /// [`disarm`].
-pub fn arm(s: &'static Sched, t: T, what: What, until: Option<u64>) {
+pub fn arm(s: &'static Sched, t: T, what: What, until: Option<u64>) -> Res<()> {
+    memory::enough()?;
     debug_assert!(t.wait.get().is_null());
     let timer = until.map(|at| s.waits.timers.borrow_mut().start(at, Due::Wait(t)));
     t.wait.set(Box::into_raw(Box::new(Wait { timer, what })));
     new_ref(t.obj());
     count_armed(s, t, 1);
+    Ok(())
 }
 
 /// The wait of a tasklet is over, if it has one. Somebody else owns the tasklet.
@@ -200,9 +203,7 @@ pub enum Moment {
 
 /// Makes all those runnable whose time has come: at the end of the ring.
 pub fn look(s: &'static Sched, moment: Moment) {
-    if let Some(readiness) = s.readiness.get() {
-        readiness.look();
-    }
+    readiness::look(s);
     if s.waits.timers.borrow().next().is_none() {
         return;
     }

@@ -427,6 +427,8 @@ pub fn shown_watchdogs(s: &'static Sched) -> Res<Obj> {
     Ok(new_ref(s.watch.shown.get()))
 }
 
+/// Brings the list up to date. The running tasklet may be in no list itself: what the program has put there
+/// is dropped by whoever runs next.
 fn show_watchdogs(s: &'static Sched) {
     let list = s.watch.shown.get();
     if list.is_null() {
@@ -435,17 +437,23 @@ fn show_watchdogs(s: &'static Sched) {
     let (timer, watchdogs) = world(|w| (w.timer(s.hid()), w.watchdogs(s.hid())));
     let mut all = vec![timer.map_or_else(none, |t| new_ref(object(t).obj()))];
     all.extend(watchdogs.into_iter().map(|t| new_ref(object(t).obj())));
-    aside(|| {
-        let shown = list_of(all).and_then(|new| {
-            // SAFETY: two lists.
-            let done = unsafe { PyList_SetSlice(list, 0, PyList_GET_SIZE(list), new) };
+    let shown = without_collection(|| {
+        let new = list_of(all)?;
+        // SAFETY: two lists, and a new one.
+        unsafe {
+            let size = PyList_GET_SIZE(list);
+            let old = PyList_GetSlice(list, 0, size);
+            let done = if old.is_null() { -1 } else { PyList_SetSlice(list, 0, size, new) };
             drop_ref(new);
+            if !old.is_null() {
+                s.drop_later(old);
+            }
             if done < 0 { Err(Raised) } else { Ok(()) }
-        });
-        if shown.is_err() {
-            write_unraisable(list);
         }
     });
+    if shown.is_err() {
+        write_unraisable(list);
+    }
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

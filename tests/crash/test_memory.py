@@ -1,0 +1,171 @@
+"""No memory: MemoryError, as from a list that grows too far, and never the end of the process."""
+
+import pytest
+from child_process import TIME_LIMIT, run_child
+
+LIMITED = """
+import gc, resource, sys, threading
+import stackless
+from stackless import channel, run, schedule, sleep, tasklet, timeout, to_thread
+
+def limit(megabytes):
+    "So much address space may be added."
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20), hard))
+
+def unlimited():
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+def under_c(function):
+    sorted([1], key=lambda _: function())
+
+def with_timeout():
+    with timeout(60):
+        nowhere.receive()
+
+def waits_in_a_loop():
+    for _ in nowhere:
+        pass
+
+class Owner(tasklet):
+    "Its destructor makes tasklets and channels, which takes memory."
+    def __del__(self):
+        tasklet(schedule)()
+        channel().close()
+
+def new():
+    "What the test fills the memory with."
+    return WAY
+
+def fill(word):
+    "Says so when there is no memory any more, for which there must be some."
+    ballast = bytearray(1 << 20)
+    try:
+        while True:
+            kept.append(new())
+    except MemoryError:
+        del ballast
+        print(word, flush=True)
+
+def use():
+    "Everything works."
+    ch, got = channel(), []
+    tasklet(lambda: (sleep(0.001), got.append(ch.receive(timeout=60))))()
+    tasklet(ch.send)(1)
+    run()
+    assert got == [1], got
+
+nowhere, kept, queue = channel(), [], stackless._stackless._ByteQueue()
+use()
+limit(96)
+fill("MemoryError")
+"""
+
+WAYS = {
+    "runnable": "tasklet(print)(1)",
+    "bound": "tasklet(print).bind(None, (1,))",
+    "fresh": "tasklet(print)",
+    "of_a_subclass": "Owner(print)",
+    "channels": "channel()",
+    "blocked": "tasklet(nowhere.receive)(), run(block=False)",
+    "in_a_loop": "tasklet(waits_in_a_loop)(), run(block=False)",
+    "under_c": "tasklet(under_c)(nowhere.receive), run(block=False)",
+    "sleepers": "tasklet(sleep)(2), run(block=False)",
+    "with_time": "tasklet(lambda: nowhere.receive(timeout=60))(), run(block=False)",
+    "in_timeout": "tasklet(with_timeout)(), run(block=False)",
+    "joined": "(t := tasklet(nowhere.receive)(), tasklet(t.join)(), run(block=False))",
+    "bytes": "queue.add(bytes(100_000))",
+}
+
+
+def check(way, rest, prints):
+    child = run_child(LIMITED.replace("WAY", WAYS[way]) + rest, timeout=2 * TIME_LIMIT)
+    wrote = f"stdout:\n{child.stdout}\nstderr:\n{child.stderr[-3000:]}"
+    assert child.returncode == 0, f"exit code {child.returncode}\n{wrote}"
+    assert child.stdout.split() == prints.split(), wrote
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_goes_on_when_there_is_memory_again(way):
+    check(
+        way,
+        """
+unlimited()
+use_later = kept[:10]
+del kept
+nowhere.close()
+gc.collect()
+t = stackless.getmain().next
+while t is not stackless.getmain():
+    t.remove()
+    t = stackless.getmain().next
+while nowhere.queue:
+    nowhere.queue.kill()
+use()
+print("end", flush=True)
+import os
+os._exit(0)
+""",
+        "MemoryError end",
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_there_is_can_go_without_memory(way):
+    """Destructors, the ends of tasklets, and the exit."""
+    check(
+        way,
+        """
+half = len(kept) // 2
+while len(kept) > half:
+    kept.pop()
+fill("again")
+""",
+        "MemoryError again",
+    )
+
+
+@pytest.mark.parametrize("attempt", range(12))
+def test_a_thread_begins_without_memory(attempt):
+    """Each of the pieces that a thread's scheduler is made of may be missing."""
+    pytest.importorskip("_testcapi")
+    child = run_child(
+        """
+        import sys, threading, _testcapi, stackless
+        attempt, log = int(sys.argv[1]), []
+        def begin():
+            _testcapi.set_nomemory(attempt, attempt + 1)
+            try: stackless.getcurrent()
+            except MemoryError: log.append("MemoryError")
+            finally: _testcapi.remove_mem_hooks()
+            stackless.tasklet(log.append)("runs")
+            stackless.run()
+        thread = threading.Thread(target=begin)
+        thread.start()
+        thread.join()
+        print(log[-1])
+        """,
+        args=[attempt],
+    )
+    assert (child.returncode, child.stdout) == (0, "runs\n"), child.stderr
+
+
+def test_out_of_stacks_and_memory():
+    """Nobody can be parked, and there is no memory for looking whom to park."""
+    check(
+        "under_c",
+        """
+for _ in range(100):
+    try:
+        new()
+    except MemoryError:
+        pass
+print("end", flush=True)
+import os
+os._exit(0)
+""",
+        "MemoryError end",
+    )

@@ -167,5 +167,8 @@ int sl_stack_depth(PyCodeObject *code, int offset)
     int *depths = offset >= 0 && offset < Py_SIZE(code) ? sl_stack_depths(code) : NULL;
     int depth = depths != NULL ? depths[offset] : -1;
     PyMem_Free(depths);
+    if (depth < 0) {
+        PyErr_Clear(); /* there was no memory to find out */
+    }
     return depth;
 }

@@ -141,9 +141,11 @@ static inline uint64_t instrumentation(PyThreadState *ts)
 #endif
 }
 
+/* The first frame of a Python function. Between a class and its __init__ lies a frame that runs code of the
+ * interpreter's own, which is incomplete for ever: that is not to be instrumented. */
 static inline frame_t *python_frame(frame_t *f)
 {
-    while (f != NULL && is_shim(f)) {
+    while (f != NULL && (is_shim(f) || _PyFrame_IsIncomplete(f))) {
         f = f->previous;
     }
     return f;

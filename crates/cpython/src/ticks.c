@@ -262,8 +262,8 @@ void sl_instrument(PyObject *code)
     PyObject *monitoring = PySys_GetObject("monitoring");
     int id = monitoring == NULL ? -1 : tool >= 0 ? tool : claim(monitoring);
     if (id >= 0) {
-        if (set_local(monitoring, id, code, PY_START) == 0) {
-            set_local(monitoring, id, code, 0);
+        if (set_local(monitoring, id, code, PY_START) < 0 || set_local(monitoring, id, code, 0) < 0) {
+            PyErr_Clear();
         }
         if (id != tool) {
             Py_XDECREF(PyObject_CallMethod(monitoring, "free_tool_id", "i", id));

@@ -1,0 +1,51 @@
+"""Nothing that can be done to tasklets crashes the interpreter, or makes it hang.
+
+The nightly run goes on for STACKLESS_CHAOS_SECONDS, an hour unless told otherwise, with seeds that have
+not been tried before. A failure names its seed: `python tests/chaos/chaos.py SEED` does it again.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("chaos.py")
+NIGHTLY = os.environ.get("STACKLESS_NIGHTLY")
+SECONDS = float(os.environ.get("STACKLESS_CHAOS_SECONDS", 3600))
+
+
+def try_seed(seed):
+    """What went wrong, or an empty text."""
+    command = [sys.executable, "-X", "faulthandler", str(PROGRAM), str(seed)]
+    environment = {**os.environ, "PYTHONMALLOC": "debug"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    except subprocess.TimeoutExpired as error:
+        return f"seed {seed} hangs\n{(error.stdout or b'').decode()[-2000:]}"
+    if done.returncode == 0 and done.stdout.endswith("\nend\n"):
+        return ""
+    return f"seed {seed}: exit status {done.returncode}\n{done.stdout}\n{done.stderr[-6000:]}"
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_no_crash(seed):
+    assert try_seed(seed) == ""
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="make nightly runs it, for an hour")
+def test_no_crash_for_a_long_time():
+    """As many processes at a time as there are processors."""
+    seeds, end = count(int(time.time())), time.monotonic() + SECONDS
+    tried = 0
+    processes = os.cpu_count() or 1
+    with ThreadPoolExecutor(processes) as pool:
+        while time.monotonic() < end:
+            for wrong in pool.map(try_seed, [next(seeds) for _ in range(processes * 4)]):
+                assert wrong == "", f"{wrong}\nafter {tried} others"
+                tried += 1
+    print(f"{tried} seeds in {SECONDS:.0f} s")

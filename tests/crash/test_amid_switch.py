@@ -4,10 +4,11 @@ import pytest
 from child_process import assert_child
 
 SWITCHES = """
-import contextvars, copy, gc, sys, threading
+import contextvars, copy, gc, sys, threading, warnings
 import stackless
 from stackless import channel, getcurrent, run, schedule, schedule_remove, tasklet
 
+warnings.simplefilter("ignore", ResourceWarning)    # partners that wait for ever
 log = []
 def body():
     log.append("begins")

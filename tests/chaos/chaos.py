@@ -459,7 +459,7 @@ class Program:
                     self.left -= 1
                     self.act()
             except EXPECTED:
-                pass  # refused, or an exception of a tasklet, which may arrive between any two lines
+                pass  # refused, or a tasklet's exception, which may come between any two lines
 
 
 class Subclass(stackless.tasklet):

@@ -1,7 +1,7 @@
 """Nothing that can be done to tasklets crashes the interpreter, or makes it hang.
 
-The nightly run goes on for STACKLESS_CHAOS_SECONDS, an hour unless told otherwise, with seeds that have
-not been tried before. A failure names its seed: `python tests/chaos/chaos.py SEED` does it again.
+The nightly run takes STACKLESS_CHAOS_SECONDS, an hour unless told otherwise, with seeds that were
+not tried before. A failure names its seed: `python tests/chaos/chaos.py SEED` does it again.
 """
 
 import os

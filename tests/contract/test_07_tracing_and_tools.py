@@ -221,6 +221,33 @@ def test_other_monitoring_tools_see_what_they_would(coverage_tool, n, disable):
         assert hits or n == 1000
 
 
+class Waits:
+    """Its instances wait while they are made."""
+
+    def __init__(self, wait):
+        wait()
+
+
+@needs_monitoring
+def test_events_that_change_while_a_tasklet_waits_in_init(coverage_tool):
+    """The interpreter's own code between a class and its __init__ is left alone (debug builds)."""
+    for _ in range(100):
+        Waits(int)  # until the call is specialised
+    waiting = tasklet(lambda: [Waits(schedule) for _ in range(20)])()
+    stackless.run_n_tasklets(1)
+    calls = []
+    events = sys.monitoring.events
+    sys.monitoring.register_callback(
+        coverage_tool, events.PY_START, lambda code, offset: calls.append(code.co_name)
+    )
+    for change in (events.PY_START, events.LINE, events.PY_START | events.PY_RETURN) * 2:
+        for active in (change, 0):
+            sys.monitoring.set_events(coverage_tool, active)
+            stackless.run_n_tasklets(1)
+    assert waiting.alive and calls.count("__init__") == 4
+    waiting.kill()
+
+
 @needs_monitoring
 def test_other_monitoring_tools_may_come_and_go(coverage_tool):
     """Their set_events and restart_events do not switch ours off."""

@@ -153,6 +153,49 @@ def test_a_thread_begins_without_memory(attempt):
     assert (child.returncode, child.stdout) == (0, "runs\n"), child.stderr
 
 
+def test_questions_about_tasklets_without_memory():
+    """An answer or a MemoryError; never an answer with an exception that is left set."""
+    pytest.importorskip("_testcapi")
+    child = run_child(
+        """
+        import functools, operator, _testcapi, stackless
+        ch = stackless.channel()
+        def receives(): ch.receive()
+        def iterates(): [x for x in ch]
+        def loops():
+            for x in ch: pass
+        def through_c(): list(map(lambda _: ch.receive(), [1]))
+        def with_star(): stackless.schedule_remove(*[None])
+        def values(): yield ch.receive()
+        def in_generator():
+            for x in values(): pass
+        def spins():
+            while True: pass
+        waiting = [stackless.tasklet(f)() for f in
+                   (receives, iterates, loops, through_c, with_star, in_generator)]
+        stackless.schedule()
+        stackless.tasklet(spins)()
+        waiting.append(stackless.run(50))
+        questions = [stackless.getuncollectables,
+                     functools.partial(stackless.get_thread_info, -1, 3 << 30)]
+        for t in waiting:
+            questions += [functools.partial(getattr, t, name) for name in
+                          ("restorable", "nesting_level", "recursion_depth", "context_id", "next")]
+            questions.append(functools.partial(stackless._stackless._why_not_parked, t))
+        for question in questions:
+            for attempt in range(1, 6):
+                fails = functools.partial(_testcapi.set_nomemory, attempt, attempt + 1)
+                try:
+                    # No Python code in between, which may not do without.
+                    list(map(operator.call, [fails, question, _testcapi.remove_mem_hooks]))
+                except MemoryError: pass
+                finally: _testcapi.remove_mem_hooks()
+        for t in waiting: t.kill()
+        """
+    )
+    assert child.returncode == 0, child.stderr
+
+
 def test_out_of_stacks_and_memory():
     """Nobody can be parked, and there is no memory for looking whom to park."""
     check(

@@ -41,8 +41,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol)
         #: The modules, other than Python's and ours, that functions belong to.
         self.modules: set[str] = set()
-        #: How objects of a type are reduced, if not as pickle would; by type, as they turn up.
-        self._ways: dict[type, Callable[[Any], Any] | None] = {}
+        #: How objects of a type are reduced, if not as pickle would; by type, as they turn up. No
+        #: bound methods: the pickler must go when `dumps` ends, not with a garbage collection.
+        self._ways: dict[type, Callable[[Pickler, Any], Any] | None] = {}
         self._streams = {type(getattr(sys, name)) for name in _STREAMS}
 
     def reducer_override(self, obj: Any) -> Any:
@@ -52,24 +53,24 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             way = self._ways[kind]
         except KeyError:
             way = self._ways[kind] = self._way(kind)
-        return NotImplemented if way is None else way(obj)
+        return NotImplemented if way is None else way(self, obj)
 
-    def _way(self, kind: type) -> Callable[[Any], Any] | None:
+    def _way(self, kind: type) -> Callable[[Pickler, Any], Any] | None:
         if kind is FunctionType:
-            return self._function
+            return Pickler._function
         if kind is CellType:
-            return self._cell
+            return Pickler._cell
         if kind is ModuleType:
-            return self._module
+            return Pickler._module
         if issubclass(kind, type):
-            return self._class
+            return Pickler._class
         if issubclass(kind, BaseException):
-            return self._exception
+            return Pickler._exception
         if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
-            return self._stand_in
+            return Pickler._stand_in
         if issubclass(kind, _stackless.tasklet):
-            return self._tasklet
-        return self._stream if kind in self._streams else None
+            return Pickler._tasklet
+        return Pickler._stream if kind in self._streams else None
 
     def _cell(self, cell: CellType) -> Any:
         return functions.reduce_cell(cell, itself)

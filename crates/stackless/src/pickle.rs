@@ -160,22 +160,23 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
         if !exception.is_null() && !is_exception(exception) {
             return Err(type_error("a tasklet can handle an exception only"));
         }
-        // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
-        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
+        if t.context.get().is_null() {
+            // Before the frames are read: making one may collect garbage.
+            // SAFETY: the calling thread's.
+            t.context.set(check(unsafe { cpython::current_context(cpython::thread_state()) })?);
+        }
         if t.started() || !t.args.get().is_null() || t.scheduler().is_none() {
             return Err(runtime_error("only an empty tasklet can get a state"));
         }
+        // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
+        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
         // SAFETY: memory of the size that the chain needs; the tasklet takes the seat over.
         unsafe {
-            let context = match t.context.replace(null_mut()) {
-                context if context.is_null() => check(cpython::current_context(cpython::thread_state()))?,
-                context => context,
-            };
             let seat = Seat::allocate(chain.size());
             if seat.is_null() {
-                drop_ref(context);
                 return Err(raise(Exc::Memory, "no memory for the frames of a tasklet"));
             }
+            let context = t.context.replace(null_mut());
             chain.build((*seat).state(), context, exception);
             (*seat).after.set(after as u8);
             (*seat).take(t);

@@ -187,11 +187,22 @@ def _builtin(kind: type) -> type:
     return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)
 
 
-def fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
-    """Give an exception what belongs to it."""
+def fill_exception(error: Any, state: tuple[Any, ...]) -> None:
+    """Give an exception what belongs to it. Raises ValueError for what came back as something else.
+
+    What a reducer made something else of than an exception gets its own state only.
+    """
     own, cause, context, traceback, suppress = state
     if own is not None:
         error.__setstate__(own)
+    if not isinstance(error, BaseException):
+        return
+    for name, each in (("cause", cause), ("context", context)):
+        if each is not None and not isinstance(each, BaseException):
+            raise ValueError(
+                f"the {name} of {type(error).__qualname__} is an exception that came back as "
+                f"{type(each).__qualname__}"
+            )
     error.__cause__ = cause
     error.__context__ = context
     error.__traceback__ = traceback

@@ -9,7 +9,7 @@ from typing import Any
 
 from stackless.pickling import generators
 from stackless.pickling.functions import by_value
-from stackless.pickling.generators import Picture, Shell, valued, whole
+from stackless.pickling.generators import Picture, Shell, code_of, line_of, valued, whole
 
 
 class Frame:
@@ -45,6 +45,15 @@ class Frame:
             return of_class_call, self.picture
         return of_function, (valued(self.picture), *after)
 
+    def __repr__(self) -> str:
+        if self.generator is not None:
+            return f"<{self.generator.__qualname__}()>"
+        assert self.picture is not None
+        if len(self.picture) == 1:
+            return "<the call of a class>"
+        code = code_of(self.picture)
+        return repr(Place(code.co_qualname, code.co_filename, line_of(self.picture)))
+
 
 def of_function(picture: Picture, after: int = 0) -> Frame:
     """A restored frame."""
@@ -72,7 +81,7 @@ def _class_call(made: object, init: Callable[[], object]) -> object:
 def class_call(made: object) -> Picture:
     """The picture of `_class_call` while it waits for `init()`."""
     at, end = _first_call(_class_call.__code__)
-    return _class_call, None, at, end - at, (made, None, None), "o--", None
+    return _class_call, None, at, end - at, (made, None, None), "oo-", None
 
 
 def _first_call(code: CodeType) -> tuple[int, int]:

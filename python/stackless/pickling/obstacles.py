@@ -181,10 +181,8 @@ class _Walk:
     def frame(self, picture: Any) -> None:
         """Of a tasklet's call: what is not in its variables, but needed to go on."""
         code = generators.code_of(picture)
-        _, _, at, _, values, *_ = picture
-        lines = [line for start, _, line in code.co_lines() if start <= 2 * at]
-        here = Place(code.co_qualname, code.co_filename, lines[-1] or 0)
-        for number, each in enumerate(values):
+        here = Place(code.co_qualname, code.co_filename, generators.line_of(picture))
+        for number, each in enumerate(picture[4]):
             self.add(each, f"stack[{number}]", here)
 
     def variables(self, frame: types.FrameType) -> None:

@@ -75,7 +75,13 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
         raise TypeError("not the state of a tasklet: flags must be an int and frames a list")
     tempval = actual(tempval)
     if frames and all(isinstance(each, Frame) for each in frames):
-        _stackless._restore_tasklet(tasklet, chain(frames), frames[-1].after, actual(handled))
+        handled = actual(handled)
+        if handled is not None and not isinstance(handled, BaseException):
+            raise ValueError(
+                f"not the state of a tasklet: {frames[-1]} handles an exception that came back as "
+                f"{type(handled).__qualname__}"
+            )
+        _stackless._restore_tasklet(tasklet, chain(frames), frames[-1].after, handled)
         tasklet.tempval = tempval
     elif len(frames) == 1 and isinstance(frames[0], Call):
         tasklet.bind(frames[0].function, frames[0].arguments, frames[0].keywords)

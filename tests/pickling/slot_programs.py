@@ -152,7 +152,7 @@ async def definitions():
     def first(a, b=1, c=(2, 3), *, d=await pause(4), e: int = 5):
         return a, b, c, d, e
 
-    def second(a: int = 1, *, b=2) -> (await pause() if sys.version_info < (3, 14) else None):
+    def second(a: int = 1, *, b=2):
         return first(a, b)
 
     @(await pause(lambda function: function))
@@ -219,7 +219,17 @@ async def generics():
 PROGRAMS["generics"] = generics
 """
     )
-if sys.version_info >= (3, 14):
+if sys.version_info < (3, 14):
+    exec(
+        """
+async def annotations():
+    def first(a=1, *, b=2) -> await pause(3):
+        return a, b
+    return first
+PROGRAMS["annotations"] = annotations
+"""
+    )
+else:
     exec(
         """
 async def templates():
@@ -242,19 +252,29 @@ NEEDED = {
     "unset": {"an object"},
     "asynchronous": {"an iterator or a coroutine", "a list"},
     "matches": {"an object"},
+    "annotations": {"a tuple", "a dict"},
     "generics": {"an object"},
     "templates": {"a tuple", "an interpolation"},
 }
 
 
-def junk():
-    return [
+if sys.version_info < (3, 12):
+    # A comprehension is a function of its own.
+    NEEDED |= {"comprehensions": {"an iterator or a coroutine"}, "shared": {"a cell"}}
+    NEEDED |= {"asynchronous": {"an iterator or a coroutine"}}
+
+
+def junk(name):
+    found = [
         *(None, [], [1], (1,), {}, {1: 2}, set(), frozenset({1}), 5, -1, 1 << 40, "text"),
-        *(object(), iter(()), pause(), KeyError(1), KeyError, types.CellType(), types.CellType(1)),
+        *(object(), iter(()), pause(), KeyError, types.CellType(), types.CellType(1)),
         *(print, takes, type),
     ]
+    # A debug build asserts that the group which `except*` splits has been raised.
+    return found if name == "groups" and DEBUG else [*found, KeyError(1)]
 
 
+DEBUG = hasattr(sys, "gettotalrefcount")
 UNTAGGED = [0, 5] if sys.version_info >= (3, 14) else []
 
 
@@ -278,7 +298,7 @@ def changed(picture):
     """The picture with something else in each slot."""
     function, code, at, offset, values, shape, names = picture[1]
     shape = shape or "o" * len(values)
-    others = [("-", None), *(("i", each) for each in UNTAGGED), *(("o", each) for each in junk())]
+    others = [("-", None), *(("i", each) for each in UNTAGGED), *(("o", each) for each in junk(function.__name__))]
     for slot in range(len(values)):
         for letter, other in others:
             new = (*values[:slot], other, *values[slot + 1 :])

@@ -1,4 +1,4 @@
-"""Coroutines that wait with every kind of value on their stack, and what happens with others there."""
+"""Coroutines that wait with every kind of value on their stack; and what others do there."""
 
 import contextlib
 import io
@@ -67,7 +67,7 @@ async def comprehensions():
 
 
 def each_of(values):
-    return [lambda: each for each in values]
+    return [lambda: each for each in values]  # noqa: B023
 
 
 async def shared(argument=5):
@@ -78,7 +78,7 @@ async def shared(argument=5):
         cell += argument
         return cell
 
-    values = [(await pause(argument), lambda: argument) for argument in range(2)]
+    values = [(await pause(argument), lambda: argument) for argument in range(2)]  # noqa: B023
     await pause()
     return inner(), [function() for _, function in values], argument
 
@@ -88,7 +88,14 @@ async def displays(*rest):
     second = {1, *rest, await pause(1), *rest}
     third = {"a": 1, **{}, "b": await pause(), **{}}
     fourth = (1, *rest, await pause())
-    return first, second, third, fourth, f"{first}{await pause()!r:>10}{second}", first[await pause(0) : 2]
+    return (
+        first,
+        second,
+        third,
+        fourth,
+        f"{first}{await pause()!r:>10}{second}",
+        first[await pause(0) : 2],
+    )
 
 
 async def calls(value=print):
@@ -149,24 +156,24 @@ async def asynchronous():
 
 
 async def definitions():
-    def first(a, b=1, c=(2, 3), *, d=await pause(4), e: int = 5):
+    def first(a, b=1, c=(2, 3), *, d=await pause(4), e: int = 5):  # noqa: B008
         return a, b, c, d, e
 
     def second(a: int = 1, *, b=2):
         return first(a, b)
 
     @(await pause(lambda function: function))
-    def third(b=await pause(1), *, c=await pause(2), **d):
+    def third(b=await pause(1), *, c=await pause(2), **d):  # noqa: B008
         return first, second, b, c, d
 
-    return third(), lambda a=1, *, b=await pause(): (a, b, first)
+    return third(), lambda a=1, *, b=await pause(): (a, b, first)  # noqa: B008
 
 
 async def unset(flag=False):
     if flag:
         maybe = 1
     await pause()
-    for late in ():
+    for late in ():  # noqa: B007
         pass
     try:
         print(maybe, late, file=None)
@@ -279,7 +286,7 @@ UNTAGGED = [0, 5] if sys.version_info >= (3, 14) else []
 
 
 def picture_at(function, place):
-    """Of a new coroutine of the function that has waited `place` times, or None if it waits less."""
+    """Of a new coroutine of the function that has waited `place` times; None if it waits less."""
     coroutine = function()
     with contextlib.suppress(StopIteration):
         for _ in range(place):
@@ -298,7 +305,11 @@ def changed(picture):
     """The picture with something else in each slot."""
     function, code, at, offset, values, shape, names = picture[1]
     shape = shape or "o" * len(values)
-    others = [("-", None), *(("i", each) for each in UNTAGGED), *(("o", each) for each in junk(function.__name__))]
+    others = [
+        ("-", None),
+        *(("i", each) for each in UNTAGGED),
+        *(("o", each) for each in junk(function.__name__)),
+    ]
     for slot in range(len(values)):
         for letter, other in others:
             new = (*values[:slot], other, *values[slot + 1 :])

@@ -1,4 +1,4 @@
-"""Memory while something is pickled: other threads, the collector and finalizers come in between."""
+"""Memory while something is pickled: other threads, the collector, finalizers in between."""
 
 import gc
 import sys

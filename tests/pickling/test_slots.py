@@ -29,7 +29,7 @@ def refused(pattern):
     return pytest.raises(ValueError, match=pattern)
 
 
-# ------------------------------------------------------------------ objects that come back as others
+# ------------------------------------------------------------------ what comes back as others
 
 
 class Changes:
@@ -67,14 +67,16 @@ class BecomesNone(Exception):
 
 
 def loop(iterable):
-    for each in iterable:
+    for each in iterable:  # noqa: UP028
         yield each
 
 
 def test_an_iterator_that_comes_back_as_a_list(again):
     generator = loop(Changes())
     next(generator)
-    with refused(r"loop\(\) \(.*test_slots\.py:\d+\).*value 0 on its stack.* an iterator, not list"):
+    with refused(
+        r"loop\(\) \(.*test_slots\.py:\d+\).*value 0 on its stack.* an iterator, not list"
+    ):
         again(generator)
 
 
@@ -154,7 +156,7 @@ def test_the_exception_that_a_generator_handles(again):
 
 
 def test_none_in_place_of_the_outer_exception(again):
-    """As if none was handled outside: the interpreter keeps None there, and `raise` finds nothing."""
+    """As if none was handled outside: the interpreter has None there, and `raise` finds nothing."""
     generator = handling_two()
     next(generator)
     copied = again(generator)
@@ -279,7 +281,7 @@ def test_a_call_that_waits_where_no_call_is():
     """Behind GET_ITER there is an iterator, and no call gives that."""
 
     def loops(iterable):
-        for each in iterable:
+        for _ in iterable:
             waits_deep(0)
 
     tasklet = stackless.tasklet(loops)([1])

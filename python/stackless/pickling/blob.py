@@ -86,8 +86,8 @@ def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -
     keys = () if key is None else _keys([key])
     _check_int("protocol", protocol)
     file = io.BytesIO()
-    # Its memo goes with it. `clear_memo` would run Python code, of weak references for example, while
-    # the garbage collector can still see what was dropped already.
+    # Its memo goes with it. `clear_memo` would run Python code, of weak references for example,
+    # while the garbage collector can still see what was dropped already.
     pickler = Pickler(file, protocol)
     pickler.dump(obj)
     rest = b"".join((_python_and_modules(pickler.modules), file.getbuffer()))

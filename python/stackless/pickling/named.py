@@ -1,8 +1,8 @@
 """What says of itself that it travels by name, made again where that name leads nowhere elsewhere.
 
-Functions with a cache, `NewType`, type parameters, `type` aliases, sentinels: a module knows them by
-a name, and pickle writes no more than that. Of `__main__`, and of what is in no module, they travel
-by value. A cache is empty afterwards.
+Functions with a cache, `NewType`, type parameters, `type` aliases, sentinels: a module knows them
+by a name, and pickle writes no more than that. Of `__main__`, and of what is in no module, they
+travel by value. A cache is empty afterwards.
 """
 
 from __future__ import annotations
@@ -62,6 +62,18 @@ def cached_property(function: Any, name: str | None) -> functools.cached_propert
     return made
 
 
+def reduce_partial_method(value: Any) -> Reduced:
+    """Of a `functools.partialmethod`, which Python 3.14 does not make without its function."""
+    return partial_method, (value.func, value.args, value.keywords)
+
+
+def partial_method(
+    function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> functools.partialmethod[Any]:
+    """A partial method."""
+    return functools.partialmethod(function, *arguments, **keywords)
+
+
 # ------------------------------------------------------------------ types
 
 
@@ -90,9 +102,7 @@ def reduce_type_var_tuple(value: Any) -> Reduced:
 
 def reduce_alias(value: Any) -> Reduced:
     """Of a `type` alias, which is evaluated for that."""
-    return _in_its_module(
-        value, value.__name__, value.__value__, type_params=value.__type_params__
-    )
+    return _in_its_module(value, value.__name__, value.__value__, type_params=value.__type_params__)
 
 
 def reduce_sentinel(value: Any) -> Reduced:
@@ -126,8 +136,9 @@ if ALIAS is not None:
 if sys.version_info >= (3, 15):
     BY_VALUE[sentinel] = reduce_sentinel  # noqa: F821
 
-#: For what pickle does not know at all.
+#: For what pickle does not know, or cannot make again.
 USUAL: dict[type, Callable[[Any], Reduced]] = {
+    functools.partialmethod: reduce_partial_method,
     typing.ParamSpecArgs: reduce_args,
     typing.ParamSpecKwargs: reduce_kwargs,
 }

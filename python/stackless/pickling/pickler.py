@@ -120,7 +120,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(reduced, str):
             return reduced
         by_value = named.BY_VALUE.get(type(obj))
-        module = pickle.whichmodule(obj, reduced)  # type: ignore[attr-defined]
+        module = _module_of(obj, reduced)
         if is_reachable(module) and (by_value is None or _leads_to(module, reduced, obj)):
             return reduced
         if by_value is None:
@@ -130,7 +130,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             )
         if type(obj) is named.ALIAS:
             if id(obj) in self._aliases:
-                raise pickle.PicklingError(f"cannot pickle the type alias {reduced}: it refers to itself")
+                raise pickle.PicklingError(
+                    f"cannot pickle the type alias {reduced}: it refers to itself"
+                )
             self._aliases.add(id(obj))
         return by_value(obj)
 
@@ -149,6 +151,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         top = module.partition(".")[0]
         if top != "stackless" and top not in sys.stdlib_module_names:
             self.modules.add(module)
+
+
+def _module_of(obj: Any, name: str) -> str:
+    try:
+        found: str = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+    except pickle.PicklingError:  # since Python 3.14, if it is not found there
+        found = getattr(obj, "__module__", None) or "__main__"
+    return found
 
 
 def _leads_to(module: str, name: str, obj: Any) -> bool:

@@ -92,7 +92,7 @@ fn channel(t: T) -> Obj {
 // ---------------------------------------------------------------------- contexts
 
 /// The context of a tasklet, made if it has none: borrowed.
-fn context(t: T) -> Res<Obj> {
+pub fn context(t: T) -> Res<Obj> {
     let found = match fields(t) {
         // SAFETY: the fields are those of a started tasklet.
         Some((ts, of)) => unsafe { cpython::context(ts, of) },

@@ -232,6 +232,15 @@ unsafe extern "C" fn flags(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
+/// `_tasklet_context(t)`: its context, made if it has none.
+unsafe extern "C" fn context_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(
+        unsafe { exactly("_tasklet_context", args, count) }
+            .and_then(|&[o]| crate::attributes::context(tasklet(o)?).map(new_ref)),
+    )
+}
+
 /// `_channel_queue(channel)`: who waits, the longest first.
 unsafe extern "C" fn queue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
@@ -306,6 +315,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
         types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),
         types::method("_tasklet_flags", "The flags of a tasklet, as in its pickles.", flags),
+        types::method("_tasklet_context", "The context of a tasklet.", context_of),
         types::method("_channel_queue", "Who waits in a channel, the longest first.", queue),
         types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
     ]

@@ -10,6 +10,8 @@ from stackless.pickling.frames import Call, Frame, Place, chain
 from stackless.pickling.functions import by_value
 from stackless.pickling.standins import actual
 
+#: Of pickle_flags().
+_TRACING, _CONTEXT = 1, 8
 #: Bits of a tasklet's flags; bits 0 and 1 are +1, 0 or -1: sending, not blocked, receiving.
 _ATOMIC, _IGNORE_NESTING, _BLOCK_TRAP = 4, 8, 32
 
@@ -46,8 +48,20 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
         by_value(handled),
         traceback,
         generator,
+        *_more(tasklet),
     )
     return type(tasklet), (), state
+
+
+def _more(tasklet: _stackless.tasklet) -> tuple[Any, ...]:
+    """What the pickle flags ask for besides: the context; the trace and the profile function."""
+    policy = _stackless.pickle_flags()
+    context = _stackless._tasklet_context(tasklet) if policy & _CONTEXT else None
+    tracing = None
+    if policy & _TRACING:
+        functions = tasklet.trace_function, tasklet.profile_function
+        tracing = tuple(map(by_value, functions)) if any(functions) else None
+    return () if context is tracing is None else (context, tracing)
 
 
 def _direction(tasklet: _stackless.tasklet) -> int:
@@ -69,10 +83,12 @@ def _places(tasklet: _stackless.tasklet) -> list[Place]:
 def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     """`tasklet.__setstate__(state)`: raises TypeError or ValueError for what is not a state."""
     if not isinstance(state, tuple) or len(state) < 8:
-        raise TypeError("the state of a tasklet is a tuple of 8 items")
-    flags, tempval, _, frames, _, handled, _, _ = state[:8]
+        raise TypeError("the state of a tasklet is a tuple of 8 to 10 items")
+    flags, tempval, _, frames, _, handled, _, _, context, tracing = (*state[:10], None, None)[:10]
     if not isinstance(flags, int) or not isinstance(frames, list):
         raise TypeError("not the state of a tasklet: flags must be an int and frames a list")
+    if not isinstance(tracing, (tuple, type(None))) or len(tracing or (0, 0)) != 2:
+        raise TypeError("not the state of a tasklet: two functions trace it")
     tempval = actual(tempval)
     if frames and all(isinstance(each, Frame) for each in frames):
         handled = actual(handled)
@@ -97,6 +113,10 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     tasklet.set_atomic(bool(flags & _ATOMIC))
     tasklet.set_ignore_nesting(bool(flags & _IGNORE_NESTING))
     tasklet.block_trap = bool(flags & _BLOCK_TRAP)
+    if context is not None:
+        tasklet.set_context(context)
+    if tracing is not None and tasklet.alive:
+        tasklet.trace_function, tasklet.profile_function = map(actual, tracing)
     for queue in _queues.pop(tasklet, ()):
         queue.settle()
     return tasklet

@@ -1,6 +1,6 @@
 # What the compiled module gives the package beyond the public names, which __init__.pyi describes.
 import contextvars
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, final
 
 from stackless import TaskletExit as TaskletExit
@@ -86,6 +86,7 @@ def _tasklet_call(t: tasklet, /) -> tuple[Any, tuple[Any, ...], dict[str, Any] |
 def _tasklet_picture(
     t: tasklet, /
 ) -> tuple[list[tuple[Any, tuple[Any, ...]]], int, BaseException | None]: ...
+def _set_caller(frame: FrameType, back: FrameType, /) -> None: ...
 def _tasklet_context(t: tasklet, /) -> contextvars.Context: ...
 def _tasklet_flags(t: tasklet, /) -> int: ...
 def _restore_tasklet(

@@ -298,6 +298,17 @@ else:
     WORDS[in_decorated_method] = r"decorated\(\) .* called .*Methods.wait with \* or \*\*", STAR
 
 
+def calls_of(tasklet):
+    """What can be seen of its frames, innermost first."""
+    found = []
+    frame = tasklet.frame
+    while frame is not None:
+        code = frame.f_code
+        found.append((code.co_name, code.co_qualname, code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return found
+
+
 @pytest.mark.parametrize("function", WORDS, ids=lambda function: function.__name__)
 def test_refused_with_a_reason(function):
     tasklet = waiting(function)
@@ -312,8 +323,10 @@ def test_refused_with_a_reason(function):
     assert re.search(remedy, obstacle.remedy), obstacle.remedy
     # The standard pickle gives a copy to look at.
     copy = pickle.loads(pickle.dumps(tasklet))
-    places = copy.__reduce__()[2][3][0].arguments[0]
+    places = copy.__reduce__()[2][3]
     assert any(re.search(function.__name__, repr(place)) for place in places)
+    assert calls_of(copy) == calls_of(tasklet)
+    assert copy.recursion_depth == tasklet.recursion_depth
     copy.insert()
     with pytest.raises(RuntimeError, match="C state that can't be restored"):
         stackless.run()

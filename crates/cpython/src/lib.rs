@@ -16,7 +16,7 @@ pub use park::{
 };
 pub use pictures::{
     Chain, chain_pictures, generator_picture, handled, iterates, new_generator, new_step, restore_generator,
-    step_picture,
+    set_caller, step_picture,
 };
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};

@@ -83,6 +83,16 @@ unsafe extern "C" fn new_step(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
     }))
 }
 
+// ---------------------------------------------------------------------- frames of tracebacks
+
+unsafe extern "C" fn set_caller(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_set_caller", args, count) }.and_then(|&[o, back]| {
+        // SAFETY: living objects.
+        if unsafe { cpython::set_caller(o, back) } { Ok(none()) } else { Err(Raised) }
+    }))
+}
+
 // ---------------------------------------------------------------------- tasklets
 
 /// The channel that an argument is.
@@ -311,6 +321,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_restore_generator", "Fills a generator.", restore_generator),
         types::method("_step_picture", "An awaitable of an asynchronous generator as data.", step_picture),
         types::method("_new_step", "Makes one of these.", new_step),
+        types::method("_set_caller", "Gives a frame of a restored traceback its f_back.", set_caller),
         types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
         types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
         types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, NoReturn
+from typing import Any
 
 from stackless import _stackless
-from stackless.pickling.frames import Call, Frame, Place, chain
+from stackless.pickling.frames import Call, Frame, Place, chain, refuse, waiting_in_vain
 from stackless.pickling.functions import by_value
 from stackless.pickling.standins import actual
 
@@ -61,7 +61,7 @@ def _more(tasklet: _stackless.tasklet) -> tuple[Any, ...]:
     if policy & _TRACING:
         functions = tasklet.trace_function, tasklet.profile_function
         tracing = tuple(map(by_value, functions)) if any(functions) else None
-    return () if context is tracing is None else (context, tracing)
+    return () if context is None and tracing is None else (context, tracing)
 
 
 def _direction(tasklet: _stackless.tasklet) -> int:
@@ -90,6 +90,11 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     if not isinstance(tracing, (tuple, type(None))) or len(tracing or (0, 0)) != 2:
         raise TypeError("not the state of a tasklet: two functions trace it")
     tempval = actual(tempval)
+    if frames and all(isinstance(each, Place) for each in frames):
+        if _stackless._why_never_parked() is None:
+            frames = waiting_in_vain(frames)
+        else:
+            frames = [Call(refuse, (frames,))]
     if frames and all(isinstance(each, Frame) for each in frames):
         handled = actual(handled)
         if handled is not None and not isinstance(handled, BaseException):
@@ -102,8 +107,6 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     elif len(frames) == 1 and isinstance(frames[0], Call):
         tasklet.bind(frames[0].function, frames[0].arguments, frames[0].keywords)
         tasklet.tempval = tempval
-    elif frames and all(isinstance(each, Place) for each in frames):
-        tasklet.bind(_refuse, (frames,))
     elif frames:
         raise ValueError("not the state of a tasklet: unknown frames")
     elif callable(tempval):
@@ -120,10 +123,6 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     for queue in _queues.pop(tasklet, ()):
         queue.settle()
     return tasklet
-
-
-def _refuse(places: list[Place]) -> NoReturn:
-    raise RuntimeError(f"the tasklet had C state that can't be restored; it was in {places[-1]}")
 
 
 # ------------------------------------------------------------------ channels

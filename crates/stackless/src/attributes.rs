@@ -29,9 +29,11 @@ const READ_ONLY: [Getter; 17] = [
     ("is_current", "bool: the running tasklet of its thread.", |t| bool_obj(t.is_current())),
     ("atomic", "bool: not to be interrupted; see set_atomic().", |t| bool_obj(t.flags.get().atomic)),
     ("ignore_nesting", "bool: see set_ignore_nesting().", |t| bool_obj(t.flags.get().ignore_nesting)),
-    ("restorable", "bool: could be resumed from a pickle: no C code is in between its Python calls.", |t| {
-        bool_obj(park::is_soft(t))
-    }),
+    (
+        "restorable",
+        "bool: could be resumed from a pickle: no C code is in between its Python calls.",
+        restorable,
+    ),
     ("thread_id", "int: the identity of its thread, -1 once that has ended.", thread_id),
     ("next", "The next tasklet in its run queue or channel queue, or None.", |t| {
         neighbour(world(|w| w.next(t.tid())))
@@ -68,6 +70,11 @@ fn frame(t: T) -> Obj {
 fn recursion_depth(t: T) -> Obj {
     // SAFETY: as above.
     int_obj(fields(t).map_or(0, |(ts, of)| unsafe { cpython::depth(ts, of) }))
+}
+
+/// Could it be parked? What the running one will wait in is not known: there it is the level that counts.
+fn restorable(t: T) -> Obj {
+    bool_obj(if t.is_current() { nesting(t) == 0 } else { park::is_soft(t) })
 }
 
 fn nesting_level(t: T) -> Obj {

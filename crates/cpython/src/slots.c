@@ -97,9 +97,12 @@ static int merge(flow_t *flow, int at, const kinds_t *kinds, int depth)
     }
     int changed = !flow->reached[at];
     kinds_t *known = kinds_at(flow, at);
+    /* Since 3.14 there are loops over what a call has returned, which is known to be a generator. */
+    const int iterator = flow->ops[2 * at] == FOR_ITER ? flow->locals + depth - 1 - V315 : -1;
     for (int i = 0; i < flow->locals + depth; i++) {
-        changed |= (known[i] | kinds[i]) != known[i];
-        known[i] |= kinds[i];
+        const kinds_t kind = i == iterator && kinds[i] == OBJECT ? ITERATOR : kinds[i];
+        changed |= (known[i] | kind) != known[i];
+        known[i] |= kind;
     }
     if (changed) {
         flow->reached[at] = REACHED | NEW | HANDLER_NEW;
@@ -336,7 +339,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
         top[0] = oparg == 1 ? EXCEPTION | NONE : OBJECT; /* PREP_RERAISE_STAR */
         break;
     case CALL_INTRINSIC_1:
-        top[0] = oparg == 6 ? TUPLE : OBJECT; /* LIST_TO_TUPLE */
+        top[0] = oparg == 6 ? TUPLE : oparg == 3 ? EXCEPTION : OBJECT; /* LIST_TO_TUPLE, STOPITERATION_ERROR */
         break;
 #endif
 #ifdef CLEANUP_THROW
@@ -402,6 +405,11 @@ static void change_locals(flow_t *flow, int opcode, int oparg, kinds_t *locals, 
     case DELETE_FAST:
         locals[oparg] = EMPTY;
         break;
+#ifdef LOAD_FAST_CHECK
+    case LOAD_FAST_CHECK:
+        locals[oparg] = loaded(locals[oparg]); /* else it would not go on */
+        break;
+#endif
     case STORE_FAST:
         locals[oparg] = stored(flow, oparg, top[-1]);
         break;

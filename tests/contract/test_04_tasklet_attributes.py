@@ -61,6 +61,34 @@ def test_is_main_and_is_current():
     assert (stackless.main.is_main, stackless.main.is_current) == (True, True)
 
 
+def test_restorable_of_the_running_tasklet():
+    """4.3: what its nesting level is 0 for, in main as elsewhere."""
+    seen = []
+
+    def look(_=None):
+        me = stackless.current
+        seen.append((me.restorable, me.nesting_level == 0))
+
+    def body():
+        look()
+        list(map(look, [None]))
+        tasklet(looks_from_outside)(stackless.current)
+        stackless.schedule()
+
+    def looks_from_outside(other):
+        seen.append((stackless.main.restorable, other.restorable, stackless.main.is_current))
+
+    tasklet(body)()
+    stackless.run()
+    assert seen == [(True, True), (False, False), (False, True, False)]
+    assert stackless.main.restorable is (stackless.main.nesting_level == 0)
+    old = stackless.enable_softswitch(False)
+    try:
+        assert not stackless.main.restorable
+    finally:
+        stackless.enable_softswitch(old)
+
+
 def test_restorable_in_each_phase():
     """4.3: True before the start, while level 0 is suspended, and after the end."""
     t = tasklet(pause)

@@ -527,3 +527,40 @@ def test_nesting_does_not_stop_explicit_switches(softswitch):
         stackless.run()
         assert log == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     schedule()
+
+
+def test_the_level_of_one_that_its_thread_has_left_behind():
+    """11.5: it keeps its level, however deep that is."""
+    assert_child(
+        """
+        import os, sys, threading, stackless
+
+        levels = []
+
+        def deeper(n):
+            while True:
+                try:
+                    if n == 0:
+                        stackless.schedule_remove(None)
+                    else:
+                        list(map(deeper, [n - 1]))
+                except TaskletExit:
+                    pass
+
+        def thread(n):
+            t = stackless.tasklet(deeper)(n)
+            t.run()
+            tasklets.append(t)
+            levels.append(t.nesting_level)
+
+        tasklets = []
+        for n in range(1, 4):
+            each = threading.Thread(target=thread, args=(n,))
+            each.start()
+            each.join()
+        print(levels, [t.nesting_level for t in tasklets], [t.alive for t in tasklets])
+        sys.stdout.flush()
+        os._exit(0)
+        """,
+        prints="[1, 2, 3] [1, 2, 3] [False, False, False]",
+    )

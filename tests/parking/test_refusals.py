@@ -5,6 +5,7 @@ import functools
 import operator
 import pickle
 import re
+import sys
 import xml.sax
 
 import pytest
@@ -42,6 +43,49 @@ class Waits:
 
     def __exit__(self, *error):
         self.channel.receive()
+
+    def __getitem__(self, index):
+        return self.channel.receive()
+
+    def __bool__(self):
+        return self.channel.receive()
+
+    def __call__(self):
+        return self.channel.receive()
+
+    @property
+    def attribute(self):
+        return self.channel.receive()
+
+
+class Enters(Waits):
+    def __enter__(self):
+        return self.channel.receive()
+
+    def __exit__(self, *error):
+        pass
+
+
+class Inits:
+    def __init__(self, channel):
+        channel.receive()
+
+
+class Methods:
+    def __init__(self, channel):
+        self.channel = channel
+
+    def wait(self, *arguments, **keywords):
+        self.channel.receive()
+
+    @classmethod
+    def of(cls, channel):
+        channel.receive()
+
+
+class Inherits(Methods):
+    def wait(self, *arguments):
+        super().wait(*arguments)
 
 
 class Finalized:
@@ -104,8 +148,97 @@ def in_exit_in_flight(channel):
         raise KeyError
 
 
-def in_starred_send(channel):
+def in_exit(channel):
+    with Waits(channel):
+        pass
+
+
+def in_enter(channel):
+    with Enters(channel):
+        pass
+
+
+def in_send_sequence(channel):
     channel.send_sequence(iter([1, 2]))
+
+
+def in_starred_send(channel):
+    channel.send(*[1])
+
+
+def in_keywords_of_receive(channel):
+    channel.receive(**{})
+
+
+def in_starred_method(channel):
+    Methods(channel).wait(*[1])
+
+
+def in_keywords_of_a_method(channel):
+    Methods(channel).wait(1, **{"key": 2})
+
+
+def in_starred_class_method(channel):
+    Methods.of(*[channel])
+
+
+def in_starred_super(channel):
+    Inherits(channel).wait(1)
+
+
+def in_starred_class(channel):
+    Inits(*[channel])
+
+
+def in_decorated_method(channel):
+    def decorated(*arguments, **keywords):
+        return method(*arguments, **keywords)
+
+    method = Methods(channel).wait
+    decorated(1)
+
+
+def in_init(channel):
+    Inits(channel)
+
+
+def in_attribute(channel):
+    Waits(channel).attribute  # noqa: B018
+
+
+def in_item(channel):
+    Waits(channel)[0]
+
+
+def in_bool(channel):
+    return 1 if Waits(channel) else 2
+
+
+def in_call_of_an_instance(channel):
+    Waits(channel)()
+
+
+def in_import(channel):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "no_such_module":
+                channel.receive()
+
+    finder = Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        import no_such_module  # noqa: F401
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def in_trace_function(channel):
+    def trace(frame, event, argument):
+        sys.settrace(None)
+        channel.receive()
+
+    sys.settrace(trace)
+    (lambda: 1)()
 
 
 def in_parser(channel):
@@ -116,37 +249,84 @@ def in_parser(channel):
     xml.sax.parseString(b"<a/>", Handler())
 
 
+C_CODE = "by C code"
+STAR = "without \\* and \\*\\*"
+INSTEAD = "call a method"
+#: What the reason names, and the remedy.
 WORDS = {
-    in_sorted: "sorted",
-    in_map: "list",
-    in_partial: "partial",
-    in_cache: "lambda",
-    in_call: "call",
-    in_exec: "exec",
-    in_class_body: "__build_class__",
-    in_del: "in_del|C code runs",
-    in_eq: "in_eq",
-    in_add: "in_add",
-    in_next: "in_next",
-    in_exit_in_flight: "in_exit_in_flight",
-    in_starred_send: "send_sequence",
-    in_parser: "parse|Parse",
+    in_sorted: ("sorted", C_CODE),
+    in_map: ("list", C_CODE),
+    in_partial: ("partial", C_CODE),
+    in_cache: ("lambda", C_CODE),
+    in_call: ("call", C_CODE),
+    in_exec: ("exec", C_CODE),
+    in_class_body: ("__build_class__", C_CODE),
+    in_del: ("in_del|C code runs|dropped", ""),
+    in_eq: (r"in_eq\(\) .* ran Waits.__eq__\(\) for an operator", INSTEAD),
+    in_add: (r"in_add\(\) .* ran Waits.__add__\(\) for an operator", INSTEAD),
+    in_next: (r"in_next\(\) .* ran Waits.__next__\(\) for a loop", "iterate over a channel"),
+    in_exit_in_flight: (
+        r"in_exit_in_flight\(\) .* ran Waits.__exit__\(\) on leaving a with block",
+        "catch the exception",
+    ),
+    in_send_sequence: ("send_sequence", C_CODE),
+    in_parser: ("parse|Parse", C_CODE),
+    in_starred_send: (r"in_starred_send\(\) .* channel.send, .* with \* or \*\*", STAR),
+    in_keywords_of_receive: (r"channel.receive, .* with \* or \*\*", STAR),
+    in_starred_method: (r"Methods.wait with \* or \*\*", STAR),
+    in_keywords_of_a_method: (r"Methods.wait with \* or \*\*", STAR),
+    in_starred_class_method: (r"Methods.of with \* or \*\*", STAR),
+    in_starred_super: (r"Inherits.wait\(\) .*Methods.wait with \* or \*\*", STAR),
+    in_starred_class: (r"Inits with \* or \*\*.* called Inits.__init__\(\)", STAR),
+    in_init: (r"in_init\(\) .* called .*Inits", "when the object was made"),
+    in_item: (r"ran Waits.__getitem__\(\) for \[...\]", INSTEAD),
+    in_attribute: (r"ran Waits.attribute\(\) for an attribute", "make a method of it"),
+    in_bool: (r"in_bool\(\) .* ran Waits.__bool__\(\) through C code", C_CODE),
+    in_call_of_an_instance: (r"called Waits.__call__\(\) through C code", INSTEAD),
+    in_import: (r"in_import\(\) .* ran _find_and_load\(\)", C_CODE),
+    in_trace_function: (
+        r"in_trace_function.* trace or profile function",
+        "trace or profile function",
+    ),
 }
+if sys.version_info < (3, 14):
+    WORDS[in_exit] = r"in_exit\(\) .* called Waits.__exit__\(\)", "in a finally block"
+    WORDS[in_enter] = r"in_enter\(\) .* ran Enters.__enter__\(\) on entering a with", "inside it"
+if sys.version_info < (3, 12):
+    WORDS[in_decorated_method] = r"decorated\(\) with \* or \*\*|Methods.wait with \* or", STAR
+else:
+    WORDS[in_decorated_method] = r"decorated\(\) .* called .*Methods.wait with \* or \*\*", STAR
+
+
+def calls_of(tasklet):
+    """What can be seen of its frames, innermost first."""
+    found = []
+    frame = tasklet.frame
+    while frame is not None:
+        code = frame.f_code
+        found.append((code.co_name, code.co_qualname, code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return found
 
 
 @pytest.mark.parametrize("function", WORDS, ids=lambda function: function.__name__)
 def test_refused_with_a_reason(function):
     tasklet = waiting(function)
     assert not tasklet.restorable
-    words = WORDS[function]
+    words, remedy = WORDS[function]
     with pytest.raises(pickle.PicklingError, match=words):
         stackless.dumps(tasklet)
     with pytest.raises(RuntimeError, match=words):
         stackless._stackless._park(tasklet)
+    obstacle = stackless.why_not_picklable(tasklet)[0]
+    assert re.search(words, obstacle.reason)
+    assert re.search(remedy, obstacle.remedy), obstacle.remedy
     # The standard pickle gives a copy to look at.
     copy = pickle.loads(pickle.dumps(tasklet))
-    places = copy.__reduce__()[2][3][0].arguments[0]
+    places = copy.__reduce__()[2][3]
     assert any(re.search(function.__name__, repr(place)) for place in places)
+    assert calls_of(copy) == calls_of(tasklet)
+    assert copy.recursion_depth == tasklet.recursion_depth
     copy.insert()
     with pytest.raises(RuntimeError, match="C state that can't be restored"):
         stackless.run()
@@ -222,3 +402,19 @@ def test_destructor_of_a_tempval(destructor_in_c):
     assert got == ["received"]
     assert reader.restorable
     reader.kill()
+
+
+def test_interrupted_by_a_limit():
+    def spins():
+        for _ in range(100_000):
+            pass
+
+    tasklet = stackless.tasklet(spins)()
+    assert stackless.run(50) is tasklet
+    assert not tasklet.restorable
+    (obstacle,) = stackless.why_not_picklable(tasklet)
+    assert re.search(r"spins\(\) .* was interrupted by a limit of run\(\)", obstacle.reason)
+    assert "without a limit" in obstacle.remedy
+    tasklet.insert()
+    stackless.run()
+    assert not tasklet.alive

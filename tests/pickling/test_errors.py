@@ -5,8 +5,11 @@ import inspect
 import pickle
 import sys
 import traceback
+import types
 
 import pytest
+from stackless import _stackless
+from stackless.pickling import errors
 from stackless.pickling.functions import by_value
 from ways import in_c
 
@@ -103,12 +106,81 @@ def down_with(error, n=30):
 
 
 def test_frames_of_tracebacks_keep_nothing_alive():
-    """They have no caller and no variables."""
+    """They have no caller but the frames of the traceback, and no variables."""
     back = in_c(caught(down, 1).__traceback__)
+    caller = None
     while back is not None:
-        assert back.tb_frame.f_back is None
+        assert back.tb_frame.f_back is caller
         assert back.tb_frame.f_locals == {}
-        back = back.tb_next
+        caller, back = back.tb_frame, back.tb_next
+
+
+def callers(traceback):
+    """For each entry of a traceback, the functions of its frame and of those that called it."""
+    found = []
+    while traceback is not None:
+        outer = inspect.getouterframes(traceback.tb_frame)
+        found.append([(each.function, each.lineno, each.filename) for each in outer])
+        traceback = traceback.tb_next
+    return found
+
+
+def test_frames_of_tracebacks_have_their_callers(travel):
+    """Those that are in the traceback, as inspect shows them."""
+    original = caught(down, 5).__traceback__
+    depth = len(callers(original)[0])
+    mine = [each[: len(each) - depth + 1] for each in callers(original)]
+    back = travel(original)
+    assert [[each[0] for each in entry] for entry in callers(back)] == [
+        [each[0] for each in entry] for entry in mine
+    ]
+    assert callers(back)[-1][0] == mine[-1][0]
+    assert inspect.getinnerframes(back)[-1].frame.f_back is not None
+
+
+def test_a_frame_that_nothing_in_the_traceback_called():
+    """C code that keeps the exception for later, such as a generator's: as it was."""
+
+    def later():
+        yield
+        raise KeyError
+
+    generator = later()
+    next(generator)
+    original = caught(lambda: next(generator)).__traceback__
+    assert len(callers(original)) == len(callers(in_c(original)))
+    made = caught(down, 2).__traceback__
+    joined = types.TracebackType(made, original.tb_frame, 0, 1)
+    back = in_c(joined)
+    assert back.tb_next.tb_frame.f_back is None
+
+
+def test_a_long_chain_of_callers():
+    """It can be made, and dropped."""
+    entries = [("file", "f", "f", "m", 1, 1, 0, 0, number > 0) for number in range(100_000)]
+    back = errors.load_traceback(entries)
+    last = back
+    while last.tb_next is not None:
+        last = last.tb_next
+    frame = last.tb_frame
+    del back, last
+    for _ in range(99_999):
+        frame = frame.f_back
+    assert frame.f_back is None
+
+
+def test_tracebacks_of_earlier_blobs():
+    """Had no callers."""
+    back = errors.load_traceback([("file", "f", "f", "m", 1, 1, 0, 0)] * 2)
+    assert back.tb_next.tb_frame.f_back is None
+
+
+def test_only_unused_frames_get_a_caller():
+    frame = sys._getframe()
+    with pytest.raises(ValueError, match="in use"):
+        _stackless._set_caller(frame, frame)
+    with pytest.raises(TypeError):
+        _stackless._set_caller(frame, None)
 
 
 def test_copies_of_tracebacks_are_shallow():

@@ -1,10 +1,16 @@
 """The pickle flags (contract, section 13.5)."""
 
+import contextvars
+import copy
+import pickle
+import sys
 import threading
+from typing import ClassVar
 
 import pytest
 import stackless
 from stackless import pickle_flags, pickle_flags_default
+from stackless.pickling import register, unregister
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +92,188 @@ def test_pickle_with_tracing_state():
     assert (pickle_flags(), pickle_flags_default()) == (3, 1)
     stackless.pickle_with_tracing_state = False
     assert (pickle_flags(), pickle_flags_default()) == (2, 0)
+
+
+# ------------------------------------------------------------------ tracing
+
+
+def traced_later():
+    pass
+
+
+def rests(setter, tracer):
+    setter(tracer)
+    stackless.schedule_remove()
+    traced_later()
+    setter(None)
+
+
+@pytest.fixture(params=["pickle", "blob", "copy"])
+def again(request):
+    """Pickle and unpickle a value, or copy it."""
+    return {
+        "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+        "blob": lambda value: stackless.loads(stackless.dumps(value)),
+        "copy": copy.copy,
+    }[request.param]
+
+
+class Tracer:
+    """Travels by name, and counts for all its copies."""
+
+    hits: ClassVar[list] = []
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_name == "traced_later":
+            self.hits.append(event)
+
+
+def record_calls(frame, event, argument):
+    Tracer()(frame, event, argument)
+
+
+@pytest.fixture
+def hits():
+    """What the tracers of this module have seen."""
+    Tracer.hits.clear()
+    return Tracer.hits
+
+
+@pytest.mark.parametrize("setter", [sys.settrace, sys.setprofile], ids=["trace", "profile"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_trace_function_of_a_copy(setter, kept, again, hits):
+    """The copy is traced as the original would be."""
+    stackless.pickle_with_tracing_state = kept
+    original = stackless.tasklet(rests)(setter, record_calls)
+    stackless.run()
+    assert len(original.__reduce__()[2]) == (10 if kept else 8)
+    copied = again(original)
+    name = "trace_function" if setter is sys.settrace else "profile_function"
+    assert getattr(copied, name) is (record_calls if kept else None)
+    original.insert()
+    stackless.run()
+    expected, hits[:] = list(hits), []
+    assert expected
+    copied.insert()
+    stackless.run()
+    assert hits == (expected if kept else [])
+    assert sys.gettrace() is sys.getprofile() is None
+
+
+def test_no_trace_function_no_item():
+    stackless.pickle_with_tracing_state = True
+    tasklet = stackless.tasklet(rests)(int, None)
+    assert len(tasklet.__reduce__()[2]) == 8
+    tasklet.kill()
+
+
+def test_a_trace_function_before_the_start(again, hits):
+    stackless.pickle_with_tracing_state = True
+    tasklet = stackless.tasklet(traced_later)()
+    tasklet.trace_function = record_calls
+    copied = again(tasklet)
+    tasklet.kill()
+    assert copied.trace_function is record_calls
+    copied.insert()
+    stackless.run()
+    assert hits == ["call"]
+
+
+def test_a_trace_function_that_cannot_be_pickled():
+    stackless.pickle_with_tracing_state = True
+    tasklet = stackless.tasklet(traced_later)()
+    tasklet.trace_function = TracesWithLock().trace
+    with pytest.raises(TypeError, match="lock"):
+        stackless.dumps(tasklet)
+    assert any("lock" in each.type for each in stackless.why_not_picklable(tasklet))
+    tasklet.kill()
+
+
+class TracesWithLock:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def trace(self, frame, event, argument):
+        pass
+
+
+@pytest.mark.parametrize("tracing", [3, (1,), (1, 2, 3)])
+def test_wrong_tracing_state(tracing):
+    with pytest.raises(TypeError, match="two functions trace it"):
+        stackless.tasklet().__setstate__((0, None, 0, [], None, None, None, None, None, tracing))
+
+
+# ------------------------------------------------------------------ contexts
+
+USER = contextvars.ContextVar("USER", default="nobody")
+
+
+def tells(found):
+    USER.set("ada")
+    stackless.schedule_remove()
+    found.append(USER.get())
+
+
+def tells_at_once(found):
+    found.append(USER.get())
+
+
+def with_user(name):
+    context = contextvars.Context()
+    context.run(USER.set, name)
+    return context
+
+
+def user_in(context):
+    return context[USER]
+
+
+@pytest.fixture
+def contexts_travel():
+    """As their user."""
+    register(contextvars.Context, user_in, with_user)
+    yield
+    unregister(contextvars.Context)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("function", [tells, tells_at_once])
+@pytest.mark.parametrize(
+    "dumps, loads", [(pickle.dumps, pickle.loads), (stackless.dumps, stackless.loads)]
+)
+def test_the_context_of_a_copy(kept, function, dumps, loads, contexts_travel):
+    """With the flag its own, else the one of whoever unpickles it."""
+    tasklet = stackless.tasklet(function)([]).set_context(with_user("ada"))
+    if function is tells:
+        stackless.run()
+    pickle_flags(8 if kept else 0)
+    data = dumps((tasklet, []))
+    tasklet.kill()
+    before = USER.set("bob")
+    copied, _ = loads(data)
+    USER.reset(before)
+    found = copied.context_run(USER.get)
+    assert found == ("ada" if kept else "nobody")
+    copied.insert()
+    stackless.run()
+
+
+def test_copy_copy_shares_the_context():
+    pickle_flags(8)
+    tasklet = stackless.tasklet(tells)([]).set_context(with_user("ada"))
+    stackless.run()
+    assert copy.copy(tasklet).context_id == tasklet.context_id
+    tasklet.kill()
+
+
+def test_a_context_needs_a_reducer():
+    pickle_flags(8)
+    tasklet = stackless.tasklet(tells)([])
+    with pytest.raises(TypeError, match="Context"):
+        pickle.dumps(tasklet)
+    with pytest.raises(TypeError, match="Context"):
+        stackless.dumps(tasklet)
+    (obstacle,) = stackless.why_not_picklable(tasklet)
+    assert "Context" in obstacle.type
+    assert "register" in obstacle.remedy
+    tasklet.kill()

@@ -1,7 +1,7 @@
 /* Can a suspended tasklet be parked? See park.c. */
 #include "park.h"
 
-char sl_iterating;
+char sl_iterating, sl_interrupted;
 
 /* The calls that the interpreter has specialised for functions like ours. */
 static inline int is_special_call(int op)
@@ -136,21 +136,85 @@ int sl_values_during_loop(frame_t *f)
     return count < 0 ? code_in(f)->co_nlocalsplus : count;
 }
 
-static int blame(sl_obstacle *why, int kind, frame_t *f)
+static int what_does(instruction_t in)
 {
+#ifdef NB_SUBSCR
+    if (in.op == BINARY_OP && in.arg == NB_SUBSCR) {
+        return DOES_ITEM;
+    }
+#endif
+    switch (in.op) {
+    case CALL_FUNCTION_EX:
+        return DOES_CALL_STARRED;
+    case LOAD_ATTR:
+    case STORE_ATTR:
+    case DELETE_ATTR:
+#ifdef LOAD_METHOD
+    case LOAD_METHOD:
+#endif
+        return DOES_ATTRIBUTE;
+#ifdef BINARY_SUBSCR
+    case BINARY_SUBSCR:
+#endif
+#ifdef BINARY_SLICE
+    case BINARY_SLICE:
+    case STORE_SLICE:
+#endif
+    case STORE_SUBSCR:
+    case DELETE_SUBSCR:
+        return DOES_ITEM;
+    case BINARY_OP:
+    case COMPARE_OP:
+    case CONTAINS_OP:
+    case UNARY_INVERT:
+    case UNARY_NEGATIVE:
+        return DOES_OPERATOR;
+    case FOR_ITER:
+    case GET_ITER:
+        return DOES_LOOP;
+#ifdef BEFORE_WITH
+    case BEFORE_WITH:
+        return DOES_ENTER;
+#endif
+    case WITH_EXCEPT_START:
+        return DOES_EXIT;
+    default:
+        return is_call(in.op) ? DOES_CALL : DOES_OTHER;
+    }
+}
+
+/* What the frame calls: borrowed, or NULL. */
+static PyObject *callee_of(frame_t *f, instruction_t in)
+{
+    const int starred = in.op == CALL_FUNCTION_EX;
+    const int operands = !starred ? in.arg + beside_arguments(in.op) : V314 ? 4 : 3 + (in.arg & 1);
+    const int base = values_during(f, in) - operands;
+    if (base < code_in(f)->co_nlocalsplus) {
+        return NULL;
+    }
+    return starred ? value_at(f, base + !V313) : callable_at(f, base);
+}
+
+/* `upper` is the frame of the Python function that C code has called for `f`, or NULL. */
+static int blame(sl_obstacle *why, int kind, frame_t *f, frame_t *upper)
+{
+    memset(why, 0, sizeof(*why));
     why->kind = kind;
-    why->code = NULL;
-    why->callee = NULL;
     if (f == NULL) {
         return 0;
     }
     why->code = code_in(f);
     instruction_t in = sl_instruction(f);
     why->at = in.index * (int)sizeof(_Py_CODEUNIT);
-    if (is_call(in.op)) {
-        int base = values_during(f, in) - in.arg - beside_arguments(in.op);
-        if (base >= why->code->co_nlocalsplus) {
-            why->callee = callable_at(f, base);
+    why->what = what_does(in);
+    if (is_call(in.op) || in.op == CALL_FUNCTION_EX) {
+        why->callee = callee_of(f, in);
+    }
+    if (upper != NULL) {
+        why->called = code_in(upper);
+        /* The call of a bound method writes self over the method meanwhile. */
+        if (why->called->co_argcount > 0 && why->callee == value_at(upper, 0)) {
+            why->callee = NULL;
         }
     }
     return 0;
@@ -224,14 +288,23 @@ static int is_bottom(sl_state *s, frame_t *f)
 int sl_can_park(sl_state *s, const sl_call *call, sl_pending *found, sl_obstacle *why)
 {
     frame_t *f = state_frame(s);
-    if (f == NULL || is_shim(f) || _PyFrame_IsIncomplete(f) || s->tracing != 0 || s->trash != NULL) {
-        return blame(why, IN_C, NULL);
+    if (f == NULL || is_shim(f) || _PyFrame_IsIncomplete(f)) {
+        return blame(why, IN_C, NULL, NULL);
+    }
+    if (call->args == (PyObject *const *)&sl_interrupted) {
+        return blame(why, INTERRUPTED, f, NULL);
+    }
+    if (s->tracing != 0) {
+        return blame(why, TRACING, f, NULL);
     }
 #if !V313
     if (s->trash_nesting != 0) {
-        return blame(why, IN_C, NULL);
+        return blame(why, CLEARING, f, NULL);
     }
 #endif
+    if (s->trash != NULL) {
+        return blame(why, CLEARING, f, NULL);
+    }
     /* The lowest entry is that of the tasklet's function, or of sl_resume. */
     frame_t *upper = NULL, *lower = NULL, *lowest = NULL;
     for (frame_t *next; f != s->floor; f = next) {
@@ -242,20 +315,20 @@ int sl_can_park(sl_state *s, const sl_call *call, sl_pending *found, sl_obstacle
             continue;
         }
         if (entered > 1) {
-            return blame(why, CLEARING, f); /* a destructor runs while the frame in between is cleared */
+            return blame(why, CLEARING, f, NULL); /* a destructor runs while the frame in between is cleared */
         }
         if (upper != NULL && !sl_cold_loop(upper, lower)) {
-            return blame(why, C_BETWEEN, lower);
+            return blame(why, C_BETWEEN, lower, upper);
         }
         upper = f;
         lower = next;
     }
     if (upper == NULL) {
-        return blame(why, IN_C, NULL);
+        return blame(why, IN_C, NULL, NULL);
     }
     if (s->floor == NULL && !is_bottom(s, lowest)) {
-        return blame(why, CLEARING, lowest); /* the same, where 3.11 does not count the frame any more */
+        return blame(why, CLEARING, lowest, NULL); /* the same, where 3.11 does not count the frame any more */
     }
     f = state_frame(s);
-    return pending_call(f, call, found) ? 1 : blame(why, NOT_A_CALL, f);
+    return pending_call(f, call, found) ? 1 : blame(why, NOT_A_CALL, f, NULL);
 }

@@ -97,7 +97,7 @@ static int read_link(PyObject *item, int waits_for, link_t *link)
     }
     PyObject *exception = PyTuple_GET_ITEM(item, 2);
     if (exception != Py_None && !PyExceptionInstance_Check(exception)) {
-        return bad("it handles something else than an exception");
+        return bad("a generator handles something else than an exception");
     }
     link->exception = exception == Py_None ? NULL : exception;
     if (sl_read_picture(PyTuple_GET_ITEM(item, 1), waits_for, &link->parts) < 0
@@ -109,6 +109,23 @@ static int read_link(PyObject *item, int waits_for, link_t *link)
         return bad("a generator without its frame, or the other way round");
     }
     return link->generator == NULL && link->exception != NULL ? bad("an exception that nobody handles") : 0;
+}
+
+/* The generator of a call is what the one below it iterates over or awaits; no other call is there for one. */
+static int check_consumer(const link_t *below, const link_t *link)
+{
+    const int drives = below != NULL && (below->parts.opcode == FOR_ITER || below->parts.opcode == SEND);
+    if (drives != (link->generator != NULL)) {
+        return bad("a generator is there without the loop over it, or the other way round");
+    }
+    if (!drives) {
+        return 0;
+    }
+    const int at = below->parts.count - (V315 ? 2 : 1);
+    if (at < below->parts.code->co_nlocalsplus || PyTuple_GET_ITEM(below->parts.values, at) != (PyObject *)link->generator) {
+        return bad("a loop is over another generator");
+    }
+    return 0;
 }
 
 /* Reads a list of (generator or None, picture, exception or None). NULL with ValueError or MemoryError.
@@ -129,7 +146,8 @@ sl_chain *sl_read_chain(PyObject *list)
     for (int i = 0; i < count; i++) {
         link_t *link = &chain->links[i];
         const int waits_for = i == count - 1 ? SL_WAITS_IN_CALL : SL_WAITS_FOR_CALL;
-        if (read_link(PyList_GET_ITEM(list, i), waits_for, link) < 0) {
+        if (read_link(PyList_GET_ITEM(list, i), waits_for, link) < 0
+            || check_consumer(i == 0 ? NULL : &chain->links[i - 1], link) < 0) {
             PyMem_Free(chain);
             return NULL;
         }

@@ -6,7 +6,7 @@
 #include "opcode.h"
 
 /* Does the opcode jump: 1 forwards, -1 backwards, 0 not. */
-static int jump_of(int opcode)
+int sl_jump_of(int opcode)
 {
     switch (opcode) {
     case FOR_ITER:
@@ -40,7 +40,7 @@ static int jump_of(int opcode)
     }
 }
 
-static int goes_on(int opcode)
+int sl_goes_on(int opcode)
 {
     switch (opcode) {
     case JUMP_FORWARD:
@@ -58,7 +58,7 @@ static int goes_on(int opcode)
     }
 }
 
-static int effect(int opcode, int oparg, int jump)
+int sl_stack_effect(int opcode, int oparg, int jump)
 {
     switch (opcode) {
     case RETURN_GENERATOR:
@@ -93,22 +93,32 @@ static int note(int *depths, int size, int at, int depth)
     return 1;
 }
 
-static int note_handlers(PyCodeObject *code, int *depths, int size)
+int sl_each_handler(PyCodeObject *code, sl_handler_f visit, void *arg)
 {
     const unsigned char *p = (const unsigned char *)PyBytes_AS_STRING(code->co_exceptiontable);
     const unsigned char *end = p + PyBytes_GET_SIZE(code->co_exceptiontable);
-    int changed = 0;
+    int result = 0;
     while (p < end) {
         int start, length, target, depth_lasti;
         p = read_number(read_number(read_number(read_number(p, &start), &length), &target), &depth_lasti);
-        for (int at = start; at < start + length && at < size; at++) {
-            if (depths[at] >= 0) {
-                changed |= note(depths, size, target, (depth_lasti >> 1) + (depth_lasti & 1) + 1);
-                break;
-            }
+        result |= visit(arg, start, start + length, target, depth_lasti >> 1, depth_lasti & 1);
+    }
+    return result;
+}
+
+typedef struct {
+    int *depths, size;
+} depths_t;
+
+static int note_handler(void *arg, int start, int end, int target, int depth, int with_place)
+{
+    const depths_t *const d = arg;
+    for (int at = start; at < end && at < d->size; at++) {
+        if (d->depths[at] >= 0) {
+            return note(d->depths, d->size, target, depth + with_place + 1);
         }
     }
-    return changed;
+    return 0;
 }
 
 /* For each code unit the depth before it, or -1 where no instruction begins that can be reached. To be
@@ -146,17 +156,17 @@ int *sl_stack_depths(PyCodeObject *code)
                 next++;
             }
             if (depth >= 0) {
-                if (jump_of(opcode)) {
-                    changed |= note(depths, size, next + jump_of(opcode) * oparg, depth + effect(opcode, oparg, 1));
+                if (sl_jump_of(opcode)) {
+                    changed |= note(depths, size, next + sl_jump_of(opcode) * oparg, depth + sl_stack_effect(opcode, oparg, 1));
                 }
-                if (goes_on(opcode)) {
-                    changed |= note(depths, size, next, depth + effect(opcode, oparg, 0));
+                if (sl_goes_on(opcode)) {
+                    changed |= note(depths, size, next, depth + sl_stack_effect(opcode, oparg, 0));
                 }
             }
             oparg = 0;
             at = next - 1;
         }
-        changed |= note_handlers(code, depths, size);
+        changed |= sl_each_handler(code, note_handler, &(depths_t){depths, size});
     }
     Py_DECREF(bytes);
     return depths;

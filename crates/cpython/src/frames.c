@@ -111,6 +111,23 @@ void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visi
     }
 }
 
+/* The frame `back` becomes what has called the frame `o`, which is not being executed and has no caller. 0, or -1
+ * with TypeError or ValueError. */
+int sl_set_caller(PyObject *o, PyObject *back)
+{
+    if (!PyFrame_Check(o) || !PyFrame_Check(back)) {
+        PyErr_SetString(PyExc_TypeError, "two frames are needed");
+        return -1;
+    }
+    PyFrameObject *object = (PyFrameObject *)o;
+    if (object->f_back != NULL || o == back || object->f_frame->owner != FRAME_OWNED_BY_FRAME_OBJECT) {
+        PyErr_SetString(PyExc_ValueError, "the frame is in use");
+        return -1;
+    }
+    object->f_back = (PyFrameObject *)Py_NewRef(back);
+    return 0;
+}
+
 /* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */
 void sl_function(PyObject *callable, PyObject **name, PyObject **code)
 {

@@ -201,7 +201,9 @@ int sl_restore_generator(PyObject *o, PyObject *picture)
         return bad("it is no tuple of eight");
     }
     if (exception != Py_None && (!PyExceptionInstance_Check(exception) || state == STATE_FINISHED)) {
-        return bad("it handles something else than an exception");
+        PyErr_Format(PyExc_ValueError, "not the picture of a generator: %U() handles an exception that came back as %.100s",
+                     qualname, Py_TYPE(exception)->tp_name);
+        return -1;
     }
     if (state < STATE_WAITING || state > STATE_FINISHED || flags < 0 || flags > 7) {
         return bad("a number is out of range");

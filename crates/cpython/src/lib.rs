@@ -11,12 +11,12 @@ mod pictures;
 
 pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
 pub use park::{
-    Evaluator, Found, Obstacle, ObstacleKind, Pending, Unparked, can_park, drop_parked, evaluator, park,
-    parked_room, parked_size, parked_values, resume, wake,
+    Does, Evaluator, Found, Obstacle, ObstacleKind, Pending, Unparked, can_park, drop_parked, evaluator,
+    park, parked_room, parked_size, parked_values, resume, wake,
 };
 pub use pictures::{
     Chain, chain_pictures, generator_picture, handled, iterates, new_generator, new_step, restore_generator,
-    step_picture,
+    set_caller, step_picture,
 };
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};

@@ -21,6 +21,9 @@ typedef struct {
 
 extern char sl_iterating;
 
+/* In place of `args` where a limit of run() has interrupted a tasklet. */
+extern char sl_interrupted;
+
 /* What a tasklet waits in that can be parked. */
 typedef struct {
     int values;   /* of its innermost frame, variables included */
@@ -30,11 +33,16 @@ typedef struct {
 
 /* Why a tasklet cannot be parked. */
 typedef struct {
-    enum { IN_C = 1, NOT_A_CALL, C_BETWEEN, CLEARING } kind;
-    PyCodeObject *code; /* the Python function concerned: borrowed; NULL if there is none */
-    int at;             /* its instruction, in bytes */
-    PyObject *callee;   /* what it called: borrowed; NULL if nobody knows */
+    enum { IN_C = 1, NOT_A_CALL, C_BETWEEN, CLEARING, TRACING, INTERRUPTED } kind;
+    PyCodeObject *code;   /* the Python function concerned: borrowed; NULL if there is none */
+    int at;               /* its instruction, in bytes, */
+    int what;             /* and what that does */
+    PyObject *callee;     /* what it called: borrowed; NULL if that is not known */
+    PyCodeObject *called; /* the Python function that C code has called for it: borrowed, or NULL */
 } sl_obstacle;
+
+/* What an instruction does, for `what`. */
+enum { DOES_OTHER, DOES_CALL, DOES_CALL_STARRED, DOES_ATTRIBUTE, DOES_ITEM, DOES_OPERATOR, DOES_LOOP, DOES_ENTER, DOES_EXIT };
 
 /* In shim.c. */
 void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *context);

@@ -37,6 +37,12 @@ impl Pending {
         Self { args: &raw const sl_iterating as *const _, count: 0, gives_none: 0, function }
     }
 
+    /// A limit of `run()` has interrupted it between two instructions.
+    #[inline(always)]
+    pub fn interrupted() -> Self {
+        Self { args: &raw const sl_interrupted as *const _, ..Self::NONE }
+    }
+
     /// See [`Self::effect`].
     pub fn gives_none(&self) -> bool {
         self.gives_none != 0
@@ -62,8 +68,31 @@ pub struct Obstacle {
     pub code: *mut PyObject,
     /// The offset of its instruction, in bytes.
     pub at: c_int,
+    /// What that instruction does.
+    pub what: Does,
     /// What it called, borrowed; null if that is not known.
     pub callee: *mut PyObject,
+    /// The code of the Python function that C code has called for it, borrowed, or null.
+    pub called: *mut PyObject,
+}
+
+/// What an instruction does.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Does {
+    Other,
+    Call,
+    /// With `*` or `**`.
+    CallStarred,
+    Attribute,
+    Item,
+    Operator,
+    /// `iter()` or `next()` of a loop.
+    Loop,
+    /// The beginning of a `with` block.
+    Enter,
+    /// The end of one, with an exception in flight.
+    Exit,
 }
 
 #[repr(C)]
@@ -79,10 +108,15 @@ pub enum ObstacleKind {
     CBetween,
     /// The code is that of a destructor.
     Clearing,
+    /// It waits in a trace or profile function.
+    Tracing,
+    /// A limit of `run()` has interrupted it.
+    Interrupted,
 }
 
 unsafe extern "C" {
     static sl_iterating: c_char;
+    static sl_interrupted: c_char;
     fn sl_can_park(state: *mut State, call: *const Pending, found: *mut Found, why: *mut Obstacle) -> c_int;
     fn sl_parked_values(state: *mut State) -> c_int;
     fn sl_parked_size(state: *mut State) -> usize;
@@ -126,7 +160,14 @@ pub unsafe fn evaluator(ts: *mut PyThreadState) -> Evaluator {
 /// The state is that of such a tasklet, and `call` is what it waits in.
 pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<Found, Obstacle> {
     let null = std::ptr::null_mut();
-    let mut why = Obstacle { kind: ObstacleKind::None, code: null, at: 0, callee: null };
+    let mut why = Obstacle {
+        kind: ObstacleKind::None,
+        code: null,
+        at: 0,
+        what: Does::Other,
+        callee: null,
+        called: null,
+    };
     let mut found = Found { values: 0, operands: 0, length: 0 };
     // SAFETY: the caller's.
     if unsafe { sl_can_park(state, call, &mut found, &mut why) } != 0 { Ok(found) } else { Err(why) }

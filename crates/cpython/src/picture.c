@@ -1,7 +1,7 @@
 /* Suspended frames as plain tuples, and frames made from them. A picture may come from a damaged or
  * foreign file: it is checked against the code before any memory is written. Nothing here runs Python
  * code, but for the allocation of tuples, which may collect garbage. */
-#include "picture.h"
+#include "slots.h"
 #include "depth.h"
 #include "opcode.h"
 
@@ -177,26 +177,6 @@ static inline char letter(const sl_parts *p, int i)
     return p->shape == NULL ? 'o' : p->shape[i];
 }
 
-/* A variable that inner functions share is in a cell. Where comprehensions are inlined, its place may
- * hold something else meanwhile. */
-static int check_cells(const sl_parts *p, const unsigned char *ops)
-{
-#ifdef LOAD_FAST_AND_CLEAR
-    for (Py_ssize_t i = 0; i < Py_SIZE(p->code); i++) {
-        if (ops[2 * i] == LOAD_FAST_AND_CLEAR) {
-            return 0;
-        }
-    }
-#endif
-    for (int i = 0; i < p->code->co_nlocalsplus; i++) {
-        int kind = _PyLocals_GetKind(p->code->co_localspluskinds, i);
-        if ((kind & (CO_FAST_CELL | CO_FAST_FREE)) && (letter(p, i) != 'o' || !PyCell_Check(PyTuple_GET_ITEM(p->values, i)))) {
-            return bad("a shared variable without its cell");
-        }
-    }
-    return 0;
-}
-
 /* How many values a call takes off the stack, the callable included; -1 for other instructions. */
 static int operands_of(int opcode, int oparg)
 {
@@ -258,7 +238,8 @@ static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
     }
     if (waits_for == SL_WAITS_IN_CALL) {
         const int operands = operands_of(p->opcode, p->oparg);
-        return operands < 0 || depths[begin] != stack + operands ? bad("it waits in no call") : check_cells(p, ops);
+        return operands < 0 || depths[begin] != stack + operands ? bad("it waits in no call")
+                                                                 : sl_check_slots(p, ops, depths, begin, begin);
     }
     if (depths[next] != stack + 1) {
         return bad("the depth of its stack does not fit the place");
@@ -267,14 +248,14 @@ static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
         if (p->opcode != YIELD_VALUE && p->opcode != RETURN_GENERATOR) {
             return bad("it stands where no generator waits");
         }
-        return p->opcode == RETURN_GENERATOR ? 0 : check_cells(p, ops);
+        return sl_check_slots(p, ops, depths, begin, next);
     }
     const int end = p->at + p->return_offset;
     if (end != next && !((p->opcode == FOR_ITER || p->opcode == SEND) && end == next + p->oparg && end < size
                          && depths[end] == stack + 1)) {
         return bad("it returns to where nothing waits");
     }
-    return check_cells(p, ops);
+    return sl_check_slots(p, ops, depths, begin, next);
 }
 
 static int read_int(PyObject *o, int *number)

@@ -32,6 +32,17 @@ unsafe extern "C" {
     );
     fn sl_iterates(s: *mut State) -> c_int;
     fn sl_handled(s: *mut State) -> *mut PyObject;
+    fn sl_set_caller(o: *mut PyObject, back: *mut PyObject) -> c_int;
+}
+
+/// A frame object that is not being executed gets a caller; false with an exception.
+///
+/// # Safety
+/// Living objects.
+#[must_use]
+pub unsafe fn set_caller(o: *mut PyObject, back: *mut PyObject) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_set_caller(o, back) == 0 }
 }
 
 /// A generator, coroutine or asynchronous generator as a tuple; null with an exception. `waiting` is the

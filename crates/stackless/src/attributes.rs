@@ -29,9 +29,11 @@ const READ_ONLY: [Getter; 17] = [
     ("is_current", "bool: the running tasklet of its thread.", |t| bool_obj(t.is_current())),
     ("atomic", "bool: not to be interrupted; see set_atomic().", |t| bool_obj(t.flags.get().atomic)),
     ("ignore_nesting", "bool: see set_ignore_nesting().", |t| bool_obj(t.flags.get().ignore_nesting)),
-    ("restorable", "bool: could be resumed from a pickle: no C code is in between its Python calls.", |t| {
-        bool_obj(park::is_soft(t))
-    }),
+    (
+        "restorable",
+        "bool: could be resumed from a pickle: no C code is in between its Python calls.",
+        restorable,
+    ),
     ("thread_id", "int: the identity of its thread, -1 once that has ended.", thread_id),
     ("next", "The next tasklet in its run queue or channel queue, or None.", |t| {
         neighbour(world(|w| w.next(t.tid())))
@@ -70,6 +72,11 @@ fn recursion_depth(t: T) -> Obj {
     int_obj(fields(t).map_or(0, |(ts, of)| unsafe { cpython::depth(ts, of) }))
 }
 
+/// Could it be parked? What the running one will wait in is not known: there it is the level that counts.
+fn restorable(t: T) -> Obj {
+    bool_obj(if t.is_current() { nesting(t) == 0 } else { park::is_soft(t) })
+}
+
 fn nesting_level(t: T) -> Obj {
     int_obj(nesting(t))
 }
@@ -78,7 +85,12 @@ fn nesting_level(t: T) -> Obj {
 /// Python calls, and counts once more. Without soft switching there is a C stack below everything: 1 at the
 /// least.
 pub fn nesting(t: T) -> i64 {
-    let Some((ts, of)) = fields(t) else { return 0 };
+    // One that its thread's end has not ended keeps its level.
+    let stays = || {
+        let left = t.started() && t.scheduler().is_none();
+        left.then(|| (cpython::thread_state(), Of::Suspended(t.seat().state())))
+    };
+    let Some((ts, of)) = fields(t).or_else(stays) else { return 0 };
     let hard = if t.is_main() { !module::soft_switching() } else { t.flags.get().hard };
     let before = if t.is_main() { module::threading_globals() } else { null_mut() };
     // SAFETY: as above; the globals are borrowed or null.
@@ -95,7 +107,7 @@ fn channel(t: T) -> Obj {
 // ---------------------------------------------------------------------- contexts
 
 /// The context of a tasklet, made if it has none: borrowed.
-fn context(t: T) -> Res<Obj> {
+pub fn context(t: T) -> Res<Obj> {
     let found = match fields(t) {
         // SAFETY: the fields are those of a started tasklet.
         Some((ts, of)) => unsafe { cpython::context(ts, of) },

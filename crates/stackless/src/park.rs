@@ -15,7 +15,7 @@ use crate::tasklet::T;
 use crate::thread::Sched;
 use crate::{args, module, types, waits};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Evaluator, Found, Unparked};
+use stackless_cpython::{self as cpython, Does, Evaluator, Found, ObstacleKind, Unparked};
 use stackless_reactor::coarse;
 use stackless_stack::Slot;
 use std::ffi::{c_int, c_void};
@@ -51,6 +51,16 @@ impl Obstacle {
         }
     }
 
+    /// What can be done about it.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Because(text) if *text == NO_PYTHON => "give it a Python function that calls this one",
+            Self::Because(_) => "let it wait where only Python functions are being called, and not by C code",
+            Self::At(obstacle) => remedy(obstacle),
+            Self::Memory => "free memory",
+        }
+    }
+
     /// The exception for whoever needs it parked.
     pub fn raise(self) -> Raised {
         match self {
@@ -59,6 +69,8 @@ impl Obstacle {
         }
     }
 }
+
+const NO_PYTHON: &str = "its function is not a Python function but C code";
 
 /// It was given a stack, and nothing has run on it.
 pub fn has_not_begun(t: T) -> bool {
@@ -135,7 +147,7 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
         return because(if seat.python.get() {
             "C code runs in it below its Python functions"
         } else {
-            "its function is not a Python function but C code"
+            NO_PYTHON
         });
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
@@ -155,44 +167,104 @@ unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
     }
 }
 
+/// The qualified name of a code object.
+fn code_name(code: Obj) -> String {
+    // SAFETY: a code object.
+    let (name, _) = unsafe { cpython::code_names(code) };
+    text_of(name).unwrap_or_default()
+}
+
 fn words(o: &cpython::Obstacle) -> String {
     let place = || {
         if o.code.is_null() {
             return String::new();
         }
         // SAFETY: a code object.
-        let (name, file) = unsafe { cpython::code_names(o.code) };
-        let name = text_of(name).unwrap_or_default();
+        let (_, file) = unsafe { cpython::code_names(o.code) };
         let file = text_of(file).unwrap_or_default();
         // SAFETY: a code object.
         let line = unsafe { cpython::line_of(o.code, o.at) };
-        format!("{name}() ({file}:{line})")
+        format!("{}() ({file}:{line})", code_name(o.code))
     };
-    let callee = || {
-        if o.callee.is_null() { String::new() } else { callable_name(o.callee) }
-    };
+    let place = place();
+    let callee = (!o.callee.is_null()).then(|| callable_name(o.callee));
     match o.kind {
-        cpython::ObstacleKind::None | cpython::ObstacleKind::InC => {
+        ObstacleKind::None | ObstacleKind::InC => {
             "C code runs in it that is not a call of a Python function".into()
         }
-        cpython::ObstacleKind::NotACall if o.callee.is_null() => {
-            format!("{} does not wait in a plain call of a function of stackless", place())
+        ObstacleKind::Tracing => format!("{place} was left by a trace or profile function that waits"),
+        ObstacleKind::Interrupted => {
+            format!("{place} was interrupted by a limit of run(), between two instructions")
         }
-        cpython::ObstacleKind::NotACall => {
-            format!("{} waits inside {}, which is C code that cannot be left", place(), callee())
+        ObstacleKind::Clearing => {
+            format!("{place} runs while the variables of a call that has ended are dropped")
         }
-        cpython::ObstacleKind::Clearing => {
-            format!("{} runs while the variables of a call that has ended are dropped", place())
+        ObstacleKind::NotACall => match callee {
+            Some(callee) if o.what == Does::CallStarred => {
+                format!("{place} waits in {callee}, which it called with * or **")
+            }
+            Some(callee) => format!("{place} waits inside {callee}, which is C code that cannot be left"),
+            None => format!("{place} does not wait in a plain call of a function of stackless"),
+        },
+        ObstacleKind::CBetween => between(&place, o, callee),
+    }
+}
+
+/// Some Python function was called by C code that ran for this instruction.
+fn between(place: &str, o: &cpython::Obstacle, callee: Option<String>) -> String {
+    let called = code_name(o.called);
+    match (o.what, callee) {
+        (Does::Call, Some(callee)) => format!("{place} called {callee}, C code that called back into Python"),
+        (Does::CallStarred, Some(callee)) => {
+            format!("{place} called {callee} with * or **, which C code does, and that called {called}()")
         }
-        cpython::ObstacleKind::CBetween if o.callee.is_null() => {
-            format!(
-                "{} has C code above it that called back into Python (an operator, a method of a type, ...)",
-                place()
-            )
+        (Does::Call | Does::CallStarred, None) => format!("{place} called {called}() through C code"),
+        (what, _) => {
+            let for_what = match what {
+                Does::Attribute => "for an attribute",
+                Does::Item => "for [...]",
+                Does::Operator => "for an operator",
+                Does::Loop => "for a loop",
+                Does::Enter => "on entering a with block",
+                Does::Exit => "on leaving a with block with an exception",
+                _ => return format!("{place} ran {called}() through C code that called back into Python"),
+            };
+            format!("{place} ran {called}() {for_what}, through C code that called back into Python")
         }
-        cpython::ObstacleKind::CBetween => {
-            format!("{} called {}, C code that called back into Python", place(), callee())
+    }
+}
+
+/// What can be done about it.
+fn remedy(o: &cpython::Obstacle) -> &'static str {
+    match (o.kind, o.what) {
+        (ObstacleKind::Interrupted, _) => {
+            "let it go on until it waits in a call: insert it, and run() without a limit"
         }
+        (ObstacleKind::Tracing, _) => "do not wait in a trace or profile function",
+        (ObstacleKind::Clearing, _) => "do not wait in a destructor or a callback of a weak reference",
+        (ObstacleKind::NotACall | ObstacleKind::CBetween, Does::CallStarred) => {
+            "call it with its arguments one by one, without * and **; of a bound method \
+             call the function (Class.method(object, ...)), which since Python 3.12 may have them"
+        }
+        (ObstacleKind::CBetween, Does::Attribute) => "make a method of it, and call that",
+        (ObstacleKind::CBetween, Does::Item | Does::Operator) => "call a method instead",
+        (ObstacleKind::CBetween, Does::Loop) => {
+            "iterate over a channel, or since Python 3.12 over a generator; or call a function in the loop"
+        }
+        (ObstacleKind::CBetween, Does::Enter) => "wait before the with block, or inside it",
+        (ObstacleKind::CBetween, Does::Exit) => {
+            "catch the exception inside the with block, or wait behind it, in a finally block"
+        }
+        (ObstacleKind::CBetween, Does::Call)
+            if o.callee.is_null() && code_name(o.called).ends_with("__exit__") =>
+        {
+            "wait inside the with block, or in a finally block in its place; Python 3.14 can leave __exit__"
+        }
+        (ObstacleKind::CBetween, Does::Call) if code_name(o.called).ends_with("__init__") => {
+            "wait in a method that is called when the object was made"
+        }
+        (ObstacleKind::CBetween, Does::Call) if o.callee.is_null() => "call a method or function instead",
+        _ => "let it wait where only Python functions are being called, and not by C code",
     }
 }
 
@@ -503,6 +575,15 @@ unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
+unsafe extern "C" fn how_to_park(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_how_to_park", args).and_then(|t| match can_park(t) {
+        Ok(()) => Ok(none()),
+        Err(obstacle) => text_object(obstacle.remedy()),
+    }))
+}
+
 unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
     // SAFETY: the calling thread's.
     let why = unsafe { why_never(cpython::thread_state()) };
@@ -534,5 +615,6 @@ pub fn functions() -> Vec<PyMethodDef> {
             why_never_function,
         ),
         types::method("_why_not_parked", "Why a tasklet cannot be parked, or None.", why_not),
+        types::method("_how_to_park", "What can be done about that, or None.", how_to_park),
     ]
 }

@@ -83,6 +83,16 @@ unsafe extern "C" fn new_step(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
     }))
 }
 
+// ---------------------------------------------------------------------- frames of tracebacks
+
+unsafe extern "C" fn set_caller(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_set_caller", args, count) }.and_then(|&[o, back]| {
+        // SAFETY: living objects.
+        if unsafe { cpython::set_caller(o, back) } { Ok(none()) } else { Err(Raised) }
+    }))
+}
+
 // ---------------------------------------------------------------------- tasklets
 
 /// The channel that an argument is.
@@ -160,22 +170,23 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
         if !exception.is_null() && !is_exception(exception) {
             return Err(type_error("a tasklet can handle an exception only"));
         }
-        // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
-        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
+        if t.context.get().is_null() {
+            // Before the frames are read: making one may collect garbage.
+            // SAFETY: the calling thread's.
+            t.context.set(check(unsafe { cpython::current_context(cpython::thread_state()) })?);
+        }
         if t.started() || !t.args.get().is_null() || t.scheduler().is_none() {
             return Err(runtime_error("only an empty tasklet can get a state"));
         }
+        // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
+        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
         // SAFETY: memory of the size that the chain needs; the tasklet takes the seat over.
         unsafe {
-            let context = match t.context.replace(null_mut()) {
-                context if context.is_null() => check(cpython::current_context(cpython::thread_state()))?,
-                context => context,
-            };
             let seat = Seat::allocate(chain.size());
             if seat.is_null() {
-                drop_ref(context);
                 return Err(raise(Exc::Memory, "no memory for the frames of a tasklet"));
             }
+            let context = t.context.replace(null_mut());
             chain.build((*seat).state(), context, exception);
             (*seat).after.set(after as u8);
             (*seat).take(t);
@@ -229,6 +240,15 @@ unsafe extern "C" fn flags(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         ];
         Ok(int_obj(bits.into_iter().map(|(on, bit)| i64::from(on) << bit).sum()))
     }))
+}
+
+/// `_tasklet_context(t)`: its context, made if it has none.
+unsafe extern "C" fn context_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(
+        unsafe { exactly("_tasklet_context", args, count) }
+            .and_then(|&[o]| crate::attributes::context(tasklet(o)?).map(new_ref)),
+    )
 }
 
 /// `_channel_queue(channel)`: who waits, the longest first.
@@ -301,10 +321,12 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_restore_generator", "Fills a generator.", restore_generator),
         types::method("_step_picture", "An awaitable of an asynchronous generator as data.", step_picture),
         types::method("_new_step", "Makes one of these.", new_step),
+        types::method("_set_caller", "Gives a frame of a restored traceback its f_back.", set_caller),
         types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
         types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
         types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),
         types::method("_tasklet_flags", "The flags of a tasklet, as in its pickles.", flags),
+        types::method("_tasklet_context", "The context of a tasklet.", context_of),
         types::method("_channel_queue", "Who waits in a channel, the longest first.", queue),
         types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
     ]

@@ -86,12 +86,10 @@ def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -
     keys = () if key is None else _keys([key])
     _check_int("protocol", protocol)
     file = io.BytesIO()
+    # Its memo goes with it. `clear_memo` would run Python code, of weak references for example,
+    # while the garbage collector can still see what was dropped already.
     pickler = Pickler(file, protocol)
-    try:
-        pickler.dump(obj)
-    finally:
-        # It refers to itself: what it remembers would live until the next garbage collection.
-        pickler.clear_memo()
+    pickler.dump(obj)
     rest = b"".join((_python_and_modules(pickler.modules), file.getbuffer()))
     head = _HEAD.pack(MAGIC, FORMAT, _SIGNED if keys else 0, len(rest))
     return b"".join((head, _seal(head, rest, *keys), rest))

@@ -11,15 +11,17 @@ from __future__ import annotations
 import copyreg
 import itertools
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
+from stackless import _stackless
 from stackless.pickling.standins import StandIn, actual
 
 # ------------------------------------------------------------------ tracebacks
 
-#: File, function, qualified name, module; line, last line, column, last column.
-Entry = tuple[str, str, str, str | None, int, int | None, int | None, int | None]
+#: File, function, qualified name, module; line, last line, column, last column; whether the entry
+#: before is of the call that its frame was called from.
+Entry = tuple[str, str, str, str | None, int, int | None, int | None, int | None, bool]
 
 
 class _Entries(StandIn):
@@ -37,6 +39,7 @@ def reduce_traceback(traceback: TracebackType) -> tuple[Any, ...]:
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
+    before = None
     while traceback is not None:
         frame = traceback.tb_frame
         code = frame.f_code
@@ -49,8 +52,9 @@ def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
             frame.f_globals.get("__name__"),
             traceback.tb_lineno,
             *positions[1:],
+            before is not None and frame.f_back is before,
         )
-        traceback = traceback.tb_next
+        before, traceback = frame, traceback.tb_next
 
 
 def load_traceback(entries: Any) -> TracebackType:
@@ -60,9 +64,13 @@ def load_traceback(entries: Any) -> TracebackType:
         return TracebackType(
             original.tb_next, original.tb_frame, original.tb_lasti, original.tb_lineno
         )
+    frames = [_frame(*entry[:8]) for entry in entries]
+    for back, frame, entry in zip(frames, frames[1:], entries[1:], strict=False):
+        if entry[8:] == (True,):
+            _stackless._set_caller(frame, back)
     made = None
-    for entry in reversed(entries):
-        made = _traceback_to(made, *entry)
+    for frame in reversed(frames):
+        made = TracebackType(made, frame, 0, frame.f_code.co_firstlineno)
     assert made is not None
     return made
 
@@ -74,25 +82,26 @@ def _never_run() -> Iterator[None]:
 _TEMPLATE: CodeType = _never_run.__code__
 
 
-def _traceback_to(
-    following: TracebackType | None,
-    file: str,
-    name: str,
-    qualname: str,
-    module: str | None,
-    line: int,
-    *place: int | None,
-) -> TracebackType:
-    code = _TEMPLATE.replace(
+def stub(
+    template: CodeType, file: str, name: str, qualname: str, line: int, *place: int | None
+) -> CodeType:
+    """Code that does what `template` does, and looks as if it were at that place."""
+    return template.replace(
         co_filename=file,
         co_name=name,
         co_qualname=qualname,
         co_firstlineno=line,
-        co_linetable=_line_table(len(_TEMPLATE.co_code) // 2, line, *place),
+        co_linetable=_line_table(len(template.co_code) // 2, line, *(place or (None,) * 3)),
     )
-    # The frame of a generator that never began: it has no caller, whose variables it would keep.
-    generator = FunctionType(code, {"__name__": module})()
-    return TracebackType(following, generator.gi_frame, 0, line)
+
+
+def _frame(
+    file: str, name: str, qualname: str, module: str | None, line: int, *place: int | None
+) -> FrameType:
+    code = stub(_TEMPLATE, file, name, qualname, line, *place)
+    # That of a generator which never began: it has no caller, whose variables it would keep.
+    frame: FrameType = FunctionType(code, {"__name__": module})().gi_frame
+    return frame
 
 
 def _line_table(
@@ -187,11 +196,22 @@ def _builtin(kind: type) -> type:
     return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)
 
 
-def fill_exception(error: BaseException, state: tuple[Any, ...]) -> None:
-    """Give an exception what belongs to it."""
+def fill_exception(error: Any, state: tuple[Any, ...]) -> None:
+    """Give an exception what belongs to it. Raises ValueError for what came back as something else.
+
+    What a reducer made something else of than an exception gets its own state only.
+    """
     own, cause, context, traceback, suppress = state
     if own is not None:
         error.__setstate__(own)
+    if not isinstance(error, BaseException):
+        return
+    for name, each in (("cause", cause), ("context", context)):
+        if each is not None and not isinstance(each, BaseException):
+            raise ValueError(
+                f"the {name} of {type(error).__qualname__} is an exception that came back as "
+                f"{type(each).__qualname__}"
+            )
     error.__cause__ = cause
     error.__context__ = context
     error.__traceback__ = traceback

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dis
+import sys
 from collections.abc import Callable
-from types import CodeType
-from typing import Any
+from types import CodeType, FunctionType
+from typing import Any, NoReturn
 
-from stackless.pickling import generators
+from stackless.pickling import errors, generators
 from stackless.pickling.functions import by_value
-from stackless.pickling.generators import Picture, Shell, valued, whole
+from stackless.pickling.generators import Picture, Shell, code_of, line_of, valued, whole
 
 
 class Frame:
@@ -45,6 +46,15 @@ class Frame:
             return of_class_call, self.picture
         return of_function, (valued(self.picture), *after)
 
+    def __repr__(self) -> str:
+        if self.generator is not None:
+            return f"<{self.generator.__qualname__}()>"
+        assert self.picture is not None
+        if len(self.picture) == 1:
+            return "<the call of a class>"
+        code = code_of(self.picture)
+        return repr(Place(code.co_qualname, code.co_filename, line_of(self.picture)))
+
 
 def of_function(picture: Picture, after: int = 0) -> Frame:
     """A restored frame."""
@@ -72,14 +82,15 @@ def _class_call(made: object, init: Callable[[], object]) -> object:
 def class_call(made: object) -> Picture:
     """The picture of `_class_call` while it waits for `init()`."""
     at, end = _first_call(_class_call.__code__)
-    return _class_call, None, at, end - at, (made, None, None), "o--", None
+    return _class_call, None, at, end - at, (made, None, None), "oo-", None
 
 
 def _first_call(code: CodeType) -> tuple[int, int]:
     """Where the first call is, and the instruction behind it, in code units."""
     instructions = iter(dis.get_instructions(code))
-    at = next(each.offset for each in instructions if each.opname == "CALL")
-    return at // 2, next(instructions).offset // 2
+    at = next(each.offset for each in instructions if each.opname in ("PRECALL", "CALL"))
+    behind = next(each for each in instructions if each.opname != "CALL")
+    return at // 2, behind.offset // 2
 
 
 def chain(frames: list[Frame]) -> list[tuple[Any, Picture, Any]]:
@@ -108,6 +119,39 @@ def _link(frame: Frame, copies: dict[int, Any]) -> tuple[Any, Picture, Any]:
         function, code, at, offset, values, *rest = picture
         picture = function, code, at, offset, tuple(copies.get(id(v), v) for v in values), *rest
     return generator, picture, exception
+
+
+def waiting_in_vain(places: list[Place]) -> list[Frame]:
+    """Frames that look as if they were at these places, and raise RuntimeError when they go on."""
+    frames = [_at(place, _calling.__code__) for place in places[:-1]]
+    frames.append(_at(places[-1], _waiting.__code__, refuse, places))
+    return frames
+
+
+def _at(place: Place, template: CodeType, *values: Any) -> Frame:
+    name = place.name.rpartition(".")[2]
+    code = errors.stub(template, place.filename, name, place.name, place.line)
+    at, end = _first_call(code)
+    if not values:  # it waits for another frame, and goes on behind the call
+        values = (None,)
+        at, offset = (at, end - at) if sys.version_info >= (3, 13) else (end, 0)
+    else:
+        offset = 0
+    return Frame((FunctionType(code, {}), None, at, offset, values, None, None))
+
+
+def _calling(callee: Callable[[], object]) -> None:
+    callee()
+
+
+def _waiting(refuse: Callable[..., object], places: list[Place]) -> None:
+    refuse()  # this is the call in which it waits
+    refuse(places)
+
+
+def refuse(places: list[Place]) -> NoReturn:
+    """Raise the RuntimeError of a tasklet that cannot be restored."""
+    raise RuntimeError(f"the tasklet had C state that can't be restored; it was in {places[-1]}")
 
 
 class Call:

@@ -88,6 +88,12 @@ def code_of(picture: Picture) -> types.CodeType:
     return code
 
 
+def line_of(picture: Picture) -> int:
+    """The line where a frame is; 0 if it has none."""
+    lines = [line for start, _, line in code_of(picture).co_lines() if start <= 2 * picture[2]]
+    return lines[-1] or 0
+
+
 def valued(picture: Picture) -> Picture:
     """The picture of a frame as it is pickled: with its code, and functions by value."""
     function, _, at, offset, values, shape, names = picture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import io
 import itertools
 import types
@@ -181,10 +182,9 @@ class _Walk:
     def frame(self, picture: Any) -> None:
         """Of a tasklet's call: what is not in its variables, but needed to go on."""
         code = generators.code_of(picture)
-        _, _, at, _, values, *_ = picture
-        lines = [line for start, _, line in code.co_lines() if start <= 2 * at]
-        here = Place(code.co_qualname, code.co_filename, lines[-1] or 0)
-        for number, each in enumerate(values):
+        here = Place(code.co_qualname, code.co_filename, generators.line_of(picture))
+        self.add(picture[0], "function", here)
+        for number, each in enumerate(picture[4]):
             self.add(each, f"stack[{number}]", here)
 
     def variables(self, frame: types.FrameType) -> None:
@@ -265,6 +265,7 @@ _ORIGIN = ("__dict__", "__cause__", "__context__", "__traceback__", "__suppress_
 _ARGUMENTS: dict[type, tuple[str, ...]] = {
     types.CellType: ("", "cell_contents"),
     types.MethodType: ("__func__", "__self__"),
+    type(functools.lru_cache(len)): ("__wrapped__",),
 }
 _FRAMES: dict[type, str] = {
     types.GeneratorType: "gi_frame",

@@ -11,9 +11,10 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
+from cloudpickle.cloudpickle import _dynamic_class_reduce  # type: ignore[import-untyped]
 
 from stackless import _stackless
-from stackless.pickling import errors, functions
+from stackless.pickling import errors, functions, named
 from stackless.pickling.functions import itself
 from stackless.pickling.standins import StandIn
 
@@ -29,7 +30,7 @@ def _reduce_file(file: io.TextIOWrapper) -> Any:
     )
 
 
-_USUAL = {**cloudpickle.Pickler.dispatch_table, io.TextIOWrapper: _reduce_file}
+_USUAL = {**cloudpickle.Pickler.dispatch_table, io.TextIOWrapper: _reduce_file, **named.USUAL}
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -41,8 +42,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol)
         #: The modules, other than Python's and ours, that functions belong to.
         self.modules: set[str] = set()
-        #: How objects of a type are reduced, if not as pickle would; by type, as they turn up.
-        self._ways: dict[type, Callable[[Any], Any] | None] = {}
+        #: How objects of a type are reduced, if not as pickle would; by type, as they turn up. No
+        #: bound methods: the pickler must go when `dumps` ends, not with a garbage collection.
+        self._ways: dict[type, Callable[[Pickler, Any], Any] | None] = {}
+        #: The `type` aliases that were begun, by id.
+        self._aliases: set[int] = set()
         self._streams = {type(getattr(sys, name)) for name in _STREAMS}
 
     def reducer_override(self, obj: Any) -> Any:
@@ -52,24 +56,27 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             way = self._ways[kind]
         except KeyError:
             way = self._ways[kind] = self._way(kind)
-        return NotImplemented if way is None else way(obj)
+        return NotImplemented if way is None else way(self, obj)
 
-    def _way(self, kind: type) -> Callable[[Any], Any] | None:
+    def _way(self, kind: type) -> Callable[[Pickler, Any], Any] | None:
         if kind is FunctionType:
-            return self._function
+            return Pickler._function
         if kind is CellType:
-            return self._cell
+            return Pickler._cell
         if kind is ModuleType:
-            return self._module
+            return Pickler._module
         if issubclass(kind, type):
-            return self._class
+            return Pickler._class
         if issubclass(kind, BaseException):
-            return self._exception
+            return Pickler._exception
         if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
-            return self._stand_in
+            return Pickler._stand_in
         if issubclass(kind, _stackless.tasklet):
-            return self._tasklet
-        return self._stream if kind in self._streams else None
+            return Pickler._tasklet
+        if kind in self._streams:
+            return Pickler._stream
+        plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+        return None if plain and kind not in self.dispatch_table else Pickler._with_reducer
 
     def _cell(self, cell: CellType) -> Any:
         return functions.reduce_cell(cell, itself)
@@ -98,9 +105,36 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _class(self, each: type) -> Any:
         reduced = super().reducer_override(each)
-        if isinstance(reduced, tuple) and len(reduced) > 2 and each.__flags__ & _IMMUTABLE_TYPE:
-            return NotImplemented  # written in C: a class by value would be no copy of it
+        if each.__flags__ & _IMMUTABLE_TYPE:
+            # Written in C: a class by value would be no copy of it.
+            long = isinstance(reduced, tuple) and len(reduced) > 2
+            return NotImplemented if long else reduced
+        if reduced is NotImplemented and not is_reachable(each.__module__):
+            return _dynamic_class_reduce(each)
         return reduced
+
+    def _with_reducer(self, obj: Any) -> Any:
+        registered = self.dispatch_table.get(type(obj))
+        protocol = self.proto if self.proto >= 0 else pickle.HIGHEST_PROTOCOL
+        reduced = obj.__reduce_ex__(protocol) if registered is None else registered(obj)
+        if not isinstance(reduced, str):
+            return reduced
+        by_value = named.BY_VALUE.get(type(obj))
+        module = _module_of(obj, reduced)
+        if is_reachable(module) and (by_value is None or _leads_to(module, reduced, obj)):
+            return reduced
+        if by_value is None:
+            raise pickle.PicklingError(
+                f"cannot pickle {type(obj).__qualname__!r} object: it travels by its name, "
+                f"{module}.{reduced}, and another process cannot import that"
+            )
+        if type(obj) is named.ALIAS:
+            if id(obj) in self._aliases:
+                raise pickle.PicklingError(
+                    f"cannot pickle the type alias {reduced}: it refers to itself"
+                )
+            self._aliases.add(id(obj))
+        return by_value(obj)
 
     def _function(self, function: FunctionType) -> Any:
         if is_importable(function.__module__) and functions.is_found(function):
@@ -117,6 +151,33 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         top = module.partition(".")[0]
         if top != "stackless" and top not in sys.stdlib_module_names:
             self.modules.add(module)
+
+
+def _module_of(obj: Any, name: str) -> str:
+    try:
+        found: str = pickle.whichmodule(obj, name)  # type: ignore[attr-defined]
+    except pickle.PicklingError:  # since Python 3.14, if it is not found there
+        found = getattr(obj, "__module__", None) or "__main__"
+    return found
+
+
+def _leads_to(module: str, name: str, obj: Any) -> bool:
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def is_reachable(name: Any) -> bool:
+    """Whether importing the module `name`, or what it is a part of, leads to it in another process.
+
+    Modules that C code makes when its package is imported have no spec of their own.
+    """
+    if is_importable(name):
+        return True
+    package, dot, _ = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    made_here = getattr(sys.modules.get(name), "__spec__", None) is None
+    return bool(dot) and made_here and is_reachable(package)
 
 
 def is_importable(name: Any) -> bool:

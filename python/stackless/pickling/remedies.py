@@ -19,7 +19,7 @@ def remedy(value: Any) -> str:
     """A few words of advice."""
     for fits, advice in _ADVICE:
         if fits(value):
-            return advice
+            return advice if isinstance(advice, str) else advice(value)
     name = type(value).__name__
     return (
         f"leave it out (by {name}.__getstate__, or a variable that is not alive while waiting), "
@@ -36,7 +36,7 @@ def _is_socket(value: Any) -> bool:
     return module is not None and isinstance(value, module.socket)
 
 
-_ADVICE: list[tuple[Callable[[Any], object], str]] = [
+_ADVICE: list[tuple[Callable[[Any], object], str | Callable[[Any], str]]] = [
     (
         _one_of(io.IOBase),
         f"close it before waiting, or have it opened again at its position with {_REGISTER}",
@@ -64,8 +64,8 @@ _ADVICE: list[tuple[Callable[[Any], object], str]] = [
         "see stackless.features(): no waiting tasklet can be pickled here",
     ),
     (
-        _one_of(_stackless.tasklet),
-        "let it wait where only Python functions are being called, and not by C code",
+        lambda value: isinstance(value, _stackless.tasklet) and _stackless._how_to_park(value),
+        lambda value: _stackless._how_to_park(value) or "",
     ),
     (_one_of(types.ModuleType), "put it into a file that can be imported"),
     (

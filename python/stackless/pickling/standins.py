@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import weakref
+from _weakref import _remove_dead_weakref  # type: ignore[attr-defined]
 from typing import Any
 
-#: What one kind of stand-in makes of an object's id, while the stand-in lives.
-_Known = weakref.WeakValueDictionary[int, Any]
+
+class _Ref(weakref.ref[Any]):
+    """Refers to the stand-in of the object with the id `key`."""
+
+    __slots__ = ("key", "known")
+    key: int
+    known: dict[int, _Ref]
+
+
+def _forget(ref: _Ref, remove: Any = _remove_dead_weakref) -> None:
+    remove(ref.known, ref.key)
 
 
 class StandIn:
     """Pickled in the place of `original`; copied, it is the original.
 
-    Picklers remember objects by identity, so there is one of a kind for each original.
+    Picklers remember objects by identity, so there is one of a kind for each original, whichever
+    threads ask for it at the same time.
     """
 
     __slots__ = ("original", "__weakref__")
-    known: _Known
+    #: By the id of the original, while the stand-in lives.
+    known: dict[int, _Ref]
 
     def __init__(self, original: Any) -> None:
         self.original = original
 
     def __init_subclass__(cls) -> None:
-        cls.known = weakref.WeakValueDictionary()
+        cls.known = {}
 
     @classmethod
     def of(cls, original: Any) -> Any:
-        found = cls.known.get(id(original))
-        if found is None:
-            found = cls.known[id(original)] = cls(original)
+        ref = cls.known.get(id(original))
+        found = None if ref is None else ref()
+        while found is None:
+            # Each step is one operation of a dict, and another thread may run between them.
+            made = cls(original)
+            ref = _Ref(made, _forget)
+            ref.key, ref.known = id(original), cls.known
+            _remove_dead_weakref(ref.known, ref.key)
+            found = cls.known.setdefault(ref.key, ref)()
         return found
 
     def __copy__(self) -> Any:

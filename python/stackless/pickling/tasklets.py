@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, NoReturn
+from typing import Any
 
 from stackless import _stackless
-from stackless.pickling.frames import Call, Frame, Place, chain
+from stackless.pickling.frames import Call, Frame, Place, chain, refuse, waiting_in_vain
 from stackless.pickling.functions import by_value
 from stackless.pickling.standins import actual
 
+#: Of pickle_flags().
+_TRACING, _CONTEXT = 1, 8
 #: Bits of a tasklet's flags; bits 0 and 1 are +1, 0 or -1: sending, not blocked, receiving.
 _ATOMIC, _IGNORE_NESTING, _BLOCK_TRAP = 4, 8, 32
 
@@ -46,8 +48,20 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
         by_value(handled),
         traceback,
         generator,
+        *_more(tasklet),
     )
     return type(tasklet), (), state
+
+
+def _more(tasklet: _stackless.tasklet) -> tuple[Any, ...]:
+    """What the pickle flags ask for besides: the context; the trace and the profile function."""
+    policy = _stackless.pickle_flags()
+    context = _stackless._tasklet_context(tasklet) if policy & _CONTEXT else None
+    tracing = None
+    if policy & _TRACING:
+        functions = tasklet.trace_function, tasklet.profile_function
+        tracing = tuple(map(by_value, functions)) if any(functions) else None
+    return () if context is None and tracing is None else (context, tracing)
 
 
 def _direction(tasklet: _stackless.tasklet) -> int:
@@ -69,19 +83,30 @@ def _places(tasklet: _stackless.tasklet) -> list[Place]:
 def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     """`tasklet.__setstate__(state)`: raises TypeError or ValueError for what is not a state."""
     if not isinstance(state, tuple) or len(state) < 8:
-        raise TypeError("the state of a tasklet is a tuple of 8 items")
-    flags, tempval, _, frames, _, handled, _, _ = state[:8]
+        raise TypeError("the state of a tasklet is a tuple of 8 to 10 items")
+    flags, tempval, _, frames, _, handled, _, _, context, tracing = (*state[:10], None, None)[:10]
     if not isinstance(flags, int) or not isinstance(frames, list):
         raise TypeError("not the state of a tasklet: flags must be an int and frames a list")
+    if not isinstance(tracing, (tuple, type(None))) or len(tracing or (0, 0)) != 2:
+        raise TypeError("not the state of a tasklet: two functions trace it")
     tempval = actual(tempval)
+    if frames and all(isinstance(each, Place) for each in frames):
+        if _stackless._why_never_parked() is None:
+            frames = waiting_in_vain(frames)
+        else:
+            frames = [Call(refuse, (frames,))]
     if frames and all(isinstance(each, Frame) for each in frames):
-        _stackless._restore_tasklet(tasklet, chain(frames), frames[-1].after, actual(handled))
+        handled = actual(handled)
+        if handled is not None and not isinstance(handled, BaseException):
+            raise ValueError(
+                f"not the state of a tasklet: {frames[-1]} handles an exception that came back as "
+                f"{type(handled).__qualname__}"
+            )
+        _stackless._restore_tasklet(tasklet, chain(frames), frames[-1].after, handled)
         tasklet.tempval = tempval
     elif len(frames) == 1 and isinstance(frames[0], Call):
         tasklet.bind(frames[0].function, frames[0].arguments, frames[0].keywords)
         tasklet.tempval = tempval
-    elif frames and all(isinstance(each, Place) for each in frames):
-        tasklet.bind(_refuse, (frames,))
     elif frames:
         raise ValueError("not the state of a tasklet: unknown frames")
     elif callable(tempval):
@@ -91,13 +116,13 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     tasklet.set_atomic(bool(flags & _ATOMIC))
     tasklet.set_ignore_nesting(bool(flags & _IGNORE_NESTING))
     tasklet.block_trap = bool(flags & _BLOCK_TRAP)
+    if context is not None:
+        tasklet.set_context(context)
+    if tracing is not None and tasklet.alive:
+        tasklet.trace_function, tasklet.profile_function = map(actual, tracing)
     for queue in _queues.pop(tasklet, ()):
         queue.settle()
     return tasklet
-
-
-def _refuse(places: list[Place]) -> NoReturn:
-    raise RuntimeError(f"the tasklet had C state that can't be restored; it was in {places[-1]}")
 
 
 # ------------------------------------------------------------------ channels

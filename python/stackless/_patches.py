@@ -65,7 +65,6 @@ def of_time() -> list[Patch]:
 
 
 _METHODS = (
-    "_accept",
     "connect",
     "connect_ex",
     "recvfrom",
@@ -77,6 +76,22 @@ _METHODS = (
     "_sendfile_use_sendfile",
 )
 _FUNCTIONS = ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo")
+
+
+def _accept(kind: Any) -> Patch:
+    standard = _standard(kind, "_accept")
+
+    @functools.wraps(standard)
+    def _accept(self: Any) -> Any:
+        if _cooperates():
+            return _socket_methods._accept(self)
+        if self.gettimeout() is None:
+            # A tasklet of another thread must not lose the race for a connection.
+            return _socket_methods.accept_in_thread(self)
+        return standard(self)
+
+    _made[id(_accept)] = _accept, standard
+    return kind, "_accept", _accept
 
 
 def _tell(closing: Any) -> None:
@@ -102,6 +117,7 @@ def of_socket() -> list[Patch]:
 
     return [
         *((kind, name, new) for name, new in _standard_methods(_socket.socket, kind).items()),
+        _accept(kind),
         *(scoped(kind, name, getattr(_socket_methods, name)) for name in _METHODS),
         (kind, "_real_close", _real_close),
         (kind, "detach", detach),
@@ -111,7 +127,9 @@ def of_socket() -> list[Patch]:
 
 def of_ssl() -> list[Patch]:
     kind = ssl.SSLSocket
-    return [scoped(kind, name, new) for name, new in _tls_methods.methods(kind).items()]
+    _standard_methods(_socket.socket, socket.socket)  # whose descriptors are waited for
+    methods = _tls_methods.methods(kind, _cooperates) | _tls_methods.timeouts(kind)
+    return [(kind, name, new) for name, new in methods.items()]
 
 
 # ---------------------------------------------------------------------- select and selectors
@@ -216,6 +234,9 @@ def of_logging() -> list[Patch]:
                 lock.release()
     return [(kind, "createLock", createLock)]
 
+
+#: What else is to be done when a part is taken back.
+AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": _tls_methods.restore_all}
 
 PARTS: dict[str, Callable[[], list[Patch]]] = {
     "time": of_time,

@@ -1,9 +1,10 @@
 """Methods of sockets, the standard ones and ours, that wait in the calling tasklet.
 
 The system's call does not wait: by its flags where it knows MSG_DONTWAIT, else because the
-descriptor or the C part of the socket is told so for that moment. If it would block, the tasklet
-waits until the descriptor is ready, and it is made again. The fast ones (recv, recv_into, send,
-sendall) are in the compiled module.
+descriptor is non-blocking, or something is there. If it would block, the tasklet waits until the
+descriptor is ready, and it is made again. The timeout of a socket stays as it is, as other threads
+may use it: where the C method would wait that long, it is called on a twin. The fast ones (recv,
+recv_into, send, sendall) are in the compiled module.
 
 `_C` has the C methods, which nobody ever patches.
 """
@@ -13,12 +14,14 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import select as _select
 import socket as _stock
+import time as _time
 from time import monotonic_ns
 from typing import Any
 
 from stackless._stackless import TimeoutError as _TimeoutError
-from stackless._stackless import _wait_for_socket
+from stackless._stackless import _accept_if_ready, _wait_for_socket, _while_nonblocking
 from stackless._stackless import sleep as _sleep
 from stackless._stackless import to_thread as _to_thread
 
@@ -27,6 +30,10 @@ _C: Any = _socket.socket
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 _INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
 _DONTWAIT = _stock.MSG_DONTWAIT
+
+# As they are now: they may be patched later.
+_poll: Any = _select.poll
+_thread_sleep: Any = _time.sleep
 
 _find_addresses = _stock.getaddrinfo
 _give_up: Any = vars(_stock)["_GiveupOnSendfile"]  # what the standard sendfile() looks for
@@ -38,36 +45,69 @@ def deadline(limit: float | None) -> int | None:
     return None if limit is None else monotonic_ns() + int(limit * 1e9)
 
 
-def without_waiting(self: Any, call: Any, *arguments: Any) -> Any:
-    """Call with the descriptor non-blocking, and the C part told not to wait."""
-    limit = _C.gettimeout(self)
-    if limit == 0:
-        return call(*arguments)
-    _C.settimeout(self, 0)
-    try:
-        return call(*arguments)
-    finally:
-        if self.fileno() >= 0:
-            # A time is rounded up to the next nanosecond: so it stays as it was.
-            _C.settimeout(self, None if limit is None else limit - 5e-10)
+def wait_in_thread(self: Any, out: bool, until: int | None) -> None:
+    """As `wait`, with the whole thread."""
+    ready = _poll()
+    ready.register(self.fileno(), _select.POLLOUT if out else _select.POLLIN)
+    left = None if until is None else max(until - monotonic_ns(), 0) // 1_000_000 + 1
+    if not ready.poll(left):
+        raise TimeoutError("timed out")
 
 
-def _trying(self: Any, call: Any, *arguments: Any) -> Any:
-    """Call; the flags of the descriptor stay as they are."""
-    return without_waiting(self, call, *arguments) if _C.gettimeout(self) else call(*arguments)
+class _Twin(_C):  # type: ignore[misc]
+    """The C part of another socket, with the timeout 0. It leaves the descriptor as it is."""
+
+    __slots__ = ()
+    __del__ = _C.detach
 
 
-def _accept(self: Any) -> Any:
-    limit = self.gettimeout()
-    until = deadline(limit)
-    while True:
-        if limit != 0:
-            wait(self, False, until)
-        try:
-            return _trying(self, _C._accept, self)
-        except BlockingIOError:
-            if limit == 0:
-                raise
+def _twin(self: Any) -> Any:
+    if self.fileno() < 0:
+        return self  # which says that it is closed
+    # With this flag the constructor does not touch the descriptor.
+    kind = _C.type.__get__(self) | _stock.SOCK_NONBLOCK
+    return _Twin(_C.family.__get__(self), kind, _C.proto.__get__(self), self.fileno())
+
+
+def _impatient(self: Any) -> Any:
+    """What to call the C methods on, if the call or the descriptor does not block: they do not
+    wait."""
+    return _twin(self) if _C.gettimeout(self) else self
+
+
+#: Between two tries to accept what another thread is about to take.
+_PAUSE = 0.001
+
+
+def _accepting(wait: Any, sleep: Any) -> Any:
+    """The method `_accept` that waits so."""
+
+    def _accept(self: Any) -> Any:
+        limit = self.gettimeout()
+        until = deadline(limit)
+        if limit is None and not self.getsockopt(_stock.SOL_SOCKET, _stock.SO_ACCEPTCONN):
+            return _C._accept(self)  # which says what is wrong
+        while True:
+            if limit != 0:
+                wait(self, False, until)
+            try:
+                if limit is not None:
+                    return _C._accept(_impatient(self))
+                found = _accept_if_ready(self, _C._accept)
+                if found:
+                    return found
+            except BlockingIOError:
+                if limit == 0:
+                    raise
+            else:
+                if found is False:
+                    sleep(_PAUSE)
+
+    return _accept
+
+
+_accept = _accepting(wait, _sleep)
+accept_in_thread = _accepting(wait_in_thread, _thread_sleep)
 
 
 def connect(self: Any, address: Any) -> Any:
@@ -78,7 +118,7 @@ def connect(self: Any, address: Any) -> Any:
     until = deadline(limit)
     if self.family in _INTERNET and isinstance(address, tuple) and len(address) >= 2:
         address = _resolved(self, address)
-    while error := without_waiting(self, _C.connect_ex, self, address):
+    while error := _connect_now(self, address):
         if error not in _UNDER_WAY:
             raise OSError(error, os.strerror(error))
         if error == errno.EAGAIN and self.family == _stock.AF_UNIX:
@@ -92,6 +132,12 @@ def connect(self: Any, address: Any) -> Any:
             raise OSError(error, os.strerror(error))
         break
     return None
+
+
+def _connect_now(self: Any, address: Any) -> Any:
+    if self.gettimeout() is None and self.type != _stock.SOCK_DGRAM:
+        return _while_nonblocking(self, _C.connect_ex, _twin(self), address)
+    return _C.connect_ex(_impatient(self), address)
 
 
 def _resolved(connecting: Any, address: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -121,10 +167,10 @@ def _when_ready(self: Any, out: bool, call: Any, flags: int, *arguments: Any) ->
     """Call with the arguments, the flags among them replaced by `...`."""
     limit = self.gettimeout()
     until = deadline(limit)
-    now = [self, *(flags | _DONTWAIT if a is ... else a for a in arguments)]
+    now = [flags | _DONTWAIT if a is ... else a for a in arguments]
     while True:
         try:
-            return _trying(self, call, *now)
+            return call(_impatient(self), *now)
         except BlockingIOError:
             if limit == 0 or flags & _DONTWAIT:
                 raise
@@ -187,6 +233,8 @@ def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | N
     limit = self.gettimeout()
     if limit == 0:
         raise ValueError("non-blocking sockets are not supported")
+    if limit is None:
+        raise _give_up("sendfile() would wait in the system")
     left = size if count is None else count
     total = 0
     try:
@@ -194,7 +242,7 @@ def _sendfile_use_sendfile(self: Any, file: Any, offset: int = 0, count: int | N
             wait(self, True, deadline(limit))
             try:
                 most = min(left, 2**30)
-                sent = without_waiting(self, os.sendfile, self.fileno(), source, offset, most)
+                sent = os.sendfile(self.fileno(), source, offset, most)
             except BlockingIOError:
                 continue
             except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -103,9 +104,10 @@ def run_tasklet(
 ) -> _stackless.tasklet:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
-    What the function returns is kept for tasklet.join(). Raises TypeError for what is not callable.
+    It runs in a copy of the caller's context. What the function returns is kept for tasklet.join().
+    Raises TypeError for what is not callable.
     """
-    tasklet = _stackless.tasklet(function)
+    tasklet = _stackless.tasklet(function).set_context(contextvars.copy_context())
     tasklet._keep_result()
     tasklet(*args, **kwargs)
     _started.tasklets.append(tasklet)

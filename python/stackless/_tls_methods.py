@@ -2,36 +2,92 @@
 
 OpenSSL is never left half-way: it is called with a socket that does not wait, says what it wants to
 read or write, and is called again when that is possible. Tasklets switch in between.
+
+It does not wait if the C part of the socket has the timeout 0. That is set at the first call, and
+stays: so no other thread finds it changed for the time of a call. The timeout that the user has set
+is kept in Python, and is what all methods go by.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import ssl as _stock
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
-from stackless._socket_methods import deadline, wait, without_waiting
+from stackless import socket as _sockets
+from stackless._socket_methods import _C, deadline, wait, wait_in_thread
+from stackless._stackless import _while_nonblocking
+
+#: Standard sockets whose C part has another timeout than the user has set. That is an attribute of
+#: theirs, `_stackless_limit`.
+_kept: WeakSet[Any] = WeakSet()
 
 
-def _again(self: Any, limit: float | None, operation: str, call: Callable[[], Any]) -> Any:
+def _be_impatient(self: Any) -> None:
+    """Its C part does not wait from now on. The flags of the descriptor stay as they are."""
+    if _C.gettimeout(self) == 0:
+        return
+    limit = self.gettimeout()
+    if not isinstance(self, _sockets.socket):  # ours keep it anyway
+        self._stackless_limit = limit
+        _kept.add(self)
+    _C.settimeout(self, 0)
+    if limit is None:
+        os.set_blocking(self.fileno(), True)
+
+
+def _restore(self: Any) -> None:
+    """It waits as the user has said."""
+    limit = vars(self).get("_stackless_limit", _kept)
+    if limit is _kept:
+        return
+    if self.fileno() >= 0:
+        # A time is rounded up to the next nanosecond: so it stays as it was.
+        _C.settimeout(self, None if limit is None else limit - 5e-10)
+    vars(self).pop("_stackless_limit", None)
+    _kept.discard(self)
+
+
+def restore_all() -> None:
+    """Nobody uses these methods with standard sockets any more."""
+    for kept in list(_kept):
+        _restore(kept)
+
+
+def _again(
+    self: Any,
+    limit: float | None,
+    operation: str,
+    call: Callable[[], Any],
+    cooperates: Callable[[], bool],
+) -> Any:
     """Call until that would not block any more."""
     until = deadline(limit)
     while True:
+        together = cooperates()
         try:
-            return without_waiting(self, call)
+            if not together:
+                return call()  # another thread may have made it impatient
+            _be_impatient(self)
+            return _while_nonblocking(self, call) if limit is None else call()
         except _stock.SSLWantReadError:
             out = False
         except _stock.SSLWantWriteError:
             out = True
         try:
-            wait(self, out, until)
+            (wait if together else wait_in_thread)(self, out, until)
         except TimeoutError:
             raise TimeoutError(f"The {operation} operation timed out") from None
 
 
-def methods(kind: Any) -> dict[str, Any]:
-    """What is to take the place of these methods of `ssl.SSLSocket`, which they call; by name."""
+def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """What is to take the place of these methods of `ssl.SSLSocket`, which they call; by name.
+
+    They block the thread where `cooperates()` is false.
+    """
 
     def waiting(name: str, operation: str) -> Any:
         standard = vars(kind)[name]
@@ -42,7 +98,10 @@ def methods(kind: Any) -> dict[str, Any]:
             if limit == 0 or self._sslobj is None:
                 return standard(self, *arguments, **named)
             call = functools.partial(standard, self, *arguments, **named)
-            return _again(self, limit, operation, call)
+            result = _again(self, limit, operation, call, cooperates)
+            if self._sslobj is None:  # from now on it is a socket without TLS
+                _restore(self)
+            return result
 
         return method
 
@@ -54,10 +113,15 @@ def methods(kind: Any) -> dict[str, Any]:
         if limit == 0 and not block:
             shake_hands(self)
         else:
-            _again(self, limit or None, "handshake", functools.partial(shake_hands, self))
+            call = functools.partial(shake_hands, self)
+            _again(self, limit or None, "handshake", call, cooperates)
 
-    @functools.wraps(vars(kind)["sendfile"])
+    standard_sendfile = vars(kind)["sendfile"]
+
+    @functools.wraps(standard_sendfile)
     def sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> Any:
+        if not cooperates() and "_stackless_limit" not in vars(self):
+            return standard_sendfile(self, file, offset, count)
         # Piece by piece: TLS in the kernel would hold up the whole thread.
         if self._sslobj is None:
             return super(kind, self).sendfile(file, offset, count)
@@ -71,3 +135,49 @@ def methods(kind: Any) -> dict[str, Any]:
         "unwrap": waiting("unwrap", "read"),
         "sendfile": sendfile,
     }
+
+
+def timeouts(kind: Any) -> dict[str, Any]:
+    """The same for what goes by the timeout that the user has set. For standard sockets."""
+    standard_shutdown = vars(kind)["shutdown"]
+
+    def gettimeout(self: Any) -> float | None:
+        """Return the timeout in seconds, None for no limit."""
+        limit = vars(self).get("_stackless_limit", _kept)
+        if limit is _kept:
+            inner = _C.gettimeout(self)
+            limit = vars(self).get("_stackless_limit", inner)  # if a thread has set it meanwhile
+        seconds: float | None = limit
+        return seconds
+
+    def settimeout(self: Any, value: float | None) -> None:
+        """Let each call wait so many seconds at the longest; None: no limit, 0: not at all."""
+        if vars(self).get("_stackless_limit", _kept) != value:
+            _restore(self)
+            _C.settimeout(self, value)
+
+    def setblocking(self: Any, flag: bool) -> None:
+        """Set the timeout None, or 0."""
+        settimeout(self, None if flag else 0.0)
+
+    def getblocking(self: Any) -> bool:
+        """Return whether calls wait at all."""
+        return gettimeout(self) != 0
+
+    def detach(self: Any) -> int:
+        """Hand out the descriptor: this socket is closed, the connection is not."""
+        _restore(self)
+        descriptor: int = super(kind, self).detach()
+        return descriptor
+
+    @functools.wraps(standard_shutdown)
+    def shutdown(self: Any, how: int) -> None:
+        standard_shutdown(self, how)
+        _restore(self)
+
+    functions = (gettimeout, settimeout, setblocking, getblocking, detach, shutdown)
+    for function in functions:
+        function.__module__ = kind.__module__
+        function.__qualname__ = f"{kind.__qualname__}.{function.__name__}"
+    limit = property(gettimeout, doc="The timeout in seconds, None for no limit.")
+    return {function.__name__: function for function in functions} | {"timeout": limit}

@@ -88,6 +88,8 @@ def _unpatch(part: str) -> None:
     changes: list[_Change] = _patched.pop(part, [])
     for change in reversed(changes):
         change.undo()
+    if changes and part in _patches.AFTERWARDS:
+        _patches.AFTERWARDS[part]()
 
 
 def _checked(part: str) -> str:

@@ -11,7 +11,7 @@ What the standard module leaves open:
 * What is registered with a poll object while it waits counts from its next `poll` on; with an
   epoll object at once.
 * A limit, a timeout or `kill` ends a wait like any other; nothing of it is left.
-* Tasklets that never have to wait, or do not want to, take turns every 64 calls.
+* A call that finds something ready, or does not want to wait, does not let others run.
 * A wait takes a descriptor for itself, but that of an epoll object does not.
 """
 
@@ -26,7 +26,7 @@ import time as _time
 from select import *  # noqa: F403
 from typing import Any, Self
 
-from stackless._stackless import _descriptor_closed, _take_turn, _wait_ready
+from stackless._stackless import _descriptor_closed, _wait_ready
 from stackless._stackless import sleep as _sleep
 
 # As they are now: they may be patched later.
@@ -110,10 +110,20 @@ class _Watch:
 
 
 def _wait(descriptor: int, until: float | None) -> None:
-    if until is None:
-        _wait_ready(descriptor, False, None)
-    else:
-        _wait_ready(descriptor, False, max(until - _time.monotonic(), 0.0))
+    seconds = None if until is None else max(until - _time.monotonic(), 0.0)
+    # An event loop of asyncio that waits here does not run meanwhile: another tasklet that sets the
+    # result of one of its futures has to wake it, as another thread would.
+    events: Any = _sys.modules.get("asyncio.events")
+    is_whole = hasattr(events, "_set_running_loop")  # it may be about to be imported
+    loop = events._get_running_loop() if is_whole else None
+    if loop is None:
+        _wait_ready(descriptor, False, seconds)
+        return
+    events._set_running_loop(None)
+    try:
+        _wait_ready(descriptor, False, seconds)
+    finally:
+        events._set_running_loop(loop)
 
 
 def _over(until: float | None) -> bool:
@@ -184,8 +194,6 @@ def select(  # type: ignore[no-redef]
                 number = _descriptor(file)
                 wanted[number] = wanted.get(number, 0) | events
         ready = _wait_for_any(wanted, seconds, ask)
-    else:
-        _take_turn()
     return ready or ([], [], [])
 
 
@@ -232,7 +240,6 @@ class poll:  # type: ignore[no-redef]
             seconds = _seconds(_number(timeout, "an integer"), 1000)
         ready: list[tuple[int, int]] = self._poll.poll(0)
         if ready or seconds == 0:
-            _take_turn()
             return ready
         self._waited_for = True
         try:
@@ -313,7 +320,6 @@ class epoll:  # type: ignore[no-redef]
             seconds = _seconds(_number(timeout, "an integer"), 1)
         ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
         if ready or seconds == 0:
-            _take_turn()
             return ready
         until = _until(seconds)
         while not ready and not _over(until):

@@ -13,6 +13,7 @@ in main, in a tasklet or in a thread; the handlers' tasklets belong to its threa
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
 import functools
 import http.server
@@ -39,6 +40,9 @@ class TaskletMixIn(_Server):
 
     daemon_tasklets: the tasklets do not keep `stackless.run()` waiting, nor server_close().
     block_on_close: server_close() waits until those that are no daemons have ended.
+
+    Each tasklet has a copy of the context of who serves: variables of `contextvars` belong to the
+    request. A `threading.local` belongs to the thread, and so to all requests.
 
     Errors of a handler go to handle_error(), and stop nobody else; SystemExit ends its request
     only, as in a thread. KeyboardInterrupt stops serve_forever() as ever. When the process has no
@@ -154,8 +158,8 @@ class TaskletMixIn(_Server):
                 pass
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start the tasklet for a request."""
-        t = tasklet(self.process_request_tasklet)
+        """Start the tasklet for a request, in a copy of the context."""
+        t = tasklet(self.process_request_tasklet).set_context(contextvars.copy_context())
         t.daemon = self.daemon_tasklets
         if self.block_on_close and not self.daemon_tasklets:
             vars(self).setdefault("_tasklets", set()).add(t)

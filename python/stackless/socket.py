@@ -15,10 +15,12 @@ What the standard module leaves open:
   wait, as in the standard module. `with stackless.timeout()` goes for any number of calls.
 * Of several processes that accept on one blocking listener, one that loses the race waits in the
   system, with its whole thread. Give the listener a timeout there, as for a plain `accept()`.
-* Tasklets that never have to wait take turns every 64 calls.
+* Tasklets whose blocking calls never have to wait take turns every 64 calls. A call that does not
+  wait by its arguments (timeout 0, MSG_DONTWAIT) never lets others run.
 * `MSG_WAITALL` waits for all where the system would: on streams without a timeout; in `recvmsg` and
   `recvmsg_into` it does not.
-* `connect` and `sendfile` make the descriptor non-blocking for the moment of the system's call.
+* `connect` makes the descriptor non-blocking for the moment of the system's call. `sendfile` of a
+  socket without a timeout sends piece by piece.
 * For TLS there is `stackless.ssl`; the sockets that the standard `ssl` makes of these block.
 """
 

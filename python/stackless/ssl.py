@@ -35,6 +35,14 @@ class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[misc]
 
     vars().update(_tls_methods.methods(_stock.SSLSocket))
 
+    # Those of the standard class may be patched, and come first.
+    gettimeout = _sockets.socket.gettimeout
+    settimeout = _sockets.socket.settimeout
+    getblocking = _sockets.socket.getblocking
+    setblocking = _sockets.socket.setblocking
+    timeout = _sockets.socket.timeout
+    detach = _sockets.socket.detach
+
 
 class SSLContext(_stock.SSLContext):
     """Settings of TLS connections, whose sockets wait in the calling tasklet alone."""

@@ -18,6 +18,7 @@
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
 //! | `readiness`, `socket_calls`, `socket_type`, `descriptors` | who waits for a descriptor; the quick calls of sockets; their type; waits for other descriptors |
+//! | `blocking` | system calls on descriptors that block, which must not block the thread |
 //! | `byte_queue` | bytes that were received and not read yet |
 //! | `standard` | what takes the place of the standard library's calls |
 //! | `watchdog` | `run()`, its limits, and interrupts |
@@ -34,6 +35,7 @@
 
 mod args;
 mod attributes;
+mod blocking;
 mod bomb;
 mod byte_queue;
 mod capi;

@@ -569,6 +569,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(crate::socket_type::functions());
     all.extend(crate::standard::functions());
     all.extend(crate::descriptors::functions());
+    all.extend(crate::blocking::functions());
     all.extend(capi::functions());
     all.extend(counts::functions());
     all.extend(crate::explain::functions());

@@ -7,6 +7,7 @@
 //! `sys.unraisablehook`. A call that has not begun by then is not made.
 
 use crate::args;
+use crate::blocking;
 use crate::bomb;
 use crate::kernel::{depart, make_runnable, plan_departure, unlink_running};
 use crate::memory;
@@ -304,6 +305,7 @@ pub fn close() {
 /// In the child of a fork there are no workers: their calls have not returned, and never will.
 unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     POOL.store(null_mut(), Relaxed);
+    blocking::after_fork();
     let Ok(s) = thread::current() else { return null_mut() };
     if readiness::after_fork(s).is_err() {
         return null_mut();

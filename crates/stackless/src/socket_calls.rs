@@ -6,7 +6,9 @@
 //! So a waiting call keeps nothing in its C frame. The descriptor keeps the flags that it has: the
 //! calls themselves say MSG_DONTWAIT.
 //!
-//! Whoever never has to wait takes turns all the same: every so many calls, as `schedule()` does.
+//! A tasklet whose calls on our sockets find everything ready takes turns all the same: every so many
+//! calls, as `schedule()` does. Not for calls that would not wait whatever happens, and not for the
+//! standard sockets: their callers may hold a lock of the thread, and do not expect a switch then.
 
 use crate::bomb;
 use crate::descriptors;
@@ -110,7 +112,7 @@ pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> R
     let s = entered.s;
     throw::raise_pending(s.current())?;
     match attempt(s, buffer, call)? {
-        Tried::Done(result) => done(entered, result, pending),
+        Tried::Done(result) => done(entered, call, result, pending),
         Tried::Blocks(call) => {
             let until = match call.time {
                 Time::None => return Err(raise_os_error(&Error::from_raw_os_error(libc::EAGAIN))),
@@ -144,7 +146,10 @@ pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> R
 
 /// A call is done without waiting, and returns this, which is taken over; now and then others run before.
 #[inline(always)]
-pub fn done(entered: Entered, result: Obj, pending: Option<Pending>) -> Res<Obj> {
+fn done(entered: Entered, call: Call, result: Obj, pending: Option<Pending>) -> Res<Obj> {
+    if !call.followed || matches!(call.time, Time::None) {
+        return Ok(result);
+    }
     DONE.0.set(DONE.0.get() + 1);
     if DONE.0.get() < CALLS || !entered.can_switch() {
         return Ok(result);

@@ -6,7 +6,7 @@ use crate::module;
 use crate::py::*;
 use crate::readiness::{self, Way, raise_os_error};
 use crate::sleep;
-use crate::socket_calls::{Call, Kind, Time, done, make, with_buffer};
+use crate::socket_calls::{Call, Kind, Time, make, with_buffer};
 use crate::standard;
 use crate::thread;
 use crate::types;
@@ -48,6 +48,11 @@ fn is_ours(socket: Obj) -> bool {
     let ours = TYPE.get();
     // SAFETY: a living object, and a type.
     !ours.is_null() && unsafe { PyObject_TypeCheck(socket, ours) } != 0
+}
+
+/// Is it of our type, or a standard one that is known by now?
+pub fn is_socket(o: Obj) -> bool {
+    is_ours(o) || standard::is_socket(o)
 }
 
 /// The descriptor of a socket of any kind; None if it is closed.
@@ -206,17 +211,6 @@ fn send_bytes(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) ->
     make(o, args[0], call(o, kind, 0, flags as c_int)?, Some(pending))
 }
 
-/// `_take_turn()`: something was done without waiting; now and then others run.
-unsafe extern "C" fn take_turn_now(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let (pending, args) =
-        unsafe { (Pending::call(take_turn_now as _, args, count), args::positional(args, count)) };
-    give((|| {
-        args::no_arguments("_take_turn", args)?;
-        done(thread::enter_anywhere()?, none(), Some(pending))
-    })())
-}
-
 /// `_wait_for_socket(socket, out, until)`: waits until a call in this direction would not block. `until` is
 /// a time of the monotonic clock, in nanoseconds, or None. For sockets of any kind.
 unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -227,7 +221,7 @@ unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
         let [socket, out, until] = args else {
             return Err(type_error("three arguments are required"));
         };
-        if !is_ours(*socket) && !standard::is_socket(*socket) {
+        if !is_socket(*socket) {
             return Err(type_error("_wait_for_socket() needs a socket"));
         }
         let way = if is_true(*out)? { Way::Out } else { Way::In };
@@ -330,6 +324,5 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_socket_type", "The type under stackless.socket.socket.", socket_type),
         types::method("_wait_for_socket", "Wait until a socket is ready. (socket, out, until)", wait_for),
-        types::method("_take_turn", "Lets others run, now and then.", take_turn_now),
     ]
 }

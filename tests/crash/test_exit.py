@@ -233,8 +233,38 @@ def test_exit_while_a_daemon_thread_runs_tasklets(does):
     )
 
 
+def test_exit_while_a_daemon_thread_ends():
+    """It never comes to the end of its end: its tasklets name a thread that is gone."""
+    assert_child(
+        """
+        import stackless, threading, time
+        channel, ready, kept = stackless.channel(), threading.Event(), []
+        def cleans_up():
+            try:
+                list(map(lambda _: stackless.schedule_remove(None), [0]))
+            finally:
+                ready.set()
+                time.sleep(600)
+        def receives():
+            channel.receive()
+        def receives_in_c():
+            sorted([1], key=lambda _: channel.receive())
+        def thread():
+            for body in (receives, receives_in_c) * 5 + (cleans_up,) + (receives, receives_in_c) * 5:
+                kept.append(stackless.tasklet(body)())
+            stackless.run()
+        threading.Thread(target=thread, daemon=True).start()
+        ready.wait()
+        print("end")
+        """,
+        prints="end",
+        env={"PYTHONMALLOC": "debug"},
+    )
+
+
 WRITES = """
-import stackless, sys, threading
+import stackless, sys, threading, warnings
+warnings.simplefilter("ignore")  # debug builds tell of files that are closed by their destructors
 channel, never_received = stackless.channel(), stackless.channel()
 
 def writes(name, wait, clean_up=lambda: None):

@@ -42,7 +42,7 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
         t.sequel.get(),
     ];
     let result = types::visit_all(own, visit, arg);
-    if result != 0 || !t.started() || t.is_current() || t.is_main() {
+    if result != 0 || !t.started() || t.is_current() || t.is_main() || thread::is_stranded(t) {
         return result;
     }
     // SAFETY: a living type.
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn tp_finalize(o: Obj) {
     // SAFETY: a tasklet.
     let t = unsafe { this(o) };
     t.set_flags(|f| f.finalized = true);
-    if t.started() {
+    if t.started() && !thread::is_stranded(t) {
         aside(|| {
             if vanishes(t) {
                 return vanish(t);

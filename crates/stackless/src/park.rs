@@ -12,7 +12,7 @@ use crate::kernel::{Seat, world};
 use crate::memory;
 use crate::py::*;
 use crate::tasklet::T;
-use crate::thread::Sched;
+use crate::thread::{self, Sched};
 use crate::{args, module, types, waits};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Does, Evaluator, Found, ObstacleKind, Unparked};
@@ -136,6 +136,9 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     let Some(s) = t.scheduler() else {
         return because("its thread has ended, and it had C state");
     };
+    if thread::is_stranded(t) {
+        return because("the interpreter exits, and its thread may not run any more");
+    }
     // SAFETY: a living thread's, of this interpreter.
     if let Some(text) = unsafe { why_never(s.ts) } {
         return because(text);

@@ -86,6 +86,12 @@ pub fn exited() -> bool {
     EXITED.load(Relaxed)
 }
 
+/// Does the interpreter exit, and is this a tasklet of another thread? Such a thread may be stopped for good, in
+/// the middle of anything, its own end included; then its state is freed, and its tasklets still name it.
+pub fn is_stranded(t: T) -> bool {
+    exited() && t.scheduler().is_some_and(|s| !s.is_here())
+}
+
 /// The calling thread's scheduler, made at the first use. Threads and thread states are one to one
 /// in the main interpreter, the only one we work in.
 #[inline(always)]

@@ -31,7 +31,7 @@ except ImportError as _error:
 import atexit as _atexit
 import builtins as _builtins
 
-from stackless import explain
+from stackless import _import_lock, explain
 from stackless._dump import dump
 from stackless._features import Features, features
 from stackless._module import Module as _Module
@@ -143,6 +143,8 @@ stackless.__class__ = _Module
 
 # Programs of old use the bare name.
 _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
+
+_import_lock.install()
 
 _atexit.register(_stackless._at_exit)
 

@@ -4,12 +4,13 @@
 //! calling tasklet as ours do; else it makes the standard call, with the arguments as they are.
 
 use crate::args;
-use crate::kernel::world;
+use crate::kernel::{object, world};
 use crate::module::arguments;
 use crate::py::*;
 use crate::sleep;
 use crate::socket_type::{self, Entries};
-use crate::thread;
+use crate::tasklet::T;
+use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
@@ -272,6 +273,40 @@ unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
     bool_obj(cooperates())
 }
 
+// ---------------------------------------------------------------------- locks
+
+/// Who may own a lock: a tasklet, or a thread, whose main tasklet it also is. One address is never the
+/// other's.
+fn owner(s: &'static Sched, t: T) -> u64 {
+    if t.is_main() { s.ident() } else { t.obj() as u64 }
+}
+
+/// `_owner()`: does not make a thread use tasklets that has not yet.
+unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
+    // SAFETY: the calling thread's state.
+    let running = || unsafe { stackless_cpython::ident_of(stackless_cpython::thread_state()) };
+    let id = thread::enter_begun().map_or_else(running, |entered| owner(entered.s, entered.s.current()));
+    // SAFETY: no precondition.
+    unsafe { PyLong_FromUnsignedLongLong(id) }
+}
+
+/// `_runs_others(owner)`: is it inside `run()` of the calling thread, and goes on when the others have run?
+unsafe extern "C" fn runs_others(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_runs_others", args).and_then(|asked| {
+        // SAFETY: a living object.
+        let asked = unsafe { PyLong_AsUnsignedLongLong(asked) };
+        if asked == u64::MAX && raised() {
+            return Err(Raised);
+        }
+        let sits = |s: &'static Sched| {
+            world(|w| w.watchdogs(s.hid())).into_iter().any(|tid| owner(s, object(tid)) == asked)
+        };
+        Ok(bool_obj(thread::enter_begun().is_some_and(|entered| sits(entered.s))))
+    }))
+}
+
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method_noargs(
@@ -279,6 +314,8 @@ pub fn functions() -> Vec<PyMethodDef> {
             "Would a patched call wait in the calling tasklet?",
             does_cooperate,
         ),
+        types::method_noargs("_owner", "Who owns the locks that are acquired now.", running_owner),
+        types::method("_runs_others", "Does this owner wait in run() of this thread?", runs_others),
         types::method(
             "_standard_methods",
             "Methods for the standard sockets. (base, kind)",

@@ -72,7 +72,9 @@ class TaskletLock:
         self.release()
 
     def _at_fork_reinit(self) -> None:
-        self.__init__()  # type: ignore[misc]
+        # In the child. Tasklets of this thread live on there: who has it goes on, and releases it.
+        if self._thread != get_ident():
+            self.__init__()  # type: ignore[misc]
 
     def __repr__(self) -> str:
         state = f"acquired {self._count} times" if self._count else "free"

@@ -110,10 +110,20 @@ class _Watch:
 
 
 def _wait(descriptor: int, until: float | None) -> None:
-    if until is None:
-        _wait_ready(descriptor, False, None)
-    else:
-        _wait_ready(descriptor, False, max(until - _time.monotonic(), 0.0))
+    seconds = None if until is None else max(until - _time.monotonic(), 0.0)
+    # An event loop of asyncio that waits here does not run meanwhile: another tasklet that sets the
+    # result of one of its futures has to wake it, as another thread would.
+    events: Any = _sys.modules.get("asyncio.events")
+    is_whole = hasattr(events, "_set_running_loop")  # it may be about to be imported
+    loop = events._get_running_loop() if is_whole else None
+    if loop is None:
+        _wait_ready(descriptor, False, seconds)
+        return
+    events._set_running_loop(None)
+    try:
+        _wait_ready(descriptor, False, seconds)
+    finally:
+        events._set_running_loop(loop)
 
 
 def _over(until: float | None) -> bool:

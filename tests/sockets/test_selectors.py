@@ -1,6 +1,8 @@
 """stackless.selectors: each waits in the calling tasklet alone, and asyncio runs on them."""
 
 import asyncio
+import concurrent.futures
+import contextlib
 import os
 import selectors as stock
 import threading
@@ -171,6 +173,69 @@ def test_asyncio_woken_by_a_tasklet():
 
     stackless.tasklet(wakes)()
     assert loop.run_until_complete(future) == "woken"
+    loop.close()
+
+
+@EACH
+def test_asyncio_awaits_what_a_tasklet_brings(kind):
+    """The future of another library, whose result another tasklet of the thread sets."""
+    future = concurrent.futures.Future()
+    seen = []
+
+    async def awaits():
+        here = asyncio.get_running_loop()
+        found = await asyncio.wait_for(asyncio.wrap_future(future), 20)
+        return found, asyncio.get_running_loop() is here
+
+    def sets():
+        stackless.sleep(0.01)
+        seen.append(asyncio._get_running_loop())
+        future.set_result("result")
+
+    def program():
+        loop = asyncio.SelectorEventLoop(kind())
+        try:
+            return loop.run_until_complete(awaits())
+        finally:
+            loop.close()
+
+    stackless.run_tasklet(program)
+    stackless.run_tasklet(sets)
+    assert stackless.run_all() == [("result", True), None]
+    assert seen == [None] and asyncio._get_running_loop() is None
+
+
+def test_asyncio_is_cancelled_by_a_tasklet():
+    """And the other way round: a future of the loop ends what the library has begun."""
+    future = concurrent.futures.Future()
+
+    async def awaits():
+        task = asyncio.ensure_future(asyncio.wrap_future(future))
+        started.append((asyncio.get_running_loop(), task))
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    def cancels():
+        stackless.sleep(0.01)
+        loop, task = started[0]
+        loop.call_soon_threadsafe(task.cancel)
+
+    started = []
+    loop = asyncio.SelectorEventLoop(selectors.DefaultSelector())
+    stackless.tasklet(cancels)()
+    loop.run_until_complete(awaits())
+    loop.close()
+    assert future.cancelled()
+
+
+def test_killed_while_its_loop_waits():
+    """Nothing is left of the loop."""
+    loop = asyncio.SelectorEventLoop(selectors.DefaultSelector())
+    t = stackless.tasklet(loop.run_forever)()
+    stackless.schedule()
+    t.kill()
+    assert not t.alive and not loop.is_running()
+    assert asyncio._get_running_loop() is None
     loop.close()
 
 

@@ -8,13 +8,16 @@ import stackless
 from stackless import monkey
 warnings.simplefilter("ignore", DeprecationWarning)
 monkey.patch_all()
-inside, overlaps, records = [], [], []
+inside, overlaps, records, leave = [], [], [], []
 
 class Slow(logging.Handler):
     def emit(self, record):
         inside.append(record)
         overlaps.append(len(inside) > 1)
-        time.sleep(0.02)
+        while True:
+            time.sleep(0.002)
+            if leave:
+                break
         records.append(record.getMessage())
         inside.remove(record)
 
@@ -34,6 +37,7 @@ stackless.tasklet(log.info)("at the fork")
 stackless.run(block=False)
 assert inside
 pid = os.fork()
+leave.append(1)
 log.info("one")
 stackless.tasklet(log.info)("two")
 stackless.run()
@@ -61,6 +65,7 @@ class Forks(Slow):
         super().emit(record)
 
 pids = []
+leave.append(1)
 log.handlers[:] = [Forks()]
 stackless.tasklet(log.info)("fork")
 stackless.tasklet(log.info)("other")
@@ -89,6 +94,7 @@ thread.start()
 while not inside:
     time.sleep(0.001)
 pid = os.fork()
+leave.append(1)
 if pid == 0:
     inside.clear()
     stackless.tasklet(log.info)("child's")

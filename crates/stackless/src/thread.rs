@@ -1,5 +1,6 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
+use crate::attributes;
 use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
@@ -535,6 +536,7 @@ fn end(s: &'static Sched) {
     for t in &all {
         let t = object(*t);
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
+            t.seat().last_level.set(attributes::nesting(t).min(u16::MAX.into()) as u16);
             t.set_flags(|f| f.zombie = true);
         }
         join::ended(s, t);

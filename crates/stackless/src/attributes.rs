@@ -85,12 +85,9 @@ fn nesting_level(t: T) -> Obj {
 /// Python calls, and counts once more. Without soft switching there is a C stack below everything: 1 at the
 /// least.
 pub fn nesting(t: T) -> i64 {
-    // One that its thread's end has not ended keeps its level.
-    let stays = || {
-        let left = t.started() && t.scheduler().is_none();
-        left.then(|| (cpython::thread_state(), Of::Suspended(t.seat().state())))
+    let Some((ts, of)) = fields(t) else {
+        return if t.started() { t.seat().last_level.get().into() } else { 0 };
     };
-    let Some((ts, of)) = fields(t).or_else(stays) else { return 0 };
     let hard = if t.is_main() { !module::soft_switching() } else { t.flags.get().hard };
     let before = if t.is_main() { module::threading_globals() } else { null_mut() };
     // SAFETY: as above; the globals are borrowed or null.

@@ -98,6 +98,8 @@ pub struct Seat {
     pub begun: Cell<bool>,
     /// How often it was found waiting: see [`park::make_room`].
     pub looks: Cell<u8>,
+    /// The nesting level of one that stays when its thread ends.
+    pub last_level: Cell<u16>,
     /// The seat without a stack that it was woken from, while frames lie there that have not gone on, or
     /// null.
     pub rest: Cell<*mut Seat>,

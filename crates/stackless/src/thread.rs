@@ -1,5 +1,6 @@
 //! One scheduler for each thread: its beginning, its sleep and its end.
 
+use crate::attributes;
 use crate::hooks;
 use crate::join;
 use crate::kernel::{Seat, link, object, world};
@@ -579,6 +580,7 @@ fn end(s: &'static Sched) {
     main.seat.set(null_mut());
     for t in world(|w| w.tasklets_of(s.hid())).into_iter().map(object) {
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
+            t.seat().last_level.set(attributes::nesting(t).min(u16::MAX.into()) as u16);
             t.set_flags(|f| f.zombie = true);
             // SAFETY: it is suspended; the thread state is being taken apart, and still there.
             unsafe { cpython::outlive(s.ts, t.seat().state()) };

@@ -125,3 +125,53 @@ print(*log)
 """,
         prints="called",
     )
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_audit_hook_of_the_setter(begun):
+    """14: while the function is being set, the tasklet keeps its stack."""
+    assert_child(
+        f"""{TRACED}
+def body():
+    stackless.schedule_remove(None)
+
+refusals = []
+def hook(event, arguments):
+    if event in ("sys.settrace", "sys.setprofile") and armed:
+        change = armed.pop()
+        try:
+            change()
+        except RuntimeError:
+            refusals.append(event)
+
+armed = []
+sys.addaudithook(hook)
+for name in "trace_function", "profile_function":
+    for change in (
+        lambda: t.bind(None),
+        lambda: t.bind(len, ([],)),
+        lambda: stackless._stackless._park(t),
+        lambda: in_thread(in_other_thread),
+    ):
+        def in_other_thread():
+            stackless.getcurrent()
+            t.bind_thread()
+        t = tasklet(body)
+        t.bind(None, ())
+        if {begun}:
+            t.run()
+            stackless._stackless._park(t)
+        armed.append(change)
+        function = Function()
+        threading.excepthook = lambda arguments: refusals.append("in a thread")
+        setattr(t, name, function)
+        assert len(refusals) == 1, (name, refusals)
+        refusals.clear()
+        assert getattr(t, name) is function
+        setattr(t, name, None)
+        t.run()
+        assert t.alive == (not {begun})
+print("end")
+""",
+        prints="end",
+    )

@@ -244,21 +244,27 @@ fn set_trace(t: T, function: Obj, profile: bool) -> Res<()> {
         return Err(runtime_error("the tasklet is current in another thread"));
     }
     let Some((_, of)) = fields(t) else { return Err(runtime_error("tasklet is not alive")) };
-    if SETTING.0.replace(true) {
+    if !SETTING.0.get().is_null() {
         return Err(runtime_error("a trace function is being set"));
     }
+    SETTING.0.set(t);
     let done = set_trace_of(s, of, function, profile);
-    SETTING.0.set(false);
+    SETTING.0.set(std::ptr::null());
     done
 }
 
-/// While a trace function is being set: the destructor of the old one must not set it again.
-struct Setting(std::cell::Cell<bool>);
+/// Whose trace function is being set, or null: audit hooks and the destructor of the old one must not set it
+/// again, and the tasklet stays where it is.
+struct Setting(std::cell::Cell<*const Tasklet>);
 
 // SAFETY: only reached with the GIL held.
 unsafe impl Sync for Setting {}
 
-static SETTING: Setting = Setting(std::cell::Cell::new(false));
+static SETTING: Setting = Setting(std::cell::Cell::new(std::ptr::null()));
+
+pub fn is_being_traced(t: T) -> bool {
+    std::ptr::eq(SETTING.0.get(), t)
+}
 
 /// The running tasklet, which begins, gets the functions that `threading` has for new threads, or else the
 /// debugger of the thread's main tasklet. No Python code runs, in which it could be interrupted.

@@ -1,6 +1,7 @@
 //! The methods of `tasklet` that move tasklets: insert, remove, run, switch, kill, throw.
 
 use crate::args;
+use crate::attributes::is_being_traced;
 use crate::bomb;
 use crate::kernel::{link, prepare, resumed, switch_and_resume, unlink_running, unseat, world};
 use crate::module::arguments;
@@ -85,6 +86,9 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
     }
     if world(|w| w.in_ring(t.tid())) || owner.is_some_and(|owner| owner.goes_to(t)) {
         return Err(runtime_error("can't (re)bind a runnable tasklet"));
+    }
+    if is_being_traced(t) {
+        return Err(runtime_error("can't (re)bind a tasklet whose trace function is being set"));
     }
     if waits::is_tied(t) {
         return Err(runtime_error(

@@ -126,6 +126,9 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
     if world(|w| w.in_ring(t.tid())) && crate::thread::enter_begun().is_some_and(|here| here.refused()) {
         return because("a callback is running, and a switch to it may be under way");
     }
+    if crate::attributes::is_being_traced(t) {
+        return because("its trace function is being set");
+    }
     if world(|w| w.is_watchdog(t.tid())) {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }

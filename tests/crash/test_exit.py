@@ -250,7 +250,8 @@ def test_exit_while_a_daemon_thread_ends():
         def receives_in_c():
             sorted([1], key=lambda _: channel.receive())
         def thread():
-            for body in (receives, receives_in_c) * 5 + (cleans_up,) + (receives, receives_in_c) * 5:
+            waiting = (receives, receives_in_c) * 5
+            for body in (*waiting, cleans_up, *waiting):
                 kept.append(stackless.tasklet(body)())
             stackless.run()
         threading.Thread(target=thread, daemon=True).start()

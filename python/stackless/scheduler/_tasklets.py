@@ -23,7 +23,8 @@ def _guarded(
     no C code in between.
     """
     if isinstance(function, MethodType):
-        function, args = function.__func__, (function.__self__, *args)
+        args = (function.__self__, *args)
+        function = function.__func__
     getter = getattr(_stackless.getcurrent(), "context_manager_getter", None)
     manager = None if getter is None else getter(_stackless.getcurrent())
     if manager is not None:
@@ -125,7 +126,7 @@ class tasklet(stackless.tasklet):
             return
         if self._dont_raise and callable(function):
             # Checked as those of any tasklet, before they are wrapped.
-            super().bind(function, args, kwargs)
+            super().bind(function, args, kwargs)  # type: ignore[arg-type]
             given = (function, tuple(args or ()), dict(kwargs or {}))
             super().bind(_guarded, given)
         else:

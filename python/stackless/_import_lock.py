@@ -3,8 +3,8 @@
 The import system has a lock for each module that is being imported. The standard ones belong to
 the thread: while one tasklet waits in the body of a module, another would get the module half made.
 These belong to the tasklet. One that has to wait for such a lock lets the others of its thread run;
-a thread without tasklets, or where nothing can switch, blocks as ever. As between threads, whoever
-would wait in a circle gets the module as far as it has come.
+a thread without tasklets, or where nothing can switch, blocks as before. As between threads, a
+caller that would wait in a cycle gets the module as far as it is executed.
 
 Nothing here is left half done if a tasklet is interrupted, or a finalizer imports something in
 between: each change is one operation of a dict or a list.
@@ -77,7 +77,7 @@ class ModuleLock:
     def _is_deadlock(self, me: int, cooperates: bool) -> bool:
         """Does the owner wait for what the caller has, or for the caller to end?"""
         if not cooperates and self._held and self._thread == get_ident():
-            return True  # the owner cannot run before the caller goes on
+            return True  # the owner cannot run before the caller continues
         seen: set[int | None] = {None}
         asked = [self.owner]
         while asked:

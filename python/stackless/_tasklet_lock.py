@@ -72,7 +72,7 @@ class TaskletLock:
         self.release()
 
     def _at_fork_reinit(self) -> None:
-        # In the child. Tasklets of this thread live on there: who has it goes on, and releases it.
+        # In the child. Tasklets of this thread exist there too: an owner among them releases it.
         if self._thread != get_ident():
             self.__init__()  # type: ignore[misc]
 

@@ -52,7 +52,7 @@ def _restore(self: Any) -> None:
 
 
 def restore_all() -> None:
-    """Nobody uses these methods with standard sockets any more."""
+    """Standard sockets no longer use these methods."""
     for kept in list(_kept):
         _restore(kept)
 
@@ -146,12 +146,12 @@ def timeouts(kind: Any) -> dict[str, Any]:
         limit = vars(self).get("_stackless_limit", _kept)
         if limit is _kept:
             inner = _C.gettimeout(self)
-            limit = vars(self).get("_stackless_limit", inner)  # if a thread has set it meanwhile
+            limit = vars(self).get("_stackless_limit", inner)  # another thread may have set it
         seconds: float | None = limit
         return seconds
 
     def settimeout(self: Any, value: float | None) -> None:
-        """Let each call wait so many seconds at the longest; None: no limit, 0: not at all."""
+        """Set the longest time that a call waits, in seconds; None: no limit, 0: do not wait."""
         if vars(self).get("_stackless_limit", _kept) != value:
             _restore(self)
             _C.settimeout(self, value)

@@ -224,7 +224,7 @@ def test_yielding_tasklets_are_hit_less_often():
 
 
 def loop_of(lines, every, then):
-    """A function with a loop of 1,000 turns and so many lines more; `then` every few turns."""
+    """A function with a loop of 1,000 turns and `lines` lines more; `then` every few turns."""
     more = "".join(f"        x{i} = i\n" for i in range(lines))
     code = f"def loop():\n    for i in range(1000):\n{more}        if i % {every} == 0: then()\n"
     exec(code, namespace := {"then": then})

@@ -101,7 +101,7 @@ THROWN = {
 
 @pytest.mark.parametrize("throw", THROWN.values(), ids=THROWN)
 def test_of_what_another_tasklet_throws(throw):
-    """8.1, 8.2, 5.3: what the thrower itself handles meanwhile is nobody's context."""
+    """8.1, 8.2, 5.3: what the thrower itself is handling becomes no context."""
     ch = channel()
     waiting = Handling(ch.receive)
     try:

@@ -325,7 +325,7 @@ def test_tls_connection_outlives_the_patches(secure, timeout):
 
 
 def test_ssl_alone_can_be_patched(contexts):
-    """Sockets that nobody has patched."""
+    """Sockets that are not patched."""
     serving, asking = contexts
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as near:

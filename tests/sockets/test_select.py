@@ -224,7 +224,7 @@ def test_a_waiting_tasklet_can_be_parked(wait, pipe):
 
 @EACH
 def test_busy_loop_yields_by_schedule(wait, pipe):
-    """Asking alone lets nobody run."""
+    """A question without a wait does not switch."""
     asked = []
 
     def asks():

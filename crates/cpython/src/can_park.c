@@ -212,7 +212,7 @@ static int blame(sl_obstacle *why, int kind, frame_t *f, frame_t *upper)
     }
     if (upper != NULL) {
         why->called = code_in(upper);
-        /* The call of a bound method writes self over the method meanwhile. */
+        /* During the call of a bound method, self takes the method's place on the stack. */
         if (why->called->co_argcount > 0 && why->callee == value_at(upper, 0)) {
             why->callee = NULL;
         }

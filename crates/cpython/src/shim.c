@@ -142,7 +142,7 @@ static inline uint64_t instrumentation(PyThreadState *ts)
 }
 
 /* The first frame of a Python function. Between a class and its __init__ lies a frame that runs code of the
- * interpreter's own, which is incomplete for ever: that is not to be instrumented. */
+ * interpreter's own, which stays incomplete: it must not be instrumented. */
 static inline frame_t *python_frame(frame_t *f)
 {
     while (f != NULL && (is_shim(f) || _PyFrame_IsIncomplete(f))) {

@@ -89,7 +89,7 @@ static void enter_code(flow_t *flow)
     flow->reached[0] = REACHED | NEW | HANDLER_NEW;
 }
 
-/* One way leads to `at`, where so many values are on the stack. Was anything of that new? */
+/* Notes that control can reach `at` with `depth` values on the stack. Returns whether that is new. */
 static int merge(flow_t *flow, int at, const kinds_t *kinds, int depth)
 {
     if (at < 0 || at >= flow->size || depth < 0 || flow->depths[at] != depth) {

@@ -43,8 +43,8 @@ static __thread struct {
     _Py_CODEUNIT *at;
 } last_line;
 
-/* How many ticks is this event? A line makes none if it lies behind the last one: the limit may be due
- * all the same. */
+/* How many ticks is this event? A line that lies behind the last one makes none, but the limit
+ * may already be due. */
 static int portion(PyFrameObject *frame, int what)
 {
     _Py_CODEUNIT *at = frame->f_frame->prev_instr;

@@ -269,7 +269,7 @@ pub fn unseat(s: &'static Sched, t: T) {
     }
 }
 
-/// The same for any that has not begun. A trace function is lost, and dropped by whoever runs next.
+/// The same for any that has not begun. Its trace function is discarded; the next tasklet to run drops the reference.
 pub fn unseat_traced(s: &'static Sched, t: T) {
     let seat = t.seat();
     // SAFETY: the seat is the tasklet's, and nothing has run on it.

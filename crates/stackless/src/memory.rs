@@ -4,6 +4,18 @@
 //! end asks first: [`strictly`] for large pieces, [`enough`] before a call that needs many small ones. All
 //! else is small and soon over: what destructors, the ends of tasklets and threads, and errors need. It comes
 //! from a reserve when the system gives nothing.
+//!
+//! ```text
+//!   an allocation ──> the system ── has memory ──> done
+//!                         │
+//!                         └─ has none ──> inside strictly()? ── yes ──> fails: the caller raises MemoryError
+//!                                             │ no
+//!                                             v
+//!   the reserve   │ pieces in use │ used ──>            │  SIZE bytes; the end moves back when the last
+//!                                                          piece is given back, and to 0 when all are
+//! ```
+//!
+//! While a piece is in use, [`enough`] refuses new work, so that the reserve is left to what must not fail.
 
 use crate::py::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -11,7 +23,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 
-/// Address space only, as long as nobody needs it.
+/// The size in bytes: address space only, until it is used.
 const SIZE: usize = 4 << 20;
 /// No collection of ours needs more.
 const ALIGN: usize = 64;
@@ -22,7 +34,7 @@ struct Room(UnsafeCell<[u8; SIZE]>);
 struct Reserve {
     room: Room,
     busy: AtomicBool,
-    /// So many bytes from the beginning are handed out, in so many pieces; touched by who is `busy`.
+    /// Bytes handed out from the beginning, and the number of pieces; accessed only while `busy` is held.
     used: Cell<usize>,
     pieces: Cell<usize>,
     /// Something was handed out since [`enough`] last found that there is memory again.
@@ -41,7 +53,7 @@ static RESERVE: Reserve = Reserve {
 };
 
 thread_local! {
-    /// May an allocation fail?
+    /// True while allocations may fail: the reserve is not used then.
     static STRICT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -136,7 +148,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// Calls `f`, which can do with less memory than it asks for: the reserve is not for it.
+/// Calls `f` without the reserve: its allocations may fail.
 pub fn strictly<R>(f: impl FnOnce() -> R) -> R {
     let before = STRICT.replace(true);
     let result = f();
@@ -144,7 +156,7 @@ pub fn strictly<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Is there memory for many small things? Else a MemoryError is set.
+/// Checks that there is memory for many small allocations. Sets a MemoryError otherwise.
 #[inline(always)]
 pub fn enough() -> Res<()> {
     if RESERVE.low.load(Relaxed) { look_again() } else { Ok(()) }
@@ -160,12 +172,12 @@ fn look_again() -> Res<()> {
     Ok(())
 }
 
-/// Can so many bytes be had now?
+/// True if the system has this many bytes now.
 fn is_there(bytes: usize) -> bool {
     strictly(|| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
 }
 
-/// Is there memory for a collection to grow to so many elements of this type? Else a MemoryError is set.
+/// Checks that a collection can grow to `count` elements. Sets a MemoryError otherwise.
 pub fn room_for<E>(count: usize) -> Res<()> {
     let bytes = count.checked_mul(size_of::<E>());
     if bytes.is_some_and(is_there) { Ok(()) } else { Err(no_memory()) }

@@ -98,7 +98,7 @@ fn ask(method: &Original, socket: Obj) -> Res<Obj> {
     check(unsafe { PyObject_CallOneArg(method.get(), socket) })
 }
 
-/// No call takes so many arguments.
+/// More arguments than any of the calls takes.
 const MOST: usize = 8;
 
 /// Makes the standard call for this object, with the arguments of a METH_FASTCALL | METH_KEYWORDS call.
@@ -292,7 +292,8 @@ unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
     unsafe { PyLong_FromUnsignedLongLong(id) }
 }
 
-/// `_runs_others(owner)`: is it inside `run()` of the calling thread, and goes on when the others have run?
+/// `_runs_others(owner)`: true if the owner is inside `run()` of the calling thread, and continues only when the
+/// other tasklets have run.
 unsafe extern "C" fn runs_others(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };

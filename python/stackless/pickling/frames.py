@@ -132,7 +132,7 @@ def _at(place: Place, template: CodeType, *values: Any) -> Frame:
     name = place.name.rpartition(".")[2]
     code = errors.stub(template, place.filename, name, place.name, place.line)
     at, end = _first_call(code)
-    if not values:  # it waits for another frame, and goes on behind the call
+    if not values:  # it waits for another frame, and continues after the call
         values = (None,)
         at, offset = (at, end - at) if sys.version_info >= (3, 13) else (end, 0)
     else:

@@ -24,6 +24,7 @@ import warnings
 import weakref
 
 import stackless
+from cloudpickle import cloudpickle
 from stackless import _stackless, socket
 
 try:
@@ -315,6 +316,8 @@ class Program:
         self.pick(ways)
 
     def copy_of(self, tasklet):
+        if cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK.locked():
+            return  # cloudpickle is not reentrant there, for threads neither
         way = self.chance.choice(
             [
                 copy.copy,

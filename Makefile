@@ -85,9 +85,9 @@ test-cpython: build ## CPython's own tests of what stackless.monkey patches, bes
 test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try each outside the tree
 	@$(VENV)/bin/python tests/packaging/check_packages.py
 
-nightly: build ## The long tests: more cases, more rounds (an hour or so)
+nightly: build ## The long tests: more cases, more rounds, an hour of chaos (two to three hours)
 	@PROPTEST_CASES=20000 cargo test --release -q $(RUST_TESTED)
-	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=3600 $(ARGS)
+	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=7200 $(ARGS)
 	@$(MAKE) valgrind
 
 valgrind: ## Tests of the engine under valgrind (a quarter of an hour)

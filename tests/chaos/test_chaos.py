@@ -24,7 +24,7 @@ def try_seed(seed):
     command = [sys.executable, "-X", "faulthandler", str(PROGRAM), str(seed)]
     environment = {**os.environ, "PYTHONMALLOC": "debug"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
     except subprocess.TimeoutExpired as error:
         return f"seed {seed} hangs\n{(error.stdout or b'').decode()[-2000:]}"
     if done.returncode == 0 and done.stdout.endswith("\nend\n"):

@@ -130,16 +130,18 @@ unsafe extern "C" fn thread_count(_: Obj, _: Obj) -> Obj {
     number(world(|w| w.thread_count()) as u64)
 }
 
-/// `_count_switches(told)`.
+/// `_count_switches(told=None)`.
 unsafe extern "C" fn count_switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_count_switches", args).and_then(|told| {
-        // SAFETY: a living object.
-        if unsafe { PyType_Check(told) } == 0 {
-            return Err(type_error("_count_switches() takes a class"));
+    give(args::at_most("_count_switches", 1, args.len()).and_then(|()| {
+        if let Some(&told) = args.first() {
+            // SAFETY: a living object.
+            if unsafe { PyType_Check(told) } == 0 {
+                return Err(type_error("_count_switches() takes a class"));
+            }
+            drop_ref(TOLD.swap(new_ref(told), Relaxed));
         }
-        drop_ref(TOLD.swap(new_ref(told), Relaxed));
         hooks::watch(hooks::COUNT, true);
         Ok(none())
     }))
@@ -172,7 +174,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),
         types::method(
             "_count_switches",
-            "From now on, switches are counted, and instances of a class get their times in _start and _end.",
+            "From now on, switches are counted, and instances of a class, if given, get their times in _start and _end.",
             count_switches,
         ),
         types::method_noargs(

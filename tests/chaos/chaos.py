@@ -514,6 +514,11 @@ def main(seed, steps=1500):
     places = chosen(seed)
     print(f"seed {seed}: {', '.join(sorted(places)) or 'nothing'}", flush=True)
     stackless.set_stack_limits(park_above=random.Random(seed).choice([1, 10, 4096]), park_after=0)
+    # What is imported when it is first used: a tasklet that is paused for good in the middle of it
+    # would keep all others waiting.
+    stackless.snapshot()
+    stackless.loads(stackless.dumps(stackless.tasklet(print, ())))
+    stackless.why_not_picklable(threading.Lock())
     program = Program(seed, places)
     if "schedule callback" in places:
         stackless.set_schedule_callback(program.on_schedule)

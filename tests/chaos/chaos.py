@@ -67,8 +67,10 @@ EXPECTED = (
     stackless.TimeoutExit,
 )
 
-#: Tasklets and channels that all threads know.
+#: Tasklets that all threads know.
 shared = []
+#: The programs of all threads.
+programs = []
 main_thread = threading.current_thread()
 
 
@@ -103,6 +105,7 @@ class Program:
         self.channels = [stackless.channel() for _ in range(3)]
         self.depth = 0
         self.left = 0
+        programs.append(self)
 
     def has(self, place):
         return place in self.places
@@ -543,7 +546,8 @@ def main(seed, steps=1500):
     except EXPECTED:
         pass
     finally:
-        program.left = 0  # tasklets that clean up at exit send no signals
+        for each in programs:
+            each.left = 0  # tasklets that clean up at exit send no signals
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import pytest
 from child_process import TIME_LIMIT, run_child
 
 LIMITED = """
-import gc, resource, sys, threading
+import atexit, gc, resource, sys, threading
+# Runs after tasklets have been ended at exit: that does without memory, the end of CPython itself may not.
+atexit.register(lambda: unlimited())
 import stackless
 from stackless import channel, run, schedule, sleep, tasklet, timeout, to_thread
 

@@ -5,7 +5,7 @@ from child_process import TIME_LIMIT, run_child
 
 LIMITED = """
 import atexit, gc, resource, sys, threading
-# Runs after tasklets have been ended at exit: that does without memory, the end of CPython itself may not.
+# Runs after tasklets have been ended at exit, without memory. CPython's own end may need some.
 atexit.register(lambda: unlimited())
 import stackless
 from stackless import channel, run, schedule, sleep, tasklet, timeout, to_thread

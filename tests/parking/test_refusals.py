@@ -418,3 +418,34 @@ def test_interrupted_by_a_limit():
     tasklet.insert()
     stackless.run()
     assert not tasklet.alive
+
+
+@pytest.mark.parametrize("ticks", range(15, 100, 5))
+def test_a_generator_that_an_exception_closes(ticks):
+    """A loop that an exception leaves drops its generator, whose clean-up waits: called from C."""
+    channel, log = stackless.channel(), []
+
+    def values():
+        try:
+            while True:
+                yield
+        finally:
+            channel.receive()
+            log.append("closed")
+
+    def body():
+        try:
+            for _ in values():
+                pass
+        except KeyError as error:
+            log.append(repr(error))
+
+    tasklet = stackless.tasklet(body)()
+    assert stackless.run(ticks) is tasklet
+    tasklet.throw(KeyError("left"), pending=True)
+    stackless.run()
+    if tasklet.restorable:
+        stackless._stackless._park(tasklet)
+    channel.send(None)
+    stackless.run()
+    assert sorted(log) == ["KeyError('left')", "closed"] and not tasklet.alive

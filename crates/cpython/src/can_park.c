@@ -108,6 +108,24 @@ static PyCFunction c_function(PyObject *callable)
 #define OF_LOOP 1
 #endif
 
+#if !V311
+/* Does code of the generator run because it is being closed? It handles GeneratorExit then, or what was raised
+ * during that. An exception that leaves a loop closes the generator in the middle of FOR_ITER, where the
+ * generator still lies in its slot: but C code will go on behind that, and not the loop. */
+static int is_being_closed(PyGenObject *generator)
+{
+    enum { LONGEST = 100 }; /* a chain may be a circle */
+    PyObject *e = generator->gi_exc_state.exc_value;
+    for (int i = 0; i < LONGEST && e != NULL && e != Py_None; i++) {
+        if (PyErr_GivenExceptionMatches(e, PyExc_GeneratorExit)) {
+            return 1;
+        }
+        e = ((PyBaseExceptionObject *)e)->context;
+    }
+    return 0;
+}
+#endif
+
 int sl_cold_loop(frame_t *f, frame_t *consumer)
 {
 #if !V311
@@ -121,7 +139,7 @@ int sl_cold_loop(frame_t *f, frame_t *consumer)
     }
     PyObject *iterator = value_at(consumer, count - OF_LOOP);
     PyObject *generator = (PyObject *)generator_of(f);
-    if (iterator == generator && Py_TYPE(generator) == &PyGen_Type) {
+    if (iterator == generator && Py_TYPE(generator) == &PyGen_Type && !is_being_closed(generator_of(f))) {
         return count;
     }
 #endif

@@ -338,6 +338,7 @@ pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
             return;
         }
     }
+    debug_assert!(!raised(), "an exception of the tasklet that stops would be raised in the next one");
     let (from, to) = (s.current().seat(), next.seat());
     from.looks.set(0);
     s.set_current(next);

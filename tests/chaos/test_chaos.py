@@ -29,7 +29,10 @@ def try_seed(seed):
         return f"seed {seed} hangs\n{(error.stdout or b'').decode()[-2000:]}"
     if done.returncode == 0 and done.stdout.endswith("\nend\n"):
         return ""
-    return f"seed {seed}: exit status {done.returncode}\n{done.stdout}\n{done.stderr[-6000:]}"
+    wrote = done.stderr
+    if len(wrote) > 6000:
+        wrote = f"{wrote[:2000]}\n...\n{wrote[-4000:]}"
+    return f"seed {seed}: exit status {done.returncode}\n{done.stdout}\n{wrote}"
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -186,7 +186,8 @@ class record:
             sources = tuple(map(_source, files))
             data = _stackless._record_save(title, python, names, sources)
             exports = exported(data, self._suffix)
-            file.truncate(0)
+            if file.seekable():  # a pipe holds nothing to replace
+                file.truncate(0)
             file.write(exports)
 
 

@@ -1,5 +1,6 @@
 """record(): what is recorded, when it is saved, and what it refuses."""
 
+import fcntl
 import os
 import sys
 import threading
@@ -299,6 +300,20 @@ def test_other_files_are_not_replaced(tmp_path, name, content):
     with stackless.record(path):
         pass
     assert path.stat().st_size > 0
+
+
+def test_a_pipe_gets_the_recording(tmp_path):
+    """Whatever reads it; there is nothing to replace in it."""
+    path = tmp_path / "r.json"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(reader, 1031, 1 << 20)  # F_SETPIPE_SZ: all of it fits
+        with stackless.record(path):
+            pass
+        assert os.read(reader, 100_000).startswith(b'{"format":"stackless-recording"')
+    finally:
+        os.close(reader)
 
 
 def test_a_file_is_left_alone_if_no_recording_is_made(tmp_path):

@@ -104,7 +104,7 @@ class Program:
         self.tasklets, self.kept = [], []
         self.channels = [stackless.channel() for _ in range(3)]
         self.depth = 0
-        #: How often something may still be done aside in this step: what that does causes more of it.
+        #: What may still be done aside in this step: each causes more of it.
         self.asides = 0
         self.left = 0
         programs.append(self)

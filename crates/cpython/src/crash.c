@@ -4,14 +4,12 @@
  * by a thread that holds the GIL; so nothing is read unless the crashing thread holds it itself. Memory
  * that the crash destroyed is still a danger, as it is to faulthandler: the former handlers are put
  * back first, so that a second fault ends the process as if we had not been there. */
-#include "versions.h"
+#include "exports.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
-/* In shim.c. On 3.11 this is the thread that holds the GIL, whichever it is. */
-PyThreadState *sl_thread_state(void);
-
+/* On 3.11 sl_thread_state() is that of the thread that holds the GIL, whichever thread asks. */
 static int holds_gil(void)
 {
     PyThreadState *ts = sl_thread_state();
@@ -76,16 +74,16 @@ static void write_str(PyObject *text)
 }
 
 /* The calls of a tasklet, innermost first, as faulthandler shows them. */
-void sl_crash_calls(PyThreadState *ts, void *state)
+void sl_crash_calls(PyThreadState *ts, sl_state *state)
 {
-    sl_place places[50];
-    int count = sl_places(ts, state, places, 50);
+    sl_position positions[50];
+    int count = sl_positions(ts, state, positions, 50);
     for (int i = 0; i < count; i++) {
-        PyCodeObject *code = places[i].code;
+        PyCodeObject *code = positions[i].code;
         write_text("  File \"");
         write_str(code->co_filename);
         write_text("\", line ");
-        int line = PyCode_Addr2Line(code, places[i].at);
+        int line = PyCode_Addr2Line(code, positions[i].at);
         sl_crash_number(line > 0 ? (unsigned long long)line : 0, 10);
         write_text(" in ");
         write_str(code->co_qualname);

@@ -2,7 +2,7 @@
 
 use crate::{Of, State};
 use pyo3_ffi::{PyObject, PyThreadState, visitproc};
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_long, c_void};
 
 /// A call in progress.
 #[repr(C)]
@@ -20,7 +20,15 @@ impl CodePosition {
 }
 
 unsafe extern "C" {
-    fn sl_places(ts: *mut PyThreadState, state: *mut State, places: *mut CodePosition, most: c_int) -> c_int;
+    fn sl_depth(ts: *mut PyThreadState, state: *mut State) -> c_int;
+    fn sl_nesting(ts: *mut PyThreadState, state: *mut State, before: *mut PyObject) -> c_int;
+    fn sl_frame_object(ts: *mut PyThreadState, state: *mut State) -> *mut PyObject;
+    fn sl_positions(
+        ts: *mut PyThreadState,
+        state: *mut State,
+        places: *mut CodePosition,
+        most: c_int,
+    ) -> c_int;
     fn sl_variable_name(ts: *mut PyThreadState, state: *mut State, object: *mut PyObject) -> *mut PyObject;
     fn sl_visit_variables(
         ts: *mut PyThreadState,
@@ -31,7 +39,36 @@ unsafe extern "C" {
     );
     fn sl_function(callable: *mut PyObject, name: *mut *mut PyObject, code: *mut *mut PyObject);
     fn sl_code_names(code: *mut PyObject, name: *mut *mut PyObject, file: *mut *mut PyObject);
+    fn sl_set_caller(o: *mut PyObject, back: *mut PyObject) -> c_int;
     fn sl_line(code: *mut PyObject, at: c_int) -> c_int;
+}
+
+/// Python calls in progress.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn depth(ts: *mut PyThreadState, of: Of) -> c_long {
+    // SAFETY: the caller's.
+    unsafe { sl_depth(ts, of.pointer()).into() }
+}
+
+/// Entries into the interpreter through C, above the tasklet's own. Frames with the globals `before`
+/// (borrowed or null) at the bottom do not count.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn nesting(ts: *mut PyThreadState, of: Of, before: *mut PyObject) -> c_long {
+    // SAFETY: the caller's.
+    unsafe { sl_nesting(ts, of.pointer(), before).into() }
+}
+
+/// The innermost Python frame: a new reference, or null if there is none.
+///
+/// # Safety
+/// `ts` is the calling thread's.
+pub unsafe fn frame_object(ts: *mut PyThreadState, of: Of) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_frame_object(ts, of.pointer()) }
 }
 
 /// The calls of a tasklet, innermost first, as many as fit: the part of `room` that was filled. Runs
@@ -42,7 +79,7 @@ unsafe extern "C" {
 #[inline]
 pub unsafe fn positions(ts: *mut PyThreadState, of: Of, room: &mut [CodePosition]) -> &mut [CodePosition] {
     // SAFETY: the caller's; the room is as large as is said.
-    let count = unsafe { sl_places(ts, of.pointer(), room.as_mut_ptr(), room.len() as c_int) };
+    let count = unsafe { sl_positions(ts, of.pointer(), room.as_mut_ptr(), room.len() as c_int) };
     &mut room[..count as usize]
 }
 
@@ -103,4 +140,14 @@ pub unsafe fn code_names(code: *mut PyObject) -> (*mut PyObject, *mut PyObject) 
     // SAFETY: the caller's; two places for two pointers.
     unsafe { sl_code_names(code, &mut name, &mut file) };
     (name, file)
+}
+
+/// A frame object that is not being executed gets a caller; false with an exception.
+///
+/// # Safety
+/// Living objects.
+#[must_use]
+pub unsafe fn set_caller(o: *mut PyObject, back: *mut PyObject) -> bool {
+    // SAFETY: the caller's.
+    unsafe { sl_set_caller(o, back) == 0 }
 }

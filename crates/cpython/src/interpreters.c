@@ -8,11 +8,9 @@
  *
  * An audit hook makes every audited call slower. So it is set when the module is imported that makes other
  * interpreters. */
-#include "versions.h"
+#include "switch.h"
 
-#if V314
-void sl_adopt_stack(PyThreadState *other); /* in shim.c */
-
+#if PY_GE(3, 14)
 static int on_event(const char *event, PyObject *arguments, void *data)
 {
     PyThreadState *ts = PyThreadState_GetUnchecked();
@@ -51,7 +49,7 @@ static int on_module(PyDict_WatchEvent event, PyObject *modules, PyObject *name,
 /* Call it once, in the main interpreter. */
 void sl_watch_interpreters(void)
 {
-#if V314
+#if PY_GE(3, 14)
     PyObject *modules = PyImport_GetModuleDict();
     PyObject *known = PyDict_GetItemString(modules, "_interpreters");
     const int watcher = known == NULL ? PyDict_AddWatcher(on_module) : -1;

@@ -40,9 +40,10 @@
  *     an evaluated frame   must be cleared by    is cleared
  *                          the caller
  */
-#include "park.h"
+#include "state.h"
+#include "instruction.h"
 
-#if !V311
+#if PY_GE(3, 12)
 /* The loop of `consumer` over the generator of `f` becomes what the specialised one is; `moved` is where the
  * consumer lies now. If it was entered by sl_resume that was done before. */
 static void inline_loop(frame_t *f, frame_t *consumer, frame_t *moved)
@@ -52,14 +53,14 @@ static void inline_loop(frame_t *f, frame_t *consumer, frame_t *moved)
         return;
     }
     const instruction_t in = sl_instruction(consumer);
-#if V313
+#if PY_GE(3, 13)
     moved->return_offset = (uint16_t)(1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg);
 #else
     advance(moved, INLINE_CACHE_ENTRIES_FOR_ITER);
     moved->return_offset = (uint16_t)in.arg;
 #endif
-#if !V314
-    set_values(moved, count);
+#if !PY_GE(3, 14)
+    set_value_count(moved, count);
 #endif
 }
 #endif
@@ -81,10 +82,10 @@ static frame_t *move(PyObject **low, PyObject **high, PyObject **at, frame_t *f,
     frame_t *const result = turned(f, low, high, at);
     for (frame_t *next; f != end; f = next) {
         int entered;
-        next = sl_below(f, &entered);
+        next = frame_below(f, &entered);
         frame_t *const moved = turned(f, low, high, at);
         moved->previous = turned(next, low, high, at);
-#if V311
+#if !PY_GE(3, 12)
         moved->is_entry = 0;
 #else
         if (entered && next != NULL) {
@@ -97,8 +98,8 @@ static frame_t *move(PyObject **low, PyObject **high, PyObject **at, frame_t *f,
         if (moved->frame_obj != NULL) {
             moved->frame_obj->f_frame = moved;
         }
-#if V314
-        set_values(moved, values(f));
+#if PY_GE(3, 14)
+        set_value_count(moved, value_count(f));
 #endif
     }
     return result;
@@ -132,11 +133,11 @@ static void hand_on(sl_state *from, sl_state *to, _PyStackChunk *root, size_t wo
     to->limit = from->limit;
 }
 
-#if V315
+#if PY_GE(3, 15)
 /* The lowest frame of a tasklet: one of those that lie in `rest`, if any do, or far below `f`. */
 static frame_t *lowest(sl_state *rest, frame_t *f)
 {
-    if (rest != NULL && used(rest) > 0) {
+    if (rest != NULL && used_bytes(rest) > 0) {
         return (frame_t *)bottom_of(rest);
     }
     while (f->previous != NULL && !is_shim(f->previous)) {
@@ -149,7 +150,7 @@ static frame_t *lowest(sl_state *rest, frame_t *f)
 /* The bytes that sl_park needs. */
 size_t sl_parked_size(sl_state *s)
 {
-    return (size_t)((char *)bottom_of(s) - (char *)s) + used(s) + (s->rest == NULL ? 0 : used(s->rest));
+    return (size_t)((char *)bottom_of(s) - (char *)s) + used_bytes(s) + (s->rest == NULL ? 0 : used_bytes(s->rest));
 }
 
 /* The bytes that a parked state takes, or could take in its place. */
@@ -160,19 +161,19 @@ size_t sl_parked_room(sl_state *s)
 
 /* Moves a tasklet that can be parked to `to`, which has room for `size` bytes. It may be what the tasklet
  * was woken from: then the frames that are still there stay. What is left of `s` is of no use. `found` is
- * what sl_can_park has found, NULL for one that was woken and has not gone on yet. */
-void sl_park(sl_state *s, const sl_pending *found, sl_state *to, size_t size)
+ * what sl_can_park has layout, NULL for one that was woken and has not gone on yet. */
+void sl_park(sl_state *s, const sl_call_layout *layout, sl_state *to, size_t size)
 {
     sl_state *const rest = s->rest;
     frame_t *f = state_frame(s), *floor = s->floor;
     PyObject **at = bottom_of(to);
-#if V315
+#if PY_GE(3, 15)
     if (floor != NULL) {
         lowest(rest, floor)->previous = NULL; /* not what belongs to a thread, which may end */
     }
 #endif
     if (rest != NULL) {
-        const size_t kept = used(rest);
+        const size_t kept = used_bytes(rest);
         if (rest != to) {
             frame_t *const innermost = f;
             f = move(bottom_of(rest), top_of(rest), at, f, NULL);
@@ -189,16 +190,16 @@ void sl_park(sl_state *s, const sl_pending *found, sl_state *to, size_t size)
     to->data.top = 0;
     to->rest = NULL;
     to->floor = NULL;
-    if (found != NULL) {
-        to->operands = found->operands;
-        to->call_length = found->length;
+    if (layout != NULL) {
+        to->operands = layout->operands;
+        to->call_length = layout->length;
     }
     f = move(bottom_of(s), top_of(s), at, f, floor);
-    if (found != NULL) {
-        set_values(f, found->values);
+    if (layout != NULL) {
+        set_value_count(f, layout->values);
     }
     set_state_frame(to, f);
-    at = (PyObject **)((char *)at + used(s));
+    at = (PyObject **)((char *)at + used_bytes(s));
     hand_on(s, to, &to->data, (size_t)(at - to->data.data));
 }
 
@@ -225,7 +226,7 @@ static _PyStackChunk *new_chunk(size_t bytes)
  * that were moved, and what is left of `from` is of no use. -1: there is no memory, nothing has changed. */
 int sl_wake(PyThreadState *ts, sl_state *s, char *end, size_t stack, sl_state *from)
 {
-    const size_t bytes = used(from);
+    const size_t bytes = used_bytes(from);
     _PyStackChunk *chunk = NULL;
     if (bytes > (size_t)(end - (char *)bottom_of(s))) {
         chunk = new_chunk(bytes);
@@ -234,7 +235,7 @@ int sl_wake(PyThreadState *ts, sl_state *s, char *end, size_t stack, sl_state *f
         }
     }
     sl_init(ts, s, end, stack, from->context);
-#if !V311
+#if PY_GE(3, 12)
     s->version = from->version;
 #endif
     s->depth = from->depth;
@@ -263,7 +264,7 @@ int sl_wake(PyThreadState *ts, sl_state *s, char *end, size_t stack, sl_state *f
         s->floor = f;
     }
     set_state_frame(s, f);
-#if V315
+#if PY_GE(3, 15)
     lowest(s->rest, f)->previous = ts->base_frame;
 #endif
     return s->rest != NULL;

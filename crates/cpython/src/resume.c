@@ -1,14 +1,6 @@
 /* How a woken tasklet goes on, and how its frames end. See park.c. */
-#include "park.h"
-
-static void set_thread_frame(PyThreadState *ts, frame_t *f)
-{
-#if V313
-    ts->current_frame = f;
-#else
-    ts->cframe->current_frame = f;
-#endif
-}
+#include "state.h"
+#include "instruction.h"
 
 static void free_chunk(_PyStackChunk *chunk)
 {
@@ -20,7 +12,7 @@ static void free_chunk(_PyStackChunk *chunk)
 /* ------------------------------------------------------------------ clearing frames */
 
 /* The frame object of a frame of any tasklet: a new reference or NULL. */
-static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
+static PyFrameObject *frame_object_of(PyThreadState *ts, frame_t *f)
 {
     const int collecting = PyGC_Disable();
     /* One may be in flight through the frame below. */
@@ -41,18 +33,18 @@ static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
 static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
 {
     frame_t *own = (frame_t *)object->_f_frame_data;
-    memcpy(own, f, (size_t)((char *)&f->localsplus[values(f)] - (char *)f));
-    set_values(own, values(f));
+    memcpy(own, f, (size_t)((char *)&f->localsplus[value_count(f)] - (char *)f));
+    set_value_count(own, value_count(f));
     own->frame_obj = NULL;
     own->owner = FRAME_OWNED_BY_FRAME_OBJECT;
     object->f_frame = own;
     int entered;
-    frame_t *next = sl_below(f, &entered);
+    frame_t *next = frame_below(f, &entered);
     while (next != NULL && _PyFrame_IsIncomplete(next)) {
-        next = sl_below(next, &entered);
+        next = frame_below(next, &entered);
     }
     if (next != NULL) {
-        object->f_back = object_of(ts, next);
+        object->f_back = frame_object_of(ts, next);
     }
     own->previous = NULL;
     if (!PyObject_GC_IsTracked((PyObject *)object)) {
@@ -74,27 +66,17 @@ static void clear_frame(PyThreadState *ts, frame_t *f)
         return;
     }
     Py_XDECREF(object);
-    for (int i = 0, count = values(f); i < count; i++) {
+    for (int i = 0, count = value_count(f); i < count; i++) {
         value_t value = f->localsplus[i];
-        f->localsplus[i] = NOTHING;
-        DROP(value);
+        f->localsplus[i] = NO_VALUE;
+        drop_value(value);
     }
-    set_values(f, 0);
+    set_value_count(f, 0);
     Py_CLEAR(f->f_locals);
-#if V311
-    Py_DECREF(f->f_func);
-    Py_DECREF(f->f_code);
-#elif V312
-    Py_DECREF(f->f_funcobj);
-    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
-        Py_DECREF(f->f_code);
+    drop_value(function_value(f));
+    if (!PY_GE(3, 12) || f->owner != FRAME_OWNED_BY_GENERATOR) {
+        drop_value(code_value(f));
     }
-#else
-    DROP(f->f_funcobj);
-    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
-        DROP(f->f_executable);
-    }
-#endif
 }
 
 /* A parked tasklet is given up: no code of it runs any more. What its variables hold is dropped, which
@@ -129,18 +111,18 @@ void sl_drop_parked(PyThreadState *ts, sl_state *s)
 static void leave_loop(frame_t *f, instruction_t in)
 {
     /* To the instruction behind the loop's end, which drops the iterator where this does not. */
-#if V314
+#if PY_GE(3, 14)
     advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
 #else
-    const int count = values(f);
+    const int count = value_count(f);
     PyObject *iterator = f->localsplus[count - 1];
-    set_values(f, count - 1);
-#if V313
+    set_value_count(f, count - 1);
+#if PY_GE(3, 13)
     advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 2);
-#elif V311
-    advance(f, in.arg);
-#else
+#elif PY_GE(3, 12)
     advance(f, INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
+#else
+    advance(f, in.arg);
 #endif
     Py_DECREF(iterator);
 #endif
@@ -158,9 +140,9 @@ static int finish_call(frame_t *f, int length, PyObject *value)
     const instruction_t in = sl_instruction(f);
     if (in.op == FOR_ITER) {
         if (value != NULL) {
-#if V313
+#if PY_GE(3, 13)
             advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER);
-#elif !V311
+#elif PY_GE(3, 12)
             advance(f, INLINE_CACHE_ENTRIES_FOR_ITER);
 #endif
             push(f, value);
@@ -184,10 +166,10 @@ static int finish_call(frame_t *f, int length, PyObject *value)
 static void drop_operands(frame_t *f, int operands)
 {
     while (operands-- > 0) {
-        const int count = values(f) - 1;
+        const int count = value_count(f) - 1;
         value_t value = f->localsplus[count];
-        set_values(f, count);
-        DROP(value);
+        set_value_count(f, count);
+        drop_value(value);
     }
 }
 
@@ -201,8 +183,8 @@ static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
     }
     frame_t *const here = (frame_t *)ts->datastack_top;
     ts->datastack_top += top_of(rest) - (PyObject **)f;
-    memcpy(here, f, (size_t)((char *)&f->localsplus[values(f)] - (char *)f));
-    set_values(here, values(f));
+    memcpy(here, f, (size_t)((char *)&f->localsplus[value_count(f)] - (char *)f));
+    set_value_count(here, value_count(f));
     if (here->frame_obj != NULL) {
         here->frame_obj->f_frame = here;
     }
@@ -211,7 +193,7 @@ static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
     return here;
 }
 
-#if V311
+#if !PY_GE(3, 12)
 /* What the caller of a frame does on 3.11 when it has been evaluated. */
 static void end_frame(PyThreadState *ts, frame_t *f)
 {
@@ -252,8 +234,8 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
     for (;;) {
         frame_t *const lower = f->previous;
         int entered;
-        frame_t *const next = sl_below(f, &entered);
-#if !V311
+        frame_t *const next = frame_below(f, &entered);
+#if PY_GE(3, 12)
         PyGenObject *generator = NULL;
         if (f->owner == FRAME_OWNED_BY_GENERATOR) {
             generator = generator_of(f);
@@ -261,7 +243,7 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
 #endif
         set_thread_frame(ts, lower);
         s->floor = next;
-#if V311
+#if !PY_GE(3, 12)
         ts->recursion_remaining++;
 #else
         ts->py_recursion_remaining++;
@@ -269,7 +251,7 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
         *evaluating = 1;
         value = _PyEval_EvalFrameDefault(ts, f, raises);
         *evaluating = 0;
-#if V311
+#if !PY_GE(3, 12)
         end_frame(ts, f);
 #endif
         if (next == NULL) {
@@ -281,14 +263,14 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
         if (raises) {
             continue;
         }
-#if V313
+#if PY_GE(3, 13)
         if (generator != NULL && generator->gi_frame_state != FRAME_CLEARED) {
             advance(f, 1 + INLINE_CACHE_ENTRIES_SEND); /* it yielded */
         }
         else {
             advance(f, f->return_offset);
         }
-#elif !V311
+#elif PY_GE(3, 12)
         if (generator == NULL || generator->gi_frame_state == FRAME_CLEARED) {
             advance(f, f->return_offset);
         }
@@ -297,15 +279,14 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
     }
 }
 
-/* Who evaluates frames, as Evaluator in park.rs: the interpreter, its compiler (a call may be pending in
- * compiled code), or a function of PEP 523, which would not know how to go on with a frame. */
-int sl_evaluator(PyThreadState *ts)
+/* What evaluates the frames of new calls. */
+sl_evaluator_kind sl_evaluator(PyThreadState *ts)
 {
     PyInterpreterState *const interp = ts->interp;
-#if V314
+#if PY_GE(3, 14)
     if (interp->jit) {
-        return 1;
+        return SL_COMPILER;
     }
 #endif
-    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault ? 0 : 2;
+    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault ? SL_INTERPRETER : SL_OTHER;
 }

@@ -1,9 +1,9 @@
-/* Follows every way through a function's code, as depth.c does, and notes what each slot of a frame can hold
+/* Follows every way through a function's code, as stack_depth.c does, and notes what each slot of a frame can hold
  * before each instruction. What an instruction looks at decides what must be there; what it puts there decides
  * what can be. */
 #include "slot_kinds.h"
-#include "depth.h"
-#include "opcode.h"
+#include "stack_depth.h"
+#include <opcode.h>
 
 #define REACHED 1     /* there is a way to it */
 #define NEW 2         /* what is known of it has changed since it was executed, */
@@ -50,7 +50,7 @@ static int merge(flow_t *flow, int at, const kinds_t *kinds, int depth)
     int changed = !flow->reached[at];
     kinds_t *known = kinds_at(flow, at);
     /* Since 3.14 there are loops over what a call has returned, which is known to be a generator. */
-    const int iterator = flow->ops[2 * at] == FOR_ITER ? flow->locals + depth - 1 - V315 : -1;
+    const int iterator = flow->ops[2 * at] == FOR_ITER ? flow->locals + depth - 1 - PY_GE(3, 15) : -1;
     for (int i = 0; i < flow->locals + depth; i++) {
         const kinds_t kind = i == iterator && kinds[i] == OBJECT ? ITERATOR : kinds[i];
         changed |= (known[i] | kind) != known[i];
@@ -120,7 +120,7 @@ static int pushed(int opcode, int oparg, int jump)
     case STORE_GLOBAL:
     case STORE_NAME:
     case STORE_SUBSCR:
-#if V311
+#if !PY_GE(3, 12)
     case IMPORT_STAR:
     case JUMP_IF_FALSE_OR_POP:
     case JUMP_IF_TRUE_OR_POP:
@@ -163,7 +163,7 @@ static int pushed(int opcode, int oparg, int jump)
 #endif
         return 0;
     case FOR_ITER:
-        return !(V311 && jump);
+        return !(!PY_GE(3, 12) && jump);
     case CHECK_EG_MATCH:
     case PUSH_EXC_INFO:
 #ifdef BEFORE_WITH
@@ -185,13 +185,13 @@ static int pushed(int opcode, int oparg, int jump)
         return 2;
 #ifdef CLEANUP_THROW
     case CLEANUP_THROW:
-        return V315 ? 3 : 2;
+        return PY_GE(3, 15) ? 3 : 2;
 #endif
-#if V315
+#if PY_GE(3, 15)
     case GET_ITER:
         return 2;
 #endif
-#if !V311
+#if PY_GE(3, 12)
     case LOAD_ATTR:
     case LOAD_SUPER_ATTR:
 #endif
@@ -209,8 +209,8 @@ static int pushed(int opcode, int oparg, int jump)
 /* A callable and the place for its self, as instructions push them that are followed by a call. */
 static void push_callable(kinds_t *top, kinds_t self)
 {
-    top[V313] = self;
-    top[!V313] = OBJECT;
+    top[PY_GE(3, 13)] = self;
+    top[!PY_GE(3, 13)] = OBJECT;
 }
 
 /* What the values are that an instruction pushes at `top`, if it is more than some object. */
@@ -228,7 +228,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
             push_callable(top, EMPTY);
         }
         break;
-#if V311
+#if !PY_GE(3, 12)
     case LOAD_METHOD:
         push_callable(top, EMPTY | OBJECT);
         break;
@@ -296,7 +296,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
 #endif
 #ifdef CLEANUP_THROW
     case CLEANUP_THROW:
-        top[1] = V315 ? EMPTY | OBJECT : OBJECT;
+        top[1] = PY_GE(3, 15) ? EMPTY | OBJECT : OBJECT;
         break;
 #endif
 #ifdef LIST_TO_TUPLE
@@ -322,7 +322,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
         top[0] = INTERPOLATION;
         break;
 #endif
-#if V315
+#if PY_GE(3, 15)
     case GET_ITER:
         top[0] = oparg == 0 ? ITERATOR : RECEIVER;
         top[1] = EMPTY | INDEX;

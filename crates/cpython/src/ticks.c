@@ -8,7 +8,7 @@
  *                  code anew (PEP 669).
  *     3.11         a C trace function in front of the tasklet's own: calls, and lines that lie before the
  *                  last one that was seen in the same frame. Only while a limit is set in the thread (see
- *                  sl_show_ticks in the shim).
+ *                  sl_show_ticks).
  *
  * The function that is told of a tick answers whether the running tasklet is to be interrupted. That
  * switches tasklets inside the event: the interpreter keeps what it needs on the C stack and in the
@@ -21,14 +21,28 @@
  *     LINE         an interrupt that C code between the frames forbids: it happens when the Python
  *                  code below that has gone on to another line.
  */
-#define Py_BUILD_CORE 1
 #include "ticks.h"
+#include "frames.h"
 
-static sl_callbacks told;
+static sl_on_ticks told;
 
-#if PY_VERSION_HEX < 0x030C0000
-#include "internal/pycore_frame.h"
-#include "opcode.h"
+/* While `on`, on 3.11, every line and call of this thread's tasklets is a tick. */
+void sl_show_ticks(PyThreadState *ts, int on)
+{
+#if !PY_GE(3, 12)
+    sl_thread.ticking = on;
+    if (on) {
+        show_ticks(ts);
+    }
+    else {
+        hide_ticks(ts);
+    }
+    use_tracing(ts);
+#endif
+}
+
+#if !PY_GE(3, 12)
+#include <opcode.h>
 
 /* Is the frame at a jump to itself (`while 1: pass`)? That never makes a line event again. */
 static int spins(PyFrameObject *frame)
@@ -76,16 +90,16 @@ int sl_trace_ticks(PyObject *before, PyFrameObject *frame, int what, PyObject *a
         return 0;
     }
     /* What is in force now: while the tasklet was interrupted, it may have been given another one. */
-    Py_tracefunc own = sl_chained();
+    Py_tracefunc own = sl_thread.chained;
     if (own == NULL) {
         return 0;
     }
     const int result = own(PyThreadState_Get()->c_traceobj, frame, what, arg);
-    sl_keep_ticks(); /* a tracer may have put another in its place */
+    keep_ticks(); /* a tracer may have put another in its place */
     return result;
 }
 
-int sl_start_ticks(sl_callbacks callbacks)
+int sl_start_ticks(sl_on_ticks callbacks)
 {
     told = callbacks;
     return 0;
@@ -227,7 +241,7 @@ static int watch(PyObject *monitoring, int id)
 }
 
 /* From now on `callbacks` are called, in every thread; -1 with an exception otherwise. */
-int sl_start_ticks(sl_callbacks callbacks)
+int sl_start_ticks(sl_on_ticks callbacks)
 {
     PyObject *monitoring = PySys_GetObject("monitoring");
     if (monitoring == NULL) {

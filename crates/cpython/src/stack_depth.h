@@ -1,4 +1,6 @@
-/* How deep the evaluation stack is at an instruction. */
+/* How many values are on the evaluation stack at an instruction. */
+#pragma once
+#include "versions.h"
 
 /* Before the instruction at `offset`, in code units: how many values. -1 if no instruction begins there
  * that can be reached, or if there is no memory to find out. Sets no exception. In a generator or coroutine the

@@ -4,7 +4,7 @@
  * interpreter does not look again. A frame that is made from a picture may hold anything: an object whose
  * `__reduce__` or `__deepcopy__` gives something else. So each value is compared with what the instructions
  * before this one can have put there: see slot_kinds.c. */
-#include "slots.h"
+#include "slot_check.h"
 #include "slot_kinds.h"
 
 typedef struct {
@@ -12,11 +12,6 @@ typedef struct {
     const kinds_t *kinds;
     int at; /* of the instruction that the frame stands at */
 } look_t;
-
-static inline char letter_at(const sl_parts *p, int i)
-{
-    return p->shape == NULL ? 'o' : p->shape[i];
-}
 
 static int refuse(const look_t *look, int i, const char *needed)
 {
@@ -82,7 +77,7 @@ static int object_fits(PyObject *o, kinds_t kinds, PyCodeObject *code)
 {
     return kinds & OBJECT || (kinds & CELL && PyCell_Check(o)) || (kinds & ITERATOR && is_iterator(o))
            || (kinds & RECEIVER && is_receiver(o)) || (kinds & EXCEPTION && PyExceptionInstance_Check(o))
-           || (kinds & NONE && o == Py_None) || (!V314 && kinds & PLACE && is_place(o, code))
+           || (kinds & NONE && o == Py_None) || (!PY_GE(3, 14) && kinds & PLACE && is_place(o, code))
            || (kinds & LIST && PyList_CheckExact(o)) || (kinds & TUPLE && PyTuple_CheckExact(o))
            || (kinds & DICT && PyDict_CheckExact(o)) || (kinds & SET && Py_IS_TYPE(o, &PySet_Type))
            || (kinds & INTERPOLATION && is_interpolation(o));
@@ -111,11 +106,11 @@ static int check_value(const look_t *look, int i)
     case '-':
         return kinds & EMPTY ? 0 : refuse(look, i, description(kinds));
     case 'i':
-        return kinds & INDEX || (V314 && kinds & PLACE && is_place(o, p->code)) ? 0 : refuse(look, i, description(kinds));
+        return kinds & INDEX || (PY_GE(3, 14) && kinds & PLACE && is_place(o, p->code)) ? 0 : refuse(look, i, description(kinds));
     default:
         break;
     }
-#if V315
+#if PY_GE(3, 15)
     if (above & INDEX && letter_at(p, i + 1) == 'i') {
         return Py_TYPE(o)->_tp_iteritem != NULL ? 0 : refuse(look, i, "something with items");
     }

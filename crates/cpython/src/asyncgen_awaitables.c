@@ -2,7 +2,7 @@
  * data and made from data. Their structs are private to Objects/genobject.c: after the head comes the
  * generator, then values that may be NULL, then a number for the state. asend() has one value on all
  * versions, athrow() one up to 3.13 and three later. The size says which, and other sizes are refused. */
-#include "versions.h"
+#include "exports.h"
 
 #define CLOSED 2 /* states: not begun, begun, closed */
 
@@ -27,7 +27,7 @@ static inline PyObject **fields_of(PyObject *o)
 }
 
 /* (generator, state, values): a value is a tuple of one item, or None where there is none. */
-PyObject *sl_step_picture(PyObject *o)
+PyObject *sl_awaitable_tuple(PyObject *o)
 {
     const int count = values_in(Py_TYPE(o));
     if (count < 0) {
@@ -46,7 +46,7 @@ PyObject *sl_step_picture(PyObject *o)
 }
 
 /* One of this type, out of the three items of the picture. */
-PyObject *sl_new_step(PyObject *type, PyObject *generator, int state, PyObject *values)
+PyObject *sl_new_awaitable(PyObject *type, PyObject *generator, int state, PyObject *values)
 {
     if (!PyType_Check(type) || !PyAsyncGen_CheckExact(generator) || !PyTuple_Check(values)) {
         PyErr_SetString(PyExc_TypeError, "an asynchronous generator and its values are needed");

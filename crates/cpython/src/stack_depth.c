@@ -1,9 +1,8 @@
 /* How many values are on the evaluation stack before an instruction: by following every way through
  * the code, exception handlers included, with CPython's own table of what each opcode does to the
  * stack. `co_code` shows base opcodes only, whatever was specialised or instrumented. */
-#include "versions.h"
-#include "depth.h"
-#include "opcode.h"
+#include "stack_depth.h"
+#include <opcode.h>
 
 /* Does the opcode jump: 1 forwards, -1 backwards, 0 not. */
 int sl_jump_of(int opcode)
@@ -12,7 +11,7 @@ int sl_jump_of(int opcode)
     case FOR_ITER:
     case SEND:
     case JUMP_FORWARD:
-#if V311
+#if !PY_GE(3, 12)
     case JUMP_IF_FALSE_OR_POP:
     case JUMP_IF_TRUE_OR_POP:
     case POP_JUMP_FORWARD_IF_FALSE:
@@ -26,7 +25,7 @@ int sl_jump_of(int opcode)
     case POP_JUMP_IF_NOT_NONE:
 #endif
         return 1;
-#if V311
+#if !PY_GE(3, 12)
     case POP_JUMP_BACKWARD_IF_FALSE:
     case POP_JUMP_BACKWARD_IF_TRUE:
     case POP_JUMP_BACKWARD_IF_NONE:
@@ -63,7 +62,7 @@ int sl_stack_effect(int opcode, int oparg, int jump)
     switch (opcode) {
     case RETURN_GENERATOR:
         return 1; /* what the first send() puts there */
-#if V311
+#if !PY_GE(3, 12)
     case PRECALL:
         return 0; /* the table takes the operands away here, the interpreter in CALL */
     case CALL:

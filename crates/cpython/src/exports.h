@@ -129,7 +129,7 @@ typedef struct {
 
 /* Why a tasklet cannot be parked. */
 typedef enum {
-    SL_NO_OBSTACLE,
+    SL_NONE,
     SL_IN_C,        /* C code runs in it */
     SL_NOT_A_CALL,  /* the code does not wait in a call of a primitive */
     SL_C_BETWEEN,   /* the code called C code that called back into Python */

@@ -1,7 +1,7 @@
 /* Access to CPython's frames, which differ between its versions. Every accessor of a frame's fields that
  * depends on the version is here. */
 #pragma once
-#include "versions.h"
+#include "exports.h"
 
 typedef struct _PyInterpreterFrame frame_t;
 

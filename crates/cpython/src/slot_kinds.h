@@ -1,6 +1,6 @@
 /* What each variable and each value on the evaluation stack can hold, at every instruction. */
 #pragma once
-#include "versions.h"
+#include "exports.h"
 
 /* What a slot can hold: one bit for each way of looking. */
 typedef unsigned short kinds_t;

@@ -1,6 +1,6 @@
 /* How many values are on the evaluation stack at an instruction. */
 #pragma once
-#include "versions.h"
+#include "exports.h"
 
 /* Before the instruction at `offset`, in code units: how many values. -1 if no instruction begins there
  * that can be reached, or if there is no memory to find out. Sets no exception. In a generator or coroutine the

@@ -19,12 +19,12 @@ pub enum Woken {
     BySignal,
 }
 
-/// A binary semaphore on which a thread sleeps until another one rings. CPython's own lock, whose
-/// wait ends when a signal arrives.
+/// A binary semaphore on which a thread sleeps until another thread rings. It is a lock of CPython's, since
+/// the wait for such a lock ends when a signal arrives.
 pub struct Alarm(*mut c_void);
 
 impl Alarm {
-    /// A quiet alarm; none without memory.
+    /// A new alarm; None if there is no memory.
     pub fn new() -> Option<Self> {
         // SAFETY: no precondition; a new lock is free, and taking it cannot block.
         unsafe {
@@ -37,14 +37,14 @@ impl Alarm {
         }
     }
 
-    /// Wakes the sleeper, or the next one to come. The caller sees to it that nobody rings twice
-    /// before somebody woke.
+    /// Wakes the thread that sleeps, or the next one that would. The caller makes sure that no thread rings a
+    /// second time before a thread was woken.
     pub fn ring(&self) {
-        // SAFETY: the lock exists, and is held: by nobody in particular, which its kind permits.
+        // SAFETY: the lock exists, and is held; a lock of this kind may be released by any thread.
         unsafe { PyThread_release_lock(self.0) }
     }
 
-    /// Sleeps until somebody rings, a signal arrives, or the time is over. Call it without the GIL.
+    /// Sleeps until a thread rings, a signal arrives, or the time is over. Call it without the GIL.
     pub fn wait(&self, microseconds: i64) -> Woken {
         // SAFETY: the lock exists.
         match unsafe { PyThread_acquire_lock_timed(self.0, microseconds, 1) } {
@@ -57,7 +57,7 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        // SAFETY: nobody waits any more; the lock is released before it is freed, as it must be.
+        // SAFETY: no thread waits any more; the lock is released before it is freed, as it must be.
         unsafe {
             PyThread_release_lock(self.0);
             PyThread_free_lock(self.0);

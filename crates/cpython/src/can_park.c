@@ -78,8 +78,9 @@ static PyObject *callee_of(frame_t *f, instruction_t in)
     return starred ? value_at(f, base + !PY_GE(3, 13)) : callable_at(f, base);
 }
 
-/* `upper` is the frame of the Python function that C code has called for `f`, or NULL. */
-static int blame(sl_refusal *why, sl_refusal_kind kind, frame_t *f, frame_t *upper)
+/* Says why a tasklet cannot be parked, and returns 0. `upper` is the frame of the Python function that C code has
+ * called for `f`, or NULL. */
+static int refuse(sl_refusal *why, sl_refusal_kind kind, frame_t *f, frame_t *upper)
 {
     memset(why, 0, sizeof(*why));
     why->kind = kind;
@@ -95,7 +96,7 @@ static int blame(sl_refusal *why, sl_refusal_kind kind, frame_t *f, frame_t *upp
     }
     if (upper != NULL) {
         why->called = code_of(upper);
-        /* During the call of a bound method, self takes the method's place on the stack. */
+        /* During the call of a bound method, self is in the method's slot on the stack. */
         if (why->called->co_argcount > 0 && why->callee == value_at(upper, 0)) {
             why->callee = NULL;
         }
@@ -146,7 +147,7 @@ static int pending_call(frame_t *f, const sl_pending *call, sl_call_layout *layo
     return 1;
 }
 
-/* How many values the innermost frame of a parked tasklet has. */
+/* The number of values in the innermost frame of a parked tasklet. */
 int sl_parked_values(sl_state *s)
 {
     return value_count(state_frame(s));
@@ -172,21 +173,21 @@ int sl_can_park(sl_state *s, const sl_pending *call, sl_call_layout *layout, sl_
 {
     frame_t *f = state_frame(s);
     if (f == NULL || is_shim(f) || _PyFrame_IsIncomplete(f)) {
-        return blame(why, SL_IN_C, NULL, NULL);
+        return refuse(why, SL_IN_C, NULL, NULL);
     }
     if (call->args == (PyObject *const *)&sl_interrupted) {
-        return blame(why, SL_INTERRUPTED, f, NULL);
+        return refuse(why, SL_INTERRUPTED, f, NULL);
     }
     if (s->tracing != 0) {
-        return blame(why, SL_TRACING, f, NULL);
+        return refuse(why, SL_TRACING, f, NULL);
     }
 #if !PY_GE(3, 13)
     if (s->trash_nesting != 0) {
-        return blame(why, SL_CLEARING, f, NULL);
+        return refuse(why, SL_CLEARING, f, NULL);
     }
 #endif
     if (s->trash != NULL) {
-        return blame(why, SL_CLEARING, f, NULL);
+        return refuse(why, SL_CLEARING, f, NULL);
     }
     /* The lowest entry is that of the tasklet's function, or of sl_resume. */
     frame_t *upper = NULL, *lower = NULL, *lowest = NULL;
@@ -198,20 +199,20 @@ int sl_can_park(sl_state *s, const sl_pending *call, sl_call_layout *layout, sl_
             continue;
         }
         if (entered > 1) {
-            return blame(why, SL_CLEARING, f, NULL); /* a destructor runs while the frame in between is cleared */
+            return refuse(why, SL_CLEARING, f, NULL); /* a destructor runs while the frame in between is cleared */
         }
         if (upper != NULL && !sl_cold_loop(upper, lower)) {
-            return blame(why, SL_C_BETWEEN, lower, upper);
+            return refuse(why, SL_C_BETWEEN, lower, upper);
         }
         upper = f;
         lower = next;
     }
     if (upper == NULL) {
-        return blame(why, SL_IN_C, NULL, NULL);
+        return refuse(why, SL_IN_C, NULL, NULL);
     }
     if (s->floor == NULL && !is_bottom(s, lowest)) {
-        return blame(why, SL_CLEARING, lowest, NULL); /* the same, where 3.11 does not count the frame any more */
+        return refuse(why, SL_CLEARING, lowest, NULL); /* the same on 3.11, which has unlinked the frame in between */
     }
     f = state_frame(s);
-    return pending_call(f, call, layout) ? 1 : blame(why, SL_NOT_A_CALL, f, NULL);
+    return pending_call(f, call, layout) ? 1 : refuse(why, SL_NOT_A_CALL, f, NULL);
 }

@@ -44,7 +44,7 @@ pub unsafe fn set_context(ts: *mut PyThreadState, of: Of, context: *mut PyObject
     unsafe { sl_set_context(ts, of.pointer(), context) }
 }
 
-/// Is somebody inside `context.run()`? Null counts as no.
+/// True if code runs inside `context.run()`. False for null.
 ///
 /// # Safety
 /// `context` is a `contextvars.Context` or null.

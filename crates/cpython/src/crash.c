@@ -1,9 +1,9 @@
 /* After a fatal signal: the calls of all tasklets, written with write(2) alone.
  *
- * Nothing here allocates, locks, or asks Python for anything. What is read could only be half changed
- * by a thread that holds the GIL; so nothing is read unless the crashing thread holds it itself. Memory
- * that the crash destroyed is still a danger, as it is to faulthandler: the former handlers are put
- * back first, so that a second fault ends the process as if we had not been there. */
+ * Nothing here allocates, locks, or calls Python. Only a thread that holds the GIL can be in the middle of changing
+ * what is read here, so nothing is read unless the crashing thread holds it itself. Memory that the crash destroyed
+ * is still a danger, as it is to faulthandler: the former handlers are restored first, so that a second fault ends
+ * the process as without this file. */
 #include "exports.h"
 #include <errno.h>
 #include <signal.h>
@@ -24,7 +24,7 @@ static int installed;
 static int descriptor = -1;
 static void (*list)(void);
 
-/* In the file that was given. */
+/* Writes to the descriptor that sl_crash_install() was given. */
 void sl_crash_write(const char *text, size_t length)
 {
     while (length > 0) {
@@ -110,7 +110,7 @@ static void on_crash(int signum)
     raise(signum);
 }
 
-/* From now on. -1 and errno if that is not possible. */
+/* Installs the handlers. 0, or -1 and errno. A second call changes descriptor and lister only. */
 int sl_crash_install(int fd, void (*lister)(void))
 {
     descriptor = fd;

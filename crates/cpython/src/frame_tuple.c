@@ -66,7 +66,7 @@ done:
     return tuple;
 }
 
-/* ------------------------------------------------------------------ reading one */
+/* ------------------------------------------------------------------ reading a tuple */
 
 static int bad(const char *what)
 {
@@ -107,7 +107,7 @@ static int read_shape(PyObject *shape, sl_parts *p)
     return 0;
 }
 
-/* How many values a call takes off the stack, the callable included; -1 for other instructions. */
+/* The number of values that a call takes off the stack, the callable included; -1 for other instructions. */
 static int operands_of(int opcode, int oparg)
 {
     switch (opcode) {
@@ -127,7 +127,7 @@ static int operands_of(int opcode, int oparg)
     }
 }
 
-/* Where the frame will go on, and how deep its stack is then. `ops` is the base code.
+/* Checks where the frame will continue, and how many values are on its stack then. `ops` is the base code.
  *
  *                   3.11, 3.12               3.13 and later
  *     callee ends   at + return_offset       at + return_offset
@@ -135,8 +135,8 @@ static int operands_of(int opcode, int oparg)
  *     next(), send  at                       at
  *     a primitive returns                    the instruction after `at`, a call or FOR_ITER
  *
- * One value more is on the stack then. A callee that yields and one that ends may take different ways
- * only in FOR_ITER and SEND, and there the second is the jump's target. */
+ * One value more is on the stack then. Only in FOR_ITER and SEND may a callee that yields and one that ends lead to
+ * different instructions, and there the second one is the jump's target. */
 static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
 {
     const int waits_for = p->waits_for;

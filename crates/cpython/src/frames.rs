@@ -1,4 +1,4 @@
-//! Where tasklets are: the face of `frames.c`.
+//! The calls that tasklets execute: the face of `frames.c`.
 
 use crate::{Of, State};
 use pyo3_ffi::{PyObject, PyThreadState, visitproc};
@@ -15,7 +15,7 @@ pub struct CodePosition {
 }
 
 impl CodePosition {
-    /// No call at all: a place to overwrite.
+    /// No call: a value to overwrite.
     pub const NONE: Self = Self { code: std::ptr::null_mut(), at: 0 };
 }
 
@@ -27,13 +27,13 @@ unsafe extern "C" {
         ts: *mut PyThreadState,
         state: *mut State,
         places: *mut CodePosition,
-        most: c_int,
+        maximum: c_int,
     ) -> c_int;
     fn sl_variable_name(ts: *mut PyThreadState, state: *mut State, object: *mut PyObject) -> *mut PyObject;
     fn sl_visit_variables(
         ts: *mut PyThreadState,
         state: *mut State,
-        most: c_int,
+        maximum: c_int,
         visit: visitproc,
         arg: *mut c_void,
     );
@@ -43,7 +43,7 @@ unsafe extern "C" {
     fn sl_line(code: *mut PyObject, at: c_int) -> c_int;
 }
 
-/// Python calls in progress.
+/// The number of Python calls in progress.
 ///
 /// # Safety
 /// `ts` is the calling thread's.
@@ -52,7 +52,7 @@ pub unsafe fn depth(ts: *mut PyThreadState, of: Of) -> c_long {
     unsafe { sl_depth(ts, of.pointer()).into() }
 }
 
-/// Entries into the interpreter through C, above the tasklet's own. Frames with the globals `before`
+/// The number of entries into the interpreter through C, without the tasklet's own. Frames with the globals `before`
 /// (borrowed or null) at the bottom do not count.
 ///
 /// # Safety
@@ -71,19 +71,19 @@ pub unsafe fn frame_object(ts: *mut PyThreadState, of: Of) -> *mut PyObject {
     unsafe { sl_frame_object(ts, of.pointer()) }
 }
 
-/// The calls of a tasklet, innermost first, as many as fit: the part of `room` that was filled. Runs
-/// no Python code.
+/// The calls of a tasklet, innermost first, as many as fit into `room`. Returns the part of it that was
+/// filled. Runs no Python code.
 ///
 /// # Safety
 /// `ts` is the state of the tasklet's thread. The code objects live as long as the frames do.
 #[inline]
 pub unsafe fn positions(ts: *mut PyThreadState, of: Of, room: &mut [CodePosition]) -> &mut [CodePosition] {
-    // SAFETY: the caller's; the room is as large as is said.
+    // SAFETY: the caller's; the length is that of the slice.
     let count = unsafe { sl_positions(ts, of.pointer(), room.as_mut_ptr(), room.len() as c_int) };
     &mut room[..count as usize]
 }
 
-/// The line of an offset in a code object; the function's first for an instruction without one.
+/// The line of an offset in a code object; the function's first line for an instruction without a line.
 ///
 /// # Safety
 /// `code` is a code object.
@@ -92,7 +92,7 @@ pub unsafe fn line_of(code: *mut PyObject, at: c_int) -> u32 {
     unsafe { sl_line(code, at) }.max(0) as u32
 }
 
-/// The name of a variable of a tasklet's code that holds this very object: a borrowed str, or null.
+/// The name of a variable of a tasklet's code that holds this object: a borrowed str, or null.
 /// Runs no Python code.
 ///
 /// # Safety
@@ -102,21 +102,20 @@ pub unsafe fn variable_name(ts: *mut PyThreadState, of: Of, object: *mut PyObjec
     unsafe { sl_variable_name(ts, of.pointer(), object) }
 }
 
-/// Visits what the variables of a tasklet's innermost calls hold, `most` of them: locals, those of
-/// enclosing functions, and the globals that the code names. Stops when `visit` does not answer 0.
-/// Runs no Python code.
+/// Visits what the variables of a tasklet's innermost `maximum` calls hold: locals, those of enclosing
+/// functions, and the globals that the code names. Stops when `visit` does not return 0. Runs no Python code.
 ///
 /// # Safety
 /// `ts` is the state of the tasklet's thread; `visit` may be called with a borrowed object and `arg`.
 pub unsafe fn visit_variables(
     ts: *mut PyThreadState,
     of: Of,
-    most: c_int,
+    maximum: c_int,
     visit: visitproc,
     arg: *mut c_void,
 ) {
     // SAFETY: the caller's.
-    unsafe { sl_visit_variables(ts, of.pointer(), most, visit, arg) }
+    unsafe { sl_visit_variables(ts, of.pointer(), maximum, visit, arg) }
 }
 
 /// The qualified name of a Python function, or of a method's, and its code: borrowed, null for other
@@ -126,7 +125,7 @@ pub unsafe fn visit_variables(
 /// `callable` is a living object.
 pub unsafe fn function(callable: *mut PyObject) -> (*mut PyObject, *mut PyObject) {
     let (mut name, mut code) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the caller's; two places for two pointers.
+    // SAFETY: the caller's; two variables for two pointers.
     unsafe { sl_function(callable, &mut name, &mut code) };
     (name, code)
 }
@@ -137,12 +136,12 @@ pub unsafe fn function(callable: *mut PyObject) -> (*mut PyObject, *mut PyObject
 /// `code` is a code object.
 pub unsafe fn code_names(code: *mut PyObject) -> (*mut PyObject, *mut PyObject) {
     let (mut name, mut file) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the caller's; two places for two pointers.
+    // SAFETY: the caller's; two variables for two pointers.
     unsafe { sl_code_names(code, &mut name, &mut file) };
     (name, file)
 }
 
-/// A frame object that is not being executed gets a caller; false with an exception.
+/// Sets the caller of a frame object that is not being executed. False with an exception.
 ///
 /// # Safety
 /// Living objects.

@@ -1,13 +1,13 @@
-/* Generators, coroutines and asynchronous generators as plain tuples, and made from these. One that is
- * to be restored exists before its frame does, since its variables may refer to it: sl_new_generator
- * makes one that looks exhausted, sl_restore_generator fills it. Nothing here runs Python code, but for
- * allocations, which may collect garbage. */
+/* Generators, coroutines and asynchronous generators as plain tuples, and made from such tuples. A generator that is
+ * restored exists before its frame does, since its variables may refer to it: sl_new_generator makes one that looks
+ * exhausted, sl_restore_generator fills it. Nothing here runs Python code, but for allocations, which may collect
+ * garbage. */
 #include "exports.h"
 #include "frame_tuple.h"
 #include <opcode.h>
 
-#define STATE_WAITING 0   /* in a call, or driving a generator: its frame belongs to a tasklet's chain */
-#define STATE_SUSPENDED 1 /* at a yield or await, or not begun */
+#define STATE_WAITING 0   /* in a call, or driving a generator: its frame is one of a tasklet's */
+#define STATE_SUSPENDED 1 /* at a yield or await, or not started */
 #define STATE_FINISHED 2
 
 #if !PY_GE(3, 12)
@@ -36,16 +36,16 @@ static inline PyObject *or_none(PyObject *o)
 
 /* As a tuple; a new reference.
  *
- *     0  0 waiting in a chain, 1 suspended, 2 finished
- *     1  the picture of its frame; of a finished one its code
+ *     0  its state: 0 waiting as a part of a tasklet, 1 suspended, 2 finished
+ *     1  the tuple of its frame; if it is finished its code
  *     2  __name__    3  __qualname__
  *     4  the exception that it is handling, or None
  *     5  a coroutine's origin, an asynchronous generator's finalizer hook, or None
  *     6  flags of an asynchronous generator: 1 its hooks were called, 2 closed, 4 running
  *     7  its slots, for sl_new_generator
  *
- * `waiting` is the picture of its frame if it waits in the chain of a parked tasklet, else NULL. ValueError
- * if it is running. */
+ * `waiting` is the tuple of its frame if it waits as a part of a parked tasklet, else NULL. ValueError if it is
+ * running. */
 PyObject *sl_generator_tuple(PyObject *o, PyObject *waiting)
 {
     PyGenObject *g = generator_arg(o);
@@ -73,7 +73,7 @@ PyObject *sl_generator_tuple(PyObject *o, PyObject *waiting)
     if (frame == NULL) {
         return NULL;
     }
-    /* The rest is not set in a generator. */
+    /* A plain generator does not set the rest. */
     PyObject *origin = PyGen_CheckExact(o) ? NULL : g->gi_origin_or_finalizer;
     int flags = 0;
     if (PyAsyncGen_CheckExact(o)) {
@@ -83,11 +83,11 @@ PyObject *sl_generator_tuple(PyObject *o, PyObject *waiting)
                          or_none(origin), flags, slots_of(generator_code(g)));
 }
 
-/* The name of the code of one that was not filled yet. The first line of that code is the number of its
- * slots, which generators themselves do not keep. */
+/* The name of the code of a generator that was not filled yet. The first line of that code is the number of the
+ * generator's slots, which generators themselves do not store. */
 static const char unrestored[] = "<unrestored>";
 
-/* One that looks exhausted, with room for so many variables and values. */
+/* A generator that looks exhausted, with room for `slots` variables and values. */
 PyObject *sl_new_generator(PyObject *type, int slots)
 {
     if (type != (PyObject *)&PyGen_Type && type != (PyObject *)&PyCoro_Type && type != (PyObject *)&PyAsyncGen_Type) {
@@ -148,8 +148,8 @@ static int suspended_state(const sl_parts *p)
 #endif
 }
 
-/* Fills one that sl_new_generator has made. What stands in the chain of a tasklet gets its frame with
- * that: see tasklet_frames.c. 0, or -1 with TypeError or ValueError. */
+/* Fills a generator that sl_new_generator has made. One that is a part of a tasklet gets its frame together with
+ * the tasklet: see tasklet_frames.c. 0, or -1 with TypeError or ValueError. */
 int sl_restore_generator(PyObject *o, PyObject *tuple)
 {
     PyGenObject *g = generator_arg(o);
@@ -192,7 +192,7 @@ int sl_restore_generator(PyObject *o, PyObject *tuple)
     set_generator_code(g, Py_NewRef(parts.code));
     if (state == STATE_SUSPENDED) {
 #if PY_GE(3, 12)
-        Py_DECREF(parts.code); /* the frame takes another one */
+        Py_DECREF(parts.code); /* the frame takes another reference */
 #endif
         sl_build_frame(&parts, frame_in(g), FRAME_OWNED_BY_GENERATOR);
         g->gi_exc_state.exc_value = exception == Py_None ? NULL : Py_NewRef(exception);

@@ -1,12 +1,12 @@
 /* Other interpreters that run in a tasklet, from 3.14 on.
  *
- * Their thread states have limits of their own for the C stack, which CPython derives from the thread's stack.
- * On the stack of a tasklet they mean nothing: C code that recurses deeply would meet the guard, instead of a
- * RecursionError. There is no hook for a thread state that begins to run but an audit hook: each piece of
- * source code that another interpreter executes is announced there. The limits that are right are those of
- * the thread's state in our interpreter, which every switch brings up to date.
+ * Their thread states have limits of their own for the C stack, which CPython derives from the thread's stack. On
+ * the stack of a tasklet these are wrong: C code that recurses deeply would run into the guard, instead of getting a
+ * RecursionError. CPython has no hook for a thread state that begins to run. But an audit event announces each
+ * piece of source code that another interpreter executes, and our audit hook sets the limits then. The right limits
+ * are those of the thread's state in our interpreter, which every switch updates.
  *
- * An audit hook makes every audited call slower. So it is set when the module is imported that makes other
+ * An audit hook makes every audited call slower. So it is set only when the module is imported that makes other
  * interpreters. */
 #include "switch.h"
 
@@ -26,7 +26,7 @@ static void set_hook(void)
     if (!set && PySys_AddAuditHook(on_event, NULL) == 0) {
         set = 1;
     }
-    /* Another hook has refused ours: then other interpreters are as they were without us. */
+    /* If another hook has refused ours, other interpreters keep the limits that CPython gave them. */
     PyErr_Clear();
 }
 
@@ -54,7 +54,7 @@ void sl_watch_interpreters(void)
     PyObject *known = PyDict_GetItemString(modules, "_interpreters");
     const int watcher = known == NULL ? PyDict_AddWatcher(on_module) : -1;
     if (watcher < 0 || PyDict_Watch(watcher, modules) < 0) {
-        set_hook(); /* it is there already, or there are too many watchers */
+        set_hook(); /* the module is imported already, or there are too many watchers */
     }
 #endif
 }

@@ -1,4 +1,4 @@
-/* How a woken tasklet goes on, and how its frames end. See park.c. */
+/* How a woken tasklet continues, and how its frames end. park.c has the picture. */
 #include "state.h"
 #include "instruction.h"
 
@@ -11,11 +11,11 @@ static void free_chunk(_PyStackChunk *chunk)
 
 /* ------------------------------------------------------------------ clearing frames */
 
-/* The frame object of a frame of any tasklet: a new reference or NULL. */
+/* The frame object of a frame of any tasklet, made if there is none: a new reference or NULL. */
 static PyFrameObject *frame_object_of(PyThreadState *ts, frame_t *f)
 {
     const int collecting = PyGC_Disable();
-    /* One may be in flight through the frame below. */
+    /* An exception may be in flight through the frame below. */
     PyObject *exception[3];
     PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     frame_t *mine = thread_frame(ts);
@@ -29,7 +29,7 @@ static PyFrameObject *frame_object_of(PyThreadState *ts, frame_t *f)
     return object;
 }
 
-/* A frame ends whose frame object somebody else has: its values move there. */
+/* A frame ends while its frame object is still referred to: the values move into the object. */
 static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
 {
     frame_t *own = (frame_t *)object->_f_frame_data;
@@ -52,7 +52,7 @@ static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
     }
 }
 
-/* Drops what a frame owns. A generator keeps its code. */
+/* Drops what a frame owns. A generator keeps its code, which from 3.12 on only its frame refers to. */
 static void clear_frame(PyThreadState *ts, frame_t *f)
 {
     PyFrameObject *object = f->frame_obj;
@@ -79,8 +79,8 @@ static void clear_frame(PyThreadState *ts, frame_t *f)
     }
 }
 
-/* A parked tasklet is given up: no code of it runs any more. What its variables hold is dropped, which
- * may run destructors. */
+/* Ends a parked tasklet without running its code any more. What its variables hold is dropped, which may run
+ * destructors. */
 void sl_drop_parked(PyThreadState *ts, sl_state *s)
 {
     for (frame_t *f = state_frame(s), *next; f != NULL; f = next) {
@@ -105,12 +105,12 @@ void sl_drop_parked(PyThreadState *ts, sl_state *s)
     sl_abandon(s);
 }
 
-/* ------------------------------------------------------------------ going on */
+/* ------------------------------------------------------------------ continuing */
 
-/* The interpreter has taken a value out of an iteration of a `for` that was suspended in it. */
+/* Ends a `for` whose iterator is exhausted, as FOR_ITER does. */
 static void leave_loop(frame_t *f, instruction_t in)
 {
-    /* To the instruction behind the loop's end, which drops the iterator where this does not. */
+    /* To the instruction behind the loop. From 3.14 on an instruction there drops the iterator. */
 #if PY_GE(3, 14)
     advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
 #else
@@ -128,8 +128,8 @@ static void leave_loop(frame_t *f, instruction_t in)
 #endif
 }
 
-/* The innermost frame of a woken tasklet gets what its pending call returns. `length` is that of the call,
- * 0 if it is not known. Is there anything to raise? */
+/* Pushes what the pending call returns on the innermost frame of a woken tasklet. `length` is that of the call, 0 if
+ * it is not known. Returns true if an exception is to be raised in the frame. */
 static int finish_call(frame_t *f, int length, PyObject *value)
 {
     if (length > 0 && value != NULL) {
@@ -162,7 +162,7 @@ static int finish_call(frame_t *f, int length, PyObject *value)
     return value == NULL;
 }
 
-/* Drops the operands of the pending call, while its frame is the running one. */
+/* Drops the operands of the pending call while the frame is the running one. */
 static void drop_operands(frame_t *f, int operands)
 {
     while (operands-- > 0) {
@@ -173,9 +173,9 @@ static void drop_operands(frame_t *f, int operands)
     }
 }
 
-/* A frame of the running tasklet is the innermost, and the data stack has room for it: it is moved there, if
- * it lies still where the tasklet was woken from. Returns where it is. */
-static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
+/* Moves the innermost frame of the running tasklet to the data stack, if it is still where the tasklet was woken
+ * from. The data stack has room for it. Returns where the frame is. */
+static frame_t *move_to_stack(PyThreadState *ts, sl_state *s, frame_t *f)
 {
     sl_state *const rest = s->rest;
     if (rest == NULL || !lies_in(f, rest)) {
@@ -194,7 +194,7 @@ static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
 }
 
 #if !PY_GE(3, 12)
-/* What the caller of a frame does on 3.11 when it has been evaluated. */
+/* What the caller of a frame does on 3.11 after it was evaluated. */
 static void end_frame(PyThreadState *ts, frame_t *f)
 {
     clear_frame(ts, f);
@@ -212,12 +212,12 @@ static void end_frame(PyThreadState *ts, frame_t *f)
 }
 #endif
 
-/* The running tasklet was woken, and its pending call returns `value`, whose reference is taken over;
- * NULL: an exception is set. The result is what its function returns. `evaluating` is set where the
- * tasklet can be parked again. */
+/* Continues the running tasklet, which was woken. Its pending call returns `value`, whose reference is taken over;
+ * NULL: an exception is set. The result is what the tasklet's function returns. `*evaluating` is 1 while the tasklet
+ * can be parked again. */
 PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evaluating)
 {
-    frame_t *f = bring(ts, s, thread_frame(ts));
+    frame_t *f = move_to_stack(ts, s, thread_frame(ts));
     const int operands = s->operands;
     s->operands = 0;
     if (value != NULL) {
@@ -259,7 +259,7 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
             return value;
         }
         raises = value == NULL;
-        f = bring(ts, s, next);
+        f = move_to_stack(ts, s, next);
         if (raises) {
             continue;
         }

@@ -1,10 +1,9 @@
-/* How many values are on the evaluation stack before an instruction: by following every way through
- * the code, exception handlers included, with CPython's own table of what each opcode does to the
- * stack. `co_code` shows base opcodes only, whatever was specialised or instrumented. */
+/* How many values are on the evaluation stack before an instruction. It is found by following every path through the
+ * code, exception handlers included, with CPython's own table of what each opcode does to the stack. `co_code`
+ * contains base opcodes only, also if code was specialised or instrumented. */
 #include "stack_depth.h"
 #include <opcode.h>
 
-/* Does the opcode jump: 1 forwards, -1 backwards, 0 not. */
 int sl_jump_of(int opcode)
 {
     switch (opcode) {
@@ -39,7 +38,7 @@ int sl_jump_of(int opcode)
     }
 }
 
-int sl_goes_on(int opcode)
+int sl_falls_through(int opcode)
 {
     switch (opcode) {
     case JUMP_FORWARD:
@@ -61,7 +60,7 @@ int sl_stack_effect(int opcode, int oparg, int jump)
 {
     switch (opcode) {
     case RETURN_GENERATOR:
-        return 1; /* what the first send() puts there */
+        return 1; /* the value that the first send() pushes */
 #if !PY_GE(3, 12)
     case PRECALL:
         return 0; /* the table takes the operands away here, the interpreter in CALL */
@@ -120,8 +119,6 @@ static int note_handler(void *arg, int start, int end, int target, int depth, in
     return 0;
 }
 
-/* For each code unit the depth before it, or -1 where no instruction begins that can be reached. To be
- * freed with PyMem_Free; NULL with MemoryError. */
 int *sl_stack_depths(PyCodeObject *code)
 {
     const int size = (int)Py_SIZE(code);
@@ -158,7 +155,7 @@ int *sl_stack_depths(PyCodeObject *code)
                 if (sl_jump_of(opcode)) {
                     changed |= note(depths, size, next + sl_jump_of(opcode) * oparg, depth + sl_stack_effect(opcode, oparg, 1));
                 }
-                if (sl_goes_on(opcode)) {
+                if (sl_falls_through(opcode)) {
                     changed |= note(depths, size, next, depth + sl_stack_effect(opcode, oparg, 0));
                 }
             }

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 const STATE_SIZE: usize = 256; // SL_STATE_SIZE in exports.h
 
-/// One tasklet's share of a thread state. Its layout is the shim's secret, and differs from one
+/// One tasklet's share of a thread state. Only the C files know its layout, which differs from one
 /// minor version to the next. A started tasklet's data stack follows it in memory.
 #[repr(C, align(16))]
 pub struct State {
@@ -14,7 +14,7 @@ pub struct State {
 }
 
 impl State {
-    /// All zero: a place to initialise.
+    /// All zero: memory to initialise.
     pub const ZERO: Self = Self { opaque: [0; STATE_SIZE] };
 }
 
@@ -32,12 +32,12 @@ unsafe extern "C" {
     fn sl_watch_interpreters();
 }
 
-/// Whose fields a question is about.
+/// The tasklet whose fields are meant.
 #[derive(Clone, Copy)]
 pub enum Of {
     /// The running tasklet: they are in the thread state itself.
     Running,
-    /// A suspended one.
+    /// A suspended tasklet: they are in its state.
     Suspended(*mut State),
 }
 
@@ -50,7 +50,7 @@ impl Of {
     }
 }
 
-/// Is the running interpreter the one that this was built for? The error says why not.
+/// Checks that the running interpreter is the one that this was built for. The error says why it is not.
 ///
 /// # Safety
 /// `ts` is the calling thread's.
@@ -62,7 +62,7 @@ pub unsafe fn check_interpreter(ts: *mut PyThreadState) -> Result<(), &'static C
     }
 }
 
-/// From now on other interpreters may run in tasklets: they learn of the limits of a tasklet's stack.
+/// Makes sure that other interpreters that run in tasklets use the limits of the tasklet's stack.
 ///
 /// # Safety
 /// The GIL of the main interpreter is held, and no exception is set. Call it once.
@@ -71,7 +71,7 @@ pub unsafe fn watch_interpreters() {
     unsafe { sl_watch_interpreters() }
 }
 
-/// Writes the running tasklet's share of the thread state down in `from`, and loads `to`'s.
+/// Saves the running tasklet's share of the thread state in `from`, and loads that in `to`.
 ///
 /// # Safety
 /// The thread has begun; no exception is set; both states are initialised; the caller switches to
@@ -82,7 +82,7 @@ pub unsafe fn swap(from: *mut State, to: *mut State) {
     unsafe { sl_swap(from, to) }
 }
 
-/// Loads a state without saving the one that is loaded: its tasklet has ended.
+/// Loads a state without saving the current one, whose tasklet has ended.
 ///
 /// # Safety
 /// As [`swap`].
@@ -108,7 +108,7 @@ pub unsafe fn init(
     unsafe { sl_init(ts, state, end, stack, context) }
 }
 
-/// Was a suspended tasklet given a trace or profile function?
+/// True if a suspended tasklet has a trace or profile function.
 ///
 /// # Safety
 /// `state` is a suspended tasklet's.
@@ -139,7 +139,7 @@ pub unsafe fn finish(ts: *mut PyThreadState, state: *mut State) {
     unsafe { sl_finish(ts, state) }
 }
 
-/// Drops what a suspended state owns itself, not what its frames own. It is never loaded again.
+/// Drops what a suspended state itself owns, not what its frames own. The state is never loaded again.
 ///
 /// # Safety
 /// The GIL is held.
@@ -148,7 +148,7 @@ pub unsafe fn abandon(state: *mut State) {
     unsafe { sl_abandon(state) }
 }
 
-/// A suspended state outlives its thread: nothing in it points into the thread state any more. It is never
+/// Removes what points into the thread state from a suspended state that outlives its thread. The state is never
 /// loaded again.
 ///
 /// # Safety
@@ -159,7 +159,7 @@ pub unsafe fn outlive(ts: *mut PyThreadState, state: *mut State) {
 }
 
 /// For `tp_traverse`: visits what a suspended tasklet holds. `top` is how many values its innermost frame
-/// has; -1 if nobody knows, then only variables are visited.
+/// has; -1 if that is not known, then only variables are visited.
 ///
 /// # Safety
 /// `state` is that of a suspended tasklet, and a garbage collection is under way.

@@ -3,11 +3,11 @@
 #include "frame_tuple.h"
 #include <opcode.h>
 
-/* One frame that is to be made. */
+/* One frame that is to be made, above the one before it. */
 typedef struct {
     sl_parts parts;
-    PyGenObject *generator; /* whose frame it is, or NULL */
-    PyObject *exception;    /* that the generator is handling, or NULL */
+    PyGenObject *generator; /* that the frame belongs to, or NULL */
+    PyObject *exception;    /* that this generator is handling, or NULL */
 } link_t;
 
 /* The frames of a parked tasklet, checked: everything is borrowed from the list they were read from. */
@@ -21,8 +21,8 @@ static PyObject *generator_or_none(frame_t *f)
     return f->owner == FRAME_OWNED_BY_GENERATOR ? (PyObject *)generator_of(f) : Py_None;
 }
 
-/* What the frame is in that a hot call of a class puts between the caller and __init__: its code cannot
- * be pickled. In its place: the new object. */
+/* The frame that a hot call of a class puts between the caller and __init__. Its code cannot be pickled: the tuple
+ * holds the new object only. */
 static PyObject *tuple_of_call(frame_t *f)
 {
     return Py_BuildValue("(O)", value_at(f, 0));
@@ -33,7 +33,7 @@ static int is_class_call(frame_t *f)
     return PY_GE(3, 13) && code_of(f)->co_filename == code_of(f)->co_name && _PyFrame_IsIncomplete(f);
 }
 
-/* A list of tuples (generator or None, tuple), outermost frame first; a new reference. */
+/* A list of tuples (generator or None, tuple of the frame), outermost frame first; a new reference. */
 PyObject *sl_list_frames(sl_state *s)
 {
     PyObject *list = PyList_New(0);
@@ -60,7 +60,7 @@ static int bad(const char *what)
     return -1;
 }
 
-/* A generator that was restored up to its frame. */
+/* Reads a generator that was restored but for its frame. */
 static int read_generator(PyObject *o, link_t *link)
 {
     if (o == Py_None) {
@@ -97,7 +97,7 @@ static int read_link(PyObject *item, int waits_for, link_t *link)
     return link->generator == NULL && link->exception != NULL ? bad("an exception that nobody handles") : 0;
 }
 
-/* The generator of a call is what the one below it iterates over or awaits; no other call is there for one. */
+/* A frame that iterates or awaits has its generator above it, and no other frame has a generator above it. */
 static int check_consumer(const link_t *below, const link_t *link)
 {
     const int drives = below != NULL && (below->parts.opcode == FOR_ITER || below->parts.opcode == SEND);
@@ -114,8 +114,8 @@ static int check_consumer(const link_t *below, const link_t *link)
     return 0;
 }
 
-/* Reads a list of (generator or None, tuple, exception or None). NULL with ValueError or MemoryError.
- * To be freed with PyMem_Free. */
+/* Reads a list of (generator or None, tuple of the frame, exception or None). NULL with ValueError or MemoryError. To
+ * be freed with PyMem_Free. */
 sl_tasklet_frames *sl_read_frames(PyObject *list)
 {
     if (!PyList_Check(list) || PyList_GET_SIZE(list) == 0 || PyList_GET_SIZE(list) > 1 << 24) {
@@ -149,14 +149,14 @@ sl_tasklet_frames *sl_read_frames(PyObject *list)
     return frames;
 }
 
-/* The bytes that the state of such a tasklet takes. */
+/* The number of bytes that the state of such a tasklet needs. */
 size_t sl_frames_size(const sl_tasklet_frames *frames)
 {
     return offsetof(sl_state, data) + offsetof(_PyStackChunk, data) + sizeof(PyObject *) * (1 + (size_t)frames->slots);
 }
 
-/* Fills the state of a parked tasklet, in memory of that size. It cannot fail. The reference to the context
- * is taken over; `exception` is what the tasklet is handling, or NULL. */
+/* Fills the state of a parked tasklet, in memory of that size. It cannot fail. The reference to the context is taken
+ * over; `exception` is the one that the tasklet is handling, or NULL. */
 void sl_build_frames(const sl_tasklet_frames *frames, sl_state *s, PyObject *context, PyObject *exception)
 {
     memset(s, 0, sizeof(*s));
@@ -178,7 +178,7 @@ void sl_build_frames(const sl_tasklet_frames *frames, sl_state *s, PyObject *con
             f = frame_in(g);
             sl_build_frame(&link->parts, f, FRAME_OWNED_BY_GENERATOR);
 #if PY_GE(3, 12)
-            Py_DECREF(link->parts.code); /* it had its code already */
+            Py_DECREF(link->parts.code); /* it has its code already */
 #endif
             g->gi_frame_state = FRAME_EXECUTING;
             g->gi_exc_state.exc_value = Py_XNewRef(link->exception);
@@ -195,7 +195,7 @@ void sl_build_frames(const sl_tasklet_frames *frames, sl_state *s, PyObject *con
     s->context = context;
 }
 
-/* Does a parked tasklet wait for the next value of a `for`? */
+/* True if a parked tasklet waits for the next value of a `for`. */
 int sl_iterates(sl_state *s)
 {
     frame_t *f = state_frame(s);

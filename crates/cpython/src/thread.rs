@@ -27,8 +27,8 @@ unsafe extern "C" {
     fn thread_ident() -> c_ulong;
 }
 
-/// From now on the calling thread has a word of the caller's own, which is not odd, and runs the
-/// tasklet with this state.
+/// Stores a word for the calling thread, which the caller chooses and which is not odd, and the state of the
+/// tasklet that it runs.
 ///
 /// # Safety
 /// `ts` is the calling thread's; `running` stays where it is until it is swapped out.
@@ -37,7 +37,7 @@ pub unsafe fn begin_thread(word: *mut c_void, ts: *mut PyThreadState, running: *
     unsafe { sl_begin_thread(word, ts, running) }
 }
 
-/// Prepares the state of the tasklet that is already running: a thread's main one.
+/// Prepares the state of a thread's main tasklet, which is running already.
 ///
 /// # Safety
 /// `ts` is the calling thread's, `state` is writable.
@@ -46,7 +46,7 @@ pub unsafe fn init_main(ts: *mut PyThreadState, state: *mut State) {
     unsafe { sl_init_main(ts, state) }
 }
 
-/// The calling thread has no word any more, and [`has_ended`] from now on.
+/// Removes the calling thread's word. From now on [`has_ended`] is true for this thread state.
 ///
 /// # Safety
 /// `ts` is the calling thread's.
@@ -55,7 +55,7 @@ pub unsafe fn end_thread(ts: *mut PyThreadState) {
     unsafe { sl_end_thread(ts) }
 }
 
-/// Has [`end_thread`] been called for this very thread state?
+/// True if [`end_thread`] was called for this thread state.
 ///
 /// # Safety
 /// `ts` is the calling thread's.
@@ -64,7 +64,7 @@ pub unsafe fn has_ended(ts: *mut PyThreadState) -> bool {
     unsafe { sl_has_ended(ts) != 0 }
 }
 
-/// Switches in this thread are wrong until the change is undone.
+/// Adds `change` to the number of reasons for which the calling thread must not switch tasklets.
 pub fn forbid(change: c_int) {
     // SAFETY: callable from anywhere.
     unsafe { sl_forbid(change) }
@@ -78,8 +78,8 @@ pub fn word() -> *mut c_void {
 }
 
 /// The calling thread's word, and whether a switch would be wrong here: because it was forbidden, or
-/// because the running code is on a data stack that is not the running tasklet's. Somebody else
-/// switches C stacks in this thread then ([`is_foreign`]), and a switch of ours would corrupt both.
+/// because the running code is on a data stack that is not the running tasklet's. In the second case another
+/// library switches C stacks in this thread ([`is_foreign`]), and a switch of ours would corrupt both.
 #[inline(always)]
 pub fn enter() -> (*mut c_void, bool) {
     // SAFETY: callable from anywhere.
@@ -87,7 +87,7 @@ pub fn enter() -> (*mut c_void, bool) {
     (word.map_addr(|a| a & !1), word.addr() & 1 != 0)
 }
 
-/// Is the running code on a data stack that is not the running tasklet's?
+/// True if the running code is on a data stack that is not the running tasklet's.
 ///
 /// # Safety
 /// The thread has begun.
@@ -141,7 +141,7 @@ pub unsafe fn thread_dict(ts: *mut PyThreadState) -> *mut PyObject {
 }
 
 /// Runs `body`, the rest of the destructor `slot`, now, or has the interpreter call `slot` again
-/// later where destructors are nested too deeply.
+/// later if destructors are nested too deeply.
 ///
 /// # Safety
 /// `o` is being destroyed, and the garbage collector does not track it any more.

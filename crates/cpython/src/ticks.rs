@@ -8,45 +8,46 @@ unsafe extern "C" {
     fn sl_show_ticks(ts: *mut PyThreadState, on: c_int);
 }
 
-/// The answers to a tick.
+/// The result of a tick.
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Nothing is to be done.
+    /// The tasklet continues.
     Nothing,
     /// Interrupt the running tasklet.
     Now,
-    /// The same when the C code that has called back into Python has returned.
+    /// Interrupt it when the C code that has called back into Python has returned.
     Later,
 }
 
-/// What is called at ticks (`ticks.c` says what those are), as it has them.
+/// What is called at ticks (`ticks.c` says what those are).
 #[repr(C)]
 pub struct OnTicks {
-    /// So many ticks in any thread.
+    /// Counts `count` ticks of the calling thread.
     pub tick: unsafe extern "C" fn(count: c_int) -> Answer,
-    /// Interrupts the running tasklet, if that is due: it may switch. If an exception was thrown into it
-    /// meanwhile: -1 and the exception set if it can be raised here, else 1.
+    /// Interrupts the running tasklet, if that is due, which switches to another one. If an exception was thrown
+    /// into it meanwhile: -1 and the exception is set if it can be raised here, else 1.
     pub interrupt: unsafe extern "C" fn(can_raise: c_int) -> c_int,
-    /// Does nothing forbid a due interrupt of the running tasklet any more, or is none due?
+    /// True if nothing forbids a due interrupt of the running tasklet any more, or none is due.
     pub settled: unsafe extern "C" fn() -> c_int,
-    /// Did `interrupt` answer 1 to the running tasklet?
+    /// True if `interrupt` has returned 1 to the running tasklet.
     pub must_raise: unsafe extern "C" fn() -> c_int,
     /// Sets that exception.
     pub throw_in: unsafe extern "C" fn(),
 }
 
-/// From now on every thread's Python code makes ticks; on 3.11 only in threads that [`show_ticks`].
+/// Starts ticks in the Python code of every thread; on 3.11 only in threads that call [`show_ticks`].
 /// False with an exception.
 ///
 /// # Safety
 /// The GIL is held, and no exception is set.
+#[must_use]
 pub unsafe fn start_ticks(callbacks: OnTicks) -> bool {
     // SAFETY: the caller's.
     unsafe { sl_start_ticks(callbacks) == 0 }
 }
 
-/// Does the calling thread need ticks? (Other versions than 3.11 make them always, once started.)
+/// Switches the ticks of the calling thread on or off on 3.11. Later versions always have them, once started.
 ///
 /// # Safety
 /// `ts` is the calling thread's, which has begun.

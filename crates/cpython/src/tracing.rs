@@ -29,6 +29,7 @@ pub unsafe fn trace_object(ts: *mut PyThreadState, of: Of, profile: bool) -> *mu
 ///
 /// # Safety
 /// `ts` is the calling thread's; nothing switches tasklets during the call.
+#[must_use]
 pub unsafe fn set_trace(
     ts: *mut PyThreadState,
     of: Of,
@@ -39,7 +40,7 @@ pub unsafe fn set_trace(
     unsafe { sl_set_trace(ts, of.pointer(), setter, function) == 0 }
 }
 
-/// Has a tasklet of the calling thread with a trace or profile function stopped or ended since the last call?
+/// True if a tasklet of the calling thread with a trace or profile function has stopped or ended since the last call.
 #[inline(always)]
 pub fn traced_lately() -> bool {
     // SAFETY: callable from anywhere.

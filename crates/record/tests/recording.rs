@@ -47,7 +47,7 @@ fn a_story_is_replayed() {
     assert_eq!(blocked.channels[&1].queue, [2]);
     assert_eq!(blocked.balance(1), 1);
     assert_eq!(recording.text(blocked.tasklets[&2].value), "5");
-    let place = recording.place(blocked.tasklets[&2].stack).unwrap();
+    let place = recording.line(blocked.tasklets[&2].stack).unwrap();
     assert_eq!((place.function.as_str(), place.line), ("f100", 7), "the hidden frame is left out");
     let end = recording.replay(recording.events.len());
     assert_eq!(end.ring(1), [2]);
@@ -153,7 +153,7 @@ proptest! {
     fn a_model_is_told_as_events(events in prop::collection::vec(event_of_one_thread(), 0..80)) {
         let mut model = Model::default();
         beginning().iter().chain(&events).for_each(|e| model.apply(e));
-        model.forget_the_dead();
+        model.forget_ended();
         let mut again = Model::default();
         model.as_events(0).iter().for_each(|e| again.apply(e));
         prop_assert_eq!(format!("{:?}", picture(&again)), format!("{:?}", picture(&model)));

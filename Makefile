@@ -131,6 +131,7 @@ lint: build ## Formatting, warnings, types, stubs, changelog
 	$(VENV)/bin/mypy
 	MYPYPATH=python $(VENV)/bin/python -m mypy.stubtest stackless \
 	  --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist.txt
+	tools/check-c-interface
 	tools/check-changelog
 
 format: $$(VENV)/.ready ## Format Rust and Python

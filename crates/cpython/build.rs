@@ -27,5 +27,5 @@ fn main() {
     for dir in include.lines() {
         build.include(dir).include(format!("{dir}/internal"));
     }
-    build.compile("stackless_shim");
+    build.compile("stackless_c");
 }

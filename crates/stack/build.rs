@@ -1,4 +1,4 @@
-//! With the feature `valgrind`: the one function that needs its header.
+//! With the feature `valgrind`: compiles the one function that needs valgrind's header.
 
 fn main() {
     println!("cargo:rerun-if-changed=src/valgrind.c");

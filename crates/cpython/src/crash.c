@@ -1,17 +1,15 @@
 /* After a fatal signal: the calls of all tasklets, written with write(2) alone.
  *
- * Nothing here allocates, locks, or asks Python for anything. What is read could only be half changed
- * by a thread that holds the GIL; so nothing is read unless the crashing thread holds it itself. Memory
- * that the crash destroyed is still a danger, as it is to faulthandler: the former handlers are put
- * back first, so that a second fault ends the process as if we had not been there. */
-#include "versions.h"
+ * Nothing here allocates, locks, or calls Python. Only a thread that holds the GIL can be in the middle of changing
+ * what is read here, so nothing is read unless the crashing thread holds it itself. Memory that the crash destroyed
+ * is still a danger, as it is to faulthandler: the former handlers are restored first, so that a second fault ends
+ * the process as without this file. */
+#include "exports.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
-/* In shim.c. On 3.11 this is the thread that holds the GIL, whichever it is. */
-PyThreadState *sl_thread_state(void);
-
+/* On 3.11 sl_thread_state() is that of the thread that holds the GIL, whichever thread asks. */
 static int holds_gil(void)
 {
     PyThreadState *ts = sl_thread_state();
@@ -26,7 +24,7 @@ static int installed;
 static int descriptor = -1;
 static void (*list)(void);
 
-/* In the file that was given. */
+/* Writes to the descriptor that sl_crash_install() was given. */
 void sl_crash_write(const char *text, size_t length)
 {
     while (length > 0) {
@@ -76,16 +74,16 @@ static void write_str(PyObject *text)
 }
 
 /* The calls of a tasklet, innermost first, as faulthandler shows them. */
-void sl_crash_calls(PyThreadState *ts, void *state)
+void sl_crash_calls(PyThreadState *ts, sl_state *state)
 {
-    sl_place places[50];
-    int count = sl_places(ts, state, places, 50);
+    sl_position positions[50];
+    int count = sl_positions(ts, state, positions, 50);
     for (int i = 0; i < count; i++) {
-        PyCodeObject *code = places[i].code;
+        PyCodeObject *code = positions[i].code;
         write_text("  File \"");
         write_str(code->co_filename);
         write_text("\", line ");
-        int line = PyCode_Addr2Line(code, places[i].at);
+        int line = PyCode_Addr2Line(code, positions[i].at);
         sl_crash_number(line > 0 ? (unsigned long long)line : 0, 10);
         write_text(" in ");
         write_str(code->co_qualname);
@@ -112,7 +110,7 @@ static void on_crash(int signum)
     raise(signum);
 }
 
-/* From now on. -1 and errno if that is not possible. */
+/* Installs the handlers. 0, or -1 and errno. A second call changes descriptor and lister only. */
 int sl_crash_install(int fd, void (*lister)(void))
 {
     descriptor = fd;

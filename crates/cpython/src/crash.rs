@@ -1,4 +1,4 @@
-//! After a fatal signal: the face of `crash.c`.
+//! Writes the calls of tasklets after a fatal signal: the face of `crash.c`.
 
 use crate::{Of, State};
 use pyo3_ffi::PyThreadState;
@@ -11,20 +11,21 @@ unsafe extern "C" {
     fn sl_crash_calls(ts: *mut PyThreadState, state: *mut State);
 }
 
-/// Calls `list` after a fatal signal in a thread that holds the GIL. It must not allocate or lock; its
-/// output, by the other functions here, goes to the descriptor. False: errno says why not.
+/// Has `list` called after a fatal signal in a thread that holds the GIL. It must not allocate or lock; its
+/// output, by the other functions here, goes to the descriptor. False and errno if that is not possible.
+#[must_use]
 pub fn install(descriptor: c_int, list: extern "C" fn()) -> bool {
-    // SAFETY: a function that lives for ever.
+    // SAFETY: a function lives as long as the process.
     unsafe { sl_crash_install(descriptor, list) == 0 }
 }
 
-/// Writes a text, after a fatal signal.
+/// Writes a text. To be called after a fatal signal only.
 pub fn write(text: &str) {
-    // SAFETY: the text is as long as is said.
+    // SAFETY: the length is that of the text.
     unsafe { sl_crash_write(text.as_ptr().cast(), text.len()) }
 }
 
-/// Writes a number to this base, at most 16.
+/// Writes a number to this base, which is at most 16.
 pub fn write_number(number: u64, base: u32) {
     // SAFETY: no precondition.
     unsafe { sl_crash_number(number, base) }

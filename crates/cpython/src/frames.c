@@ -1,40 +1,110 @@
-/* Where tasklets are: their calls, without making frame objects. Nothing here runs Python code.
- * Layouts come from the interpreter's own headers, as in shim.c. */
-#include "versions.h"
+/* The calls that a tasklet executes: their code, positions, variables and number. Nothing here runs Python code,
+ * but for sl_frame_object, which allocates. */
+#include "frames.h"
+#include "state.h"
+#include "thread.h"
 #include "internal/pycore_dict.h"
 
-/* In shim.c. */
-frame_t *sl_innermost(PyThreadState *ts, void *state);
+/* ------------------------------------------------------------------ counting calls */
 
-static inline frame_t *skip(frame_t *f)
+/* The number of Python calls in progress. `s` is NULL for the running tasklet. */
+int sl_depth(PyThreadState *ts, sl_state *s)
 {
-    while (f != NULL && (is_shim(f) || _PyFrame_IsIncomplete(f))) {
-        f = f->previous;
+    int depth = 0;
+    for (frame_t *f = python_frame(innermost_frame(ts, s)); f != NULL; f = python_frame(f->previous)) {
+        depth++;
     }
-    return f;
+    return depth;
 }
 
-/* A local variable, borrowed, or NULL. */
-static inline PyObject *local(frame_t *f, int i)
+/* The number of entries into the interpreter through C between the frames, without the lowest entry, which is that
+ * of the tasklet's function, or the one that continues a tasklet that was parked. Frames with the globals `before`
+ * at the bottom do not count: they are where the thread's Python code starts. */
+int sl_nesting(PyThreadState *ts, sl_state *s, PyObject *before)
 {
-#if V314
-    _PyStackRef ref = f->localsplus[i];
-    return PyStackRef_IsNull(ref) || PyStackRef_IsTaggedInt(ref) ? NULL : PyStackRef_AsPyObjectBorrow(ref);
-#else
-    return f->localsplus[i];
-#endif
+    int level = 0, entries = 0, entered = 0;
+    frame_t *f = innermost_frame(ts, s);
+    if (f != NULL && is_shim(f)) {
+        f = frame_below(f, &entered);
+    }
+    while (f != NULL) {
+        if (f->f_globals != before) {
+            level = entries;
+        }
+        f = frame_below(f, &entered);
+        entries += entered;
+    }
+    if (entered > 1) {
+        level += entered - 1;
+    }
+    return level < entries ? level : level > 0 ? level - 1 : 0;
 }
 
-/* The calls of a tasklet, innermost first, at most `most`: how many there are. */
-int sl_places(PyThreadState *ts, void *state, sl_place *places, int most)
+/* That is the innermost frame above the lowest entry. */
+PyObject *sl_outer_code(void)
+{
+    frame_t *outer = NULL, *top = thread_frame(sl_thread.ts);
+    int entered;
+    if (top != NULL && is_shim(top)) {
+        top = frame_below(top, &entered);
+    }
+    for (frame_t *f = top, *next; f != NULL; f = next) {
+        next = frame_below(f, &entered);
+        if (entered) {
+            outer = top;
+            top = next;
+        }
+    }
+    return outer == NULL ? NULL : (PyObject *)code_of(outer);
+}
+
+/* The innermost frame as an object: a new reference, NULL without an exception if there is none. */
+PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
+{
+    /* Making the frame object may collect garbage, and its finalizers must not run on a frame chain
+     * that is not theirs. */
+    int collecting = PyGC_Disable();
+#if PY_GE(3, 13)
+    frame_t *own = ts->current_frame;
+    if (s != NULL) {
+        ts->current_frame = s->frame;
+    }
+    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
+    ts->current_frame = own;
+#else
+    _PyCFrame *own = ts->cframe;
+    if (s != NULL) {
+        ts->cframe = s->cframe;
+    }
+    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
+    ts->cframe = own;
+#endif
+    if (collecting) {
+        PyGC_Enable();
+    }
+    return frame;
+}
+
+/* ------------------------------------------------------------------ positions and variables */
+
+/* The calls of a tasklet, innermost first, at most `maximum`. Returns their number. */
+int sl_positions(PyThreadState *ts, sl_state *s, sl_position *positions, int maximum)
 {
     int count = 0;
-    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && count < most; f = skip(f->previous)) {
-        places[count].code = (PyCodeObject *)code_of(f);
-        places[count].at = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
+    frame_t *f = python_frame(innermost_frame(ts, s));
+    for (; f != NULL && count < maximum; f = python_frame(f->previous)) {
+        positions[count].code = code_of(f);
+        positions[count].at = _PyInterpreterFrame_LASTI(f) * (int)sizeof(_Py_CODEUNIT);
         count++;
     }
     return count;
+}
+
+/* What a variable holds, also if that is in a cell: borrowed, or NULL. */
+static inline PyObject *variable(frame_t *f, int i)
+{
+    PyObject *value = value_at(f, i);
+    return value != NULL && PyCell_Check(value) ? PyCell_GET(value) : value;
 }
 
 static PyObject *name_in_dict(PyObject *dict, PyObject *object)
@@ -49,20 +119,16 @@ static PyObject *name_in_dict(PyObject *dict, PyObject *object)
     return NULL;
 }
 
-/* The name of a variable of the tasklet's code that holds this very object: borrowed, or NULL. Looks
- * at a few calls, innermost first, and then at the innermost one's globals. */
-PyObject *sl_variable_name(PyThreadState *ts, void *state, PyObject *object)
+/* The name of a variable of the tasklet's code that holds this object: borrowed, or NULL. Searches a few calls,
+ * innermost first, and then the globals of the innermost one. */
+PyObject *sl_variable_name(PyThreadState *ts, sl_state *s, PyObject *object)
 {
-    frame_t *innermost = skip(sl_innermost(ts, state));
+    frame_t *innermost = python_frame(innermost_frame(ts, s));
     int left = 3;
-    for (frame_t *f = innermost; f != NULL && left > 0; f = skip(f->previous), left--) {
-        PyCodeObject *code = (PyCodeObject *)code_of(f);
+    for (frame_t *f = innermost; f != NULL && left > 0; f = python_frame(f->previous), left--) {
+        PyCodeObject *code = code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
-            PyObject *value = local(f, i);
-            if (value != NULL && PyCell_Check(value)) {
-                value = PyCell_GET(value);
-            }
-            if (value == object) {
+            if (variable(f, i) == object) {
                 return PyTuple_GET_ITEM(code->co_localsplusnames, i);
             }
         }
@@ -73,8 +139,8 @@ PyObject *sl_variable_name(PyThreadState *ts, void *state, PyObject *object)
     return name_in_dict(innermost->f_globals, object);
 }
 
-/* Visits the global variables that the code names. Only where looking one up cannot run Python code:
- * all keys are strings. */
+/* Visits the global variables that the code names. Only if looking one up cannot run Python code, that is, if all
+ * keys are strings. */
 static int visit_named_globals(PyObject *globals, PyCodeObject *code, visitproc visit, void *arg)
 {
     if (globals == NULL || !PyDict_CheckExact(globals)
@@ -90,17 +156,15 @@ static int visit_named_globals(PyObject *globals, PyCodeObject *code, visitproc 
     return 0;
 }
 
-/* Visits what the variables of the innermost `most` calls hold: locals, those of enclosing functions,
- * and the globals that the code names. Stops when `visit` answers something else than 0. */
-void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visit, void *arg)
+/* Visits what the variables of the innermost `maximum` calls hold: locals, those of enclosing functions, and the
+ * globals that the code names. Stops when `visit` returns something else than 0. */
+void sl_visit_variables(PyThreadState *ts, sl_state *s, int maximum, visitproc visit, void *arg)
 {
-    for (frame_t *f = skip(sl_innermost(ts, state)); f != NULL && most > 0; f = skip(f->previous), most--) {
-        PyCodeObject *code = (PyCodeObject *)code_of(f);
+    frame_t *f = python_frame(innermost_frame(ts, s));
+    for (; f != NULL && maximum > 0; f = python_frame(f->previous), maximum--) {
+        PyCodeObject *code = code_of(f);
         for (int i = 0; i < code->co_nlocalsplus; i++) {
-            PyObject *value = local(f, i);
-            if (value != NULL && PyCell_Check(value)) {
-                value = PyCell_GET(value);
-            }
+            PyObject *value = variable(f, i);
             if (value != NULL && visit(value, arg)) {
                 return;
             }
@@ -111,8 +175,8 @@ void sl_visit_variables(PyThreadState *ts, void *state, int most, visitproc visi
     }
 }
 
-/* The frame `back` becomes what has called the frame `o`, which is not being executed and has no caller. 0, or -1
- * with TypeError or ValueError. */
+/* Makes the frame `back` the caller of the frame `o`, which is not being executed and has no caller. 0, or -1 with
+ * TypeError or ValueError. */
 int sl_set_caller(PyObject *o, PyObject *back)
 {
     if (!PyFrame_Check(o) || !PyFrame_Check(back)) {
@@ -127,6 +191,8 @@ int sl_set_caller(PyObject *o, PyObject *back)
     object->f_back = (PyFrameObject *)Py_NewRef(back);
     return 0;
 }
+
+/* ------------------------------------------------------------------ functions and code */
 
 /* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */
 void sl_function(PyObject *callable, PyObject **name, PyObject **code)

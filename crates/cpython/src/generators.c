@@ -1,15 +1,16 @@
-/* Generators, coroutines and asynchronous generators as plain tuples, and made from these. One that is
- * to be restored exists before its frame does, since its variables may refer to it: sl_new_generator
- * makes one that looks exhausted, sl_restore_generator fills it. Nothing here runs Python code, but for
- * allocations, which may collect garbage. */
-#include "picture.h"
-#include "opcode.h"
+/* Generators, coroutines and asynchronous generators as plain tuples, and made from such tuples. A generator that is
+ * restored exists before its frame does, since its variables may refer to it: sl_new_generator makes one that looks
+ * exhausted, sl_restore_generator fills it. Nothing here runs Python code, but for allocations, which may collect
+ * garbage. */
+#include "exports.h"
+#include "frame_tuple.h"
+#include <opcode.h>
 
-#define STATE_WAITING 0   /* in a call, or driving a generator: its frame belongs to a tasklet's chain */
-#define STATE_SUSPENDED 1 /* at a yield or await, or not begun */
+#define STATE_WAITING 0   /* in a call, or driving a generator: its frame is one of a tasklet's */
+#define STATE_SUSPENDED 1 /* at a yield or await, or not started */
 #define STATE_FINISHED 2
 
-#if V311
+#if !PY_GE(3, 12)
 #define FRAME_STATE_FINISHED(state) ((state) >= FRAME_COMPLETED)
 #endif
 
@@ -23,42 +24,9 @@ static PyGenObject *generator_arg(PyObject *o)
     return (PyGenObject *)o;
 }
 
-static inline frame_t *frame_in(PyGenObject *g)
-{
-    return (frame_t *)&g->gi_iframe;
-}
-
-frame_t *sl_generator_frame(PyObject *o)
-{
-    return frame_in((PyGenObject *)o);
-}
-
-static inline PyObject *code_in(PyGenObject *g)
-{
-#if V311
-    return (PyObject *)g->gi_code;
-#else
-    return code_of(frame_in(g));
-#endif
-}
-
-/* Takes over the reference. */
-static void set_code(PyGenObject *g, PyObject *code)
-{
-#if V311
-    Py_XSETREF(g->gi_code, (PyCodeObject *)code);
-#elif V314
-    frame_in(g)->f_executable = PyStackRef_FromPyObjectSteal(code);
-#elif V313
-    frame_in(g)->f_executable = code;
-#else
-    frame_in(g)->f_code = (PyCodeObject *)code;
-#endif
-}
-
 static int slots_of(PyCodeObject *code)
 {
-    return sl_frame_size(code) - FRAME_SPECIALS_SIZE;
+    return frame_size(code) - FRAME_SPECIALS_SIZE;
 }
 
 static inline PyObject *or_none(PyObject *o)
@@ -68,17 +36,17 @@ static inline PyObject *or_none(PyObject *o)
 
 /* As a tuple; a new reference.
  *
- *     0  0 waiting in a chain, 1 suspended, 2 finished
- *     1  the picture of its frame; of a finished one its code
+ *     0  its state: 0 waiting as a part of a tasklet, 1 suspended, 2 finished
+ *     1  the tuple of its frame; if it is finished its code
  *     2  __name__    3  __qualname__
  *     4  the exception that it is handling, or None
  *     5  a coroutine's origin, an asynchronous generator's finalizer hook, or None
  *     6  flags of an asynchronous generator: 1 its hooks were called, 2 closed, 4 running
  *     7  its slots, for sl_new_generator
  *
- * `waiting` is the picture of its frame if it waits in the chain of a parked tasklet, else NULL. ValueError
- * if it is running. */
-PyObject *sl_generator_picture(PyObject *o, PyObject *waiting)
+ * `waiting` is the tuple of its frame if it waits as a part of a parked tasklet, else NULL. ValueError if it is
+ * running. */
+PyObject *sl_generator_tuple(PyObject *o, PyObject *waiting)
 {
     PyGenObject *g = generator_arg(o);
     if (g == NULL) {
@@ -93,33 +61,33 @@ PyObject *sl_generator_picture(PyObject *o, PyObject *waiting)
     PyObject *frame;
     if (FRAME_STATE_FINISHED(g->gi_frame_state)) {
         state = STATE_FINISHED;
-        frame = Py_NewRef(code_in(g));
+        frame = Py_NewRef(generator_code(g));
     }
     else if (g->gi_frame_state == FRAME_EXECUTING) {
         state = STATE_WAITING;
         frame = Py_NewRef(waiting);
     }
     else {
-        frame = sl_picture(frame_in(g), SL_WAITS_FOR_SEND, sl_values(frame_in(g)));
+        frame = sl_frame_tuple(frame_in(g), SL_WAITS_FOR_SEND, value_count(frame_in(g)));
     }
     if (frame == NULL) {
         return NULL;
     }
-    /* The rest is not set in a generator. */
+    /* A plain generator does not set the rest. */
     PyObject *origin = PyGen_CheckExact(o) ? NULL : g->gi_origin_or_finalizer;
     int flags = 0;
     if (PyAsyncGen_CheckExact(o)) {
         flags = (g->gi_hooks_inited ? 1 : 0) | (g->gi_closed ? 2 : 0) | (g->gi_running_async ? 4 : 0);
     }
     return Py_BuildValue("iNOOOOii", state, frame, g->gi_name, g->gi_qualname, or_none(g->gi_exc_state.exc_value),
-                         or_none(origin), flags, slots_of((PyCodeObject *)code_in(g)));
+                         or_none(origin), flags, slots_of(generator_code(g)));
 }
 
-/* The name of the code of one that was not filled yet. The first line of that code is the number of its
- * slots, which generators themselves do not keep. */
+/* The name of the code of a generator that was not filled yet. The first line of that code is the number of the
+ * generator's slots, which generators themselves do not store. */
 static const char unrestored[] = "<unrestored>";
 
-/* One that looks exhausted, with room for so many variables and values. */
+/* A generator that looks exhausted, with room for `slots` variables and values. */
 PyObject *sl_new_generator(PyObject *type, int slots)
 {
     if (type != (PyObject *)&PyGen_Type && type != (PyObject *)&PyCoro_Type && type != (PyObject *)&PyAsyncGen_Type) {
@@ -140,17 +108,17 @@ PyObject *sl_new_generator(PyObject *type, int slots)
     }
     const size_t head = offsetof(PyGenObject, gi_weakreflist);
     memset((char *)g + head, 0, (size_t)Py_TYPE(g)->tp_basicsize - head);
-#if V311
+#if !PY_GE(3, 12)
     g->gi_code = NULL;
-#elif V314
-    frame_in(g)->f_funcobj = PyStackRef_NULL;
-    frame_in(g)->stackpointer = frame_in(g)->localsplus;
+#elif PY_GE(3, 14)
+    set_function(frame_in(g), NO_VALUE);
+    set_value_count(frame_in(g), 0);
 #endif
     frame_in(g)->owner = FRAME_OWNED_BY_GENERATOR;
     g->gi_frame_state = FRAME_CLEARED;
     g->gi_name = name;
     g->gi_qualname = Py_NewRef(name);
-    set_code(g, code);
+    set_generator_code(g, code);
     PyObject_GC_Track(g);
     return (PyObject *)g;
 }
@@ -165,7 +133,7 @@ static int is_for(PyGenObject *g, PyCodeObject *code)
 {
     const int kinds = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR;
     const int kind = PyGen_CheckExact(g) ? CO_GENERATOR : PyCoro_CheckExact(g) ? CO_COROUTINE : CO_ASYNC_GENERATOR;
-    return (code->co_flags & kinds) == kind && ((PyCodeObject *)code_in(g))->co_firstlineno == slots_of(code);
+    return (code->co_flags & kinds) == kind && generator_code(g)->co_firstlineno == slots_of(code);
 }
 
 static int suspended_state(const sl_parts *p)
@@ -173,30 +141,30 @@ static int suspended_state(const sl_parts *p)
     if (p->opcode == RETURN_GENERATOR) {
         return FRAME_CREATED;
     }
-#if V313
+#if PY_GE(3, 13)
     return p->oparg == 1 ? FRAME_SUSPENDED_YIELD_FROM : FRAME_SUSPENDED;
 #else
     return FRAME_SUSPENDED;
 #endif
 }
 
-/* Fills one that sl_new_generator has made. What stands in the chain of a tasklet gets its frame with
- * that: see chain.c. 0, or -1 with TypeError or ValueError. */
-int sl_restore_generator(PyObject *o, PyObject *picture)
+/* Fills a generator that sl_new_generator has made. One that is a part of a tasklet gets its frame together with
+ * the tasklet: see tasklet_frames.c. 0, or -1 with TypeError or ValueError. */
+int sl_restore_generator(PyObject *o, PyObject *tuple)
 {
     PyGenObject *g = generator_arg(o);
     if (g == NULL) {
         return -1;
     }
-    PyObject *old = code_in(g);
+    PyCodeObject *old = generator_code(g);
     if (!FRAME_STATE_FINISHED(g->gi_frame_state)
-        || PyUnicode_CompareWithASCIIString(((PyCodeObject *)old)->co_name, unrestored) != 0) {
+        || PyUnicode_CompareWithASCIIString(old->co_name, unrestored) != 0) {
         return bad("the generator is in use");
     }
     int state, flags, slots;
     PyObject *frame, *name, *qualname, *exception, *origin;
-    if (!PyTuple_Check(picture)
-        || !PyArg_ParseTuple(picture, "iOUUOOii", &state, &frame, &name, &qualname, &exception, &origin, &flags, &slots)) {
+    if (!PyTuple_Check(tuple)
+        || !PyArg_ParseTuple(tuple, "iOUUOOii", &state, &frame, &name, &qualname, &exception, &origin, &flags, &slots)) {
         PyErr_Clear();
         return bad("it is no tuple of eight");
     }
@@ -211,20 +179,20 @@ int sl_restore_generator(PyObject *o, PyObject *picture)
     sl_parts parts;
     parts.code = (PyCodeObject *)frame;
     if (state == STATE_FINISHED ? !PyCode_Check(frame) && bad("no code") < 0
-                                : sl_read_picture(frame, state == STATE_WAITING ? SL_WAITS_ANYHOW : SL_WAITS_FOR_SEND,
+                                : sl_read_frame_tuple(frame, state == STATE_WAITING ? SL_WAITS_UNCHECKED : SL_WAITS_FOR_SEND,
                                                   &parts) < 0) {
         return -1;
     }
     if (!is_for(g, parts.code)) {
         return bad("it is for another kind of generator, or a larger one");
     }
-#if V311
+#if !PY_GE(3, 12)
     Py_INCREF(old);
 #endif
-    set_code(g, Py_NewRef(parts.code));
+    set_generator_code(g, Py_NewRef(parts.code));
     if (state == STATE_SUSPENDED) {
-#if !V311
-        Py_DECREF(parts.code); /* the frame takes another one */
+#if PY_GE(3, 12)
+        Py_DECREF(parts.code); /* the frame takes another reference */
 #endif
         sl_build_frame(&parts, frame_in(g), FRAME_OWNED_BY_GENERATOR);
         g->gi_exc_state.exc_value = exception == Py_None ? NULL : Py_NewRef(exception);

@@ -1,18 +1,16 @@
 /* Other interpreters that run in a tasklet, from 3.14 on.
  *
- * Their thread states have limits of their own for the C stack, which CPython derives from the thread's stack.
- * On the stack of a tasklet they mean nothing: C code that recurses deeply would meet the guard, instead of a
- * RecursionError. There is no hook for a thread state that begins to run but an audit hook: each piece of
- * source code that another interpreter executes is announced there. The limits that are right are those of
- * the thread's state in our interpreter, which every switch brings up to date.
+ * Their thread states have limits of their own for the C stack, which CPython derives from the thread's stack. On
+ * the stack of a tasklet these are wrong: C code that recurses deeply would run into the guard, instead of getting a
+ * RecursionError. CPython has no hook for a thread state that begins to run. But an audit event announces each
+ * piece of source code that another interpreter executes, and our audit hook sets the limits then. The right limits
+ * are those of the thread's state in our interpreter, which every switch updates.
  *
- * An audit hook makes every audited call slower. So it is set when the module is imported that makes other
+ * An audit hook makes every audited call slower. So it is set only when the module is imported that makes other
  * interpreters. */
-#include "versions.h"
+#include "switch.h"
 
-#if V314
-void sl_adopt_stack(PyThreadState *other); /* in shim.c */
-
+#if PY_GE(3, 14)
 static int on_event(const char *event, PyObject *arguments, void *data)
 {
     PyThreadState *ts = PyThreadState_GetUnchecked();
@@ -28,7 +26,7 @@ static void set_hook(void)
     if (!set && PySys_AddAuditHook(on_event, NULL) == 0) {
         set = 1;
     }
-    /* Another hook has refused ours: then other interpreters are as they were without us. */
+    /* If another hook has refused ours, other interpreters keep the limits that CPython gave them. */
     PyErr_Clear();
 }
 
@@ -51,12 +49,12 @@ static int on_module(PyDict_WatchEvent event, PyObject *modules, PyObject *name,
 /* Call it once, in the main interpreter. */
 void sl_watch_interpreters(void)
 {
-#if V314
+#if PY_GE(3, 14)
     PyObject *modules = PyImport_GetModuleDict();
     PyObject *known = PyDict_GetItemString(modules, "_interpreters");
     const int watcher = known == NULL ? PyDict_AddWatcher(on_module) : -1;
     if (watcher < 0 || PyDict_Watch(watcher, modules) < 0) {
-        set_hook(); /* it is there already, or there are too many watchers */
+        set_hook(); /* the module is imported already, or there are too many watchers */
     }
 #endif
 }

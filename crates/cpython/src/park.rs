@@ -1,10 +1,11 @@
-//! Suspended tasklets without a C stack: the Rust face of `park.c`, which has the picture.
+//! Parking: suspended tasklets without a C stack. The face of `can_park.c`, `park.c`, which has the picture, and
+//! `resume.c`.
 
 use crate::State;
 use pyo3_ffi::{Py_ssize_t, PyObject, PyThreadState};
 use std::ffi::{c_char, c_int, c_void};
 
-/// What a tasklet waits in: a call of a primitive, and where its arguments are.
+/// The call of a primitive in which a tasklet waits, and where its arguments are.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Pending {
@@ -15,45 +16,45 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// It does not wait in a primitive that was called from Python.
+    /// The tasklet does not wait in a primitive that was called from Python.
     pub const NONE: Self =
         Self { args: std::ptr::null(), count: 0, gives_none: 0, function: std::ptr::null() };
 
-    /// It waits in this METH_FASTCALL function with these arguments, those by keyword included.
+    /// The tasklet waits in this METH_FASTCALL function with these arguments, those by keyword included.
     #[inline(always)]
     pub fn call(function: *const c_void, args: *const *mut PyObject, count: Py_ssize_t) -> Self {
         Self { args, count: count as c_int, gives_none: 0, function }
     }
 
-    /// The same. What the function returns is None, whatever its tasklet is woken with.
+    /// The same for a function that returns None, whatever value its tasklet is woken with.
     #[inline(always)]
     pub fn effect(function: *const c_void, args: *const *mut PyObject, count: Py_ssize_t) -> Self {
         Self { gives_none: 1, ..Self::call(function, args, count) }
     }
 
-    /// It waits for the next value of an iteration; `function` is the `tp_iternext` that was called.
+    /// The tasklet waits for the next value of an iteration; `function` is the `tp_iternext` that was called.
     #[inline(always)]
     pub fn iteration(function: *const c_void) -> Self {
         Self { args: &raw const sl_iterating as *const _, count: 0, gives_none: 0, function }
     }
 
-    /// A limit of `run()` has interrupted it between two instructions.
+    /// A limit of `run()` has interrupted the tasklet between two instructions.
     #[inline(always)]
     pub fn interrupted() -> Self {
         Self { args: &raw const sl_interrupted as *const _, ..Self::NONE }
     }
 
-    /// See [`Self::effect`].
+    /// True for [`Self::effect`].
     pub fn gives_none(&self) -> bool {
         self.gives_none != 0
     }
 }
 
-/// What a tasklet waits in that can be parked.
+/// The pending call of a tasklet that can be parked, as it lies on the stack of the innermost frame.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Found {
-    /// How many values its innermost frame has, variables included.
+pub struct CallLayout {
+    /// The number of values in the innermost frame, variables included.
     pub values: c_int,
     operands: c_int,
     length: c_int,
@@ -62,8 +63,8 @@ pub struct Found {
 /// Why a tasklet cannot be parked.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Obstacle {
-    pub kind: ObstacleKind,
+pub struct Refusal {
+    pub kind: RefusalKind,
     /// The code object concerned, borrowed; null if there is none.
     pub code: *mut PyObject,
     /// The offset of its instruction, in bytes.
@@ -95,10 +96,11 @@ pub enum Does {
     Exit,
 }
 
+/// The kinds of reasons why a tasklet cannot be parked.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ObstacleKind {
-    /// There is none.
+pub enum RefusalKind {
+    /// It can be parked.
     None,
     /// C code runs in it.
     InC,
@@ -117,11 +119,16 @@ pub enum ObstacleKind {
 unsafe extern "C" {
     static sl_iterating: c_char;
     static sl_interrupted: c_char;
-    fn sl_can_park(state: *mut State, call: *const Pending, found: *mut Found, why: *mut Obstacle) -> c_int;
+    fn sl_can_park(
+        state: *mut State,
+        call: *const Pending,
+        layout: *mut CallLayout,
+        why: *mut Refusal,
+    ) -> c_int;
     fn sl_parked_values(state: *mut State) -> c_int;
     fn sl_parked_size(state: *mut State) -> usize;
     fn sl_parked_room(state: *mut State) -> usize;
-    fn sl_park(state: *mut State, found: *const Found, to: *mut State, size: usize);
+    fn sl_park(state: *mut State, layout: *const CallLayout, to: *mut State, size: usize);
     fn sl_wake(ts: *mut PyThreadState, s: *mut State, end: *mut u8, stack: usize, from: *mut State) -> c_int;
     fn sl_resume(
         ts: *mut PyThreadState,
@@ -133,19 +140,19 @@ unsafe extern "C" {
     fn sl_evaluator(ts: *mut PyThreadState) -> Evaluator;
 }
 
-/// Who evaluates frames.
+/// What evaluates frames.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evaluator {
-    /// The interpreter's own function, which knows how to go on with a frame.
+    /// CPython's own function, which can continue a frame.
     Interpreter,
-    /// Its just-in-time compiler may: a call may be pending in compiled code.
+    /// Perhaps CPython's just-in-time compiler: a call may be pending in compiled code.
     Compiler,
-    /// Somebody else's function (PEP 523).
+    /// A function set by another library (PEP 523).
     Other,
 }
 
-/// Who evaluates the frames of new calls.
+/// What evaluates the frames of new calls.
 ///
 /// # Safety
 /// A thread state, and the GIL is held.
@@ -154,26 +161,20 @@ pub unsafe fn evaluator(ts: *mut PyThreadState) -> Evaluator {
     unsafe { sl_evaluator(ts) }
 }
 
-/// Can a suspended tasklet be parked? It is on its stack, and its function is a Python function.
+/// Finds out whether a suspended tasklet can be parked. It has a stack, and its function is a Python function.
 ///
 /// # Safety
-/// The state is that of such a tasklet, and `call` is what it waits in.
-pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<Found, Obstacle> {
+/// The state is that of such a tasklet, and it waits in `call`.
+pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<CallLayout, Refusal> {
     let null = std::ptr::null_mut();
-    let mut why = Obstacle {
-        kind: ObstacleKind::None,
-        code: null,
-        at: 0,
-        what: Does::Other,
-        callee: null,
-        called: null,
-    };
-    let mut found = Found { values: 0, operands: 0, length: 0 };
+    let mut why =
+        Refusal { kind: RefusalKind::None, code: null, at: 0, what: Does::Other, callee: null, called: null };
+    let mut layout = CallLayout { values: 0, operands: 0, length: 0 };
     // SAFETY: the caller's.
-    if unsafe { sl_can_park(state, call, &mut found, &mut why) } != 0 { Ok(found) } else { Err(why) }
+    if unsafe { sl_can_park(state, call, &mut layout, &mut why) } != 0 { Ok(layout) } else { Err(why) }
 }
 
-/// How many values the innermost frame of a parked tasklet has, variables included.
+/// The number of values in the innermost frame of a parked tasklet, variables included.
 ///
 /// # Safety
 /// The state is that of a parked tasklet.
@@ -182,7 +183,7 @@ pub unsafe fn parked_values(state: *mut State) -> c_int {
     unsafe { sl_parked_values(state) }
 }
 
-/// The bytes that [`park`] needs.
+/// The number of bytes that [`park`] needs.
 ///
 /// # Safety
 /// As for [`can_park`].
@@ -191,7 +192,7 @@ pub unsafe fn parked_size(state: *mut State) -> usize {
     unsafe { sl_parked_size(state) }
 }
 
-/// The bytes that the state of a parked tasklet has.
+/// The number of bytes that the memory of a parked state has.
 ///
 /// # Safety
 /// The state is that of a parked tasklet, or what one was woken from.
@@ -200,29 +201,29 @@ pub unsafe fn parked_room(state: *mut State) -> usize {
     unsafe { sl_parked_room(state) }
 }
 
-/// Parks a tasklet: moves its state to `to`. `found` is what [`can_park`] has found, None for a tasklet that
-/// was woken and has not gone on yet.
+/// Parks a tasklet: moves its state to `to`. `layout` is what [`can_park`] has found, None for a tasklet that
+/// was woken and has not continued yet.
 ///
 /// # Safety
-/// Nothing has run in the tasklet since; `to` has room for `size` bytes, which are [`parked_size`], or it is
+/// No code has run in the tasklet since [`can_park`]; `to` has room for `size` bytes, which are [`parked_size`], or it is
 /// what the tasklet was woken from, and has that room. The old state and the C stack are not used any more.
-pub unsafe fn park(state: *mut State, found: Option<&Found>, to: *mut State, size: usize) {
+pub unsafe fn park(state: *mut State, layout: Option<&CallLayout>, to: *mut State, size: usize) {
     // SAFETY: the caller's.
-    unsafe { sl_park(state, found.map_or(std::ptr::null(), std::ptr::from_ref), to, size) }
+    unsafe { sl_park(state, layout.map_or(std::ptr::null(), std::ptr::from_ref), to, size) }
 }
 
-/// What has become of the parked state of a tasklet that was woken.
+/// Whether the parked state of a tasklet that was woken is still used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unparked {
-    /// Frames are left in it: it is to be kept until [`resume`] returns, or the tasklet is parked again.
+    /// Yes, frames are left in it: keep it until [`resume`] returns, or the tasklet is parked again.
     Kept,
-    /// It is not used any more.
+    /// No.
     Moved,
-    /// There was no memory; nothing has changed.
+    /// The tasklet was not woken: there was no memory, and nothing has changed.
     NoMemory,
 }
 
-/// Gives a parked tasklet a new stack.
+/// Gives a parked tasklet a stack.
 ///
 /// # Safety
 /// `s`, `end` and `stack` are as for [`crate::init`]; `from` is a parked tasklet's.
@@ -242,9 +243,9 @@ pub unsafe fn wake(
     }
 }
 
-/// The running tasklet goes on, having been woken: its pending call returns `value`, which is taken
+/// Continues the running tasklet, which was woken: its pending call returns `value`, which is taken
 /// over, or raises the exception that is set if that is null. Returns what its function returns. While
-/// `evaluating` is not 0 it can be parked again, and then this never returns.
+/// `*evaluating` is not 0 the tasklet can be parked again, and then this function never returns.
 ///
 /// # Safety
 /// `s` is the running tasklet's, which [`wake`] has filled, on the stack that goes with it.
@@ -258,10 +259,10 @@ pub unsafe fn resume(
     unsafe { sl_resume(ts, s, value, evaluating) }
 }
 
-/// A parked tasklet ends without running any more. May run destructors of what it held.
+/// Ends a parked tasklet without running its code. May run destructors of what it held.
 ///
 /// # Safety
-/// The state is a parked tasklet's, which nobody refers to any more; `ts` is the calling thread's.
+/// The state is a parked tasklet's, to which nothing refers any more; `ts` is the calling thread's.
 pub unsafe fn drop_parked(ts: *mut PyThreadState, s: *mut State) {
     // SAFETY: the caller's.
     unsafe { sl_drop_parked(ts, s) }

@@ -1,14 +1,6 @@
-/* How a woken tasklet goes on, and how its frames end. See park.c. */
-#include "park.h"
-
-static void set_thread_frame(PyThreadState *ts, frame_t *f)
-{
-#if V313
-    ts->current_frame = f;
-#else
-    ts->cframe->current_frame = f;
-#endif
-}
+/* How a woken tasklet continues, and how its frames end. park.c has the picture. */
+#include "state.h"
+#include "instruction.h"
 
 static void free_chunk(_PyStackChunk *chunk)
 {
@@ -19,11 +11,11 @@ static void free_chunk(_PyStackChunk *chunk)
 
 /* ------------------------------------------------------------------ clearing frames */
 
-/* The frame object of a frame of any tasklet: a new reference or NULL. */
-static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
+/* The frame object of a frame of any tasklet, made if there is none: a new reference or NULL. */
+static PyFrameObject *frame_object_of(PyThreadState *ts, frame_t *f)
 {
     const int collecting = PyGC_Disable();
-    /* One may be in flight through the frame below. */
+    /* An exception may be in flight through the frame below. */
     PyObject *exception[3];
     PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
     frame_t *mine = thread_frame(ts);
@@ -37,22 +29,22 @@ static PyFrameObject *object_of(PyThreadState *ts, frame_t *f)
     return object;
 }
 
-/* A frame ends whose frame object somebody else has: its values move there. */
+/* A frame ends while its frame object is still referred to: the values move into the object. */
 static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
 {
     frame_t *own = (frame_t *)object->_f_frame_data;
-    memcpy(own, f, (size_t)((char *)&f->localsplus[values(f)] - (char *)f));
-    set_values(own, values(f));
+    memcpy(own, f, (size_t)((char *)&f->localsplus[value_count(f)] - (char *)f));
+    set_value_count(own, value_count(f));
     own->frame_obj = NULL;
     own->owner = FRAME_OWNED_BY_FRAME_OBJECT;
     object->f_frame = own;
     int entered;
-    frame_t *next = sl_below(f, &entered);
+    frame_t *next = frame_below(f, &entered);
     while (next != NULL && _PyFrame_IsIncomplete(next)) {
-        next = sl_below(next, &entered);
+        next = frame_below(next, &entered);
     }
     if (next != NULL) {
-        object->f_back = object_of(ts, next);
+        object->f_back = frame_object_of(ts, next);
     }
     own->previous = NULL;
     if (!PyObject_GC_IsTracked((PyObject *)object)) {
@@ -60,7 +52,7 @@ static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
     }
 }
 
-/* Drops what a frame owns. A generator keeps its code. */
+/* Drops what a frame owns. A generator keeps its code, which from 3.12 on only its frame refers to. */
 static void clear_frame(PyThreadState *ts, frame_t *f)
 {
     PyFrameObject *object = f->frame_obj;
@@ -74,31 +66,21 @@ static void clear_frame(PyThreadState *ts, frame_t *f)
         return;
     }
     Py_XDECREF(object);
-    for (int i = 0, count = values(f); i < count; i++) {
+    for (int i = 0, count = value_count(f); i < count; i++) {
         value_t value = f->localsplus[i];
-        f->localsplus[i] = NOTHING;
-        DROP(value);
+        f->localsplus[i] = NO_VALUE;
+        drop_value(value);
     }
-    set_values(f, 0);
+    set_value_count(f, 0);
     Py_CLEAR(f->f_locals);
-#if V311
-    Py_DECREF(f->f_func);
-    Py_DECREF(f->f_code);
-#elif V312
-    Py_DECREF(f->f_funcobj);
-    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
-        Py_DECREF(f->f_code);
+    drop_value(function_value(f));
+    if (!PY_GE(3, 12) || f->owner != FRAME_OWNED_BY_GENERATOR) {
+        drop_value(code_value(f));
     }
-#else
-    DROP(f->f_funcobj);
-    if (f->owner != FRAME_OWNED_BY_GENERATOR) {
-        DROP(f->f_executable);
-    }
-#endif
 }
 
-/* A parked tasklet is given up: no code of it runs any more. What its variables hold is dropped, which
- * may run destructors. */
+/* Ends a parked tasklet without running its code any more. What its variables hold is dropped, which may run
+ * destructors. */
 void sl_drop_parked(PyThreadState *ts, sl_state *s)
 {
     for (frame_t *f = state_frame(s), *next; f != NULL; f = next) {
@@ -123,31 +105,31 @@ void sl_drop_parked(PyThreadState *ts, sl_state *s)
     sl_abandon(s);
 }
 
-/* ------------------------------------------------------------------ going on */
+/* ------------------------------------------------------------------ continuing */
 
-/* The interpreter has taken a value out of an iteration of a `for` that was suspended in it. */
+/* Ends a `for` whose iterator is exhausted, as FOR_ITER does. */
 static void leave_loop(frame_t *f, instruction_t in)
 {
-    /* To the instruction behind the loop's end, which drops the iterator where this does not. */
-#if V314
+    /* To the instruction behind the loop. From 3.14 on an instruction there drops the iterator. */
+#if PY_GE(3, 14)
     advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
 #else
-    const int count = values(f);
+    const int count = value_count(f);
     PyObject *iterator = f->localsplus[count - 1];
-    set_values(f, count - 1);
-#if V313
+    set_value_count(f, count - 1);
+#if PY_GE(3, 13)
     advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 2);
-#elif V311
-    advance(f, in.arg);
-#else
+#elif PY_GE(3, 12)
     advance(f, INLINE_CACHE_ENTRIES_FOR_ITER + in.arg + 1);
+#else
+    advance(f, in.arg);
 #endif
     Py_DECREF(iterator);
 #endif
 }
 
-/* The innermost frame of a woken tasklet gets what its pending call returns. `length` is that of the call,
- * 0 if it is not known. Is there anything to raise? */
+/* Pushes what the pending call returns on the innermost frame of a woken tasklet. `length` is that of the call, 0 if
+ * it is not known. Returns true if an exception is to be raised in the frame. */
 static int finish_call(frame_t *f, int length, PyObject *value)
 {
     if (length > 0 && value != NULL) {
@@ -158,9 +140,9 @@ static int finish_call(frame_t *f, int length, PyObject *value)
     const instruction_t in = sl_instruction(f);
     if (in.op == FOR_ITER) {
         if (value != NULL) {
-#if V313
+#if PY_GE(3, 13)
             advance(f, 1 + INLINE_CACHE_ENTRIES_FOR_ITER);
-#elif !V311
+#elif PY_GE(3, 12)
             advance(f, INLINE_CACHE_ENTRIES_FOR_ITER);
 #endif
             push(f, value);
@@ -180,20 +162,20 @@ static int finish_call(frame_t *f, int length, PyObject *value)
     return value == NULL;
 }
 
-/* Drops the operands of the pending call, while its frame is the running one. */
+/* Drops the operands of the pending call while the frame is the running one. */
 static void drop_operands(frame_t *f, int operands)
 {
     while (operands-- > 0) {
-        const int count = values(f) - 1;
+        const int count = value_count(f) - 1;
         value_t value = f->localsplus[count];
-        set_values(f, count);
-        DROP(value);
+        set_value_count(f, count);
+        drop_value(value);
     }
 }
 
-/* A frame of the running tasklet is the innermost, and the data stack has room for it: it is moved there, if
- * it lies still where the tasklet was woken from. Returns where it is. */
-static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
+/* Moves the innermost frame of the running tasklet to the data stack, if it is still where the tasklet was woken
+ * from. The data stack has room for it. Returns where the frame is. */
+static frame_t *move_to_stack(PyThreadState *ts, sl_state *s, frame_t *f)
 {
     sl_state *const rest = s->rest;
     if (rest == NULL || !lies_in(f, rest)) {
@@ -201,8 +183,8 @@ static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
     }
     frame_t *const here = (frame_t *)ts->datastack_top;
     ts->datastack_top += top_of(rest) - (PyObject **)f;
-    memcpy(here, f, (size_t)((char *)&f->localsplus[values(f)] - (char *)f));
-    set_values(here, values(f));
+    memcpy(here, f, (size_t)((char *)&f->localsplus[value_count(f)] - (char *)f));
+    set_value_count(here, value_count(f));
     if (here->frame_obj != NULL) {
         here->frame_obj->f_frame = here;
     }
@@ -211,8 +193,8 @@ static frame_t *bring(PyThreadState *ts, sl_state *s, frame_t *f)
     return here;
 }
 
-#if V311
-/* What the caller of a frame does on 3.11 when it has been evaluated. */
+#if !PY_GE(3, 12)
+/* What the caller of a frame does on 3.11 after it was evaluated. */
 static void end_frame(PyThreadState *ts, frame_t *f)
 {
     clear_frame(ts, f);
@@ -230,12 +212,12 @@ static void end_frame(PyThreadState *ts, frame_t *f)
 }
 #endif
 
-/* The running tasklet was woken, and its pending call returns `value`, whose reference is taken over;
- * NULL: an exception is set. The result is what its function returns. `evaluating` is set where the
- * tasklet can be parked again. */
+/* Continues the running tasklet, which was woken. Its pending call returns `value`, whose reference is taken over;
+ * NULL: an exception is set. The result is what the tasklet's function returns. `*evaluating` is 1 while the tasklet
+ * can be parked again. */
 PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evaluating)
 {
-    frame_t *f = bring(ts, s, thread_frame(ts));
+    frame_t *f = move_to_stack(ts, s, thread_frame(ts));
     const int operands = s->operands;
     s->operands = 0;
     if (value != NULL) {
@@ -252,8 +234,8 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
     for (;;) {
         frame_t *const lower = f->previous;
         int entered;
-        frame_t *const next = sl_below(f, &entered);
-#if !V311
+        frame_t *const next = frame_below(f, &entered);
+#if PY_GE(3, 12)
         PyGenObject *generator = NULL;
         if (f->owner == FRAME_OWNED_BY_GENERATOR) {
             generator = generator_of(f);
@@ -261,7 +243,7 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
 #endif
         set_thread_frame(ts, lower);
         s->floor = next;
-#if V311
+#if !PY_GE(3, 12)
         ts->recursion_remaining++;
 #else
         ts->py_recursion_remaining++;
@@ -269,7 +251,7 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
         *evaluating = 1;
         value = _PyEval_EvalFrameDefault(ts, f, raises);
         *evaluating = 0;
-#if V311
+#if !PY_GE(3, 12)
         end_frame(ts, f);
 #endif
         if (next == NULL) {
@@ -277,18 +259,18 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
             return value;
         }
         raises = value == NULL;
-        f = bring(ts, s, next);
+        f = move_to_stack(ts, s, next);
         if (raises) {
             continue;
         }
-#if V313
+#if PY_GE(3, 13)
         if (generator != NULL && generator->gi_frame_state != FRAME_CLEARED) {
             advance(f, 1 + INLINE_CACHE_ENTRIES_SEND); /* it yielded */
         }
         else {
             advance(f, f->return_offset);
         }
-#elif !V311
+#elif PY_GE(3, 12)
         if (generator == NULL || generator->gi_frame_state == FRAME_CLEARED) {
             advance(f, f->return_offset);
         }
@@ -297,15 +279,14 @@ PyObject *sl_resume(PyThreadState *ts, sl_state *s, PyObject *value, char *evalu
     }
 }
 
-/* Who evaluates frames, as Evaluator in park.rs: the interpreter, its compiler (a call may be pending in
- * compiled code), or a function of PEP 523, which would not know how to go on with a frame. */
-int sl_evaluator(PyThreadState *ts)
+/* What evaluates the frames of new calls. */
+sl_evaluator_kind sl_evaluator(PyThreadState *ts)
 {
     PyInterpreterState *const interp = ts->interp;
-#if V314
+#if PY_GE(3, 14)
     if (interp->jit) {
-        return 1;
+        return SL_COMPILER;
     }
 #endif
-    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault ? 0 : 2;
+    return interp->eval_frame == NULL || interp->eval_frame == _PyEval_EvalFrameDefault ? SL_INTERPRETER : SL_OTHER;
 }

@@ -1,13 +1,12 @@
-/* Follows every way through a function's code, as depth.c does, and notes what each slot of a frame can hold
- * before each instruction. What an instruction looks at decides what must be there; what it puts there decides
- * what can be. */
+/* Follows every path through a function's code, as stack_depth.c does, and records what each slot of a frame can hold
+ * before each instruction: what the instructions before it have stored there. */
 #include "slot_kinds.h"
-#include "depth.h"
-#include "opcode.h"
+#include "stack_depth.h"
+#include <opcode.h>
 
-#define REACHED 1     /* there is a way to it */
-#define NEW 2         /* what is known of it has changed since it was executed, */
-#define HANDLER_NEW 4 /* or led to its exception handler */
+#define REACHED 1     /* there is a path to it */
+#define NEW 2         /* its kinds have changed since they were passed on to the next instruction */
+#define HANDLER_NEW 4 /* its kinds have changed since they were passed on to its exception handler */
 
 static kinds_t kinds_of_argument(flow_t *flow, int local)
 {
@@ -41,7 +40,7 @@ static void enter_code(flow_t *flow)
     flow->reached[0] = REACHED | NEW | HANDLER_NEW;
 }
 
-/* Notes that control can reach `at` with `depth` values on the stack. Returns whether that is new. */
+/* Records that control can reach `at` with `depth` values on the stack. Returns true if that is new. */
 static int merge(flow_t *flow, int at, const kinds_t *kinds, int depth)
 {
     if (at < 0 || at >= flow->size || depth < 0 || flow->depths[at] != depth) {
@@ -49,8 +48,8 @@ static int merge(flow_t *flow, int at, const kinds_t *kinds, int depth)
     }
     int changed = !flow->reached[at];
     kinds_t *known = kinds_at(flow, at);
-    /* Since 3.14 there are loops over what a call has returned, which is known to be a generator. */
-    const int iterator = flow->ops[2 * at] == FOR_ITER ? flow->locals + depth - 1 - V315 : -1;
+    /* Since 3.14 there are loops over the result of a call, which the compiler knows to be a generator. */
+    const int iterator = flow->ops[2 * at] == FOR_ITER ? flow->locals + depth - 1 - PY_GE(3, 15) : -1;
     for (int i = 0; i < flow->locals + depth; i++) {
         const kinds_t kind = i == iterator && kinds[i] == OBJECT ? ITERATOR : kinds[i];
         changed |= (known[i] | kind) != known[i];
@@ -81,7 +80,7 @@ static kinds_t kind_of_constant(flow_t *flow, int number)
     return number < PyTuple_GET_SIZE(constants) && PyTuple_CheckExact(PyTuple_GET_ITEM(constants, number)) ? TUPLE : OBJECT;
 }
 
-/* How many values an instruction puts on the stack. What it looks at and leaves there does not count. */
+/* The number of values that an instruction pushes. Values that it reads and leaves on the stack do not count. */
 static int pushed(int opcode, int oparg, int jump)
 {
     switch (opcode) {
@@ -120,7 +119,7 @@ static int pushed(int opcode, int oparg, int jump)
     case STORE_GLOBAL:
     case STORE_NAME:
     case STORE_SUBSCR:
-#if V311
+#if !PY_GE(3, 12)
     case IMPORT_STAR:
     case JUMP_IF_FALSE_OR_POP:
     case JUMP_IF_TRUE_OR_POP:
@@ -163,7 +162,7 @@ static int pushed(int opcode, int oparg, int jump)
 #endif
         return 0;
     case FOR_ITER:
-        return !(V311 && jump);
+        return !(!PY_GE(3, 12) && jump);
     case CHECK_EG_MATCH:
     case PUSH_EXC_INFO:
 #ifdef BEFORE_WITH
@@ -185,13 +184,13 @@ static int pushed(int opcode, int oparg, int jump)
         return 2;
 #ifdef CLEANUP_THROW
     case CLEANUP_THROW:
-        return V315 ? 3 : 2;
+        return PY_GE(3, 15) ? 3 : 2;
 #endif
-#if V315
+#if PY_GE(3, 15)
     case GET_ITER:
         return 2;
 #endif
-#if !V311
+#if PY_GE(3, 12)
     case LOAD_ATTR:
     case LOAD_SUPER_ATTR:
 #endif
@@ -206,14 +205,14 @@ static int pushed(int opcode, int oparg, int jump)
     }
 }
 
-/* A callable and the place for its self, as instructions push them that are followed by a call. */
+/* A callable and the slot for its self, as instructions before a call push them. */
 static void push_callable(kinds_t *top, kinds_t self)
 {
-    top[V313] = self;
-    top[!V313] = OBJECT;
+    top[PY_GE(3, 13)] = self;
+    top[!PY_GE(3, 13)] = OBJECT;
 }
 
-/* What the values are that an instruction pushes at `top`, if it is more than some object. */
+/* The kinds of the values that an instruction pushes at `top`, if they are not arbitrary objects. */
 static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const kinds_t *locals)
 {
     switch (opcode) {
@@ -228,7 +227,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
             push_callable(top, EMPTY);
         }
         break;
-#if V311
+#if !PY_GE(3, 12)
     case LOAD_METHOD:
         push_callable(top, EMPTY | OBJECT);
         break;
@@ -296,7 +295,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
 #endif
 #ifdef CLEANUP_THROW
     case CLEANUP_THROW:
-        top[1] = V315 ? EMPTY | OBJECT : OBJECT;
+        top[1] = PY_GE(3, 15) ? EMPTY | OBJECT : OBJECT;
         break;
 #endif
 #ifdef LIST_TO_TUPLE
@@ -322,7 +321,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
         top[0] = INTERPOLATION;
         break;
 #endif
-#if V315
+#if PY_GE(3, 15)
     case GET_ITER:
         top[0] = oparg == 0 ? ITERATOR : RECEIVER;
         top[1] = EMPTY | INDEX;
@@ -342,7 +341,7 @@ static void push_kinds(flow_t *flow, int opcode, int oparg, kinds_t *top, const 
     }
 }
 
-/* What an instruction does to the variables, before it pushes anything. `top` is the stack's top before. */
+/* What an instruction does to the variables before it pushes anything. `top` is the stack's top before that. */
 static void change_locals(flow_t *flow, int opcode, int oparg, kinds_t *locals, const kinds_t *top)
 {
     switch (opcode) {
@@ -359,7 +358,7 @@ static void change_locals(flow_t *flow, int opcode, int oparg, kinds_t *locals, 
         break;
 #ifdef LOAD_FAST_CHECK
     case LOAD_FAST_CHECK:
-        locals[oparg] = loaded(locals[oparg]); /* else it would not go on */
+        locals[oparg] = loaded(locals[oparg]); /* else it raises an exception */
         break;
 #endif
     case STORE_FAST:
@@ -379,7 +378,8 @@ static void change_locals(flow_t *flow, int opcode, int oparg, kinds_t *locals, 
     }
 }
 
-/* `kinds` becomes what it is behind an instruction, and `depth` how deep the stack is there. */
+/* Changes `kinds` to those behind an instruction, and returns the depth of the stack there; -1 if the instruction
+ * does not fit the stack. */
 static int execute(flow_t *flow, int opcode, int oparg, int jump, kinds_t *kinds, int depth)
 {
     kinds_t *const locals = kinds, *const top = kinds + flow->locals + depth;
@@ -465,7 +465,7 @@ void sl_slot_kinds(flow_t *flow)
                 const int after = execute(flow, opcode, oparg, 1, kinds, depth);
                 changed |= merge(flow, next + direction * oparg, kinds, after);
             }
-            if (sl_goes_on(opcode)) {
+            if (sl_falls_through(opcode)) {
                 memcpy(kinds, kinds_at(flow, at), bytes);
                 const int after = execute(flow, opcode, oparg, 0, kinds, depth);
                 changed |= merge(flow, next, kinds, after);

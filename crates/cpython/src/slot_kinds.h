@@ -1,8 +1,8 @@
 /* What each variable and each value on the evaluation stack can hold, at every instruction. */
 #pragma once
-#include "picture.h"
+#include "exports.h"
 
-/* What a slot can hold: one bit for each way of looking. */
+/* What a slot can hold: one bit for each kind. */
 typedef unsigned short kinds_t;
 #define EMPTY 1        /* NULL */
 #define OBJECT 2       /* any object */
@@ -28,7 +28,7 @@ typedef struct {
     unsigned char *reached;  /* for each instruction, of the bits below */
 } flow_t;
 
-/* Of the variables and values before an instruction. */
+/* The kinds of the variables and values before an instruction. */
 static inline kinds_t *kinds_at(flow_t *flow, int at)
 {
     return flow->kinds + (size_t)at * flow->width;
@@ -47,5 +47,5 @@ static inline int is_hidden(PyCodeObject *code, int local)
 }
 
 /* Fills in `kinds` and `reached` (zeroed, of `size + 1` times `width` and of `size` elements) for a frame that
- * begins at the start of its code: every way through the code is followed. */
+ * begins at the start of its code: every path through the code is followed. */
 void sl_slot_kinds(flow_t *flow);

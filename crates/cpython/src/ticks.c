@@ -1,19 +1,19 @@
 /* Ticks: how a limited run() notices that a tasklet never yields.
  *
- * A tick is about a bytecode. It is counted in portions of 5: at each turn of a loop, each start of a Python
- * function and each continuation of a generator. They are seen by
+ * A tick is about one bytecode. Ticks are counted in portions of 5: at each iteration of a loop, each start of a
+ * Python function and each continuation of a generator. These are noticed by
  *
  *     3.12 on      a sys.monitoring tool, "stackless": the events JUMP, PY_START and PY_RESUME. It is
  *                  registered when the first limit is set, and stays: changing the events instruments all
- *                  code anew (PEP 669).
- *     3.11         a C trace function in front of the tasklet's own: calls, and lines that lie before the
- *                  last one that was seen in the same frame. Only while a limit is set in the thread (see
- *                  sl_show_ticks in the shim).
+ *                  code again (PEP 669).
+ *     3.11         a C trace function in front of the tasklet's own: at calls, and at lines before the last
+ *                  one that was executed in the same frame. Only while a limit is set in the thread (see
+ *                  sl_show_ticks).
  *
- * The function that is told of a tick answers whether the running tasklet is to be interrupted. That
- * switches tasklets inside the event: the interpreter keeps what it needs on the C stack and in the
- * fields of the thread state that are swapped. Two things have to wait for another event, which one
- * code object gets for itself alone and for a moment:
+ * The callback `tick` returns whether the running tasklet is to be interrupted. An interrupt switches tasklets inside
+ * the event: the interpreter keeps what it needs on the C stack and in the fields of the thread state that are
+ * swapped. Two things have to wait for another event, which is enabled for one code object only, until it
+ * happens:
  *
  *     INSTRUCTION  an exception for a tasklet that was interrupted at a JUMP. 3.12 and 3.13 look for
  *                  the handler in the wrong place if a JUMP event raises, so it is raised at the next
@@ -21,30 +21,44 @@
  *     LINE         an interrupt that C code between the frames forbids: it happens when the Python
  *                  code below that has gone on to another line.
  */
-#define Py_BUILD_CORE 1
 #include "ticks.h"
+#include "frames.h"
 
-static sl_callbacks told;
+static sl_on_ticks callbacks;
 
-#if PY_VERSION_HEX < 0x030C0000
-#include "internal/pycore_frame.h"
-#include "opcode.h"
+/* While `on`, on 3.11, every line and call of this thread's tasklets is a tick. */
+void sl_show_ticks(PyThreadState *ts, int on)
+{
+#if !PY_GE(3, 12)
+    sl_thread.ticking = on;
+    if (on) {
+        show_ticks(ts);
+    }
+    else {
+        hide_ticks(ts);
+    }
+    use_tracing(ts);
+#endif
+}
 
-/* Is the frame at a jump to itself (`while 1: pass`)? That never makes a line event again. */
+#if !PY_GE(3, 12)
+#include <opcode.h>
+
+/* True if the frame is at a jump to itself (`while 1: pass`). That never causes a line event again. */
 static int spins(PyFrameObject *frame)
 {
     _Py_CODEUNIT at = *frame->f_frame->prev_instr;
     return (_Py_OPCODE(at) == JUMP_BACKWARD || _Py_OPCODE(at) == JUMP_BACKWARD_QUICK) && _Py_OPARG(at) == 1;
 }
 
-/* The frame of this thread's last event and the place in it; only compared. */
+/* The frame of this thread's last event and the position in it; only compared. */
 static __thread struct {
     PyFrameObject *frame;
     _Py_CODEUNIT *at;
 } last_line;
 
-/* How many ticks is this event? A line that lies behind the last one makes none, but the limit
- * may already be due. */
+/* The number of ticks that this event counts for. A line behind the last one counts for none, but the limit may
+ * already be due. */
 static int portion(PyFrameObject *frame, int what)
 {
     _Py_CODEUNIT *at = frame->f_frame->prev_instr;
@@ -68,26 +82,26 @@ int sl_trace_ticks(PyObject *before, PyFrameObject *frame, int what, PyObject *a
         spinning = NULL;
         ours = 1;
     }
-    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && told.tick(portion(frame, what)) == SL_NOW &&
-        told.interrupt(1) < 0) {
+    if ((what == PyTrace_LINE || what == PyTrace_CALL || ours) && callbacks.tick(portion(frame, what)) == SL_NOW &&
+        callbacks.interrupt(1) < 0) {
         return -1;
     }
     if (ours) {
         return 0;
     }
-    /* What is in force now: while the tasklet was interrupted, it may have been given another one. */
-    Py_tracefunc own = sl_chained();
+    /* Read again: while the tasklet was interrupted, it may have been given another trace function. */
+    Py_tracefunc own = sl_thread.chained;
     if (own == NULL) {
         return 0;
     }
     const int result = own(PyThreadState_Get()->c_traceobj, frame, what, arg);
-    sl_keep_ticks(); /* a tracer may have put another in its place */
+    keep_ticks(); /* a trace function may have replaced it */
     return result;
 }
 
-int sl_start_ticks(sl_callbacks callbacks)
+int sl_start_ticks(sl_on_ticks given)
 {
-    told = callbacks;
+    callbacks = given;
     return 0;
 }
 
@@ -96,7 +110,7 @@ int sl_start_ticks(sl_callbacks callbacks)
 /* sys.monitoring.events of PEP 669 */
 enum { PY_START = 1, PY_RESUME = 1 << 1, LINE = 1 << 5, INSTRUCTION = 1 << 6, JUMP = 1 << 7 };
 
-static int tool = -1; /* our number, once there are ticks */
+static int tool = -1; /* the id of our tool, once there are ticks */
 
 static int set_local(PyObject *monitoring, int id, PyObject *code, int events)
 {
@@ -119,9 +133,9 @@ static int set_local_events(PyObject *code, int events)
 
 static int tick(PyObject *code, int can_raise)
 {
-    switch (told.tick(5)) {
+    switch (callbacks.tick(5)) {
     case SL_NOW:
-        switch (told.interrupt(can_raise)) {
+        switch (callbacks.interrupt(can_raise)) {
         case 0:
             return 0;
         case 1:
@@ -154,24 +168,24 @@ static PyObject *jump(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return none_or_error(tick(args[0], 0));
 }
 
-/* Others may run the same code. */
+/* Other tasklets and threads may run the same code: the event may not be meant for the running tasklet. */
 static PyObject *line(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self, (void)count;
-    if (!told.settled()) {
+    if (!callbacks.settled()) {
         return Py_NewRef(Py_None);
     }
-    return none_or_error(set_local_events(args[0], 0) < 0 ? -1 : told.interrupt(1));
+    return none_or_error(set_local_events(args[0], 0) < 0 ? -1 : callbacks.interrupt(1));
 }
 
 static PyObject *instruction(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self, (void)count;
-    if (!told.must_raise()) {
+    if (!callbacks.must_raise()) {
         return Py_NewRef(Py_None);
     }
     if (set_local_events(args[0], 0) == 0) {
-        told.throw_in();
+        callbacks.throw_in();
     }
     return NULL;
 }
@@ -185,7 +199,7 @@ static struct {
     {LINE, FUNCTION(line)},      {INSTRUCTION, FUNCTION(instruction)},
 };
 
-/* The numbers that tools may have, the ones without a meaning of their own (PEP 669) first. */
+/* The ids that tools may have, the ones without a reserved meaning (PEP 669) first. */
 static const int ids[] = {4, 3, 0, 1, 2, 5};
 
 static int claim(PyObject *monitoring)
@@ -226,8 +240,8 @@ static int watch(PyObject *monitoring, int id)
     return set == NULL ? -1 : 0;
 }
 
-/* From now on `callbacks` are called, in every thread; -1 with an exception otherwise. */
-int sl_start_ticks(sl_callbacks callbacks)
+/* From now on the callbacks are called, in every thread. 0, or -1 with an exception. */
+int sl_start_ticks(sl_on_ticks given)
 {
     PyObject *monitoring = PySys_GetObject("monitoring");
     if (monitoring == NULL) {
@@ -237,7 +251,7 @@ int sl_start_ticks(sl_callbacks callbacks)
     if (tool >= 0) {
         return 0;
     }
-    told = callbacks;
+    callbacks = given;
     int claimed = claim(monitoring);
     if (claimed < 0) {
         return -1;
@@ -253,10 +267,10 @@ int sl_start_ticks(sl_callbacks callbacks)
     return 0;
 }
 
-/* CPython does this for any change of a code object's own events: one of ours is switched on and off,
- * for the tool that makes ticks or, if there is none, one that is registered for the moment. This runs
- * in the middle of a switch, so that no error can be raised: what goes wrong (no memory, no free tool)
- * costs the events of this call of the function. */
+/* CPython does this at any change of a code object's own events: an event is enabled and disabled again, for the tool
+ * that makes ticks or, if there is none, for one that is registered only meanwhile. This runs in the middle of a
+ * switch, so that no error can be raised: after a failure (no memory, no free tool) this call of the function has
+ * no events. */
 void sl_instrument(PyObject *code)
 {
     PyObject *monitoring = PySys_GetObject("monitoring");

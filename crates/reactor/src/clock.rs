@@ -1,13 +1,13 @@
-//! The clock.
+//! The monotonic clock.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Nanoseconds of the monotonic clock.
+/// The time of the monotonic clock, in nanoseconds.
 pub fn now() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
-/// The same as of the last tick of the kernel, 1 to 10 ms ago at most: four times as quick to read.
+/// The same at the last tick of the kernel, at most 1 to 10 ms ago, in a quarter of the time.
 pub fn coarse() -> u64 {
     nanoseconds(clock_gettime(ClockId::MonotonicCoarse))
 }

@@ -1,4 +1,4 @@
-//! The outside world: when something is due, and which descriptors are ready. No Python, no scheduling.
+//! Timers, the clock, and which descriptors are ready. This crate knows nothing of Python or of scheduling.
 //!
 //! Times are nanoseconds of the system's monotonic clock ([`now`]), which never goes back.
 

@@ -1,7 +1,7 @@
 //! Which descriptors are ready.
 //!
-//! A descriptor is registered once and edge-triggered: what the system tells is that something has
-//! *become* possible. Whoever uses it keeps that in mind until a call says that it is not any more.
+//! A descriptor is registered once and edge-triggered: the system reports that something has *become*
+//! possible. The caller remembers that until a system call says that it is not possible any more.
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
@@ -9,31 +9,31 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// Of the [`Bell`]; descriptors have their own numbers.
+/// The token of the [`Bell`]; the tokens of descriptors are their numbers.
 const BELL: Token = Token(usize::MAX);
 
-/// So many descriptors are told of at a time; the others follow at the next look.
-const MOST: usize = 1024;
+/// The maximum number of descriptors that one wait reports; the next wait reports the others.
+const MAXIMUM: usize = 1024;
 
 /// What has happened to a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ready {
     pub descriptor: RawFd,
-    /// Something can be read, or is the end, or an error.
+    /// True if data, the end or an error can be read.
     pub readable: bool,
-    /// Nothing more will come.
+    /// True if no more data will come.
     pub ended: bool,
-    /// Something can be written, or is an error.
+    /// True if data can be written, or a write fails.
     pub writable: bool,
 }
 
-/// One thread's look at the outside world.
+/// Waits for descriptors on behalf of one thread.
 pub struct Poller {
     poll: Poll,
     events: Events,
 }
 
-/// For any thread: adds and removes descriptors, and ends the poller's wait.
+/// Adds and removes descriptors, and ends the poller's wait. Usable in any thread.
 pub struct Bell {
     registry: Registry,
     waker: Waker,
@@ -47,14 +47,14 @@ impl Poller {
     pub fn new() -> io::Result<(Self, Bell)> {
         let poll = Poll::new()?;
         let bell = Bell { registry: poll.registry().try_clone()?, waker: Waker::new(poll.registry(), BELL)? };
-        Ok((Self { poll, events: Events::with_capacity(MOST) }, bell))
+        Ok((Self { poll, events: Events::with_capacity(MAXIMUM) }, bell))
     }
 
-    /// Waits so long at the most (`None`: without a limit) for something to happen. The answer: did it?
-    /// A signal ends the wait, too.
+    /// Waits at most `time` (`None`: without a limit) until a descriptor is ready or the bell rings. True if one
+    /// of these happened; a signal ends the wait as well.
     ///
     /// # Errors
-    /// Those of the system, but for the interruption.
+    /// Those of the system, but for the interruption by a signal.
     pub fn wait(&mut self, time: Option<Duration>) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, time) {
             Ok(()) => Ok(!self.events.is_empty()),
@@ -66,7 +66,7 @@ impl Poller {
         }
     }
 
-    /// What the last wait has found.
+    /// The descriptors that the last wait has found.
     pub fn found(&self) -> impl Iterator<Item = Ready> {
         self.events.iter().filter(|event| event.token() != BELL).map(|event| {
             let failed = event.is_error();
@@ -81,8 +81,8 @@ impl Poller {
 }
 
 impl Bell {
-    /// Watches a descriptor, in both directions. If it is watched already, it is looked at anew: what
-    /// is possible now has then *become* possible.
+    /// Watches a descriptor, in both directions. If it is watched already, it is registered again: then
+    /// everything that is possible now is reported once more.
     ///
     /// # Errors
     /// Those of the system: no such descriptor, or not one that can be watched (a file).
@@ -97,7 +97,7 @@ impl Bell {
         }
     }
 
-    /// Watches it no more. It does not matter if it is closed already.
+    /// Stops watching a descriptor. It may be closed already.
     pub fn remove(&self, descriptor: RawFd) {
         let _closed_already = self.registry.deregister(&mut SourceFd(&descriptor));
     }

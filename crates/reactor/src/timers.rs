@@ -1,8 +1,8 @@
-//! What is due when.
+//! Timers, in the order in which they are due.
 
 use std::collections::BTreeMap;
 
-/// A timer that was started. Valid until it is due or stopped; afterwards it names nothing.
+/// The id of a timer that was started. After the timer was due or stopped it identifies nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TimerId {
     at: u64,
@@ -11,13 +11,13 @@ pub struct TimerId {
 }
 
 impl TimerId {
-    /// When it is due.
+    /// The time at which it is due.
     pub fn at(self) -> u64 {
         self.at
     }
 }
 
-/// Timers of one thread, in the order of time. Starting and stopping one take logarithmic time.
+/// The timers of one thread. Starting and stopping one take logarithmic time.
 ///
 /// ```
 /// let mut timers = stackless_reactor::Timers::new();
@@ -35,12 +35,12 @@ pub struct Timers<V> {
 }
 
 impl<V> Timers<V> {
-    /// No timer runs.
+    /// No timers.
     pub const fn new() -> Self {
         Self { running: BTreeMap::new(), started: 0 }
     }
 
-    /// A timer that is due at this time.
+    /// Starts a timer that is due at this time.
     pub fn start(&mut self, at: u64, value: V) -> TimerId {
         self.started += 1;
         let id = TimerId { at, number: self.started };
@@ -48,17 +48,17 @@ impl<V> Timers<V> {
         id
     }
 
-    /// Stops a timer. None if it was due or stopped before.
+    /// Stops a timer and returns its value; None if it was due or stopped before.
     pub fn stop(&mut self, id: TimerId) -> Option<V> {
         self.running.remove(&id)
     }
 
-    /// When the first timer is due.
+    /// The time at which the first timer is due.
     pub fn next(&self) -> Option<u64> {
         self.running.first_key_value().map(|(id, _)| id.at)
     }
 
-    /// Takes the first timer that is due.
+    /// Removes the first timer that is due, and returns its value.
     pub fn pop(&mut self, now: u64) -> Option<V> {
         let first = self.running.first_entry().filter(|first| first.key().at <= now)?;
         Some(first.remove())

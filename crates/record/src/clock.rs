@@ -1,12 +1,11 @@
-//! A clock that is cheap to look at.
+//! A clock that is cheap to read.
 //!
-//! On x86-64 this is the processor's time stamp counter, where it runs at one constant speed; how
-//! fast that is, is found out at the end, by comparing it with the system's clock. Elsewhere it is
-//! the system's clock itself.
+//! On x86-64 this is the processor's time stamp counter, if it runs at one constant speed. Its frequency
+//! is determined at the end, by comparing it with the system's clock. Elsewhere it is the system's clock.
 
 use std::time::Instant;
 
-/// Counts from the moment it was made.
+/// Measures the time since it was made.
 pub struct Clock {
     start: Instant,
     /// The counter at the start, None if it is not used.
@@ -27,7 +26,7 @@ impl Clock {
         }
     }
 
-    /// What makes nanoseconds of such times.
+    /// A function that converts such times to nanoseconds.
     pub fn nanoseconds(&self) -> impl Fn(u64) -> u64 {
         let elapsed = self.start.elapsed().as_nanos() as f64;
         let unit = match self.counter {
@@ -55,7 +54,7 @@ mod arch {
         unsafe { _rdtsc() }
     }
 
-    /// Does the counter run at one speed on all cores, whatever the processor does?
+    /// True if the counter runs at one speed on all cores, independent of power management.
     pub fn counter_is_steady() -> bool {
         const POWER_MANAGEMENT: u32 = 0x8000_0007;
         #[allow(unused_unsafe, reason = "newer compilers know that it is safe")]

@@ -1,9 +1,8 @@
-//! What an event says.
+//! Events: their kinds, fields and flags.
 
 use serde::{Deserialize, Serialize};
 
-/// Something that happened, in 32 bytes. The meaning of the fields depends on the kind; a number of
-/// 0 means "none". Tasklets, channels and threads are numbered from 1 and keep their numbers for
+/// An event, in 32 bytes. The meaning of the fields depends on the kind; a number of 0 means "none". Tasklets, channels and threads are numbered from 1 and keep their numbers for
 /// the whole recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(into = "[u64; 9]", try_from = "[u64; 9]")]
@@ -14,9 +13,9 @@ pub struct Event {
     pub flags: Flags,
     /// The thread it happened in; for `Create` and `Link`, the one that `other` belongs to.
     pub thread: u16,
-    /// Who was running, and did it.
+    /// The running tasklet, which caused the event.
     pub tasklet: u32,
-    /// To whom.
+    /// The tasklet that the event affects.
     pub other: u32,
     /// A channel; for `Link`, the tasklet that `other` was put directly before; for `Create`, a stack.
     pub place: u32,
@@ -28,7 +27,7 @@ pub struct Event {
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $name:ident = $number:literal,)*) => {
-        /// What kind of thing happened. The numbers are those of the file format.
+        /// The kind of an event. The numbers are those of the file format.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         #[repr(u8)]
         pub enum Kind { #[default] $($(#[doc = $doc])* $name = $number,)* }
@@ -43,29 +42,29 @@ macro_rules! kinds {
 kinds! {
     /// A thread appears. `tasklet` is its main tasklet, which runs.
     Thread = 0,
-    /// A thread has ended, and its tasklets run no more.
+    /// A thread has ended, and its tasklets do not run any more.
     ThreadEnd = 1,
-    /// `tasklet` made `other`, or bound it anew. `text` is its label, and `place` the stack that it
+    /// `tasklet` made `other`, or bound it again. `text` is its label, and `place` the stack that it
     /// will begin with.
     Create = 2,
-    /// `other` has a better label: `text`.
+    /// `other` has a new label: `text`.
     Label = 3,
-    /// `other` was put into its thread's ring, directly before `place`; 0: at the far end.
+    /// `other` was put into its thread's ring, directly before `place`; 0: at the end.
     Link = 4,
     /// `other` was taken out of the ring, and is in the state that the flags say.
     Unlink = 5,
-    /// `tasklet` stops, in the state that the flags say, and `other` goes on; 0: the thread sleeps.
+    /// `tasklet` stops, in the state that the flags say, and `other` continues; 0: the thread sleeps.
     /// If it blocks, `place` is the channel and `text` the value it sends. If it ends by an
     /// exception, `text` is that.
     Switch = 6,
     /// `tasklet` meets `other`, which waited in the channel `place` and leaves its queue. `text` is
-    /// the value. Who sends is in the flags.
+    /// the value. The flags say which of the two sends.
     Transfer = 7,
     /// `tasklet` raises the exception `text` in `other`.
     Throw = 8,
     /// A channel appears, with the label `text` and the settings in the flags; or they change.
     Channel = 9,
-    /// The channel `place` is no more.
+    /// The channel `place` has ended.
     ChannelEnd = 10,
     /// `tasklet` printed `text`.
     Output = 11,
@@ -75,9 +74,9 @@ kinds! {
     Call = 13,
     /// `tasklet` returns `text` from the function on top of its stack.
     Return = 14,
-    /// A remark of the program's own: `text`.
+    /// A note that the program made: `text`.
     Note = 15,
-    /// A transfer after which `other` goes on at once: it is put into the ring directly behind
+    /// A transfer after which `other` continues at once: it is put into the ring directly behind
     /// `tasklet`, which waits for its next turn.
     HandOver = 16,
 }
@@ -118,7 +117,7 @@ pub enum State {
     Fresh = 10,
     /// Its partner has come; it is about to be put into the ring.
     Met = 11,
-    /// Its thread has ended under it.
+    /// Its thread has ended before it did.
     Lost = 12,
 }
 
@@ -139,23 +138,23 @@ impl State {
         Self::Lost,
     ];
 
-    /// Does it wait in a channel's queue?
+    /// True if it waits in a channel's queue.
     pub fn is_blocked(self) -> bool {
         matches!(self, Self::Sending | Self::Receiving | Self::Iterating)
     }
 
-    /// Will it never run again (unless it is bound anew)?
+    /// True if it never runs again (unless it is bound again).
     pub fn is_over(self) -> bool {
         matches!(self, Self::Ended | Self::Failed | Self::Killed | Self::Lost)
     }
 }
 
-/// Small print. The low four bits depend on the kind.
+/// Details of an event. The meaning of the low four bits depends on the kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Flags(pub u8);
 
 impl Flags {
-    /// `Transfer`: `tasklet` sends and `other` receives; else the other way round.
+    /// `Transfer`: `tasklet` sends and `other` receives; else `other` sends and `tasklet` receives.
     pub const SENDS: Self = Self(1);
     /// `Transfer`: the value is an exception.
     pub const EXCEPTION: Self = Self(2);
@@ -164,9 +163,9 @@ impl Flags {
     /// `Channel`: the preference plus one is in the two lowest bits.
     pub const SCHEDULE_ALL: Self = Self(4);
     pub const CLOSING: Self = Self(8);
-    /// What this event says was so before the recording, or before the oldest event kept.
+    /// The event describes a state from before the recording, or from before the oldest event kept.
     pub const BEFORE: Self = Self(0x40);
-    /// Belongs to the event before: one step for whoever steps through.
+    /// Belongs to the event before it: both are one step in a viewer.
     pub const CONTINUES: Self = Self(0x80);
 
     pub fn has(self, flag: Self) -> bool {
@@ -178,7 +177,7 @@ impl Flags {
         Self(self.0 | flag.0)
     }
 
-    /// `Switch` and `Unlink`: the state of the one that leaves.
+    /// `Switch` and `Unlink`: the state of the tasklet that stops or is taken out.
     pub fn of_state(state: State) -> Self {
         Self(state as u8)
     }

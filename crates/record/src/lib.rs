@@ -1,28 +1,27 @@
-//! What a scheduler did: events in a ring buffer, and what can be made of them.
+//! Recordings of what a scheduler did: events in a ring buffer, and their replay, file format and export.
 //!
-//! This crate knows nothing of Python. The engine calls a [`Recorder`] while something happens;
-//! at the end, the recorder gives a [`Recording`], which can be saved, read again, replayed, and
-//! exported.
+//! This crate knows nothing of Python. The engine reports each event to a [`Recorder`]; at the end, the
+//! recorder returns a [`Recording`], which can be saved, read again, replayed, and exported.
 //!
 //! ```text
 //!   engine ──events──> Recorder ──finish──> Recording ──> JSON (the page reads that)
 //!                      │ ring buffer         │  ^ │
 //!                      │ texts, stacks       │  └─┘ read
-//!                      └ Model of what was   └──> Perfetto
-//!                        dropped
+//!                      └ Model after the     └──> Perfetto
+//!                        dropped events
 //! ```
 //!
 //! | file | holds |
 //! |---|---|
-//! | `event` | what an event says |
+//! | `event` | the events and their fields |
 //! | `model` | the state of everything after any number of events |
-//! | `recorder`, `clock` | the ring buffer, and when things happen |
+//! | `recorder`, `clock` | the ring buffer, and the times of events |
 //! | `text`, `stack` | interned texts and call stacks |
 //! | `recording` | the finished recording, its file format and its reader |
 //! | `perfetto` | the export as a Perfetto trace |
 //!
-//! When the buffer is full, the oldest events are dropped. They are not simply lost: a [`Model`]
-//! follows them, and the recording begins with the state that it has reached.
+//! When the buffer is full, the oldest events are dropped. A [`Model`] replays them first, and the recording begins
+//! with the state that it has reached.
 //!
 //! ```
 //! use stackless_record::{Event, Kind, Recorder, State};
@@ -54,6 +53,6 @@ mod text;
 pub use event::{Event, Flags, Kind, State};
 pub use model::{Channel, Model, Tasklet, Thread};
 pub use recorder::Recorder;
-pub use recording::{File, Place, Recording};
+pub use recording::{File, Recording, SourceLine};
 pub use stack::{CUT, Stacks};
 pub use text::Texts;

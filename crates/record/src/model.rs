@@ -3,8 +3,7 @@
 use crate::event::{Event, Flags, Kind, State};
 use std::collections::BTreeMap;
 
-/// Follows the events of a recording. Whatever it is fed, it stays consistent: a tasklet is in at
-/// most one list.
+/// Replays the events of a recording. It stays consistent for any events: a tasklet is in at most one list.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Model {
     pub tasklets: BTreeMap<u32, Tasklet>,
@@ -31,7 +30,7 @@ pub struct Tasklet {
 pub struct Channel {
     pub label: u32,
     pub settings: Flags,
-    /// Who waits, the longest waiting first.
+    /// The tasklets that wait, the one that has waited longest first.
     pub queue: Vec<u32>,
 }
 
@@ -60,7 +59,7 @@ impl Model {
         ring
     }
 
-    /// n senders wait: n; n receivers wait: -n.
+    /// n if n senders wait, -n if n receivers wait.
     pub fn balance(&self, channel: u32) -> i64 {
         let Some(channel) = self.channels.get(&channel) else { return 0 };
         let senders =
@@ -68,7 +67,7 @@ impl Model {
         2 * senders - channel.queue.len() as i64
     }
 
-    /// One more event.
+    /// Applies one more event.
     pub fn apply(&mut self, e: &Event) {
         if e.tasklet != 0 {
             let t = self.tasklet(e.tasklet, e.thread);
@@ -165,7 +164,7 @@ impl Model {
         self.runs(thread, e.other);
     }
 
-    /// A tasklet that is in no list gets the state that the event says.
+    /// Gives a tasklet that is in no list the state that the event says.
     fn settle(&mut self, number: u32, e: &Event) {
         let state = match e.flags.state() {
             State::Runnable | State::Running => State::Paused, // which are in the ring
@@ -190,7 +189,7 @@ impl Model {
         self.tasklets.get_mut(&number).expect("it is in the ring").state = State::Running;
     }
 
-    /// Puts a tasklet into its thread's ring, directly before `before`, or at the far end.
+    /// Puts a tasklet into its thread's ring, directly before `before`, or at the end.
     fn link(&mut self, number: u32, before: u32) {
         self.leave(number);
         let thread = self.tasklets[&number].thread;
@@ -210,7 +209,7 @@ impl Model {
         self.tasklets.get_mut(&next).expect("in the ring").prev = number;
     }
 
-    /// Takes a tasklet out of whatever list it is in.
+    /// Takes a tasklet out of the list that it is in, if any.
     fn leave(&mut self, number: u32) {
         let Some(t) = self.tasklets.get_mut(&number) else { return };
         let (next, prev, channel, thread) = (t.next, t.prev, t.channel, t.thread);
@@ -241,15 +240,14 @@ impl Model {
         }
     }
 
-    /// Forgets what will not be asked for any more: the tasklets that are over, but for those that
-    /// a thread has as its main one.
-    pub fn forget_the_dead(&mut self) {
+    /// Removes the tasklets that are over, but for the main tasklets of threads: later events do not refer to them.
+    pub fn forget_ended(&mut self) {
         let threads = &self.threads;
         let is_main = |n: u32, t: &Tasklet| threads.get(&t.thread).is_some_and(|thread| thread.main == n);
         self.tasklets.retain(|&n, t| !t.state.is_over() || is_main(n, t));
     }
 
-    /// Events that lead from nothing to this state.
+    /// Events that lead from an empty model to this state.
     pub fn as_events(&self, time: u64) -> Vec<Event> {
         let before = Event { time, flags: Flags::BEFORE, ..Event::default() };
         let mut events = Vec::new();
@@ -277,7 +275,7 @@ impl Model {
             let kind = if is_main { Kind::Label } else { Kind::Create };
             events.push(Event { kind, text: t.label, ..made });
             if t.stack != 0 {
-                // Its stack is told by an event of its own that changes nothing else.
+                // A separate event, which changes nothing else, gives it its stack.
                 events.push(Event {
                     kind: Kind::Line,
                     thread: t.thread,

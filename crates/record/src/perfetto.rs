@@ -1,5 +1,5 @@
-//! The export as a Perfetto trace: a track for each tasklet, with slices for what it is doing, and
-//! flows from each send to its receive.
+//! The export as a Perfetto trace: a track for each tasklet, with slices for what it does, and flows from each
+//! send to its receive.
 //!
 //! The messages below are the small part of Perfetto's published schema (`perfetto_trace.proto`)
 //! that is needed here, with its field numbers.
@@ -189,10 +189,10 @@ impl Export<'_> {
     }
 
     fn location(&self, stack: u32) -> Option<SourceLocation> {
-        self.recording.place(stack).map(|place| SourceLocation {
-            file_name: Some(place.file),
-            function_name: Some(place.function),
-            line_number: Some(place.line),
+        self.recording.line(stack).map(|line| SourceLocation {
+            file_name: Some(line.file),
+            function_name: Some(line.function),
+            line_number: Some(line.line),
         })
     }
 
@@ -222,7 +222,7 @@ impl Export<'_> {
         }
     }
 
-    /// What must be said while the partner still waits.
+    /// What must be exported before the model applies the event: the partner still waits.
     fn before(&mut self, e: &Event, model: &Model) {
         if matches!(e.kind, Kind::Transfer | Kind::HandOver) {
             self.flows += 1;

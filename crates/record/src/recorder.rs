@@ -3,13 +3,13 @@
 use crate::clock::Clock;
 use crate::event::{Event, Flags, Kind};
 use crate::model::Model;
-use crate::recording::{File, Place, Recording};
+use crate::recording::{File, Recording, SourceLine};
 use crate::stack::Stacks;
 use crate::text::Texts;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
-/// Events, the texts and stacks they refer to, and what has become of the oldest ones.
+/// Events, the texts and stacks they refer to, and the state that the dropped events have led to.
 pub struct Recorder {
     pub texts: Texts,
     pub stacks: Stacks,
@@ -37,7 +37,7 @@ impl Recorder {
         }
     }
 
-    /// Looks at the clock: events pushed from now on happen now.
+    /// Reads the clock: the events pushed from now on get this time.
     #[inline]
     pub fn tick(&mut self) {
         self.now = self.now.max(self.clock.now());
@@ -52,8 +52,9 @@ impl Recorder {
         self.events.push_back(Event { time: self.now, ..event });
     }
 
-    /// If the last event is a transfer from this tasklet to that one, it becomes a hand-over: the
-    /// partner goes on at once. Was it?
+    /// Turns the last event into a hand-over, if it is a transfer between `tasklet`, which acted, and `partner`: the
+    /// partner continues at once. False if it is another event.
+    #[must_use]
     pub fn hand_over(&mut self, tasklet: u32, partner: u32) -> bool {
         match self.events.back_mut() {
             Some(e) if e.kind == Kind::Transfer && e.tasklet == tasklet && e.other == partner => {
@@ -64,12 +65,12 @@ impl Recorder {
         }
     }
 
-    /// Records what was printed: one event for the pieces of a line that follow one another. It
-    /// happened where and when the first of them was printed.
+    /// Records what was printed: one event for consecutive pieces of a line, with the time and the stack of the
+    /// first piece.
     pub fn print(&mut self, event: Event, text: &str) {
         if let Some(last) = self.events.back_mut() {
             let same = Event { time: last.time, text: last.text, stack: last.stack, ..event };
-            // A finished line is left alone, so that what follows it is a step of its own.
+            // A finished line is not extended, so that what follows it is a step of its own.
             let before = self.texts.get(last.text);
             if *last == same && !before.ends_with('\n') && before.len() < 4096 {
                 let joined = format!("{before}{text}");
@@ -81,7 +82,7 @@ impl Recorder {
         self.push(Event { text, ..event });
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.events.len()
     }
@@ -90,12 +91,12 @@ impl Recorder {
         self.events.is_empty()
     }
 
-    /// How many events were dropped to make room.
+    /// The number of events that were dropped to make room.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Drops the oldest eighth, and what belongs to the last of it.
+    /// Drops the oldest eighth of the events, and those that belong to the last event of it.
     #[cold]
     fn make_room(&mut self) {
         let mut wanted = self.limit / 8;
@@ -110,12 +111,12 @@ impl Recorder {
             self.events.pop_front();
             wanted = wanted.saturating_sub(1);
         }
-        self.before.forget_the_dead();
+        self.before.forget_ended();
     }
 
-    /// The recording. `resolve` says what a code and an offset in it are, as they were given to
-    /// [`Stacks::push`]; None leaves the place out.
-    pub fn finish(self, mut resolve: impl FnMut(usize, u32) -> Option<Place>) -> Recording {
+    /// The recording. `resolve` returns the source line of a code and an offset in it, as they were given to
+    /// [`Stacks::push`]; None leaves the frame out.
+    pub fn finish(self, mut resolve: impl FnMut(usize, u32) -> Option<SourceLine>) -> Recording {
         let mut recording = Recording::new(self.dropped);
         let first_time = self.events.front().map_or(0, |e| e.time);
         recording.events = self.before.as_events(first_time);
@@ -129,12 +130,12 @@ impl Recorder {
             StackTable { nodes: &self.stacks, found: FxHashMap::default(), out: &mut recording.stacks };
         stacks.out.push([0; 4]);
         let mut files = FxHashMap::default();
-        let mut function = |place: Place| {
-            let file = *files.entry(place.file.clone()).or_insert_with(|| {
-                recording.files.push(File { name: place.file, source: String::new() });
+        let mut function = |line: SourceLine| {
+            let file = *files.entry(line.file.clone()).or_insert_with(|| {
+                recording.files.push(File { name: line.file, source: String::new() });
                 recording.files.len() as u32 - 1
             });
-            (place.function, file, place.line)
+            (line.function, file, line.line)
         };
         let mut names = FxHashMap::default();
         for e in &mut recording.events {
@@ -179,7 +180,7 @@ impl Renumbered {
     }
 }
 
-/// Stacks of places, made from stacks of codes.
+/// Stacks of source lines, made from stacks of codes.
 struct StackTable<'a> {
     nodes: &'a Stacks,
     found: FxHashMap<u32, u32>,
@@ -212,4 +213,4 @@ impl StackTable<'_> {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 32, "an event has outgrown its place");
+const _: () = assert!(size_of::<Event>() == 32, "an event has more than 32 bytes");

@@ -14,13 +14,13 @@ const VERSION: u32 = 1;
 pub struct Recording {
     format: String,
     version: u32,
-    /// What was run.
+    /// The name of the program that was recorded.
     pub title: String,
-    /// With which Python.
+    /// The version of Python that ran it.
     pub python: String,
-    /// How many events were dropped to make room; they happened before all of these.
+    /// The number of events that were dropped to make room; they happened before all of these.
     pub dropped: u64,
-    /// How many texts and stacks were not kept, because there were too many.
+    /// The number of texts and stacks that were not stored because there were too many.
     #[serde(default)]
     pub lost: u64,
     pub texts: Vec<String>,
@@ -39,16 +39,16 @@ pub struct File {
     pub source: String,
 }
 
-/// Where a piece of code is.
+/// A line of source code, and the function that it is in.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct SourceLine {
     pub function: String,
     pub file: String,
     pub line: u32,
 }
 
 impl Recording {
-    /// Without events, but for those that were dropped.
+    /// A recording without events, of which `dropped` were dropped.
     pub fn new(dropped: u64) -> Self {
         Self {
             format: FORMAT.into(),
@@ -77,9 +77,12 @@ impl Recording {
         serde_json::to_vec(self).expect("texts and numbers have a JSON form")
     }
 
-    /// Reads what [`Recording::to_json`] wrote. The error says what is wrong with it.
+    /// Reads what [`Recording::to_json`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
-        /// What is looked at first, whatever else is there.
+        /// Read first, so that another version is reported as such.
         #[derive(Deserialize)]
         struct Head {
             format: String,
@@ -102,7 +105,7 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Do all numbers refer to something?
+    /// Checks that all numbers refer to something.
     fn check(&self) -> Result<(), String> {
         let texts = self.texts.len();
         let stacks = self.stacks.len();
@@ -125,18 +128,18 @@ impl Recording {
         Ok(())
     }
 
-    /// A text; the empty one for 0.
+    /// The text with this number; the empty text for 0.
     pub fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", String::as_str)
     }
 
-    /// The innermost place of a stack.
-    pub fn place(&self, stack: u32) -> Option<Place> {
+    /// The innermost line of a stack.
+    pub fn line(&self, stack: u32) -> Option<SourceLine> {
         if stack == 0 {
             return None;
         }
         let &[_, function, file, line] = self.stacks.get(stack as usize)?;
-        Some(Place {
+        Some(SourceLine {
             function: self.functions[function as usize].clone(),
             file: self.files[file as usize].name.clone(),
             line,

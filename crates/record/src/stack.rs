@@ -1,18 +1,17 @@
-//! Call stacks that are kept once: a tree, in which a stack is a node and its callers the way to
-//! the root.
+//! Interned call stacks: a tree, in which a stack is a node and its callers are the nodes up to the root.
 
 use rustc_hash::FxHashMap;
 
-/// Every call stack of a recording. Number 0 is the empty one.
+/// Every call stack of a recording, stored once. Number 0 is the empty stack.
 pub struct Stacks {
     nodes: Vec<Node>,
     numbers: FxHashMap<Node, u32>,
-    /// Stacks that were not kept, because there were too many.
+    /// The number of stacks that were not stored because there were too many.
     pub lost: u64,
 }
 
-/// A place in a piece of code, called from the place `parent`. What `code` and `at` mean is the
-/// caller's affair: an address, and an offset in the code.
+/// A position in a piece of code, called from the position `parent`. The caller defines what `code` and `at`
+/// are: an address, and an offset in the code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Node {
     pub parent: u32,
@@ -20,9 +19,9 @@ pub struct Node {
     pub code: usize,
 }
 
-/// The code of a place that stands for frames which were left out.
+/// The code of a node that represents frames which were left out.
 pub const CUT: usize = 0;
-const MOST_NODES: usize = 4 << 20;
+const MAXIMUM_NODES: usize = 4 << 20;
 
 impl Stacks {
     pub fn new() -> Self {
@@ -30,8 +29,7 @@ impl Stacks {
         Self { nodes: vec![root], numbers: FxHashMap::default(), lost: 0 }
     }
 
-    /// The stack that has this place on top of `parent`. `is_new` is called when no stack had this
-    /// place before.
+    /// The stack that has this position on top of `parent`. `is_new` is called if there was no such stack before.
     #[inline]
     pub fn push(&mut self, parent: u32, code: usize, at: u32, is_new: impl FnOnce()) -> u32 {
         let node = Node { parent, at, code };
@@ -43,7 +41,7 @@ impl Stacks {
 
     #[cold]
     fn add(&mut self, node: Node, is_new: impl FnOnce()) -> u32 {
-        if self.nodes.len() >= MOST_NODES {
+        if self.nodes.len() >= MAXIMUM_NODES {
             self.lost += 1;
             return node.parent;
         }
@@ -54,7 +52,7 @@ impl Stacks {
         number
     }
 
-    /// All nodes; a parent stands before its children.
+    /// All nodes; a parent is before its children.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }

@@ -1,18 +1,18 @@
-//! Texts that are kept once: values, labels, what was printed.
+//! Interned texts: values, labels, what was printed.
 
 use rustc_hash::FxHashMap;
 
-/// Every text of a recording. Number 0 is the empty one.
+/// Every text of a recording, stored once. Number 0 is the empty text.
 pub struct Texts {
     all: Vec<Box<str>>,
     numbers: FxHashMap<Box<str>, u32>,
     integers: FxHashMap<i64, u32>,
     bytes: usize,
-    /// Texts that were not kept, because there were too many.
+    /// The number of texts that were not stored because there were too many.
     pub lost: u64,
 }
 
-/// The numbers of texts that are there from the beginning.
+/// The numbers of texts that every recording has.
 impl Texts {
     pub const LOST: u32 = 1;
     pub const NONE: u32 = 2;
@@ -20,9 +20,9 @@ impl Texts {
     pub const FALSE: u32 = 4;
 }
 
-/// The most bytes of texts that a recording keeps. Beyond it, new texts become `…`.
-const MOST_BYTES: usize = 64 << 20;
-/// What a text costs besides its letters, roughly.
+/// The maximum size of the texts of a recording. Beyond it, new texts become `…`.
+const MAXIMUM_BYTES: usize = 64 << 20;
+/// Roughly the memory that a text needs besides its letters, in bytes.
 const OVERHEAD: usize = 64;
 
 impl Texts {
@@ -45,7 +45,7 @@ impl Texts {
         if let Some(&number) = self.numbers.get(text) {
             return number;
         }
-        if self.bytes + text.len() > MOST_BYTES {
+        if self.bytes + text.len() > MAXIMUM_BYTES {
             self.lost += 1;
             return Self::LOST;
         }
@@ -56,7 +56,7 @@ impl Texts {
         number
     }
 
-    /// The number of this integer's digits: the same as of the text, sooner.
+    /// The number of the text with this integer's digits. Faster than [`Texts::intern`].
     pub fn integer(&mut self, value: i64) -> u32 {
         if let Some(&number) = self.integers.get(&value) {
             return number;

@@ -1,7 +1,7 @@
 //! The model, the ring buffer and the file format, with events as they come and with nonsense.
 
 use proptest::prelude::*;
-use stackless_record::{Event, Flags, Kind, Model, Place, Recorder, Recording, State};
+use stackless_record::{Event, Flags, Kind, Model, Recorder, Recording, SourceLine, State};
 
 fn event(kind: Kind, tasklet: u32, other: u32) -> Event {
     Event { kind, thread: 1, tasklet, other, ..Event::default() }
@@ -28,9 +28,9 @@ fn story(recorder: &mut Recorder) {
     recorder.push(Event { flags: Flags::of_state(State::Ended), ..event(Kind::Switch, 3, 2) });
 }
 
-fn resolve(code: usize, at: u32) -> Option<Place> {
+fn resolve(code: usize, at: u32) -> Option<SourceLine> {
     // The code 200 is hidden.
-    (code != 200).then(|| Place { function: format!("f{code}"), file: "file.py".into(), line: at })
+    (code != 200).then(|| SourceLine { function: format!("f{code}"), file: "file.py".into(), line: at })
 }
 
 fn recorded() -> Recording {
@@ -47,7 +47,7 @@ fn a_story_is_replayed() {
     assert_eq!(blocked.channels[&1].queue, [2]);
     assert_eq!(blocked.balance(1), 1);
     assert_eq!(recording.text(blocked.tasklets[&2].value), "5");
-    let place = recording.place(blocked.tasklets[&2].stack).unwrap();
+    let place = recording.line(blocked.tasklets[&2].stack).unwrap();
     assert_eq!((place.function.as_str(), place.line), ("f100", 7), "the hidden frame is left out");
     let end = recording.replay(recording.events.len());
     assert_eq!(end.ring(1), [2]);
@@ -153,7 +153,7 @@ proptest! {
     fn a_model_is_told_as_events(events in prop::collection::vec(event_of_one_thread(), 0..80)) {
         let mut model = Model::default();
         beginning().iter().chain(&events).for_each(|e| model.apply(e));
-        model.forget_the_dead();
+        model.forget_ended();
         let mut again = Model::default();
         model.as_events(0).iter().for_each(|e| again.apply(e));
         prop_assert_eq!(format!("{:?}", picture(&again)), format!("{:?}", picture(&model)));

@@ -8,27 +8,27 @@
 //! use stackless_stack::{Pool, prepare, switch};
 //! use std::ptr::null_mut;
 //!
-//! /// Where to go back to, and what was done meanwhile.
+//! /// Where to continue at the end, and whether the other stack has run.
 //! struct Errand {
 //!     home: *mut u8,
 //!     done: bool,
 //! }
 //!
 //! unsafe extern "C" fn run(errand: *mut u8) -> ! {
-//!     // SAFETY: below, `prepare` was given an errand, which waits for us.
+//!     // SAFETY: `prepare` was given an errand below, and its owner waits until we switch back.
 //!     unsafe {
 //!         let errand = errand.cast::<Errand>();
 //!         (*errand).done = true;
 //!         switch(&mut null_mut(), (*errand).home);
 //!     }
-//!     unreachable!("nobody comes back");
+//!     unreachable!("this stack is never continued");
 //! }
 //!
 //! let mut pool = Pool::new();
 //! let slot = pool.get()?;
 //! let mut errand = Errand { home: null_mut(), done: false };
 //! let errand = &raw mut errand;
-//! // SAFETY: the slot is ours; `run` switches back to where we leave, and is never continued.
+//! // SAFETY: the slot is ours; `run` switches back to this point, and is never continued.
 //! unsafe {
 //!     let start = prepare(slot.top(), run, errand.cast());
 //!     switch(&raw mut (*errand).home, start);

@@ -1,20 +1,19 @@
-//! A thread's free stacks, the warmest last.
+//! A thread's free stacks. The one that was used last is handed out first.
 
 use crate::slab::{self, Slot, StackError};
 use std::collections::{HashMap, VecDeque};
 
 /// Free slots of one thread. Getting and returning one is a pop or a push.
 ///
-/// A slot that comes back keeps its memory, so that the next user finds it warm. Three things bound
-/// what idle stacks cost: beyond [`WARM`] the coldest go back to the process-wide store, which
-/// gives their memory to the system; so they do when the owner asks for it with [`Pool::shrink`]; and
-/// every [`TRIM`]-th return gives back what lies deeper than [`SHALLOW`], in case somebody recursed
-/// deeply there.
+/// A slot that is returned keeps its memory, so that it is in the cache for its next user. Three things limit
+/// what idle stacks cost: beyond [`WARM`] slots the ones unused for longest go back to the process-wide store,
+/// which gives their memory to the system; so they do when the owner asks for it with [`Pool::shrink`]; and
+/// every [`TRIM`]-th return gives back what lies deeper than [`SHALLOW`], in case code recursed deeply there.
 pub struct Pool {
     free: VecDeque<Slot>,
     /// All slots taken from the store and not given back, each with its serial number.
     issued: HashMap<usize, (Slot, u64)>,
-    /// How many slots were ever taken from the store.
+    /// The number of slots ever taken from the store.
     made: u64,
     /// Returned after the stack size was changed.
     stale: Vec<Slot>,
@@ -25,7 +24,7 @@ pub struct Pool {
 const WARM: usize = 4096;
 const TRIM: u32 = 64;
 const SHALLOW: usize = 64 << 10;
-/// How many slots travel between a pool and the store at a time.
+/// The number of slots that a pool takes from the store or returns to it at a time.
 const BATCH: usize = 64;
 
 impl Pool {
@@ -41,19 +40,21 @@ impl Pool {
         }
     }
 
-    /// A slot to use, of the size now in force.
+    /// A slot of the size now in force, from the pool or from the store.
     pub fn get(&mut self) -> Result<Slot, StackError> {
         self.at_hand().map_or_else(|| self.refill(), Ok)
     }
 
-    /// The same if there is one that needs no memory; else call [`Pool::refill`].
+    /// A slot from the pool, which needs no memory; if there is none, call [`Pool::refill`].
     #[inline]
     pub fn at_hand(&mut self) -> Option<Slot> {
         if self.size == slab::size() && self.stale.is_empty() { self.free.pop_back() } else { None }
     }
 
-    /// A slot to use, from the store. It fails where memory for the books cannot be had, and then nothing has
-    /// changed.
+    /// A slot from the store.
+    ///
+    /// # Errors
+    /// [`StackError::Memory`] also if there is no memory for the pool's own records; then nothing has changed.
     #[cold]
     pub fn refill(&mut self) -> Result<Slot, StackError> {
         let issued = &mut self.issued;
@@ -63,7 +64,7 @@ impl Pool {
             self.size = slab::size();
         }
         if self.free.is_empty() {
-            // Slots that come back must find their place.
+            // Returning a slot must not need memory.
             let most = self.issued.len() + BATCH;
             self.issued.try_reserve(BATCH).map_err(|_| StackError::Memory)?;
             self.free.try_reserve(most).map_err(|_| StackError::Memory)?;
@@ -78,16 +79,16 @@ impl Pool {
         Ok(self.free.pop_back().expect("take gives at least one"))
     }
 
-    /// The coldest free slots beyond so many go back to the store, but not more than `most` of them.
-    /// How many did?
-    pub fn shrink(&mut self, keep: usize, most: usize) -> usize {
-        let excess = self.free.len().saturating_sub(keep).min(most);
+    /// Returns free slots beyond `keep` to the store, those unused for longest first, but at most `maximum`.
+    /// Returns their number.
+    pub fn shrink(&mut self, keep: usize, maximum: usize) -> usize {
+        let excess = self.free.len().saturating_sub(keep).min(maximum);
         let issued = &mut self.issued;
         slab::give_back(self.free.drain(..excess).inspect(|slot| forget(issued, slot)));
         excess
     }
 
-    /// How many slots there are, in use or not.
+    /// The number of slots, in use or not.
     pub fn kept(&self) -> usize {
         self.issued.len()
     }
@@ -102,21 +103,21 @@ impl Pool {
         self.issued.get(&slot.top().addr()).map_or(0, |(_, serial)| *serial)
     }
 
-    /// How many slots are in use.
+    /// The number of slots in use.
     pub fn used(&self) -> usize {
         self.issued.len() - self.free.len() - self.stale.len()
     }
 
-    /// All of them, in no order.
+    /// All slots, in use or not, in no order.
     pub fn slots(&self) -> impl Iterator<Item = Slot> {
         self.issued.values().map(|(slot, _)| *slot)
     }
 
-    /// A slot comes back.
+    /// Returns a slot to the pool.
     ///
     /// # Safety
-    /// Nobody uses it any more, except that the caller may be running on it: then it must switch
-    /// away for good before anybody calls this pool again.
+    /// Nothing uses it any more, except that the caller may be running on it: then it must switch
+    /// to another stack, and never back, before the pool is called again.
     #[inline]
     pub unsafe fn put(&mut self, slot: Slot) {
         self.returns = self.returns.wrapping_add(1);

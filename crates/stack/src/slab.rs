@@ -15,9 +15,9 @@
 //! ```
 //!
 //! The C stack grows down from `top`, the client's room grows up from it. Both begin in the same
-//! page, so a tasklet that needs little of either costs one page of 4 KiB. `top` is not at the same
-//! place in every slot: slots are an odd number of pages apart, and `top` moves within its page, so
-//! that the hot cache lines of a thousand stacks do not fall on one another.
+//! page, so a tasklet that needs little of either costs one page of 4 KiB. The offset of `top` differs
+//! from slot to slot: slots are an odd number of pages apart, and `top` moves within its page, so
+//! that the most used cache lines of a thousand stacks do not evict one another.
 //!
 //! A C function that runs past the end of its stack touches the guard: the process ends with
 //! SIGSEGV, as it does at the end of an ordinary thread's stack. Guards are made with
@@ -30,24 +30,24 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 const PAGE: usize = 4096;
 const GUARD: usize = 64 << 10;
-/// The least C stack: CPython's own small-stack platforms get by with about this much.
-const LEAST: usize = 64 << 10;
+/// The minimum size of a C stack: about what CPython needs on platforms with small stacks.
+const MINIMUM_SIZE: usize = 64 << 10;
 const SLOTS: usize = 1024;
 /// The usual size of a main thread's stack: recursion through C goes as deep as there.
 const DEFAULT_SIZE: usize = 8 << 20;
-/// Of the first page, what belongs to the C stack: blocked below pure Python frames it uses some
-/// 700 bytes, and what a scheduler call runs above them (a collection aside) fits in the rest.
+/// The part of the first page that belongs to the C stack. A tasklet that is blocked in Python code uses some
+/// 700 bytes of C stack, and what a scheduler call needs besides (without a collection) fits in the rest.
 const STACK_SHARE: usize = 2048;
 const COLOURS: usize = 8;
 
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
-/// How large C stacks are and how many there may be.
+/// The size of C stacks and their maximum number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of address space for one C stack.
     pub size: usize,
-    /// The most stacks of this process, those in pools included.
+    /// The maximum number of stacks of this process, those in pools included.
     pub count: usize,
 }
 
@@ -56,11 +56,11 @@ pub struct Limits {
 pub enum StackError {
     /// [`Limits::count`] stacks exist.
     Limit(usize),
-    /// The system gives no more address space.
+    /// The system has no more address space.
     AddressSpace,
-    /// The system gives no more mappings (vm.max_map_count), which guards need on this kernel.
+    /// The system allows no more mappings (vm.max_map_count), which guards need on this kernel.
     Mappings,
-    /// No memory for the books.
+    /// No memory for the records of the pool or the store.
     Memory,
 }
 
@@ -87,7 +87,7 @@ pub struct Slot {
     size: usize,
 }
 
-// SAFETY: a slot is an address; who may use the memory behind it is the pool's business.
+// SAFETY: a slot is an address; the pool decides which code may use the memory behind it.
 unsafe impl Send for Slot {}
 
 impl Slot {
@@ -115,8 +115,8 @@ impl Slot {
         (first_page - self.size) as *mut u8
     }
 
-    /// Gives the memory of a slot that nobody uses back to the system, but for the last `keep` bytes
-    /// of C stack. What is given back reads as zero when it is touched again.
+    /// Gives the memory of an unused slot back to the system, but for the last `keep` bytes of C stack.
+    /// What is given back reads as zero when it is touched again.
     ///
     /// # Safety
     /// Nothing below `top - keep` (and, if `keep` is 0, in the whole slot) is needed any more.
@@ -144,7 +144,7 @@ fn stride(size: usize) -> usize {
 /// The process's slots that no pool holds, and the slab that is being cut.
 struct Store {
     limits: Limits,
-    /// How many slots exist in pools and in use.
+    /// The number of slots in pools and in use.
     issued: usize,
     free: Vec<Slot>,
     slab: *mut u8,
@@ -180,7 +180,7 @@ pub fn limits() -> Limits {
     store().limits
 }
 
-/// Does this kernel use pages of the size that the layout of slots is made for?
+/// True if this kernel uses pages of the size that the layout of slots is made for.
 pub fn page_size_fits() -> bool {
     // SAFETY: callable from anywhere.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) == PAGE as libc::c_long }
@@ -195,7 +195,7 @@ pub(crate) fn size() -> usize {
 /// Changes the limits. The size is that of stacks handed out from now on; it is rounded up to whole
 /// pages. Refused below 64 KiB, above 1 GiB, and for a count of 0.
 pub fn set_limits(new: Limits) -> Result<(), &'static str> {
-    if new.size < LEAST {
+    if new.size < MINIMUM_SIZE {
         return Err("a stack size must be at least 65536 bytes");
     }
     if new.size > 1 << 30 {
@@ -218,9 +218,9 @@ pub(crate) fn take(want: usize, mut add: impl FnMut(Slot)) -> Result<(), StackEr
     if want == 0 {
         return Err(StackError::Limit(count));
     }
-    // All of them may come back.
-    let most = store.issued + want;
-    store.free.try_reserve(most).map_err(|_| StackError::Memory)?;
+    // All of them may be returned.
+    let maximum = store.issued + want;
+    store.free.try_reserve(maximum).map_err(|_| StackError::Memory)?;
     let mut taken = 0;
     while taken < want {
         let slot = match store.free.iter().rposition(|s| s.size == size) {
@@ -238,11 +238,11 @@ pub(crate) fn take(want: usize, mut add: impl FnMut(Slot)) -> Result<(), StackEr
     Ok(())
 }
 
-/// Slots that nobody uses come back.
+/// Returns unused slots to the store.
 pub(crate) fn give_back(slots: impl Iterator<Item = Slot>) {
     let mut store = store();
     for slot in slots {
-        // SAFETY: nobody uses the slot.
+        // SAFETY: nothing uses the slot.
         unsafe { slot.discard(0) };
         store.issued -= 1;
         store.free.push(slot);
@@ -287,7 +287,7 @@ fn map_slab(size: usize) -> Result<(*mut u8, usize), StackError> {
         };
         if slab != libc::MAP_FAILED {
             // SAFETY: the mapping is ours. Neither advice is needed for correctness: with huge pages
-            // one touched stack would cost 2 MiB, and core dumps of 8 GiB slabs help nobody.
+            // one touched stack would cost 2 MiB, and core dumps of 8 GiB slabs are of no use.
             unsafe {
                 libc::madvise(slab, length, libc::MADV_NOHUGEPAGE);
                 libc::madvise(slab, length, libc::MADV_DONTDUMP);
@@ -311,13 +311,13 @@ pub fn known_to_valgrind(low: *mut u8, top: *mut u8) {
     unsafe { sl_register_stack(low, top) }
 }
 
-/// Built without the feature `valgrind`: nothing.
+/// Built without the feature `valgrind`: does nothing.
 #[cfg(not(feature = "valgrind"))]
 pub fn known_to_valgrind(_: *mut u8, _: *mut u8) {}
 
-/// Do guards do without a memory mapping each (MADV_GUARD_INSTALL)?
+/// True if guards need no memory mapping each (MADV_GUARD_INSTALL).
 pub fn guards_are_free() -> bool {
-    // SAFETY: a mapping of our own, which nobody else knows.
+    // SAFETY: a new mapping, which no other code knows.
     unsafe {
         let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let at = libc::mmap(std::ptr::null_mut(), PAGE, read, private, -1, 0);
@@ -338,7 +338,7 @@ fn guard(low: *mut u8) -> Result<(), StackError> {
         }
         // SAFETY: callable from anywhere.
         if unsafe { *libc::__errno_location() } != libc::EINVAL {
-            return Err(StackError::AddressSpace); // no memory for it just now
+            return Err(StackError::AddressSpace); // the kernel has no memory for it at the moment
         }
         GUARD_BY_MPROTECT.store(true, Relaxed);
     }

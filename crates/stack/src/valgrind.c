@@ -1,4 +1,4 @@
-/* Valgrind takes a jump of the stack pointer for a large frame, unless it knows the stacks. */
+/* Registers a C stack with valgrind, which would take a switch of stacks for a very large frame otherwise. */
 #include <valgrind/valgrind.h>
 
 void sl_register_stack(void *low, void *high)

@@ -13,7 +13,7 @@ use crate::thread::{self, Entered, Sched};
 use crate::throw;
 use crate::waits::{self, What, arm, disarm, raise_timed_out};
 use pyo3_ffi::*;
-use stackless_core::{Cid, Direction, Hand, Tid, Waits};
+use stackless_core::{ChannelId, Direction, Successor, TaskletId, WaitsTo};
 use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::cell::{Cell, UnsafeCell};
@@ -25,7 +25,7 @@ pub struct Channel {
     head: UnsafeCell<PyObject>,
     /// For `tp_weaklistoffset`; managed by the interpreter.
     weakrefs: Cell<Obj>,
-    pub id: Cell<Cid>,
+    pub id: Cell<ChannelId>,
 }
 
 pub type C = &'static Channel;
@@ -48,7 +48,7 @@ impl Channel {
     }
 
     #[inline(always)]
-    pub fn cid(&self) -> Cid {
+    pub fn cid(&self) -> ChannelId {
         self.id.get()
     }
 }
@@ -57,12 +57,12 @@ impl Channel {
 /// longest; None: without a limit. `call` is the primitive's.
 #[inline(always)]
 pub fn send(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value, time, call)
+    act(ch, Direction::Send, WaitsTo::Send, value, time, call)
 }
 
 #[inline(always)]
 pub fn receive(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), time, call)
+    act(ch, Direction::Receive, WaitsTo::Receive, null_mut(), time, call)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
@@ -74,7 +74,7 @@ pub fn iterate(ch: C) -> Res<Obj> {
     act(
         ch,
         Direction::Receive,
-        Waits::ToIterate,
+        WaitsTo::Iterate,
         null_mut(),
         None,
         Pending::iteration(crate::channel_type::tp_iternext as _),
@@ -82,7 +82,14 @@ pub fn iterate(ch: C) -> Res<Obj> {
 }
 
 #[inline(always)]
-fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+fn act(
+    ch: C,
+    direction: Direction,
+    waits: WaitsTo,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Obj> {
     let entered = match thread::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
@@ -105,7 +112,7 @@ fn act_on<const OBSERVED: bool>(
     entered: Entered,
     ch: C,
     direction: Direction,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
@@ -129,7 +136,7 @@ fn act_recorded(
     entered: Entered,
     ch: C,
     direction: Direction,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
@@ -151,7 +158,7 @@ fn act_observed(
     entered: Entered,
     ch: C,
     direction: Direction,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
@@ -196,10 +203,11 @@ fn meet<const OBSERVED: bool>(
 ) -> Res<Res<Obj>> {
     let s = entered.s;
     let here = std::ptr::eq(partner.sched.get(), s);
-    let hand = if here && !s.is_asleep() { world(|w| w.hand_over(ch.cid(), direction)) } else { Hand::Keep };
+    let successor =
+        if here && !s.is_asleep() { world(|w| w.successor(ch.cid(), direction)) } else { Successor::Actor };
     let me = s.current();
-    match hand {
-        Hand::Keep => {
+    match successor {
+        Successor::Actor => {
             let orphan = partner.scheduler().is_none();
             if orphan && direction == Direction::Send {
                 return Err(runtime_error("tasklet has no thread"));
@@ -213,7 +221,7 @@ fn meet<const OBSERVED: bool>(
             s.settle();
             Ok(bomb::unpack(mine))
         }
-        Hand::ToPartner => {
+        Successor::Partner => {
             entered.may_switch()?;
             prepare(s, partner)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
@@ -226,9 +234,9 @@ fn meet<const OBSERVED: bool>(
             // SAFETY: nothing is owned in this frame any more.
             Ok(unsafe { hand_over(s, partner) })
         }
-        Hand::ToNeighbour => {
+        Successor::Neighbour => {
             entered.may_switch()?;
-            let neighbour: Tid = world(|w| w.right_neighbour(me.tid()));
+            let neighbour: TaskletId = world(|w| w.right_neighbour(me.tid()));
             let next = if neighbour == me.tid() { partner } else { object(neighbour) };
             prepare(s, next)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
@@ -270,7 +278,7 @@ fn exchange<const OBSERVED: bool>(
 fn wait(
     entered: Entered,
     ch: C,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,

@@ -6,8 +6,8 @@ use crate::kernel::world;
 use crate::py::*;
 use crate::tasklet::T;
 use pyo3_ffi::*;
-use stackless_core::{Cid, Waits};
-use stackless_cpython::{self as cpython, Of, Place};
+use stackless_core::{ChannelId, WaitsTo};
+use stackless_cpython::{self as cpython, CodePosition, Of};
 use stackless_record::State;
 
 /// What a tasklet is doing.
@@ -33,25 +33,25 @@ pub fn state_of(t: T) -> State {
 }
 
 /// The state of one that is blocked.
-pub fn blocked(waits: Waits) -> State {
+pub fn blocked(waits: WaitsTo) -> State {
     match waits {
-        Waits::ToSend => State::Sending,
-        Waits::ToReceive => State::Receiving,
-        Waits::ToIterate => State::Iterating,
+        WaitsTo::Send => State::Sending,
+        WaitsTo::Receive => State::Receiving,
+        WaitsTo::Iterate => State::Iterating,
     }
 }
 
 /// The channel it is blocked on, and what for.
-pub fn waits(t: T) -> Option<(Cid, Waits)> {
+pub fn waits(t: T) -> Option<(ChannelId, WaitsTo)> {
     world(|w| w.waits(t.tid()))
 }
 
 /// The calls of a tasklet that has begun, innermost first, as many as fit: the part of `room` that
 /// was filled. Empty for others, and for one that runs on another thread.
-pub fn places(t: T, room: &mut [Place]) -> &mut [Place] {
+pub fn places(t: T, room: &mut [CodePosition]) -> &mut [CodePosition] {
     let Some((ts, of)) = fields(t) else { return &mut [] };
     // SAFETY: the GIL is held.
-    unsafe { cpython::places(ts, of, room) }
+    unsafe { cpython::positions(ts, of, room) }
 }
 
 /// Where the thread state's fields of a tasklet that has begun are: of a running one in its thread's
@@ -79,7 +79,7 @@ pub fn called(t: T) -> String {
     if !name.is_empty() {
         return name;
     }
-    let mut room = vec![Place::NOWHERE; DEEPEST_NAME];
+    let mut room = vec![CodePosition::NONE; DEEPEST_NAME];
     let places = places(t, &mut room);
     match places.last() {
         // SAFETY: the frame keeps its code alive.

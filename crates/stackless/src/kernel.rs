@@ -54,7 +54,7 @@ use crate::tasklet::{T, Tasklet};
 use crate::thread::{Entered, Sched};
 use crate::waits::{self, Rest};
 use pyo3_ffi::*;
-use stackless_core::{Tid, Turn};
+use stackless_core::{TaskletId, Turn};
 use stackless_cpython::{self as cpython, Pending, State};
 use stackless_stack::{self as stack, Slot, StackError};
 use std::cell::{Cell, UnsafeCell};
@@ -215,7 +215,7 @@ impl Tasklet {
 
 /// The object of a tasklet that the world names.
 #[inline(always)]
-pub fn object(t: Tid) -> T {
+pub fn object(t: TaskletId) -> T {
     world(|w| w.payload(t))
 }
 

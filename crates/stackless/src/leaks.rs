@@ -14,8 +14,8 @@ use crate::recording;
 use crate::tasklet::T;
 use crate::types;
 use pyo3_ffi::*;
-use stackless_core::Waits;
-use stackless_cpython::Place;
+use stackless_core::WaitsTo;
+use stackless_cpython::CodePosition;
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -29,16 +29,16 @@ pub fn reported() -> bool {
 pub fn report(t: T) {
     let Some((_, waits)) = inspect::waits(t) else { return };
     let doing = match waits {
-        Waits::ToSend => "send",
-        Waits::ToReceive => "receive",
-        Waits::ToIterate => "iterate",
+        WaitsTo::Send => "send",
+        WaitsTo::Receive => "receive",
+        WaitsTo::Iterate => "iterate",
     };
     let mut text = format!(
         "leaked tasklet {}: it waits to {doing} on a channel that nothing else can reach, and is ended with \
          TaskletExit\nTraceback of the tasklet (most recent call last):",
         inspect::called(t)
     );
-    let mut room = [Place::NOWHERE; 64];
+    let mut room = [CodePosition::NONE; 64];
     for place in inspect::places(t, &mut room).iter().rev() {
         // SAFETY: the frame keeps its code alive.
         let (function, file, line) = unsafe { inspect::resolve(place.code, place.at as u32) };

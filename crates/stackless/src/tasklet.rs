@@ -5,7 +5,7 @@ use crate::py::{Obj, some};
 use crate::thread::Sched;
 use crate::waits::Wait;
 use pyo3_ffi::*;
-use stackless_core::{Cid, Tid};
+use stackless_core::{ChannelId, TaskletId};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{null, null_mut};
 
@@ -21,7 +21,7 @@ pub struct Tasklet {
     pub seat: Cell<*mut Seat>,
     /// Its scheduler; null once its thread has ended. Borrowed: the thread's end clears it.
     pub sched: Cell<*const Sched>,
-    pub id: Cell<Tid>,
+    pub id: Cell<TaskletId>,
     pub flags: Cell<Flags>,
     /// What it waits for besides a partner, or null: see [`crate::waits`].
     pub wait: Cell<*mut Wait>,
@@ -96,7 +96,7 @@ impl Tasklet {
     }
 
     #[inline(always)]
-    pub fn tid(&self) -> Tid {
+    pub fn tid(&self) -> TaskletId {
         self.id.get()
     }
 
@@ -136,7 +136,7 @@ impl Tasklet {
         world(|w| w.is_linked(self.tid()))
     }
 
-    pub fn channel(&self) -> Option<Cid> {
+    pub fn channel(&self) -> Option<ChannelId> {
         world(|w| w.waits(self.tid())).map(|(c, _)| c)
     }
 
@@ -202,7 +202,7 @@ impl Tasklet {
     ///
     /// # Safety
     /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
-    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> Tid, serial: u64) -> T {
+    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> TaskletId, serial: u64) -> T {
         // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
         // before anybody reads it.
         let t = unsafe { Self::from(o) };

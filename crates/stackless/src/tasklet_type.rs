@@ -16,7 +16,7 @@ use crate::tasklet::{T, Tasklet};
 use crate::thread::{self, Sched};
 use crate::types;
 use pyo3_ffi::*;
-use stackless_core::Record;
+use stackless_core::RecordKind;
 use stackless_cpython as cpython;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -105,7 +105,7 @@ fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
     // SAFETY: an object of the type with empty cells.
     unsafe {
         let o = check(memory(kind))?;
-        if !world(|w| w.has_room(Record::Tasklet)) && !more_room() {
+        if !world(|w| w.has_room(RecordKind::Tasklet)) && !more_room() {
             PyObject_GC_UnTrack(o.cast());
             types::free(o);
             return Err(crate::memory::no_memory());
@@ -120,7 +120,7 @@ fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
 
 #[cold]
 fn more_room() -> bool {
-    crate::memory::strictly(|| world(|w| w.make_room(Record::Tasklet)))
+    crate::memory::strictly(|| world(|w| w.make_room(RecordKind::Tasklet)))
 }
 
 /// A plain, empty tasklet of a thread.

@@ -17,7 +17,7 @@ use crate::types;
 use crate::waits::{self, Moment, Waits};
 use crate::watchdog::{self, Watch};
 use pyo3_ffi::*;
-use stackless_core::{Hid, Record};
+use stackless_core::{RecordKind, ThreadId};
 use stackless_cpython::{self as cpython, Alarm, Pending, Woken};
 use stackless_stack::Pool;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -30,7 +30,7 @@ use std::time::Instant;
 pub struct Sched {
     pub ts: *mut PyThreadState,
     /// Nobody's while the scheduler is made.
-    id: Cell<Hid>,
+    id: Cell<ThreadId>,
     /// Owned. Null only while the scheduler is made.
     main: Cell<*const Tasklet>,
     current: Cell<*const Tasklet>,
@@ -250,16 +250,16 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
 }
 
 fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
-    let room = || memory::strictly(|| world(|w| w.make_room(Record::Thread)));
+    let room = || memory::strictly(|| world(|w| w.make_room(RecordKind::Thread)));
     memory::enough()?;
-    if !world(|w| w.has_room(Record::Thread)) && !room() {
+    if !world(|w| w.has_room(RecordKind::Thread)) && !room() {
         return Err(memory::no_memory());
     }
     let alarm = Alarm::new().ok_or_else(memory::no_memory)?;
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched {
         ts,
-        id: Cell::new(Hid::NOBODY),
+        id: Cell::new(ThreadId::NONE),
         main: Cell::new(std::ptr::null()),
         current: Cell::new(std::ptr::null()),
         main_seat: Cell::new(seat),
@@ -353,7 +353,7 @@ impl Sched {
     }
 
     #[inline(always)]
-    pub fn hid(&self) -> Hid {
+    pub fn hid(&self) -> ThreadId {
         self.id.get()
     }
 

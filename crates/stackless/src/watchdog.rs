@@ -20,7 +20,7 @@ use crate::throw;
 use crate::types;
 use crate::waits::{self, Moment};
 use pyo3_ffi::*;
-use stackless_core::{Limit, Turn};
+use stackless_core::{RunLimit, Turn};
 use stackless_cpython::{self as cpython, Answer, OnTicks, Pending};
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -78,7 +78,7 @@ static LIMITED: Limited = Limited(Cell::new(0));
 struct Run {
     /// Does an empty ring mean waiting for other threads?
     waits: bool,
-    limit: Option<Limit>,
+    limit: Option<RunLimit>,
     time: Option<Duration>,
     ignore_nesting: bool,
     /// It does not wait for tasklets that sleep, or wait for something else than a partner.
@@ -129,7 +129,7 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
     let time = sleep::time(seconds, "seconds")?.filter(|&time| time < u64::MAX).map(Duration::from_nanos);
     let limited = ticks > 0 || time.is_some();
     let ticks = if ticks > 0 { ticks as u64 } else { u64::MAX };
-    let limit = limited.then_some(Limit { ticks, total, soft, ..Limit::NONE });
+    let limit = limited.then_some(RunLimit { ticks, total, soft, ..RunLimit::NONE });
     let impatient = !block.is_null() && !is_true(block)?;
     Ok(Run { waits, limit, time, ignore_nesting, impatient })
 }
@@ -153,7 +153,7 @@ unsafe extern "C" fn run_n_tasklets(_: Obj, args: *mut Obj, count: Py_ssize_t) -
         if turns == 0 {
             return Ok(none());
         }
-        let limit = Limit { turns: turns as u64, soft: true, ..Limit::NONE };
+        let limit = RunLimit { turns: turns as u64, soft: true, ..RunLimit::NONE };
         do_run(Run { limit: Some(limit), ..Run::default() })
     }))
 }

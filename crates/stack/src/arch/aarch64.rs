@@ -1,15 +1,16 @@
-//! AArch64, the procedure call standard of Arm (Linux). Tried under an emulator, with the whole extension; not on a real processor.
+//! AArch64, the procedure call standard of Arm (Linux). Tested with the whole extension under an emulator, not on a
+//! real processor.
 
 use super::Entry;
 use std::arch::{asm, naked_asm};
 
 /// Leaves the running stack, stores its resume point in `*save`, and continues at `resume`.
-/// Returns when somebody switches to what was stored.
+/// Returns when another stack switches to the stored resume point.
 ///
 /// # Safety
 /// `save` is writable. `resume` is the resume point of a stack that was left by this function, or
-/// made ready by [`prepare`], and has not been continued since. Whatever runs on the other stack
-/// may do so on this thread.
+/// made ready by [`prepare`], and has not been continued since. The code on the other stack may run
+/// on this thread.
 #[inline(always)]
 pub unsafe fn switch(save: *mut *mut u8, resume: *mut u8) {
     // SAFETY: the block saves what it may not clobber (x19, x29) and declares all else clobbered;
@@ -32,7 +33,7 @@ pub unsafe fn switch(save: *mut *mut u8, resume: *mut u8) {
             lateout("x20") _, lateout("x21") _, lateout("x22") _, lateout("x23") _,
             lateout("x24") _, lateout("x25") _, lateout("x26") _, lateout("x27") _,
             lateout("x28") _, lateout("x30") _,
-            // The convention preserves only the lower halves of these; here all is lost.
+            // The convention preserves only the lower halves of these; here both halves are lost.
             lateout("v8") _, lateout("v9") _, lateout("v10") _, lateout("v11") _,
             lateout("v12") _, lateout("v13") _, lateout("v14") _, lateout("v15") _,
             clobber_abi("C"),
@@ -47,7 +48,7 @@ pub unsafe fn switch(save: *mut *mut u8, resume: *mut u8) {
 /// `top` is aligned to 16 bytes, and 64 writable bytes and the room that `entry` needs lie below it.
 pub unsafe fn prepare(top: *mut u8, entry: Entry, argument: *mut u8) -> *mut u8 {
     let resume = top.wrapping_sub(16).cast::<usize>().wrapping_sub(4);
-    // SAFETY: the caller vouches for the words below `top`.
+    // SAFETY: the caller guarantees the words below `top`.
     unsafe {
         resume.write(begin as *const () as usize);
         resume.add(1).write(argument as usize); // loaded into x19

@@ -5,12 +5,12 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::arch::{asm, naked_asm};
 
 /// Leaves the running stack, stores its resume point in `*save`, and continues at `resume`.
-/// Returns when somebody switches to what was stored.
+/// Returns when another stack switches to the stored resume point.
 ///
 /// # Safety
 /// `save` is writable. `resume` is the resume point of a stack that was left by this function, or
-/// made ready by [`prepare`], and has not been continued since. Whatever runs on the other stack
-/// may do so on this thread.
+/// made ready by [`prepare`], and has not been continued since. The code on the other stack may run
+/// on this thread.
 #[inline(always)]
 pub unsafe fn switch(save: *mut *mut u8, resume: *mut u8) {
     // SAFETY: the block saves what it may not clobber (rbp, rbx) and declares all else clobbered;
@@ -43,7 +43,7 @@ pub unsafe fn switch(save: *mut *mut u8, resume: *mut u8) {
 /// `top` is aligned to 16 bytes, and 64 writable bytes and the room that `entry` needs lie below it.
 pub unsafe fn prepare(top: *mut u8, entry: Entry, argument: *mut u8) -> *mut u8 {
     let resume = top.wrapping_sub(16).cast::<usize>().wrapping_sub(3);
-    // SAFETY: the caller vouches for the words below `top`.
+    // SAFETY: the caller guarantees the words below `top`.
     unsafe {
         resume.write(begin as *const () as usize);
         resume.add(1).write(argument as usize); // popped into rbx

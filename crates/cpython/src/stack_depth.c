@@ -1,18 +1,16 @@
-/* How many values are on the evaluation stack before an instruction: by following every way through
- * the code, exception handlers included, with CPython's own table of what each opcode does to the
- * stack. `co_code` shows base opcodes only, whatever was specialised or instrumented. */
-#include "versions.h"
-#include "depth.h"
-#include "opcode.h"
+/* How many values are on the evaluation stack before an instruction. It is found by following every path through the
+ * code, exception handlers included, with CPython's own table of what each opcode does to the stack. `co_code`
+ * contains base opcodes only, also if code was specialised or instrumented. */
+#include "stack_depth.h"
+#include <opcode.h>
 
-/* Does the opcode jump: 1 forwards, -1 backwards, 0 not. */
 int sl_jump_of(int opcode)
 {
     switch (opcode) {
     case FOR_ITER:
     case SEND:
     case JUMP_FORWARD:
-#if V311
+#if !PY_GE(3, 12)
     case JUMP_IF_FALSE_OR_POP:
     case JUMP_IF_TRUE_OR_POP:
     case POP_JUMP_FORWARD_IF_FALSE:
@@ -26,7 +24,7 @@ int sl_jump_of(int opcode)
     case POP_JUMP_IF_NOT_NONE:
 #endif
         return 1;
-#if V311
+#if !PY_GE(3, 12)
     case POP_JUMP_BACKWARD_IF_FALSE:
     case POP_JUMP_BACKWARD_IF_TRUE:
     case POP_JUMP_BACKWARD_IF_NONE:
@@ -40,7 +38,7 @@ int sl_jump_of(int opcode)
     }
 }
 
-int sl_goes_on(int opcode)
+int sl_falls_through(int opcode)
 {
     switch (opcode) {
     case JUMP_FORWARD:
@@ -62,8 +60,8 @@ int sl_stack_effect(int opcode, int oparg, int jump)
 {
     switch (opcode) {
     case RETURN_GENERATOR:
-        return 1; /* what the first send() puts there */
-#if V311
+        return 1; /* the value that the first send() pushes */
+#if !PY_GE(3, 12)
     case PRECALL:
         return 0; /* the table takes the operands away here, the interpreter in CALL */
     case CALL:
@@ -121,8 +119,6 @@ static int note_handler(void *arg, int start, int end, int target, int depth, in
     return 0;
 }
 
-/* For each code unit the depth before it, or -1 where no instruction begins that can be reached. To be
- * freed with PyMem_Free; NULL with MemoryError. */
 int *sl_stack_depths(PyCodeObject *code)
 {
     const int size = (int)Py_SIZE(code);
@@ -159,7 +155,7 @@ int *sl_stack_depths(PyCodeObject *code)
                 if (sl_jump_of(opcode)) {
                     changed |= note(depths, size, next + sl_jump_of(opcode) * oparg, depth + sl_stack_effect(opcode, oparg, 1));
                 }
-                if (sl_goes_on(opcode)) {
+                if (sl_falls_through(opcode)) {
                     changed |= note(depths, size, next, depth + sl_stack_effect(opcode, oparg, 0));
                 }
             }

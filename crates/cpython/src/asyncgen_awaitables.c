@@ -1,12 +1,12 @@
-/* The awaitables of asynchronous generators, what asend(), __anext__(), athrow() and aclose() return, as
- * data and made from data. Their structs are private to Objects/genobject.c: after the head comes the
- * generator, then values that may be NULL, then a number for the state. asend() has one value on all
- * versions, athrow() one up to 3.13 and three later. The size says which, and other sizes are refused. */
-#include "versions.h"
+/* The awaitables of asynchronous generators, which asend(), __anext__(), athrow() and aclose() return, as tuples, and
+ * made from such tuples. Their structs are private to Objects/genobject.c: after the object's head comes the
+ * generator, then values that may be NULL, then a number for the state. asend() has one value on all versions,
+ * athrow() one up to 3.13 and three later. The size of the type tells which, and other sizes are refused. */
+#include "exports.h"
 
-#define CLOSED 2 /* states: not begun, begun, closed */
+#define CLOSED 2 /* the last of the states: not started, started, closed */
 
-/* How many values, or -1 with TypeError. */
+/* The number of values, or -1 with TypeError. */
 static int values_in(PyTypeObject *type)
 {
     const int asend = strcmp(type->tp_name, "async_generator_asend") == 0;
@@ -27,7 +27,7 @@ static inline PyObject **fields_of(PyObject *o)
 }
 
 /* (generator, state, values): a value is a tuple of one item, or None where there is none. */
-PyObject *sl_step_picture(PyObject *o)
+PyObject *sl_awaitable_tuple(PyObject *o)
 {
     const int count = values_in(Py_TYPE(o));
     if (count < 0) {
@@ -45,8 +45,8 @@ PyObject *sl_step_picture(PyObject *o)
     return values == NULL ? NULL : Py_BuildValue("(OiN)", fields[0], *(int *)&fields[1 + count], values);
 }
 
-/* One of this type, out of the three items of the picture. */
-PyObject *sl_new_step(PyObject *type, PyObject *generator, int state, PyObject *values)
+/* An awaitable of this type, made from the three items of the tuple. */
+PyObject *sl_new_awaitable(PyObject *type, PyObject *generator, int state, PyObject *values)
 {
     if (!PyType_Check(type) || !PyAsyncGen_CheckExact(generator) || !PyTuple_Check(values)) {
         PyErr_SetString(PyExc_TypeError, "an asynchronous generator and its values are needed");

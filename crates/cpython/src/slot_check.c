@@ -1,22 +1,17 @@
-/* What the interpreter takes for granted about the variables and the evaluation stack of a frame.
+/* Checks what the interpreter relies on about the variables and the evaluation stack of a frame.
  *
- * The compiler knows that FOR_ITER finds an iterator, RERAISE an exception and LOAD_DEREF a cell, and the
- * interpreter does not look again. A frame that is made from a picture may hold anything: an object whose
- * `__reduce__` or `__deepcopy__` gives something else. So each value is compared with what the instructions
- * before this one can have put there: see slot_kinds.c. */
-#include "slots.h"
+ * The compiler guarantees that FOR_ITER finds an iterator, RERAISE an exception and LOAD_DEREF a cell, and the
+ * interpreter does not check that again. A frame that is made from a tuple may hold anything: an object may have a
+ * `__reduce__` or `__deepcopy__` that returns another kind of object. So each value is compared with what the
+ * instructions before this one can have stored there: see slot_kinds.c. */
+#include "slot_check.h"
 #include "slot_kinds.h"
 
 typedef struct {
     const sl_parts *parts;
     const kinds_t *kinds;
-    int at; /* of the instruction that the frame stands at */
+    int at; /* the instruction that the frame is at */
 } look_t;
-
-static inline char letter_at(const sl_parts *p, int i)
-{
-    return p->shape == NULL ? 'o' : p->shape[i];
-}
 
 static int refuse(const look_t *look, int i, const char *needed)
 {
@@ -60,7 +55,7 @@ static int is_interpolation(PyObject *o)
     return strcmp(Py_TYPE(o)->tp_name, "string.templatelib.Interpolation") == 0;
 }
 
-/* Of all kinds that a slot can hold, what is the one with the most to say? For a message. */
+/* The most specific of the kinds that a slot can hold, for a message. */
 static const char *description(kinds_t kinds)
 {
     return kinds & CELL          ? "a cell"
@@ -82,13 +77,13 @@ static int object_fits(PyObject *o, kinds_t kinds, PyCodeObject *code)
 {
     return kinds & OBJECT || (kinds & CELL && PyCell_Check(o)) || (kinds & ITERATOR && is_iterator(o))
            || (kinds & RECEIVER && is_receiver(o)) || (kinds & EXCEPTION && PyExceptionInstance_Check(o))
-           || (kinds & NONE && o == Py_None) || (!V314 && kinds & PLACE && is_place(o, code))
+           || (kinds & NONE && o == Py_None) || (!PY_GE(3, 14) && kinds & PLACE && is_place(o, code))
            || (kinds & LIST && PyList_CheckExact(o)) || (kinds & TUPLE && PyTuple_CheckExact(o))
            || (kinds & DICT && PyDict_CheckExact(o)) || (kinds & SET && Py_IS_TYPE(o, &PySet_Type))
            || (kinds & INTERPOLATION && is_interpolation(o));
 }
 
-/* In `except*`, the list beside the exception that is split: of what was raised for each part. */
+/* In `except*`, the list beside the exception that is split holds what was raised for each part. */
 static int check_exceptions(const look_t *look, int i)
 {
     PyObject *list = PyTuple_GET_ITEM(look->parts->values, i);
@@ -111,11 +106,11 @@ static int check_value(const look_t *look, int i)
     case '-':
         return kinds & EMPTY ? 0 : refuse(look, i, description(kinds));
     case 'i':
-        return kinds & INDEX || (V314 && kinds & PLACE && is_place(o, p->code)) ? 0 : refuse(look, i, description(kinds));
+        return kinds & INDEX || (PY_GE(3, 14) && kinds & PLACE && is_place(o, p->code)) ? 0 : refuse(look, i, description(kinds));
     default:
         break;
     }
-#if V315
+#if PY_GE(3, 15)
     if (above & INDEX && letter_at(p, i + 1) == 'i') {
         return Py_TYPE(o)->_tp_iteritem != NULL ? 0 : refuse(look, i, "something with items");
     }
@@ -126,7 +121,7 @@ static int check_value(const look_t *look, int i)
     return kinds == LIST && above & EXCEPTION ? check_exceptions(look, i) : 0;
 }
 
-/* A variable that must be in a cell is, and one that must have a value has. */
+/* Checks that a variable which must be in a cell is in one, and that one which must have a value has one. */
 static int check_variable(const look_t *look, int i)
 {
     const sl_parts *p = look->parts;
@@ -137,11 +132,11 @@ static int check_variable(const look_t *look, int i)
     if (letter_at(p, i) == 'i') {
         return refuse(look, i, description(kinds));
     }
-    /* A debugger may have given a value to one that the code has not set yet. */
+    /* A debugger may have given a value to a variable that the code has not set yet. */
     return kinds == EMPTY || object_fits(PyTuple_GET_ITEM(p->values, i), kinds, p->code) ? 0 : refuse(look, i, description(kinds));
 }
 
-/* Nothing that the interpreter would not look at itself: most frames. */
+/* True if the frame holds nothing that the interpreter relies on: the case for most frames. */
 static int is_plain(const sl_parts *p)
 {
     const PyCodeObject *code = p->code;

@@ -1,4 +1,4 @@
-//! Frames as data: the Rust face of `chain.c`, `generators.c` and `steps.c`.
+//! Generators and tasklets as tuples, and back: the face of `tasklet_frames.c`, `generators.c` and `asyncgen_awaitables.c`.
 
 use crate::State;
 use pyo3_ffi::{PyMem_Free, PyObject};
@@ -6,56 +6,45 @@ use std::ffi::c_int;
 use std::ptr::NonNull;
 
 #[repr(C)]
-struct RawChain {
+struct RawFrames {
     opaque: [u8; 0],
 }
 
 unsafe extern "C" {
-    fn sl_generator_picture(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject;
+    fn sl_generator_tuple(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject;
     fn sl_new_generator(kind: *mut PyObject, slots: c_int) -> *mut PyObject;
-    fn sl_restore_generator(o: *mut PyObject, picture: *mut PyObject) -> c_int;
-    fn sl_step_picture(o: *mut PyObject) -> *mut PyObject;
-    fn sl_new_step(
+    fn sl_restore_generator(o: *mut PyObject, tuple: *mut PyObject) -> c_int;
+    fn sl_awaitable_tuple(o: *mut PyObject) -> *mut PyObject;
+    fn sl_new_awaitable(
         kind: *mut PyObject,
         generator: *mut PyObject,
         state: c_int,
         values: *mut PyObject,
     ) -> *mut PyObject;
-    fn sl_chain_pictures(s: *mut State) -> *mut PyObject;
-    fn sl_read_chain(list: *mut PyObject) -> *mut RawChain;
-    fn sl_chain_size(chain: *const RawChain) -> usize;
-    fn sl_build_chain(
-        chain: *const RawChain,
+    fn sl_list_frames(s: *mut State) -> *mut PyObject;
+    fn sl_read_frames(list: *mut PyObject) -> *mut RawFrames;
+    fn sl_frames_size(frames: *const RawFrames) -> usize;
+    fn sl_build_frames(
+        frames: *const RawFrames,
         s: *mut State,
         context: *mut PyObject,
         exception: *mut PyObject,
     );
     fn sl_iterates(s: *mut State) -> c_int;
     fn sl_handled(s: *mut State) -> *mut PyObject;
-    fn sl_set_caller(o: *mut PyObject, back: *mut PyObject) -> c_int;
-}
-
-/// A frame object that is not being executed gets a caller; false with an exception.
-///
-/// # Safety
-/// Living objects.
-#[must_use]
-pub unsafe fn set_caller(o: *mut PyObject, back: *mut PyObject) -> bool {
-    // SAFETY: the caller's.
-    unsafe { sl_set_caller(o, back) == 0 }
 }
 
 /// A generator, coroutine or asynchronous generator as a tuple; null with an exception. `waiting` is the
-/// picture of its frame, if that is in the chain of a parked tasklet, else null.
+/// tuple of its frame if that waits as a part of a parked tasklet, else null.
 ///
 /// # Safety
 /// Living objects.
-pub unsafe fn generator_picture(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject {
+pub unsafe fn generator_tuple(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's.
-    unsafe { sl_generator_picture(o, waiting) }
+    unsafe { sl_generator_tuple(o, waiting) }
 }
 
-/// A generator of this type that looks exhausted, with so many slots; null with an exception.
+/// A generator of this type that looks exhausted, with room for `slots` values; null with an exception.
 ///
 /// # Safety
 /// A living object.
@@ -64,50 +53,50 @@ pub unsafe fn new_generator(kind: *mut PyObject, slots: c_int) -> *mut PyObject 
     unsafe { sl_new_generator(kind, slots) }
 }
 
-/// Fills one; false with an exception.
+/// Fills a generator that [`new_generator`] has made, from its tuple. False with an exception.
 ///
 /// # Safety
 /// Living objects.
 #[must_use]
-pub unsafe fn restore_generator(o: *mut PyObject, picture: *mut PyObject) -> bool {
+pub unsafe fn restore_generator(o: *mut PyObject, tuple: *mut PyObject) -> bool {
     // SAFETY: the caller's.
-    unsafe { sl_restore_generator(o, picture) == 0 }
+    unsafe { sl_restore_generator(o, tuple) == 0 }
 }
 
 /// An awaitable of an asynchronous generator as a tuple (generator, state, values); null with an exception.
 ///
 /// # Safety
 /// A living object.
-pub unsafe fn step_picture(o: *mut PyObject) -> *mut PyObject {
+pub unsafe fn awaitable_tuple(o: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's.
-    unsafe { sl_step_picture(o) }
+    unsafe { sl_awaitable_tuple(o) }
 }
 
-/// One of this type; null with an exception.
+/// An awaitable of this type, made from the items of its tuple; null with an exception.
 ///
 /// # Safety
 /// Living objects.
-pub unsafe fn new_step(
+pub unsafe fn new_awaitable(
     kind: *mut PyObject,
     generator: *mut PyObject,
     state: c_int,
     values: *mut PyObject,
 ) -> *mut PyObject {
     // SAFETY: the caller's.
-    unsafe { sl_new_step(kind, generator, state, values) }
+    unsafe { sl_new_awaitable(kind, generator, state, values) }
 }
 
-/// The frames of a parked tasklet: a list of tuples (generator or None, picture), outermost first; null
+/// The frames of a parked tasklet: a list of tuples (generator or None, tuple of the frame), outermost first; null
 /// with an exception.
 ///
 /// # Safety
 /// The state is that of a parked tasklet.
-pub unsafe fn chain_pictures(s: *mut State) -> *mut PyObject {
+pub unsafe fn tasklet_frames(s: *mut State) -> *mut PyObject {
     // SAFETY: the caller's.
-    unsafe { sl_chain_pictures(s) }
+    unsafe { sl_list_frames(s) }
 }
 
-/// Does a tasklet wait for the next value of a `for`?
+/// True if a tasklet waits for the next value of a `for`.
 ///
 /// # Safety
 /// The state is that of a parked tasklet.
@@ -126,37 +115,37 @@ pub unsafe fn handled(s: *mut State) -> *mut PyObject {
 }
 
 /// The frames of a tasklet that is to be made: checked, and borrowed from the list.
-pub struct Chain(NonNull<RawChain>);
+pub struct TaskletFrames(NonNull<RawFrames>);
 
-impl Chain {
-    /// Reads a list of tuples (generator or None, picture, exception or None); None with an exception.
+impl TaskletFrames {
+    /// Reads a list of tuples (generator or None, tuple of the frame, exception or None); None with an exception.
     ///
     /// # Safety
-    /// A living object, which lives and is not changed as long as the chain.
+    /// A living object, which lives and is not changed as long as the result.
     pub unsafe fn read(list: *mut PyObject) -> Option<Self> {
         // SAFETY: the caller's.
-        NonNull::new(unsafe { sl_read_chain(list) }).map(Self)
+        NonNull::new(unsafe { sl_read_frames(list) }).map(Self)
     }
 
-    /// The bytes that the state takes.
+    /// The number of bytes that the state needs.
     pub fn size(&self) -> usize {
-        // SAFETY: a chain.
-        unsafe { sl_chain_size(self.0.as_ptr()) }
+        // SAFETY: made by sl_read_frames.
+        unsafe { sl_frames_size(self.0.as_ptr()) }
     }
 
     /// Makes the state of a parked tasklet. Takes over the reference to the context.
     ///
     /// # Safety
-    /// There is as much memory; `context` is owned, `exception` is null or lives.
+    /// There are [`Self::size`] bytes of memory; `context` is owned, `exception` is null or lives.
     pub unsafe fn build(self, s: *mut State, context: *mut PyObject, exception: *mut PyObject) {
         // SAFETY: the caller's.
-        unsafe { sl_build_chain(self.0.as_ptr(), s, context, exception) }
+        unsafe { sl_build_frames(self.0.as_ptr(), s, context, exception) }
     }
 }
 
-impl Drop for Chain {
+impl Drop for TaskletFrames {
     fn drop(&mut self) {
-        // SAFETY: a chain; the GIL is held.
+        // SAFETY: made by sl_read_frames; the GIL is held.
         unsafe { PyMem_Free(self.0.as_ptr().cast()) }
     }
 }

@@ -1,101 +1,40 @@
-/* Suspended frames as plain tuples, and frames made from them. A picture may come from a damaged or
- * foreign file: it is checked against the code before any memory is written. Nothing here runs Python
- * code, but for the allocation of tuples, which may collect garbage. */
-#include "slots.h"
-#include "depth.h"
-#include "opcode.h"
+/* Suspended frames as plain tuples, and frames made from them. A tuple may come from a damaged or foreign file: it is
+ * checked against the code before any memory is written. Nothing here runs Python code, but for the allocation of
+ * tuples, which may collect garbage. */
+#include "frame_tuple.h"
+#include "slot_check.h"
+#include "stack_depth.h"
+#include <opcode.h>
 
-/* ------------------------------------------------------------------ the versions' spellings */
+/* ------------------------------------------------------------------ making a tuple */
 
-#if V314
-typedef _PyStackRef slot_t;
-#define OBJECT_OF(ref) PyStackRef_AsPyObjectBorrow(ref)
-#else
-typedef PyObject *slot_t;
-#define OBJECT_OF(ref) (ref)
-#endif
-
-static inline PyFunctionObject *function_of(frame_t *f)
+/* The index of the next instruction; while the frame executes a call of a primitive, of that call. */
+static inline int position(frame_t *f, int waits_for)
 {
-#if V311
-    return f->f_func;
-#else
-    return (PyFunctionObject *)OBJECT_OF(f->f_funcobj);
-#endif
+    return pointer_index(f) + (!PY_GE(3, 13) && waits_for != SL_WAITS_IN_CALL);
 }
 
-int sl_values(frame_t *f)
+static char letter_of(value_t value)
 {
-#if V314
-    return (int)(f->stackpointer - f->localsplus);
-#else
-    return f->stacktop;
-#endif
-}
-
-static inline _Py_CODEUNIT *code_units(PyCodeObject *code)
-{
-    return (_Py_CODEUNIT *)code->co_code_adaptive;
-}
-
-/* Up to 3.12 frames keep the code unit before the next instruction, later versions the instruction. */
-static inline int position(frame_t *f, PyCodeObject *code, int waits_for)
-{
-#if V313
-    return (int)(f->instr_ptr - code_units(code));
-#else
-    return (int)(f->prev_instr + (waits_for != SL_WAITS_IN_CALL) - code_units(code));
-#endif
-}
-
-static inline int return_offset(frame_t *f)
-{
-#if V311
-    return 0;
-#else
-    return f->return_offset;
-#endif
-}
-
-int sl_frame_size(PyCodeObject *code)
-{
-#if V311
-    return code->co_nlocalsplus + code->co_stacksize + FRAME_SPECIALS_SIZE;
-#else
-    return code->co_framesize;
-#endif
-}
-
-/* ------------------------------------------------------------------ taking a picture */
-
-static char letter_of(slot_t slot)
-{
-#if V314
-    if (PyStackRef_IsNull(slot)) {
-        return '-';
-    }
-    return PyStackRef_IsTaggedInt(slot) ? 'i' : 'o';
-#else
-    return slot == NULL ? '-' : 'o';
-#endif
+    return is_bare_int(value) ? 'i' : object_of(value) == NULL ? '-' : 'o';
 }
 
 /* A new reference. */
-static PyObject *object_in(slot_t slot, char letter)
+static PyObject *object_in(value_t value, char letter)
 {
-#if V314
+#if PY_GE(3, 14)
     if (letter == 'i') {
-        return PyLong_FromSsize_t((Py_ssize_t)PyStackRef_UntagInt(slot));
+        return PyLong_FromSsize_t((Py_ssize_t)PyStackRef_UntagInt(value));
     }
 #endif
-    return Py_NewRef(letter == '-' ? Py_None : OBJECT_OF(slot));
+    return Py_NewRef(letter == '-' ? Py_None : object_of(value));
 }
 
-PyObject *sl_picture(frame_t *f, int waits_for, int count)
+PyObject *sl_frame_tuple(frame_t *f, int waits_for, int count)
 {
-    PyCodeObject *code = (PyCodeObject *)code_of(f);
+    PyCodeObject *code = code_of(f);
     PyFunctionObject *function = function_of(f);
-    PyObject *values = PyTuple_New(count), *shape = NULL, *picture = NULL;
+    PyObject *values = PyTuple_New(count), *shape = NULL, *tuple = NULL;
     char *letters = PyMem_Malloc(count + 1);
     if (values == NULL || letters == NULL) {
         PyErr_NoMemory();
@@ -116,18 +55,18 @@ PyObject *sl_picture(frame_t *f, int waits_for, int count)
         goto done;
     }
     PyObject *own_code = (PyObject *)code == function->func_code ? Py_None : (PyObject *)code;
-    /* In an optimized function f_locals is a copy, made for somebody who asked. */
+    /* In an optimized function f_locals is a copy that was made on request. */
     PyObject *locals = f->f_locals == NULL || (code->co_flags & CO_OPTIMIZED) ? Py_None : f->f_locals;
-    picture = Py_BuildValue("OOiiOOO", function, own_code, position(f, code, waits_for),
-                            waits_for == SL_WAITS_FOR_CALL ? return_offset(f) : 0, values, shape, locals);
+    tuple = Py_BuildValue("OOiiOOO", function, own_code, position(f, waits_for),
+                          waits_for == SL_WAITS_FOR_CALL ? return_offset(f) : 0, values, shape, locals);
 done:
     PyMem_Free(letters);
     Py_XDECREF(values);
     Py_XDECREF(shape);
-    return picture;
+    return tuple;
 }
 
-/* ------------------------------------------------------------------ reading one */
+/* ------------------------------------------------------------------ reading a tuple */
 
 static int bad(const char *what)
 {
@@ -137,11 +76,7 @@ static int bad(const char *what)
 
 static int is_letter(char letter)
 {
-#if V314
-    return letter == 'o' || letter == '-' || letter == 'i';
-#else
-    return letter == 'o' || letter == '-';
-#endif
+    return letter == 'o' || letter == '-' || (PY_GE(3, 14) && letter == 'i');
 }
 
 static int read_shape(PyObject *shape, sl_parts *p)
@@ -172,18 +107,13 @@ static int read_shape(PyObject *shape, sl_parts *p)
     return 0;
 }
 
-static inline char letter(const sl_parts *p, int i)
-{
-    return p->shape == NULL ? 'o' : p->shape[i];
-}
-
-/* How many values a call takes off the stack, the callable included; -1 for other instructions. */
+/* The number of values that a call takes off the stack, the callable included; -1 for other instructions. */
 static int operands_of(int opcode, int oparg)
 {
     switch (opcode) {
     case FOR_ITER:
         return 0;
-#if V311
+#if !PY_GE(3, 12)
     case PRECALL:
 #endif
     case CALL:
@@ -197,7 +127,7 @@ static int operands_of(int opcode, int oparg)
     }
 }
 
-/* Where the frame will go on, and how deep its stack is then. `ops` is the base code.
+/* Checks where the frame will continue, and how many values are on its stack then. `ops` is the base code.
  *
  *                   3.11, 3.12               3.13 and later
  *     callee ends   at + return_offset       at + return_offset
@@ -205,14 +135,14 @@ static int operands_of(int opcode, int oparg)
  *     next(), send  at                       at
  *     a primitive returns                    the instruction after `at`, a call or FOR_ITER
  *
- * One value more is on the stack then. A callee that yields and one that ends may take different ways
- * only in FOR_ITER and SEND, and there the second is the jump's target. */
+ * One value more is on the stack then. Only in FOR_ITER and SEND may a callee that yields and one that ends lead to
+ * different instructions, and there the second one is the jump's target. */
 static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
 {
     const int waits_for = p->waits_for;
     const int size = (int)Py_SIZE(p->code), stack = p->count - p->code->co_nlocalsplus;
     int begin = 0, next = 0; /* of the instruction that it waits in, and the one after it */
-#if V313
+#if PY_GE(3, 13)
     const int wanted = waits_for == SL_WAITS_FOR_SEND ? p->at - 1 : p->at;
 #else
     const int wanted = waits_for == SL_WAITS_IN_CALL ? p->at : -1;
@@ -269,12 +199,12 @@ static int read_int(PyObject *o, int *number)
     return 0;
 }
 
-int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
+int sl_read_frame_tuple(PyObject *tuple, int waits_for, sl_parts *p)
 {
-    if (!PyTuple_Check(picture) || PyTuple_GET_SIZE(picture) != 7) {
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 7) {
         return bad("it is no tuple of seven");
     }
-    PyObject *function = PyTuple_GET_ITEM(picture, 0), *code = PyTuple_GET_ITEM(picture, 1);
+    PyObject *function = PyTuple_GET_ITEM(tuple, 0), *code = PyTuple_GET_ITEM(tuple, 1);
     if (!PyFunction_Check(function)) {
         return bad("no function");
     }
@@ -285,10 +215,10 @@ int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
     }
     p->code = (PyCodeObject *)code;
     p->waits_for = waits_for;
-    p->values = PyTuple_GET_ITEM(picture, 4);
-    p->locals = PyTuple_GET_ITEM(picture, 6);
-    if (read_int(PyTuple_GET_ITEM(picture, 2), &p->at) < 0
-        || read_int(PyTuple_GET_ITEM(picture, 3), &p->return_offset) < 0) {
+    p->values = PyTuple_GET_ITEM(tuple, 4);
+    p->locals = PyTuple_GET_ITEM(tuple, 6);
+    if (read_int(PyTuple_GET_ITEM(tuple, 2), &p->at) < 0
+        || read_int(PyTuple_GET_ITEM(tuple, 3), &p->return_offset) < 0) {
         return -1;
     }
     if (!PyTuple_Check(p->values)) {
@@ -305,10 +235,10 @@ int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
     if (p->count < p->code->co_nlocalsplus || p->count > p->code->co_nlocalsplus + p->code->co_stacksize) {
         return bad("the number of values does not fit the code");
     }
-    if (read_shape(PyTuple_GET_ITEM(picture, 5), p) < 0) {
+    if (read_shape(PyTuple_GET_ITEM(tuple, 5), p) < 0) {
         return -1;
     }
-    if (waits_for == SL_WAITS_ANYHOW) {
+    if (waits_for == SL_WAITS_UNCHECKED) {
         return 0;
     }
     int *depths = sl_stack_depths(p->code);
@@ -322,53 +252,29 @@ int sl_read_picture(PyObject *picture, int waits_for, sl_parts *p)
 
 /* ------------------------------------------------------------------ building a frame */
 
-static slot_t slot_of(PyObject *value, char letter)
+static value_t value_of(PyObject *object, char letter)
 {
-#if V314
+#if PY_GE(3, 14)
     if (letter == 'i') {
-        return PyStackRef_TagInt(PyLong_AsSsize_t(value));
+        return PyStackRef_TagInt(PyLong_AsSsize_t(object));
     }
-    return letter == '-' ? PyStackRef_NULL : PyStackRef_FromPyObjectNew(value);
-#else
-    return letter == '-' ? NULL : Py_NewRef(value);
 #endif
+    return letter == '-' ? NO_VALUE : new_value(object);
 }
 
 void sl_build_frame(const sl_parts *p, frame_t *f, int owner)
 {
     memset(f, 0, offsetof(frame_t, localsplus));
-#if V314
-    f->f_executable = PyStackRef_FromPyObjectNew((PyObject *)p->code);
-    f->f_funcobj = PyStackRef_FromPyObjectNew((PyObject *)p->function);
-#elif V313
-    f->f_executable = Py_NewRef(p->code);
-    f->f_funcobj = Py_NewRef(p->function);
-#else
-    f->f_code = (PyCodeObject *)Py_NewRef(p->code);
-#if V312
-    f->f_funcobj = Py_NewRef(p->function);
-#else
-    f->f_func = (PyFunctionObject *)Py_NewRef(p->function);
-#endif
-#endif
+    set_code(f, new_value((PyObject *)p->code));
+    set_function(f, new_value((PyObject *)p->function));
     f->f_globals = p->function->func_globals;
     f->f_builtins = p->function->func_builtins;
     f->f_locals = p->locals == Py_None ? NULL : Py_NewRef(p->locals);
-#if V313
-    f->instr_ptr = code_units(p->code) + p->at;
-#else
-    f->prev_instr = code_units(p->code) + p->at - (p->waits_for != SL_WAITS_IN_CALL);
-#endif
-#if !V311
-    f->return_offset = (uint16_t)p->return_offset;
-#endif
+    set_pointer_index(f, p->at - (!PY_GE(3, 13) && p->waits_for != SL_WAITS_IN_CALL));
+    set_return_offset(f, p->return_offset);
     f->owner = (char)owner;
     for (int i = 0; i < p->count; i++) {
-        f->localsplus[i] = slot_of(PyTuple_GET_ITEM(p->values, i), letter(p, i));
+        f->localsplus[i] = value_of(PyTuple_GET_ITEM(p->values, i), letter_at(p, i));
     }
-#if V314
-    f->stackpointer = f->localsplus + p->count;
-#else
-    f->stacktop = p->count;
-#endif
+    set_value_count(f, p->count);
 }

@@ -1,0 +1,81 @@
+//! Functions about parking, for the package.
+
+use crate::model::tasklet::T;
+use crate::model::{classes, tasklet};
+use crate::parking::obstacle::Obstacle;
+use crate::parking::park::{can_park, is_parked, park, why_never};
+use crate::python::objects::*;
+use crate::python::{args, types};
+use crate::scheduler::entry;
+use pyo3_ffi::*;
+use stackless_cpython::{self as cpython};
+
+unsafe extern "C" fn park_function(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_park", args).and_then(|t| {
+        park(t).map_err(Obstacle::raise)?;
+        entry::current()?.settle();
+        Ok(none())
+    }))
+}
+
+unsafe extern "C" fn is_parked_function(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_is_parked", args).map(|t| bool_obj(is_parked(t))))
+}
+
+unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_why_not_parked", args).and_then(|t| match can_park(t) {
+        Ok(()) if t.flags.get().hard => text_object("it was started with soft switching off"),
+        Ok(()) => Ok(none()),
+        Err(obstacle) => text_object(&obstacle.text()),
+    }))
+}
+
+unsafe extern "C" fn how_to_park(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: as above.
+    let args = unsafe { args::positional(args, count) };
+    give(tasklet_argument("_how_to_park", args).and_then(|t| match can_park(t) {
+        Ok(()) => Ok(none()),
+        Err(obstacle) => text_object(obstacle.remedy()),
+    }))
+}
+
+unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
+    // SAFETY: the calling thread's.
+    let why = unsafe { why_never(cpython::thread_state()) };
+    give(why.map_or_else(|| Ok(none()), text_object))
+}
+
+fn text_object(text: &str) -> Res<Obj> {
+    // SAFETY: UTF-8 of that length.
+    check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
+}
+
+fn tasklet_argument(name: &str, args: &[Obj]) -> Res<T> {
+    let o = args::one_argument(name, args)?;
+    // SAFETY: a living object.
+    if unsafe { PyObject_TypeCheck(o, classes::tasklet_type()) } == 0 {
+        return Err(type_error(&format!("{name}() needs a tasklet, not {}", type_name(o))));
+    }
+    // SAFETY: a tasklet, as was just found out.
+    Ok(unsafe { tasklet::Tasklet::from(o) })
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method("_park", "Gives up the C stack of a suspended tasklet.", park_function),
+        types::method("_is_parked", "Has this tasklet no C stack at the moment?", is_parked_function),
+        types::method_noargs(
+            "_why_never_parked",
+            "Why no tasklet can be parked, or None.",
+            why_never_function,
+        ),
+        types::method("_why_not_parked", "Why a tasklet cannot be parked, or None.", why_not),
+        types::method("_how_to_park", "What can be done about that, or None.", how_to_park),
+    ]
+}

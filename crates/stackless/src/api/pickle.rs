@@ -1,0 +1,289 @@
+//! What `stackless.pickling` needs of the engine: tasklets and generators as data, and made from data.
+//! The rest of pickling is Python.
+
+use crate::model::channel::{C, Channel};
+use crate::model::classes;
+use crate::model::seat::Seat;
+use crate::model::tasklet::{T, Tasklet};
+use crate::model::world::{object, world};
+use crate::parking::obstacle::After;
+use crate::parking::{obstacle, park};
+use crate::python::objects::*;
+use crate::python::{args, types};
+use crate::scheduler::entry;
+use crate::types::tasklet_attributes;
+use pyo3_ffi::*;
+use stackless_core::Waits;
+use stackless_cpython::{self as cpython, Chain};
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+/// The N arguments of a METH_FASTCALL call.
+///
+/// # Safety
+/// `args` points to `count` living objects.
+unsafe fn exactly<'a, const N: usize>(name: &str, args: *mut Obj, count: Py_ssize_t) -> Res<&'a [Obj; N]> {
+    // SAFETY: the caller's.
+    let given = unsafe { args::positional(args, count) };
+    given.try_into().map_err(|_| type_error(&format!("{name}() takes {N} arguments ({count} given)")))
+}
+
+fn tasklet(o: Obj) -> Res<T> {
+    // SAFETY: a living object.
+    if unsafe { PyObject_TypeCheck(o, classes::tasklet_type()) } == 0 {
+        return Err(type_error(&format!("a tasklet is needed, not {}", type_name(o))));
+    }
+    // SAFETY: a tasklet, as was just found out.
+    Ok(unsafe { Tasklet::from(o) })
+}
+
+fn small_int(o: Obj) -> Res<c_int> {
+    // SAFETY: a living object.
+    let number = unsafe { PyLong_AsLong(o) };
+    if raised() { Err(Raised) } else { Ok(number.clamp(-1, 1 << 30) as c_int) }
+}
+
+// ---------------------------------------------------------------------- generators
+
+unsafe extern "C" fn generator_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_generator_picture", args, count) }.and_then(|&[o, waiting]| {
+        // SAFETY: living objects.
+        check(unsafe { cpython::generator_picture(o, some(waiting).unwrap_or(null_mut())) })
+    }))
+}
+
+unsafe extern "C" fn new_generator(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_new_generator", args, count) }.and_then(|&[kind, slots]| {
+        let slots = small_int(slots)?;
+        // SAFETY: a living object.
+        check(unsafe { cpython::new_generator(kind, slots) })
+    }))
+}
+
+unsafe extern "C" fn restore_generator(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_restore_generator", args, count) }.and_then(|&[o, picture]| {
+        // SAFETY: living objects.
+        if unsafe { cpython::restore_generator(o, picture) } { Ok(none()) } else { Err(Raised) }
+    }))
+}
+
+unsafe extern "C" fn step_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_step_picture", args, count) }.and_then(|&[o]| {
+        // SAFETY: a living object.
+        check(unsafe { cpython::step_picture(o) })
+    }))
+}
+
+unsafe extern "C" fn new_step(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_new_step", args, count) }.and_then(|&[kind, generator, state, values]| {
+        let state = small_int(state)?;
+        // SAFETY: living objects.
+        check(unsafe { cpython::new_step(kind, generator, state, values) })
+    }))
+}
+
+// ---------------------------------------------------------------------- frames of tracebacks
+
+unsafe extern "C" fn set_caller(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_set_caller", args, count) }.and_then(|&[o, back]| {
+        // SAFETY: living objects.
+        if unsafe { cpython::set_caller(o, back) } { Ok(none()) } else { Err(Raised) }
+    }))
+}
+
+// ---------------------------------------------------------------------- tasklets
+
+/// The channel that an argument is.
+fn channel(o: Obj) -> Res<C> {
+    // SAFETY: a living object.
+    if unsafe { PyObject_TypeCheck(o, classes::CHANNEL.get()) } == 0 {
+        return Err(type_error(&format!("a channel is needed, not {}", type_name(o))));
+    }
+    // SAFETY: a channel, as was just found out.
+    Ok(unsafe { Channel::from(o) })
+}
+
+/// A tuple of new references; null stands for None.
+fn tuple<const N: usize>(items: [Obj; N]) -> Res<Obj> {
+    // SAFETY: a new tuple takes over the references.
+    unsafe {
+        let made = check(PyTuple_New(N as Py_ssize_t));
+        for (i, item) in items.into_iter().enumerate() {
+            let item = if item.is_null() { none() } else { item };
+            match made {
+                Ok(made) => PyTuple_SET_ITEM(made, i as Py_ssize_t, item),
+                Err(_) => drop_ref(item),
+            }
+        }
+        made
+    }
+}
+
+fn new_or_null(o: Obj) -> Obj {
+    if o.is_null() { o } else { new_ref(o) }
+}
+
+/// `_tasklet_call(t)`: what a tasklet will call that has not begun.
+unsafe extern "C" fn call_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_tasklet_call", args, count) }.and_then(|&[o]| {
+        let t = tasklet(o)?;
+        if t.args.get().is_null() {
+            return Ok(none());
+        }
+        tuple([&t.func, &t.args, &t.kwargs].map(|cell| new_or_null(cell.get())))
+    }))
+}
+
+/// `_tasklet_picture(t)`: parks it.
+unsafe extern "C" fn tasklet_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_tasklet_picture", args, count) }.and_then(|&[o]| {
+        let t = tasklet(o)?;
+        park::park(t).map_err(obstacle::Obstacle::raise)?;
+        if !park::is_parked(t) {
+            return Err(runtime_error("the tasklet has no frames"));
+        }
+        let seat = t.seat();
+        // SAFETY: it is parked.
+        let (frames, exception) =
+            unsafe { (check(cpython::chain_pictures(seat.state()))?, cpython::handled(seat.state())) };
+        let made = tuple([frames, int_obj(seat.after.get().into()), new_or_null(exception)]);
+        entry::current()?.settle();
+        made
+    }))
+}
+
+/// `_restore_tasklet(t, frames, after, exception)`.
+unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_restore_tasklet", args, count) }.and_then(|&[o, frames, after, exception]| {
+        let t = tasklet(o)?;
+        let after = match small_int(after)? {
+            0 => After::Value,
+            1 => After::Nothing,
+            _ => return Err(raise(Exc::Value, "not the frames of a tasklet: unknown kind of call")),
+        };
+        let exception = some(exception).unwrap_or(null_mut());
+        if !exception.is_null() && !is_exception(exception) {
+            return Err(type_error("a tasklet can handle an exception only"));
+        }
+        if t.context.get().is_null() {
+            // Before the frames are read: making one may collect garbage.
+            // SAFETY: the calling thread's.
+            t.context.set(check(unsafe { cpython::current_context(cpython::thread_state()) })?);
+        }
+        if t.started() || !t.args.get().is_null() || t.scheduler().is_none() {
+            return Err(runtime_error("only an empty tasklet can get a state"));
+        }
+        // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
+        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
+        // SAFETY: memory of the size that the chain needs; the tasklet takes the seat over.
+        unsafe {
+            let seat = Seat::allocate(chain.size());
+            if seat.is_null() {
+                return Err(raise(Exc::Memory, "no memory for the frames of a tasklet"));
+            }
+            let context = t.context.replace(null_mut());
+            chain.build((*seat).state(), context, exception);
+            (*seat).after.set(after as u8);
+            (*seat).take(t);
+        }
+        clear(&t.func);
+        Ok(none())
+    }))
+}
+
+/// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive.
+unsafe extern "C" fn enqueue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_enqueue", args, count) }.and_then(|&[ch, o, sends]| {
+        let ch = channel(ch)?;
+        let t = tasklet(o)?;
+        let sends = is_true(sends)?;
+        if !t.paused() {
+            return Err(runtime_error("only a paused tasklet can be put into a restored channel"));
+        }
+        // SAFETY: a parked tasklet's state.
+        let iterates = park::is_parked(t) && unsafe { cpython::iterates(t.seat().state()) };
+        let waits = match (sends, iterates) {
+            (true, _) => Waits::ToSend,
+            (false, true) => Waits::ToIterate,
+            (false, false) => Waits::ToReceive,
+        };
+        let opposite = world(|w| match waits {
+            Waits::ToSend => w.balance(ch.cid()) < 0,
+            _ => w.balance(ch.cid()) > 0,
+        });
+        if opposite {
+            return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
+        }
+        new_ref(o);
+        world(|w| w.enqueue(ch.cid(), t.tid(), waits));
+        Ok(none())
+    }))
+}
+
+/// `_tasklet_flags(t)`: bits 0 and 1 of a pickle's flags are not here.
+unsafe extern "C" fn flags(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_tasklet_flags", args, count) }.and_then(|&[o]| {
+        let f = tasklet(o)?.flags.get();
+        let bits = [
+            (f.atomic, 2),
+            (f.ignore_nesting, 3),
+            (f.block_trap, 5),
+            (f.zombie, 6),
+            (f.interrupt_pending != 0, 7),
+        ];
+        Ok(int_obj(bits.into_iter().map(|(on, bit)| i64::from(on) << bit).sum()))
+    }))
+}
+
+/// `_tasklet_context(t)`: its context, made if it has none.
+unsafe extern "C" fn context_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(
+        unsafe { exactly("_tasklet_context", args, count) }
+            .and_then(|&[o]| tasklet_attributes::context(tasklet(o)?).map(new_ref)),
+    )
+}
+
+/// `_channel_queue(channel)`: who waits, the longest first.
+unsafe extern "C" fn queue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    give(unsafe { exactly("_channel_queue", args, count) }.and_then(|&[ch]| {
+        let ch = channel(ch)?;
+        let mut tasklets = Vec::new();
+        let mut at = world(|w| w.first_waiting(ch.cid()));
+        while let Some(t) = at {
+            tasklets.push(new_ref(object(t).obj()));
+            at = world(|w| w.next(t));
+        }
+        list_of(tasklets)
+    }))
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method("_generator_picture", "A generator as data.", generator_picture),
+        types::method("_new_generator", "A generator without contents.", new_generator),
+        types::method("_restore_generator", "Fills a generator.", restore_generator),
+        types::method("_step_picture", "An awaitable of an asynchronous generator as data.", step_picture),
+        types::method("_new_step", "Makes one of these.", new_step),
+        types::method("_set_caller", "Gives a frame of a restored traceback its f_back.", set_caller),
+        types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
+        types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
+        types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),
+        types::method("_tasklet_flags", "The flags of a tasklet, as in its pickles.", flags),
+        types::method("_tasklet_context", "The context of a tasklet.", context_of),
+        types::method("_channel_queue", "Who waits in a channel, the longest first.", queue),
+        types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
+    ]
+}

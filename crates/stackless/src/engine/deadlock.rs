@@ -1,0 +1,55 @@
+//! The deadlock errors.
+
+use crate::model::channel::C;
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::world;
+use crate::observe::who_waits::Scene;
+use crate::python::objects::*;
+use pyo3_ffi::*;
+use stackless_core::Waits;
+
+/// What the running tasklet asked for when nobody was left to run.
+pub type Wish = Option<(C, Waits)>;
+
+/// The last runnable tasklet cannot stop.
+#[cold]
+pub fn deadlock(s: &'static Sched, wish: Wish) -> Raised {
+    raise_explained(s, wish, "Deadlock: the last runnable tasklet cannot be blocked.")
+}
+
+/// All others have ended, and the watcher waits in a channel.
+pub fn stuck(s: &'static Sched, watcher: T) -> Raised {
+    let receiving = world::waits(watcher).is_some_and(|(_, waits)| waits != Waits::ToSend);
+    let text = if receiving {
+        "the main tasklet is receiving without a sender available."
+    } else {
+        "the main tasklet is sending without a receiver available."
+    };
+    raise_explained(s, None, text)
+}
+
+fn raise_explained(s: &'static Sched, wish: Wish, text: &str) -> Raised {
+    let note = Scene::of(s, wish).note();
+    let raised = runtime_error(text);
+    let [kind, value, traceback] = take_exception();
+    // SAFETY: a new RuntimeError, whose method runs no Python code; owned references are dropped.
+    unsafe {
+        let note = PyUnicode_FromStringAndSize(note.as_ptr().cast(), note.len() as Py_ssize_t);
+        let method = PyUnicode_InternFromString(c"add_note".as_ptr());
+        if !note.is_null() && !method.is_null() {
+            let mut arguments = [value, note];
+            drop_ref(PyObject_VectorcallMethod(
+                method,
+                arguments.as_mut_ptr(),
+                2 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                std::ptr::null_mut(),
+            ));
+        }
+        drop_ref(method);
+        drop_ref(note);
+        PyErr_Clear(); // no memory: no note
+    }
+    set_exception([kind, value, traceback]);
+    raised
+}

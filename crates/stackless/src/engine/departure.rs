@@ -1,0 +1,108 @@
+//! How the running tasklet leaves the ring: plan who continues, then commit.
+
+use crate::engine::deadlock::{Wish, deadlock};
+use crate::engine::switch::{prepared, resumed, switch};
+use crate::model::bomb;
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::world::{object, world};
+use crate::parking::stacks::prepare;
+use crate::python::objects::*;
+use crate::scheduler::entry::Entered;
+use crate::scheduler::idle::Rest;
+use crate::scheduler::ring::link;
+use crate::scheduler::{idle, ring};
+use stackless_core::Turn;
+
+/// The running tasklet is about to leave the ring. Who goes on?
+#[derive(Clone, Copy)]
+pub enum Next {
+    /// This one. (It may not be in the ring yet: the `run()` caller that goes on when all is done.)
+    Switch(T),
+    /// Nobody of this thread; somebody in another thread may change that.
+    Sleep,
+}
+
+/// Plans the departure of the running tasklet from the ring, for a queue or for good. The error is
+/// the deadlock, which says that this `wish` cannot be granted.
+#[inline(always)]
+pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Next> {
+    let s = entered.s;
+    let me = s.current();
+    let neighbour = world(|w| w.right_neighbour_payload(me.tid()));
+    if !std::ptr::eq(neighbour, me) {
+        entered.may_switch()?;
+        prepare(s, neighbour)?;
+        return Ok(Next::Switch(neighbour));
+    }
+    let next = when_alone(s, me, wish)?;
+    entered.may_switch()?;
+    Ok(next)
+}
+
+#[cold]
+fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
+    match idle::rest(s, me) {
+        Rest::Resume(watcher) => Ok(Next::Switch(watcher)),
+        Rest::Sleep => Ok(Next::Sleep),
+        // Making the error may collect garbage.
+        Rest::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
+    }
+}
+
+/// Carries out a planned departure, after the running tasklet has left the ring, and returns what
+/// its pending call returns.
+///
+/// # Safety
+/// As [`switch`].
+#[inline(always)]
+pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
+    // SAFETY: the caller's.
+    unsafe { leave(s, next) };
+    resumed(s)
+}
+
+/// The same, but for [`resumed`].
+///
+/// # Safety
+/// As [`switch`].
+#[inline(always)]
+pub unsafe fn leave(s: &'static Sched, next: Next) {
+    match next {
+        Next::Switch(t) => {
+            if world(|w| !w.in_ring(t.tid())) {
+                link(t);
+            }
+            // SAFETY: the caller's.
+            unsafe { switch(s, t, Turn::Over) }
+        }
+        // SAFETY: the caller's.
+        Next::Sleep => unsafe { leave_to_sleep(s) },
+    }
+}
+
+/// The running tasklet waits, and nobody of this thread can run: the thread sleeps on its stack.
+///
+/// # Safety
+/// As [`switch`].
+#[cold]
+unsafe fn leave_to_sleep(s: &'static Sched) {
+    let me = s.current();
+    // It may be in no list, and be dropped by a signal handler's doings.
+    new_ref(me.obj());
+    if s.sleep().is_err() {
+        // Nobody can act any more (a deadlock), or a signal handler raised: the exception goes to
+        // whoever watches, or stays here.
+        let watcher = object(world(|w| w.watcher(s.hid())));
+        let bomb = bomb::of_raised();
+        ring::deliver(s, watcher, bomb);
+    }
+    let next = s.runs_next().expect("the sleep has an end");
+    s.drop_later(me.obj());
+    // A fresh tasklet may have been put into the empty ring by another thread.
+    let next = prepared(s, next);
+    if !std::ptr::eq(next, me) {
+        // SAFETY: the caller's.
+        unsafe { switch(s, next, Turn::Over) }
+    }
+}

@@ -1,0 +1,134 @@
+//! How a tasklet ends, and where its uncaught exception goes.
+
+use crate::engine::{deadlock, outcome, throw};
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::world::{object, world};
+use crate::model::{bomb, classes, world};
+use crate::observe::recording;
+use crate::python::objects::*;
+use crate::scheduler::callbacks::ON_ERROR;
+use crate::scheduler::idle::Rest;
+use crate::scheduler::ring::{deliver, leave_value, link};
+use crate::scheduler::{idle, limits};
+use pyo3_ffi::*;
+use stackless_cpython::{self as cpython};
+
+/// The running tasklet's function has returned, or raised. Takes the tasklet out of everything and
+/// says who goes on. Its own stack stays in use until then.
+pub fn end(s: &'static Sched, returned: bool) -> T {
+    let mut bomb = if returned { None } else { uncaught(s) };
+    // SAFETY: the running tasklet's own state. This may run Python code, which may do anything, even
+    // put an heir into this tasklet's place: who we are and who goes on is found out afterwards.
+    unsafe { cpython::finish(s.ts, s.current().seat().state()) };
+    while !s.current().tempval.get().is_null() {
+        clear(&s.current().tempval);
+        // SAFETY: as above; the destructor may have left something there again.
+        unsafe { cpython::finish(s.ts, s.current().seat().state()) };
+    }
+    let me = s.current();
+    limits::end_all(me);
+    outcome::ended(s, me);
+
+    let watcher = || object(world(|w| w.watcher(s.hid())));
+    loop {
+        if bomb.is_some() || world(|w| w.right_neighbour(me.tid()) != me.tid()) {
+            break;
+        }
+        match idle::rest(s, me) {
+            Rest::Resume(watcher) => link(watcher),
+            Rest::Sleep => break,
+            // Making the error may collect garbage: look again.
+            Rest::Deadlock(watcher) => bomb = Some(stuck_bomb(s, watcher)),
+        }
+    }
+    me.set_flags(|f| f.ended = true);
+    // The watcher may be a tasklet of the ring: it does not leave it together with us.
+    world(|w| w.unlink(me.tid()));
+    if let Some(bomb) = bomb {
+        deliver(s, watcher(), bomb);
+    }
+    if s.runs_next().is_none() && s.sleep().is_err() {
+        let bomb = bomb::of_raised();
+        deliver(s, watcher(), bomb);
+    }
+    s.drop_later(me.obj());
+    s.runs_next().expect("somebody goes on")
+}
+
+/// For a watcher that waits in a channel, when the last tasklet that could serve it has ended.
+fn stuck_bomb(s: &'static Sched, watcher: T) -> Obj {
+    let _raised = deadlock::stuck(s, watcher);
+    bomb::of_raised()
+}
+
+/// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
+fn uncaught(s: &'static Sched) -> Option<Obj> {
+    let mut exception = take_exception();
+    recording::describe_failure(s, &exception);
+    if !ends_quietly(&exception) {
+        match outcome::failed(s.current(), exception).or_else(handle) {
+            Ok(()) => return None,
+            // As it was, or what the handler raised: that goes the same way.
+            Err(theirs) => exception = theirs,
+        }
+    }
+    if !ends_quietly(&exception) {
+        set_exception(exception);
+        return Some(bomb::of_raised());
+    }
+    if is_subclass(exception[0], classes::tasklet_exit()) || !is_main_thread() {
+        exception.into_iter().for_each(drop_ref);
+    } else {
+        exit_process(s, exception);
+    }
+    None
+}
+
+/// SystemExit and TaskletExit, which is one.
+fn ends_quietly(exception: &[Obj; 3]) -> bool {
+    // SAFETY: the exception type exists.
+    is_subclass(exception[0], unsafe { PyExc_SystemExit })
+}
+
+fn is_main_thread() -> bool {
+    unsafe extern "C" {
+        // Exported by CPython, declared in its intrcheck.h.
+        fn _PyOS_IsMainThread() -> i32;
+    }
+    // SAFETY: callable from anywhere.
+    unsafe { _PyOS_IsMainThread() != 0 }
+}
+
+/// Offers the exception to the error handler. What the handler raises goes on instead.
+fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
+    match ON_ERROR.offer(exception) {
+        Err(exception) => Err(exception),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Raised)) => Err(take_exception()),
+    }
+}
+
+/// SystemExit in a tasklet of the process's main thread: the others are killed, and then main gets
+/// it, so that the interpreter never exits on a tasklet's stack.
+fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
+    let main = s.main();
+    world::each_tasklet_of(s, |t| {
+        if (t.started() || t.linked()) && !t.is_current() {
+            throw::kill_later(t);
+        }
+    });
+    set_exception(exception);
+    let bomb = bomb::of_raised();
+    if world(|w| w.in_ring(main.tid())) {
+        // To the end of the ring, behind those that die.
+        world(|w| {
+            w.unlink(main.tid());
+            w.link(main.tid())
+        });
+        recording::moved(main);
+        leave_value(s, main, bomb);
+    } else {
+        throw::leave_for_later(main, bomb);
+    }
+}

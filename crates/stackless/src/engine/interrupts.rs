@@ -1,0 +1,133 @@
+//! Interrupting the running tasklet in the middle of its Python code, when a limit of `run()` is reached.
+
+use crate::engine::nesting::nesting;
+use crate::engine::run_limits::{LIMITED, interrupt_pending, look_at_clock};
+use crate::engine::switch::switch;
+use crate::model::tasklet::T;
+use crate::model::world::{object, world};
+use crate::model::{bomb, thread};
+use crate::python::objects::*;
+use crate::scheduler::entry;
+use crate::scheduler::entry::Entered;
+use crate::scheduler::ring::{leave_value, make_runnable};
+use stackless_core::Turn;
+use stackless_cpython::{Answer, Pending};
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+// ---------------------------------------------------------------------- interrupts
+
+/// The calling thread, if a limit is in force in it.
+fn limited() -> Option<Entered> {
+    if LIMITED.0.get() == 0 {
+        return None;
+    }
+    entry::enter_begun().filter(|entered| entered.s.watch.on.get())
+}
+
+pub unsafe extern "C" fn tick(count: c_int) -> Answer {
+    let Some(entered) = limited() else { return Answer::Nothing };
+    let s = entered.s;
+    if entered.refused() && s.trap.get() == 0 {
+        return Answer::Nothing; // a callback, or somebody else's stack: not the tasklet's own time
+    }
+    look_at_clock(s);
+    world(|w| w.tick(s.hid(), count as u64));
+    if !world(|w| w.due(s.hid())) {
+        return Answer::Nothing;
+    }
+    let me = s.current();
+    let now = may_interrupt(entered);
+    let nested = !now && !interrupt_pending(s, me) && nesting(me) > 0;
+    me.set_flags(|f| f.interrupt_pending = if now { 0 } else { s.watch.number.get() });
+    match (now, nested) {
+        (true, _) => Answer::Now,
+        (_, true) => Answer::Later,
+        _ => Answer::Nothing,
+    }
+}
+
+pub unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
+    let Some(entered) = limited() else { return 0 };
+    if !try_interrupt(entered) {
+        return 0;
+    }
+    let me = thread::of_running_tasklet().current();
+    if can_raise != 0 || !me.has_bomb() {
+        return if explode(me).is_ok() { 0 } else { -1 };
+    }
+    me.set_flags(|f| f.must_raise = true);
+    1
+}
+
+pub unsafe extern "C" fn settled() -> c_int {
+    limited().is_none_or(|entered| !world(|w| w.due(entered.s.hid())) || may_interrupt(entered)).into()
+}
+
+pub unsafe extern "C" fn must_raise() -> c_int {
+    entry::enter_begun().is_some_and(|entered| entered.s.current().flags.get().must_raise).into()
+}
+
+pub unsafe extern "C" fn throw_in() {
+    let me = thread::of_running_tasklet().current();
+    me.set_flags(|f| f.must_raise = false);
+    if explode(me).is_ok() {
+        let Raised = runtime_error("an exception was thrown into the tasklet, and taken away again");
+    }
+}
+
+/// What an interrupted tasklet finds when it goes on is dropped, or raised.
+fn explode(me: T) -> Res<()> {
+    bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
+}
+
+fn may_interrupt(entered: Entered) -> bool {
+    let s = entered.s;
+    let me = s.current();
+    let flags = me.flags.get();
+    !flags.atomic
+        && !entered.refused()
+        && !s.in_channel_callback.get()
+        && world(|w| w.in_ring(me.tid()))
+        && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0)
+}
+
+/// If the running tasklet's time is up and nothing forbids it, it is interrupted. What it finds when
+/// it goes on is still its tempval.
+fn try_interrupt(entered: Entered) -> bool {
+    let s = entered.s;
+    let me = s.current();
+    if !world(|w| w.due(s.hid())) || !may_interrupt(entered) {
+        return false;
+    }
+    me.set_flags(|f| f.interrupt_pending = 0);
+    let Some(owner) = world(|w| w.timer(s.hid())).map(object) else { return false };
+    if owner.has_bomb() {
+        // It wakes with an exception instead, and could not take the interrupted one.
+        make_runnable(owner);
+        world(|w| w.run_now(owner.tid()));
+    } else {
+        let linked = owner.linked();
+        if world(|w| w.interrupt(me.tid())).is_none() {
+            return false;
+        }
+        if !linked {
+            new_ref(owner.obj()); // for the ring
+        }
+        leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
+    }
+    me.seat().pending.set(Pending::interrupted());
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch(s, owner, Turn::Over) };
+    s.settle();
+    true
+}
+
+/// What forbade an interrupt of the running tasklet may be over: then it happens now.
+pub fn retry() -> Res<()> {
+    let Some(entered) = limited() else { return Ok(()) };
+    if interrupt_pending(entered.s, entered.s.current()) && try_interrupt(entered) {
+        return explode(thread::of_running_tasklet().current());
+    }
+    Ok(())
+}

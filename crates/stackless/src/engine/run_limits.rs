@@ -1,0 +1,116 @@
+//! The limits of `run()`: begin, end, and the check before a switch.
+
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::world::{object, world};
+use crate::parking::park::unseat;
+use crate::python::objects::*;
+use crate::scheduler::hooks;
+use stackless_core::{Limit, Turn};
+use stackless_cpython::{self as cpython};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// In how many threads a limit is in force.
+pub struct Limited(pub Cell<u32>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Limited {}
+
+pub static LIMITED: Limited = Limited(Cell::new(0));
+
+/// How a `run()` was asked to run.
+#[derive(Default)]
+pub struct Run {
+    /// Does an empty ring mean waiting for other threads?
+    pub waits: bool,
+    pub limit: Option<Limit>,
+    pub time: Option<Duration>,
+    pub ignore_nesting: bool,
+    /// It does not wait for tasklets that sleep, or wait for something else than a partner.
+    pub impatient: bool,
+}
+
+impl Run {
+    pub fn needs_ticks(&self) -> bool {
+        self.limit.is_some_and(|limit| limit.ticks < u64::MAX || (self.time.is_some() && !limit.soft))
+    }
+}
+
+pub fn begin_limit(s: &'static Sched, run: &Run) {
+    s.watch.on.set(true);
+    s.watch.number.set(s.watch.number.get().wrapping_add(1).max(1));
+    s.watch.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
+    s.watch.ignore_nesting.set(run.ignore_nesting);
+    LIMITED.0.set(LIMITED.0.get() + 1);
+    hooks::watch(hooks::LIMIT, true);
+    if run.needs_ticks() {
+        // SAFETY: the thread's own state.
+        unsafe { cpython::show_ticks(s.ts, true) };
+    }
+}
+
+pub fn end_limit(s: &'static Sched) {
+    if !s.watch.on.replace(false) {
+        return;
+    }
+    s.watch.deadline.set(None);
+    LIMITED.0.set(LIMITED.0.get() - 1);
+    hooks::watch(hooks::LIMIT, LIMITED.0.get() > 0);
+    if std::ptr::eq(s.ts, cpython::thread_state()) {
+        // SAFETY: the thread's own state.
+        unsafe { cpython::show_ticks(s.ts, false) };
+    }
+}
+
+/// Is the time up? Then the world knows.
+pub fn look_at_clock(s: &'static Sched) {
+    if s.watch.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+        world(|w| w.expire(s.hid()));
+    }
+}
+
+/// A switch to `next`, which heads the ring, is about to happen: the answer is who runs instead.
+pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
+    if !s.watch.on.get() {
+        return next;
+    }
+    look_at_clock(s);
+    let owner = world(|w| w.timer(s.hid())).map(object);
+    let linked = owner.is_some_and(|t| t.linked());
+    match world(|w| w.turn(s.hid(), turn, interrupt_pending(s, next))).map(object) {
+        None => next,
+        Some(owner) => {
+            if !linked {
+                new_ref(owner.obj()); // for the ring
+            }
+            unseat(s, next);
+            owner
+        }
+    }
+}
+
+/// The running tasklet yields, alone in the ring: a turn is over, and with it maybe a soft limit. Then
+/// the answer is who goes on.
+#[cold]
+pub fn yields_alone(s: &'static Sched) -> Option<T> {
+    if !s.watch.on.get() || !world(|w| w.limit_is_soft(s.hid())) {
+        return None;
+    }
+    let me = s.current();
+    let next = before_switch(s, me, Turn::Over);
+    (!std::ptr::eq(next, me)).then_some(next)
+}
+
+/// Who goes on when a thread has slept long enough: the one whose time is up, or the one that waits
+/// for other threads when there are none left.
+pub fn ends_sleep(s: &'static Sched) -> Option<T> {
+    look_at_clock(s);
+    let (due, waits) = world(|w| (w.expired(s.hid()), w.waiting(s.hid())));
+    due.or_else(|| waits.filter(|_| !s.others_may_come())).map(object)
+}
+
+/// Was an interrupt of it put off under the limit in force?
+pub fn interrupt_pending(s: &'static Sched, t: T) -> bool {
+    t.flags.get().interrupt_pending == s.watch.number.get()
+}

@@ -1,0 +1,133 @@
+//! The memory of tasklet objects: making one, and reusing the memory of destroyed ones.
+
+use crate::model::classes;
+use crate::model::tasklet::{Flags, T, Tasklet, this};
+use crate::model::thread::Sched;
+use crate::model::world::world;
+use crate::python::objects::*;
+use crate::python::{memory, types};
+use crate::types::tasklet;
+use pyo3_ffi::*;
+use stackless_core::{Record, Tid};
+use std::cell::Cell;
+
+impl Tasklet {
+    /// Fills a freshly allocated, zeroed object.
+    ///
+    /// # Safety
+    /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
+    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> Tid, serial: u64) -> T {
+        // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
+        // before anybody reads it.
+        let t = unsafe { Self::from(o) };
+        t.vectorcall.set(Some(tasklet::call));
+        t.sched.set(sched);
+        t.flags.set(Flags::default());
+        t.serial.set(serial);
+        t.switches.set(0);
+        t.since.set(0);
+        t.id.set(id(t));
+        t
+    }
+}
+
+struct Serial(Cell<u64>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Serial {}
+
+static SERIAL: Serial = Serial(Cell::new(0));
+
+/// Destroyed tasklets of the very type, whose memory the next ones take over: as CPython does for
+/// its own short-lived objects.
+struct Spare(Cell<Vec<Obj>>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Spare {}
+
+static SPARE: Spare = Spare(Cell::new(Vec::new()));
+
+const SPARES: usize = 256;
+
+fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here comes back or runs Python code.
+    f(unsafe { &mut *SPARE.0.as_ptr() })
+}
+
+/// The end of a tasklet's destruction: all its cells are empty.
+///
+/// # Safety
+/// Nobody refers to the object, and the collector does not track it.
+#[inline(always)]
+pub unsafe fn release(o: Obj) {
+    // The collector's mark that its finaliser has run cannot be taken off again.
+    // SAFETY: a tasklet, by the caller's word.
+    let kept = std::ptr::eq(type_of(o), classes::tasklet_type())
+        && !unsafe { this(o) }.flags.get().finalized
+        && spare(|all| {
+            let room = all.len() < SPARES;
+            if room {
+                all.push(o);
+            }
+            room
+        });
+    // SAFETY: the caller's.
+    unsafe { if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) } }
+}
+
+/// An empty object of the type, its cells zero.
+#[inline(always)]
+unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
+    let again = if std::ptr::eq(kind, classes::tasklet_type()) { spare(Vec::pop) } else { None };
+    // SAFETY: a spare object is untracked and complete but for its reference count and the one to
+    // its type; else the type's own allocator gives zeroed memory.
+    unsafe {
+        match again {
+            Some(o) => {
+                Py_INCREF(kind.cast());
+                _Py_NewReference(o);
+                PyObject_GC_Track(o.cast());
+                o
+            }
+            None => (*kind).tp_alloc.expect("inherited")(kind, 0),
+        }
+    }
+}
+
+unsafe extern "C" {
+    // Exported by CPython, declared in its cpython/object.h.
+    fn _Py_NewReference(o: Obj);
+}
+
+/// The number of the tasklet that was made last.
+pub fn last_serial() -> u64 {
+    SERIAL.0.get()
+}
+
+#[inline(always)]
+pub fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
+    // SAFETY: an object of the type with empty cells.
+    unsafe {
+        let o = check(memory(kind))?;
+        if !world(|w| w.has_room(Record::Tasklet)) && !more_room() {
+            PyObject_GC_UnTrack(o.cast());
+            types::free(o);
+            return Err(memory::no_memory());
+        }
+        let serial = SERIAL.0.get() + 1;
+        SERIAL.0.set(serial);
+        // Of a scheduler that is being made this is nobody's: its main tasklet gets the id later.
+        let hid = (*sched).hid();
+        Ok(Tasklet::init(o, sched, |t| world(|w| w.add_tasklet(Some(hid), t)), serial))
+    }
+}
+
+#[cold]
+fn more_room() -> bool {
+    memory::strictly(|| world(|w| w.make_room(Record::Tasklet)))
+}
+
+/// A plain, empty tasklet of a thread.
+pub fn allocate_plain(sched: *const Sched) -> Res<T> {
+    allocate(classes::tasklet_type(), sched)
+}

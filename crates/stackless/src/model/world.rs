@@ -1,0 +1,142 @@
+//! The one [`World`] of the process with its lists, and the questions about a tasklet or thread that it answers.
+
+use crate::model::channel;
+use crate::model::tasklet::{T, Tasklet};
+use crate::model::thread::Sched;
+use crate::python::objects::*;
+use pyo3_ffi::*;
+use stackless_core::{Cid, Tid, Waits};
+use stackless_cpython::{self as cpython, Of};
+use std::cell::UnsafeCell;
+
+/// The channel it is blocked on, and what for.
+pub fn waits(t: T) -> Option<(Cid, Waits)> {
+    world(|w| w.waits(t.tid()))
+}
+
+/// Where the thread state's fields of a tasklet that has begun are: of a running one in its thread's
+/// state, which is complete while that thread waits for the GIL. For others, the calling thread's
+/// state goes with them, for what has to be done in a thread.
+pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
+    let s = t.scheduler().filter(|_| t.started())?;
+    if t.is_current() {
+        return Some((s.ts, Of::Running));
+    }
+    Some((cpython::thread_state(), Of::Suspended(t.seat().state())))
+}
+
+pub type World = stackless_core::World<T, channel::C>;
+
+struct TheWorld(UnsafeCell<World>);
+
+// SAFETY: only reached through `world`, with the GIL held.
+unsafe impl Sync for TheWorld {}
+
+static WORLD: TheWorld = TheWorld(UnsafeCell::new(World::new()));
+
+/// The one access to everybody's lists. `f` must not run Python code and not come back here.
+#[inline(always)]
+pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
+    // SAFETY: the GIL keeps other threads out, and the rule above this very one.
+    f(unsafe { &mut *WORLD.0.get() })
+}
+
+/// The object of a tasklet that the world names.
+#[inline(always)]
+pub fn object(t: Tid) -> T {
+    world(|w| w.payload(t))
+}
+
+impl Tasklet {
+    /// Its scheduler, None once its thread has ended.
+    #[inline(always)]
+    pub fn scheduler(&self) -> Option<&'static Sched> {
+        let sched = self.sched.get();
+        // SAFETY: the pointer is cleared before the scheduler is freed.
+        (!sched.is_null()).then(|| unsafe { &*sched })
+    }
+
+    /// Has it something to run or to resume?
+    pub fn alive(&self) -> bool {
+        !self.sched.get().is_null()
+            && !self.flags.get().ended
+            && (self.started() || !self.args.get().is_null())
+    }
+
+    pub fn linked(&self) -> bool {
+        world(|w| w.is_linked(self.tid()))
+    }
+
+    pub fn channel(&self) -> Option<Cid> {
+        world(|w| w.waits(self.tid())).map(|(c, _)| c)
+    }
+
+    pub fn blocked(&self) -> bool {
+        self.channel().is_some()
+    }
+
+    pub fn is_current(&self) -> bool {
+        self.scheduler().is_some_and(|s| std::ptr::eq(s.current(), self))
+    }
+
+    pub fn is_main(&self) -> bool {
+        self.scheduler().is_some_and(|s| std::ptr::eq(s.main(), self))
+    }
+
+    pub fn paused(&self) -> bool {
+        self.alive() && !self.linked() && !self.is_current()
+    }
+}
+
+struct Threads(UnsafeCell<Vec<&'static Sched>>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Threads {}
+
+static THREADS: Threads = Threads(UnsafeCell::new(Vec::new()));
+
+pub fn threads<R>(f: impl FnOnce(&mut Vec<&'static Sched>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here runs Python code.
+    f(unsafe { &mut *THREADS.0.get() })
+}
+
+/// `f` must not run Python code.
+pub fn each(f: impl FnMut(&'static Sched)) {
+    threads(|all| all.iter().copied().for_each(f));
+}
+
+pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
+    threads(|all| all.iter().copied().find(|s| std::ptr::eq(s.ts, ts)))
+}
+
+/// The scheduler of the thread with this identity.
+pub fn find_ident(ident: u64) -> Option<&'static Sched> {
+    threads(|all| all.iter().copied().find(|s| s.ident() == ident))
+}
+
+impl Sched {
+    /// The tasklet that the ring runs.
+    pub fn runs_next(&self) -> Option<T> {
+        world(|w| w.head(self.hid()).map(|t| w.payload(t)))
+    }
+}
+
+/// Calls `f` with all tasklets of a thread but the main one: see [`each_tasklet`].
+pub fn each_tasklet_of(s: &'static Sched, f: impl FnMut(T)) {
+    each_tasklet(|t| std::ptr::eq(t.sched.get(), s) && !t.is_main(), f);
+}
+
+/// Calls `f` with all tasklets that are `wanted`; not with those that are just being destroyed, or made
+/// meanwhile: `f` may run Python code. There may be no memory for a list of them.
+pub fn each_tasklet(wanted: impl Fn(T) -> bool, mut f: impl FnMut(T)) {
+    let (mut at, end) = (0, world(|w| w.tasklet_end()));
+    while let Some(tid) = world(|w| w.tasklet_from(at)).filter(|tid| tid.index() < end) {
+        at = tid.index() + 1;
+        let t = object(tid);
+        if wanted(t) && t.is_owned() {
+            new_ref(t.obj());
+            f(t);
+            drop_ref(t.obj());
+        }
+    }
+}

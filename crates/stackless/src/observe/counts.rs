@@ -1,0 +1,192 @@
+//! Numbers about the whole process and about switches: for the module `stackless.scheduler`.
+
+use crate::model::allocation::last_serial;
+use crate::model::channel::C;
+use crate::model::classes;
+use crate::model::tasklet::{T, Tasklet};
+use crate::model::thread::Sched;
+use crate::model::world::world;
+use crate::python::objects::*;
+use crate::python::{args, types};
+use crate::scheduler::{entry, hooks};
+use pyo3_ffi::*;
+use std::ffi::CStr;
+use std::ptr::null_mut;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, AtomicU64};
+use std::time::Instant;
+
+/// A switch to `next` is about to happen.
+pub fn count_switch(s: &'static Sched, next: T) {
+    s.switches.set(s.switches.get() + 1);
+    next.switches.set(next.switches.get() + 1);
+    if s.current().flags.get().ended && note_time(s.current(), c"_end") {
+        s.completed.set(s.completed.get() + 1);
+    }
+    let begins = !next.args.get().is_null() && !next.has_bomb();
+    if begins {
+        note_time(next, c"_start");
+    }
+}
+
+/// The class whose instances are told when they begin and end: owned, or null.
+static TOLD: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+
+/// Sets a slot of a tasklet to the time, if its class is the one that keeps times. Returns whether it is.
+/// No Python code runs: the slots are member descriptors, and their values are integers.
+fn note_time(t: T, slot: &CStr) -> bool {
+    let told = TOLD.load(Relaxed);
+    // SAFETY: living types, a tasklet, and NUL-terminated text; owned references are dropped.
+    unsafe {
+        if told.is_null() || PyObject_TypeCheck(t.obj(), told.cast()) == 0 {
+            return false;
+        }
+        aside(|| {
+            let (name, time) = (PyUnicode_InternFromString(slot.as_ptr()), number(stackless_reactor::now()));
+            let set = if name.is_null() || time.is_null() {
+                -1
+            } else {
+                PyObject_GenericSetAttr(t.obj(), name, time)
+            };
+            drop_ref(name);
+            drop_ref(time);
+            if set < 0 {
+                write_unraisable(t.obj());
+            }
+        });
+    }
+    true
+}
+
+/// The beginning of the time that [`time`] counts.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since some moment in the past.
+pub fn time() -> u64 {
+    START.elapsed().as_nanos() as u64
+}
+
+/// The same switch, where times are kept: one stops, the other begins to run.
+pub fn keep_time(stops: T, begins: T) {
+    let now = time();
+    stops.since.set(now);
+    begins.since.set(now);
+}
+
+/// Times before this one are of a former period of keeping them.
+static KEPT_FROM: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Seconds since a tasklet last began or stopped to run, if that is known.
+pub fn age(t: T, now: u64) -> Option<f64> {
+    let since = t.since.get();
+    (since >= KEPT_FROM.load(Relaxed)).then(|| now.saturating_sub(since) as f64 / 1e9)
+}
+
+/// `_keep_ages(on)`.
+unsafe extern "C" fn keep_ages(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_keep_ages", args).and_then(|on| {
+        let on = is_true(on)?;
+        hooks::watch(hooks::AGES, on);
+        match (on, KEPT_FROM.load(Relaxed)) {
+            (true, u64::MAX) => KEPT_FROM.store(time(), Relaxed),
+            (true, _) => {}
+            (false, _) => KEPT_FROM.store(u64::MAX, Relaxed),
+        }
+        Ok(none())
+    }))
+}
+
+fn number(n: u64) -> Obj {
+    int_obj(n as i64)
+}
+
+/// The channels in which somebody waits, but for those that are being destroyed.
+fn waited_for() -> impl Iterator<Item = C> {
+    let all = world(|w| w.channels_in_use()).into_iter().map(|c| world(|w| w.channel_payload(c)));
+    // SAFETY: a channel's memory is there until the world has forgotten it.
+    all.filter(|ch| unsafe { Py_REFCNT(ch.obj()) } > 0)
+}
+
+unsafe extern "C" fn channels(_: Obj, _: Obj) -> Obj {
+    give(list_of(waited_for().map(|ch| new_ref(ch.obj())).collect()))
+}
+
+unsafe extern "C" fn channel_count(_: Obj, _: Obj) -> Obj {
+    number(waited_for().count() as u64)
+}
+
+unsafe extern "C" fn tasklet_count(_: Obj, _: Obj) -> Obj {
+    number(world(|w| w.tasklet_count()) as u64)
+}
+
+unsafe extern "C" fn all_time_count(_: Obj, _: Obj) -> Obj {
+    number(last_serial())
+}
+
+unsafe extern "C" fn thread_count(_: Obj, _: Obj) -> Obj {
+    number(world(|w| w.thread_count()) as u64)
+}
+
+/// `_count_switches(told=None)`.
+unsafe extern "C" fn count_switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::at_most("_count_switches", 1, args.len()).and_then(|()| {
+        if let Some(&told) = args.first() {
+            // SAFETY: a living object.
+            if unsafe { PyType_Check(told) } == 0 {
+                return Err(type_error("_count_switches() takes a class"));
+            }
+            drop_ref(TOLD.swap(new_ref(told), Relaxed));
+        }
+        hooks::watch(hooks::COUNT, true);
+        Ok(none())
+    }))
+}
+
+unsafe extern "C" fn completed(_: Obj, _: Obj) -> Obj {
+    give(entry::current().map(|s| number(s.completed.get())))
+}
+
+unsafe extern "C" fn switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(match args {
+        [] => entry::current().map(|s| number(s.switches.get())),
+        // SAFETY: living objects.
+        [t] if unsafe { PyObject_TypeCheck(*t, classes::tasklet_type()) } != 0 => {
+            // SAFETY: a tasklet.
+            Ok(number(unsafe { Tasklet::from(*t) }.switches.get()))
+        }
+        _ => Err(type_error("_switches() takes a tasklet or nothing")),
+    })
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method_noargs("_channels", "The channels in which somebody waits.", channels),
+        types::method_noargs("_channel_count", "How many channels somebody waits in.", channel_count),
+        types::method_noargs("_tasklet_count", "How many tasklet objects there are.", tasklet_count),
+        types::method_noargs("_all_time_count", "How many tasklets were ever made.", all_time_count),
+        types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),
+        types::method(
+            "_count_switches",
+            "From now on, switches are counted, and instances of a class, if given, get their times in _start and _end.",
+            count_switches,
+        ),
+        types::method_noargs(
+            "_completed",
+            "How many instances of the class given to _count_switches have ended in the calling thread.",
+            completed,
+        ),
+        types::method("_keep_ages", "Are switches counted, with their times? (on)", keep_ages),
+        types::method(
+            "_switches",
+            "Switches to a tasklet since it was bound; without one, in the calling thread.",
+            switches,
+        ),
+    ]
+}

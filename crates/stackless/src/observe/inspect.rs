@@ -1,0 +1,158 @@
+//! Questions about tasklets that people ask: in which state, on which channel, at which line, and
+//! what to call it. Nothing here runs Python code or changes anything.
+
+use crate::model::tasklet::T;
+use crate::model::world::{fields, waits, world};
+use crate::python::objects::*;
+use pyo3_ffi::*;
+use stackless_core::Waits;
+use stackless_cpython::{self as cpython, Place};
+use stackless_record::State;
+
+/// A state in a word or two.
+pub fn word(state: State) -> &'static str {
+    match state {
+        State::Running => "running",
+        State::Runnable => "runnable",
+        State::Sending => "sending",
+        State::Receiving => "receiving",
+        State::Iterating => "iterating",
+        State::Paused => "paused",
+        State::Watching => "in run()",
+        State::Fresh => "not started",
+        State::Lost => "thread ended",
+        State::Met => "about to run",
+        State::Ended | State::Failed | State::Killed => "ended",
+    }
+}
+
+/// What a tasklet is doing.
+pub fn state_of(t: T) -> State {
+    if let Some((_, waits)) = waits(t) {
+        return blocked(waits);
+    }
+    if t.scheduler().is_none() {
+        return State::Lost;
+    }
+    if t.flags.get().ended {
+        State::Ended
+    } else if world(|w| w.in_ring(t.tid())) {
+        if t.is_current() { State::Running } else { State::Runnable }
+    } else if t.started() {
+        let watches = world(|w| w.is_watchdog(t.tid()));
+        if watches { State::Watching } else { State::Paused }
+    } else if t.alive() || !t.func.get().is_null() {
+        State::Fresh
+    } else {
+        State::Ended
+    }
+}
+
+/// The state of one that is blocked.
+pub fn blocked(waits: Waits) -> State {
+    match waits {
+        Waits::ToSend => State::Sending,
+        Waits::ToReceive => State::Receiving,
+        Waits::ToIterate => State::Iterating,
+    }
+}
+
+/// The calls of a tasklet that has begun, innermost first, as many as fit: the part of `room` that
+/// was filled. Empty for others, and for one that runs on another thread.
+pub fn places(t: T, room: &mut [Place]) -> &mut [Place] {
+    let Some((ts, of)) = fields(t) else { return &mut [] };
+    // SAFETY: the GIL is held.
+    unsafe { cpython::places(ts, of, room) }
+}
+
+/// The name of a variable of a tasklet's code that holds this object; empty if there is none.
+pub fn variable_name(t: T, o: Obj) -> String {
+    let Some((ts, of)) = fields(t) else { return String::new() };
+    // SAFETY: the GIL is held; the name is borrowed.
+    let name = unsafe { cpython::variable_name(ts, of, o) };
+    if name.is_null() { String::new() } else { text_of(name).unwrap_or_default() }
+}
+
+/// What to call a tasklet, as [`name_of`], and by its outermost Python function once it has begun.
+pub fn called(t: T) -> String {
+    let name = name_of(t);
+    if !name.is_empty() {
+        return name;
+    }
+    let mut room = vec![Place::NOWHERE; DEEPEST_NAME];
+    let places = places(t, &mut room);
+    match places.last() {
+        // SAFETY: the frame keeps its code alive.
+        Some(outermost) if places.len() < DEEPEST_NAME => unsafe { name_of_code(outermost.code) },
+        _ => String::new(),
+    }
+}
+
+/// Nobody looks for the outermost of more calls than this.
+const DEEPEST_NAME: usize = 1000;
+
+/// The name of a function by its code.
+///
+/// # Safety
+/// `code` is a living code object.
+pub unsafe fn name_of_code(code: Obj) -> String {
+    // SAFETY: the caller's; the name is borrowed.
+    let name = unsafe { cpython::code_names(code).0 };
+    text_of(name).map_or_else(String::new, |name| short_qualified(&name))
+}
+
+/// What to call a tasklet: its function's name, for one that has not begun; "main" for main ones;
+/// empty if that is not known any more.
+pub fn name_of(t: T) -> String {
+    if t.is_main() { "main".into() } else { callable_name(t.func.get()) }
+}
+
+/// The code that a tasklet will begin with: borrowed, null if it is no Python function.
+pub fn code_of(t: T) -> Obj {
+    let func = t.func.get();
+    // SAFETY: a living object.
+    if func.is_null() { func } else { unsafe { cpython::function(func) }.1 }
+}
+
+/// The name of what is called, without running Python code.
+pub fn callable_name(callable: Obj) -> String {
+    if callable.is_null() {
+        return String::new();
+    }
+    // SAFETY: a living object whose type is checked; all answers are borrowed.
+    unsafe {
+        let (name, _) = cpython::function(callable);
+        if !name.is_null() {
+            text_of(name).map_or_else(String::new, |name| short_qualified(&name))
+        } else if PyCFunction_Check(callable) != 0 {
+            let function = callable.cast::<PyCFunctionObject>();
+            let name = std::ffi::CStr::from_ptr((*(*function).m_ml).ml_name).to_string_lossy().into_owned();
+            match some((*function).m_self) {
+                Some(owner) if PyModule_Check(owner) == 0 => format!("{}.{name}", type_name(owner)),
+                _ => name,
+            }
+        } else if PyType_Check(callable) != 0 {
+            class_name(callable)
+        } else {
+            type_name(callable)
+        }
+    }
+}
+
+/// `outer.<locals>.inner` as `inner`.
+fn short_qualified(name: &str) -> String {
+    name.rsplit("<locals>.").next().unwrap_or_default().to_owned()
+}
+
+/// Function, file and line of a place.
+///
+/// # Safety
+/// `code` is a living code object.
+pub unsafe fn resolve(code: Obj, at: u32) -> (String, String, u32) {
+    // SAFETY: the caller's.
+    unsafe {
+        let (name, file) = cpython::code_names(code);
+        let text = |o: Obj| text_of(o).unwrap_or_default();
+        (text(name), text(file), cpython::line_of(code, at as i32))
+    }
+}

@@ -1,0 +1,226 @@
+//! Parking: a suspended tasklet that needs no C stack, kept as its frames alone.
+//!
+//! `crates/cpython/src/park.c` has the picture. A parked tasklet keeps a [`Seat`] of exactly its size,
+//! on the heap instead of in a slot; whoever wants to continue it [`wake`]s it first, which is part of
+//! [`crate::kernel::prepare`]. Whether a tasklet is parked cannot be told from outside: it is done when
+//! it is pickled or moves to another thread, when too many stacks are in use ([`make_room`]), when it has
+//! waited long and its thread has time ([`park_idle`]), and when it ends without running any more
+//! ([`take_frames`]).
+
+use crate::api::self_test;
+use crate::model::seat::Seat;
+use crate::model::tasklet;
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::world::world;
+use crate::parking::obstacle::{After, NO_PYTHON, Obstacle, because};
+use crate::python::objects::*;
+use crate::python::types;
+use crate::scheduler::entry;
+use pyo3_ffi::*;
+use stackless_cpython::{self as cpython, Evaluator, Found, Unparked};
+use stackless_stack::Slot;
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+
+/// A tasklet that was given a stack, but has not begun, gives it back; not one that was given a trace
+/// function, which is kept on the stack.
+pub fn unseat(s: &'static Sched, t: T) {
+    // SAFETY: a suspended tasklet's.
+    if has_not_begun(t) && unsafe { !cpython::is_traced(t.seat().state()) } {
+        unseat_traced(s, t);
+    }
+}
+
+/// The same for any that has not begun. Its trace function is discarded; the next tasklet to run drops the reference.
+pub fn unseat_traced(s: &'static Sched, t: T) {
+    let seat = t.seat();
+    // SAFETY: the seat is the tasklet's, and nothing has run on it.
+    unsafe {
+        let [context, functions @ ..] = cpython::unload(seat.state());
+        t.context.set(context);
+        t.seat.set(null_mut());
+        seat.owner.set(null_mut());
+        t.set_flags(|f| f.hard = false);
+        s.stacks.borrow_mut().put(seat.slot.expect("main tasklets keep their seats"));
+        functions.into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
+    }
+}
+
+/// It was given a stack, and nothing has run on it.
+pub fn has_not_begun(t: T) -> bool {
+    t.started() && t.seat().slot.is_some() && !t.seat().woken.get() && !t.seat().begun.get()
+}
+
+/// For the collector: visits what the frames of a suspended tasklet hold.
+///
+/// # Safety
+/// A garbage collection is under way.
+pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut c_void) -> c_int {
+    let seat = t.seat();
+    let result = types::visit_all(seat.call.each_ref().map(std::cell::Cell::get), visit, arg);
+    if result != 0 {
+        return result;
+    }
+    // SAFETY: a suspended tasklet; one that can be parked waits in the call that its seat knows.
+    unsafe {
+        let top = if seat.parked() || (seat.woken.get() && !seat.begun.get()) {
+            cpython::parked_values(seat.state())
+        } else {
+            look(t).ok().flatten().map_or(-1, |found| found.values)
+        };
+        cpython::traverse(seat.state(), top, visit, arg)
+    }
+}
+
+/// Is it parked?
+pub fn is_parked(t: T) -> bool {
+    t.started() && t.seat().parked()
+}
+
+/// Does it need a C stack when it goes on? If so, why.
+pub fn can_park(t: T) -> Result<(), Obstacle> {
+    look(t).map(drop)
+}
+
+/// The same. What it waits in, if it has a C stack that it can do without.
+fn look(t: T) -> Result<Option<Found>, Obstacle> {
+    if !t.started() {
+        return Ok(None);
+    }
+    if t.is_main() {
+        return because("the main tasklet of a thread stays on the thread's own stack");
+    }
+    if t.is_current() {
+        return because("it is running");
+    }
+    if world(|w| w.in_ring(t.tid())) && entry::enter_begun().is_some_and(|here| here.refused()) {
+        return because("a callback is running, and a switch to it may be under way");
+    }
+    if tasklet::is_being_traced(t) {
+        return because("its trace function is being set");
+    }
+    if world(|w| w.is_watchdog(t.tid())) {
+        return because("it waits in stackless.run() for the tasklets that it runs");
+    }
+    let seat = t.seat();
+    if seat.parked() || !seat.begun.get() {
+        return Ok(None);
+    }
+    let Some(s) = t.scheduler() else {
+        return because("its thread has ended, and it had C state");
+    };
+    if entry::is_stranded(t) {
+        return because("the interpreter exits, and its thread may not run any more");
+    }
+    // SAFETY: a living thread's, of this interpreter.
+    if let Some(text) = unsafe { why_never(s.ts) } {
+        return because(text);
+    }
+    if seat.calls_back() {
+        return because("a destructor or a callback runs in it that stackless has called");
+    }
+    if !seat.evaluating() {
+        return because(if seat.python.get() {
+            "C code runs in it below its Python functions"
+        } else {
+            NO_PYTHON
+        });
+    }
+    // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
+    unsafe { cpython::can_park(seat.state(), &seat.pending.get()) }.map(Some).map_err(Obstacle::At)
+}
+
+/// Why no tasklet can be parked at the moment.
+///
+/// # Safety
+/// A living thread's state.
+pub unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
+    // SAFETY: the caller's.
+    match unsafe { cpython::evaluator(ts) } {
+        Evaluator::Interpreter => self_test::why_not(),
+        Evaluator::Compiler => Some("the interpreter compiles code (its JIT is on)"),
+        Evaluator::Other => Some("somebody else evaluates frames (PEP 523)"),
+    }
+}
+
+/// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.
+pub fn park(t: T) -> Result<(), Obstacle> {
+    let found = look(t)?;
+    if has_not_begun(t) {
+        if let Some(s) = t.scheduler() {
+            unseat(s, t);
+        }
+        return if t.started() { because("it was given a trace function before it began") } else { Ok(()) };
+    }
+    if !t.started() || t.seat().parked() {
+        return Ok(());
+    }
+    let seat = t.seat();
+    let slot = seat.slot.expect("main tasklets are not parked");
+    // SAFETY: it can be parked, as was just found out; nothing has run since. The new seat is of the
+    // size that its state needs, or the one that it was woken from, if that is not much too large.
+    unsafe {
+        let size = cpython::parked_size(seat.state());
+        let rest = seat.rest.replace(null_mut());
+        let fits = |room: usize| (size..=2 * size).contains(&room);
+        let mut new = rest;
+        if rest.is_null() || !fits(cpython::parked_room((*rest).state())) {
+            new = Seat::allocate(size);
+        }
+        if new.is_null() {
+            seat.rest.set(rest);
+            return Err(Obstacle::Memory);
+        }
+        cpython::park(seat.state(), found.as_ref(), (*new).state(), size);
+        if !std::ptr::eq(new, rest) {
+            Seat::free(rest);
+        }
+        // One that was woken, and has not gone on, knows already what its call returns.
+        (*new).after.set(match found {
+            Some(_) if seat.pending.get().gives_none() => After::Nothing as u8,
+            Some(_) => After::Value as u8,
+            None => seat.after.get(),
+        });
+        (*new).take(t);
+        let s = t.scheduler().expect("as was just found out");
+        for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {
+            s.drop_later(o);
+        }
+        seat.owner.set(std::ptr::null());
+        s.stacks.borrow_mut().put(slot);
+    }
+    Ok(())
+}
+
+/// The same, on a seat that nobody sits on.
+pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
+    let old = t.seat.get();
+    let slot: Slot = seat.slot.expect("main tasklets are not parked");
+    let end = slot.top().wrapping_add(slot.room());
+    // SAFETY: the slot's room reaches from its top to `end`; the old seat is a parked one.
+    unsafe {
+        match cpython::wake(s.ts, seat.state(), end, slot.size(), (*old).state()) {
+            Unparked::NoMemory => {
+                return Err(raise(Exc::Memory, "no memory for the frames of a parked tasklet"));
+            }
+            Unparked::Kept => seat.rest.set(old),
+            Unparked::Moved => {}
+        }
+        seat.woken.set(true);
+        seat.after.set((*old).after.get());
+        seat.take(t);
+        if seat.rest.get().is_null() {
+            Seat::free(old);
+        }
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------------- without its finally blocks
+
+/// May a tasklet that is not running disappear without running any more code of its own? As contract
+/// 10 has it: it was not started with soft switching off, and no C code is in between.
+pub fn is_soft(t: T) -> bool {
+    !t.flags.get().hard && can_park(t).is_ok()
+}

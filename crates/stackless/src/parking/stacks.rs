@@ -1,0 +1,83 @@
+//! Stacks for tasklets: a fresh one gets its first, a parked one gets one again.
+
+use crate::model::seat::Seat;
+use crate::model::settings;
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::parking::park::wake_on;
+use crate::parking::room;
+use crate::python::memory;
+use crate::python::objects::*;
+use stackless_cpython::{self as cpython};
+use stackless_stack::{Slot, StackError};
+use std::ptr::null_mut;
+
+/// Sees to it that a tasklet can be switched to: gives a fresh or a parked one its stack.
+#[inline(always)]
+pub fn prepare(s: &'static Sched, t: T) -> Res<()> {
+    if !t.started() {
+        seat(s, t)
+    } else if t.seat().resume.get().is_null() && t.seat().parked() {
+        wake(s, t)
+    } else {
+        Ok(())
+    }
+}
+
+pub fn seat(s: &'static Sched, t: T) -> Res<()> {
+    let slot = new_stack(s)?;
+    // SAFETY: the slot is ours alone now.
+    take_seat(s, t, unsafe { Seat::in_slot(slot) });
+    Ok(())
+}
+
+/// A stack from the pool. Where too many are in use, or there are no more, others are parked first.
+pub fn new_stack(s: &'static Sched) -> Res<Slot> {
+    let used = s.stacks.borrow().used();
+    if used >= room::most_stacks() {
+        room::make_room(s, used);
+    }
+    let at_hand = s.stacks.borrow_mut().at_hand();
+    at_hand.map_or_else(|| far_stack(s), Ok)
+}
+
+#[cold]
+fn far_stack(s: &'static Sched) -> Res<Slot> {
+    let refill = || memory::strictly(|| s.stacks.borrow_mut().refill());
+    refill().or_else(|error| {
+        if room::park_waiting(s, 64) == 0 {
+            return Err(no_stack(error));
+        }
+        let at_hand = s.stacks.borrow_mut().at_hand();
+        at_hand.map_or_else(|| refill().map_err(no_stack), Ok)
+    })
+}
+
+/// A fresh tasklet takes a seat that nobody sits on.
+pub fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
+    let slot = seat.slot.expect("main tasklets keep their seats");
+    let end = slot.top().wrapping_add(slot.room());
+    // SAFETY: the slot's room reaches from its top to `end`.
+    unsafe { cpython::init(s.ts, seat.state(), end, slot.size(), t.context.replace(null_mut())) };
+    seat.take(t);
+    if !settings::soft_switching() {
+        t.set_flags(|f| f.hard = true);
+    }
+}
+
+#[cold]
+fn no_stack(error: StackError) -> Raised {
+    raise(Exc::Memory, &format!("no C stack for another tasklet: {error}"))
+}
+
+/// A parked tasklet gets a stack again.
+#[cold]
+pub fn wake(s: &'static Sched, t: T) -> Res<()> {
+    let slot = new_stack(s)?;
+    // SAFETY: the slot is ours alone.
+    let seat = unsafe { Seat::in_slot(slot) };
+    wake_on(s, t, seat).inspect_err(|_| {
+        // SAFETY: nothing has run on it.
+        unsafe { s.stacks.borrow_mut().put(slot) }
+    })
+}

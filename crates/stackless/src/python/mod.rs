@@ -1,0 +1,7 @@
+//! The C API of Python: references, errors, arguments, types, memory, cells that the GIL protects.
+//! Nothing here knows of tasklets.
+
+pub mod args;
+pub mod memory;
+pub mod objects;
+pub mod types;

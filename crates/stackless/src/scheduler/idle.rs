@@ -1,0 +1,101 @@
+//! What a thread does when its ring is empty: continue the watcher, sleep, or report a deadlock.
+
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::world::threads;
+use crate::model::world::{find, object, world};
+use crate::scheduler::limits;
+use pyo3_ffi::*;
+use stackless_core::Idle;
+use stackless_cpython::{self as cpython};
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The state of the thread that only answers questions: it never wakes anybody.
+static SERVANT: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
+
+fn is_servant(ts: *mut PyThreadState) -> bool {
+    std::ptr::eq(SERVANT.load(Relaxed), ts)
+}
+
+/// The calling thread is that one from now on, or there is none any more.
+pub fn set_servant(on: bool) {
+    SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
+}
+
+impl Sched {
+    /// Could another Python thread still make a tasklet of this one runnable? One that was woken and
+    /// has not got the GIL yet could.
+    pub fn others_can_act(&self) -> bool {
+        // SAFETY: the GIL is held.
+        unsafe { cpython::thread_states() }
+            .any(|ts| !std::ptr::eq(ts, self.ts) && !is_servant(ts) && find(ts).is_none_or(Sched::can_act))
+    }
+
+    /// Is there a reason for `run(threadblock=True)` to wait: another thread that could act, or one
+    /// that is stuck in a channel, and will find out that this is a deadlock?
+    pub fn others_may_come(&self) -> bool {
+        let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.hid())).is_none();
+        self.others_can_act() || threads(|all| all.iter().any(|s| !std::ptr::eq(*s, self) && stuck(s)))
+    }
+
+    fn can_act(&self) -> bool {
+        !self.asleep.get() || self.in_handler.get() || self.runs_next().is_some() || self.waits.are_armed()
+    }
+}
+
+/// What becomes of a thread whose ring is empty.
+pub enum Rest {
+    Resume(T),
+    Sleep,
+    /// This one should go on, and waits for a partner that cannot come.
+    Deadlock(T),
+}
+
+/// The same when `leaving`, the only one in its ring, is about to leave it.
+pub fn rest(s: &'static Sched, leaving: T) -> Rest {
+    let armed = s.waits.are_armed();
+    match world(|w| w.when_idle(leaving.tid())) {
+        Idle::Resume(watcher) if goes_on_waiting(s, object(watcher)) => Rest::Sleep,
+        Idle::Resume(watcher) => Rest::Resume(object(watcher)),
+        Idle::Wait(_) if armed || s.others_may_come() => Rest::Sleep,
+        Idle::Stuck(_) if armed || s.others_can_act() => Rest::Sleep,
+        Idle::Wait(watcher) => Rest::Resume(object(watcher)),
+        Idle::Stuck(watcher) => Rest::Deadlock(object(watcher)),
+    }
+}
+
+/// Does this one, which should go on when the ring is empty, wait for what is armed instead? A
+/// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
+pub fn goes_on_waiting(s: &'static Sched, watcher: T) -> bool {
+    if !watcher.wait.get().is_null() {
+        return true;
+    }
+    let returns = watcher.flags.get().impatient && world(|w| w.is_watchdog(watcher.tid()));
+    !returns && are_in_foreground(s, watcher)
+}
+
+/// Does a tasklet that is no daemon wait? Limits over those who sit in `run()`, and over `watcher`,
+/// who does or is about to, do not count.
+pub fn are_in_foreground(s: &'static Sched, watcher: T) -> bool {
+    let foreground = s.waits.foreground.get();
+    if foreground == 0 {
+        return false;
+    }
+    let mut sitting = world(|w| w.watchdogs(s.hid()));
+    if !sitting.contains(&watcher.tid()) {
+        sitting.push(watcher.tid());
+    }
+    let own = |t: T| if t.flags.get().daemon { 0 } else { limits::armed_of(t) };
+    foreground > sitting.into_iter().map(|t| own(object(t))).sum()
+}
+
+/// Whose `run()` returns in a thread that sleeps, since nobody is left whom it waits for.
+pub fn ends_sleep(s: &'static Sched) -> Option<T> {
+    let (watcher, for_threads) = world(|w| (w.watcher(s.hid()), w.waiting(s.hid()).is_some()));
+    let in_run = world(|w| w.is_watchdog(watcher));
+    let watcher = object(watcher);
+    let sits = !watcher.linked() && (in_run || !std::ptr::eq(watcher, s.current()));
+    (sits && !for_threads && !goes_on_waiting(s, watcher)).then_some(watcher)
+}

@@ -1,0 +1,199 @@
+//! Tasklets that wait until a descriptor is ready.
+//!
+//! Each thread that does this has a [`Poller`] of its own. A descriptor is registered at the first call
+//! that would block, once, for both directions and edge-triggered. What is known of it since is in its
+//! [`Source`]: *exhausted* means that a call found nothing to do, and that the system will tell when
+//! that changes; until then nobody need ask.
+//!
+//! Whoever waits is in one of the source's lists besides having a wait ([`crate::waits`]). When the
+//! descriptor becomes ready, all in that direction go on and try again, in the order in which they
+//! came. What they do then is the bomb in their tempval: see [`crate::socket_calls`].
+
+use crate::model::readiness::Readiness;
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::model::wait::Way;
+use crate::model::{bomb, world};
+use crate::python::objects::*;
+use crate::scheduler::ring::make_runnable;
+use std::ffi::c_int;
+use std::ptr::null_mut;
+use std::time::Duration;
+
+/// Would a call in this direction not block? So it is for what is closed or cannot be polled, too.
+pub fn is_ready(descriptor: c_int, way: Way) -> bool {
+    let events = if way == Way::In { libc::POLLIN } else { libc::POLLOUT };
+    let mut asked = libc::pollfd { fd: descriptor, events, revents: 0 };
+    // SAFETY: one entry.
+    unsafe { libc::poll(&mut asked, 1, 0) != 0 }
+}
+
+impl Readiness {
+    /// Makes those runnable whose descriptors became ready.
+    pub fn go_on(&self) {
+        let mut woken = Vec::new();
+        for ready in self.poller.borrow().found() {
+            let mut sources = self.sources.borrow_mut();
+            let Some(source) = sources.get_mut(ready.descriptor) else { continue };
+            source.ended |= ready.ended;
+            for (way, is_ready) in [(Way::In, ready.readable), (Way::Out, ready.writable)] {
+                if is_ready {
+                    source.exhausted[way as usize] = false;
+                    woken.extend(source.waiting[way as usize].drain(..));
+                }
+            }
+        }
+        woken.into_iter().for_each(make_runnable);
+    }
+}
+
+/// Makes those runnable whose descriptors are ready now.
+pub fn look(s: &'static Sched) {
+    let Some(readiness) = s.readiness.get().filter(|readiness| readiness.waiting.get() > 0) else { return };
+    let found = readiness.poller.borrow_mut().wait(Some(Duration::ZERO));
+    match found {
+        Ok(true) => readiness.go_on(),
+        Ok(false) => {}
+        Err(_) => lose(s), // those who wait get the error
+    }
+}
+
+/// The program has closed the poller's own descriptors, with many others at once, perhaps: whoever waits gets
+/// the OSError of a closed one, and the next to wait makes a new poller. The old one is not closed: its
+/// numbers may be another's by now.
+pub fn lose(s: &'static Sched) {
+    let Some(lost) = s.readiness.get() else { return };
+    let mut waiting = Vec::new();
+    for (_, source) in lost.sources.borrow_mut().each() {
+        waiting.extend(source.waiting.iter_mut().flat_map(|way| way.drain(..)));
+    }
+    s.readiness.set(None);
+    s.forget_ring();
+    if wake_with_error(waiting).is_err() {
+        write_unraisable(null_mut());
+    }
+}
+
+/// Is it worth trying a call of this kind?
+#[inline(always)]
+pub fn may_be_ready(s: &'static Sched, descriptor: c_int, way: Way) -> bool {
+    s.readiness.get().is_none_or(|readiness| {
+        let sources = readiness.sources.borrow();
+        sources.get(descriptor).is_none_or(|source| !source.exhausted[way as usize])
+    })
+}
+
+/// A call got less than it asked for: there is no more now, and the system will tell. (Not where
+/// nobody has asked it to yet, and not at the end.)
+#[inline(always)]
+pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
+    let Some(readiness) = s.readiness.get() else { return };
+    if let Some(source) = readiness.sources.borrow_mut().get_mut(descriptor) {
+        source.exhausted[way as usize] = way == Way::Out || !source.ended;
+    }
+}
+
+/// Does this error, of an attempt to watch a descriptor, say that the poller's own one is not what it was?
+pub fn is_of_poller(error: &std::io::Error, descriptor: c_int) -> bool {
+    // SAFETY: it changes nothing.
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL))
+        && unsafe { libc::fcntl(descriptor, libc::F_GETFD) } >= 0
+}
+
+/// The calling thread's poller, made at the first use.
+pub fn of_thread(s: &'static Sched) -> Res<&'static Readiness> {
+    if let Some(readiness) = s.readiness.get() {
+        return Ok(readiness);
+    }
+    let made: &'static Readiness = Box::leak(Box::new(Readiness::new()?));
+    s.readiness.set(Some(made));
+    Ok(made)
+}
+
+/// A tasklet does not wait for this descriptor any more.
+pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
+    if let Some(readiness) = s.readiness.get() {
+        readiness.forget(t, descriptor, way); // else it was lost
+    }
+}
+
+/// A socket was made of a descriptor. If one that was waited for had the same number, and was closed
+/// without a word, nobody has told the system of this one yet.
+pub fn opened(descriptor: c_int) {
+    let mut waiting = Vec::new();
+    world::each(|s| {
+        let Some(readiness) = s.readiness.get() else { return };
+        let mut sources = readiness.sources.borrow_mut();
+        let Some(source) = sources.get_mut(descriptor) else { return };
+        if readiness.bell.add(descriptor).is_ok() {
+            source.exhausted = [false; 2];
+            source.ended = false;
+        } else {
+            drop(sources);
+            waiting.append(&mut readiness.remove(descriptor));
+        }
+    });
+    if wake_with_error(waiting).is_err() {
+        write_unraisable(null_mut());
+    }
+}
+
+/// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,
+/// gets the OSError of a closed one.
+pub fn closed(descriptor: c_int) -> Res<()> {
+    let mut waiting = Vec::new();
+    world::each(|s| {
+        if let Some(readiness) = s.readiness.get() {
+            waiting.append(&mut readiness.remove(descriptor));
+        }
+    });
+    wake_with_error(waiting)
+}
+
+/// Makes those runnable who waited for a descriptor, with the OSError of a closed one.
+fn wake_with_error(waiting: Vec<T>) -> Res<()> {
+    let owned: Vec<Obj> = waiting.iter().map(|t| new_ref(t.obj())).collect();
+    let mut result = Ok(());
+    for t in waiting {
+        let Raised = raise_os_error(&std::io::Error::from_raw_os_error(libc::EBADF));
+        let bomb = bomb::of_raised();
+        if t.wait.get().is_null() {
+            drop_ref(bomb); // making the exception ran Python code, and that woke it
+        } else if bomb.is_null() {
+            result = Err(raise(Exc::Memory, "no memory for an exception"));
+        } else {
+            let old = t.tempval.replace(bomb);
+            make_runnable(t);
+            drop_ref(old);
+        }
+    }
+    owned.into_iter().for_each(drop_ref);
+    result
+}
+
+/// In the child of a fork: the poller is shared with the parent, so this process makes one of its own.
+pub fn after_fork(s: &'static Sched) -> Res<()> {
+    let Some(old) = s.readiness.get() else { return Ok(()) };
+    let new = Readiness::new()?;
+    // SAFETY: nobody else has it: it is the thread's, which has no other reference at rest.
+    let old = unsafe { Box::from_raw(std::ptr::from_ref(old).cast_mut()) };
+    let mut lost = Vec::new();
+    for (descriptor, source) in old.sources.borrow_mut().each() {
+        source.exhausted = [false; 2];
+        if new.bell.add(descriptor).is_err() {
+            lost.push(descriptor);
+        }
+    }
+    new.sources.swap(&old.sources);
+    new.waiting.set(old.waiting.get());
+    s.readiness.set(Some(Box::leak(Box::new(new))));
+    lost.into_iter().try_for_each(closed)
+}
+
+/// The thread has ended.
+pub fn end(s: &'static Sched) {
+    if let Some(readiness) = s.readiness.take() {
+        // SAFETY: the thread's own; no tasklet of it waits any more.
+        drop(unsafe { Box::from_raw(std::ptr::from_ref(readiness).cast_mut()) });
+    }
+}

@@ -1,0 +1,51 @@
+//! Looking at the clock: timers and descriptors that have become due make their tasklets runnable.
+
+use crate::model::thread::{Due, Moment, Sched};
+use crate::model::wait::What;
+use crate::python::objects::*;
+use crate::scheduler::ring::wake;
+use crate::scheduler::waits::timed_out;
+use crate::scheduler::{limits, readiness};
+use stackless_reactor::{coarse, now};
+use std::ptr::null_mut;
+
+/// Makes all those runnable whose time has come: at the end of the ring.
+pub fn look(s: &'static Sched, moment: Moment) {
+    readiness::look(s);
+    if s.waits.timers.borrow().next().is_none() {
+        return;
+    }
+    let now = now();
+    loop {
+        let Some(due) = s.waits.timers.borrow_mut().pop(now) else { return };
+        match due {
+            Due::Wait(t) => {
+                // SAFETY: a timer is stopped before its wait goes.
+                let what = unsafe { (*t.wait.get()).what };
+                let asleep = matches!(what, What::Time | What::DescriptorOrTime(..));
+                wake(s, t, if asleep { null_mut() } else { new_ref(timed_out()) });
+            }
+            Due::Limit(number) => limits::reached(s, number, now, moment),
+        }
+    }
+}
+
+/// So many switches may pass without a look at the clock's fine hand.
+const SWITCHES: u32 = 64;
+
+/// A switch is about to happen, and something is armed somewhere: looks, but not each time.
+pub fn before_switch(s: &'static Sched) {
+    let waits = &s.waits;
+    if waits.armed.get() == 0 {
+        return;
+    }
+    let switches = waits.switches.get() + 1;
+    waits.switches.set(switches);
+    let tick = coarse();
+    if switches < SWITCHES && tick == waits.looked.get() {
+        return;
+    }
+    waits.switches.set(0);
+    waits.looked.set(tick);
+    look(s, Moment::Leaving);
+}

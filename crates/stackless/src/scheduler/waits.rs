@@ -1,0 +1,126 @@
+//! Tasklets that wait for something besides a partner: for time, a descriptor, or a worker thread.
+//!
+//! Whoever waits so has a [`Wait`]: in no list of the world (asleep, a call on a worker thread), or
+//! beside its place in a channel's queue (`receive(timeout=)`). The wait owns one reference to it.
+//! *Whoever makes the tasklet runnable ends the wait*: all paths there test `Tasklet::wait`. So the
+//! pending call has nothing to clean up; what it returns or raises is its tempval.
+//!
+//! `with stackless.timeout()` is something else: a limit that hangs over a tasklet, whatever it does
+//! meanwhile. See [`crate::limits`]. Both kinds are *armed*: while one is, this thread has a future,
+//! and a ring that is empty means sleeping instead of a deadlock. A `run()` goes on while one of a
+//! tasklet that is no daemon is armed.
+
+use crate::model::bomb;
+use crate::model::tasklet::T;
+use crate::model::thread::{Due, Sched};
+use crate::model::wait::{Wait, What};
+use crate::python::objects::*;
+use crate::python::{memory, types};
+use crate::scheduler::{hooks, readiness};
+use pyo3_ffi::*;
+use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Counts what is armed in all threads: between switches, nobody looks at the clock without it.
+struct Armed(Cell<u32>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Armed {}
+
+static ARMED: Armed = Armed(Cell::new(0));
+
+/// One more of a tasklet's waits and limits is armed, or one less.
+pub fn count_armed(s: &'static Sched, t: T, change: i32) {
+    let add = |cell: &Cell<u32>| {
+        cell.set(cell.get().checked_add_signed(change).expect("what is disarmed was armed"));
+        cell.get()
+    };
+    add(&s.waits.armed);
+    if !t.flags.get().daemon {
+        add(&s.waits.foreground);
+    }
+    hooks::watch(hooks::TIMED, add(&ARMED.0) > 0);
+}
+
+/// The running tasklet is about to wait, until this time at the longest. If nothing comes of it, call
+/// [`disarm`].
+pub fn arm(s: &'static Sched, t: T, what: What, until: Option<u64>) -> Res<()> {
+    memory::enough()?;
+    debug_assert!(t.wait.get().is_null());
+    let timer = until.map(|at| s.waits.timers.borrow_mut().start(at, Due::Wait(t)));
+    t.wait.set(Box::into_raw(Box::new(Wait { timer, what })));
+    new_ref(t.obj());
+    count_armed(s, t, 1);
+    Ok(())
+}
+
+/// The wait of a tasklet is over, if it has one. Somebody else owns the tasklet.
+#[inline(always)]
+pub fn ends(t: T) {
+    if !t.wait.get().is_null() {
+        disarm(t);
+    }
+}
+
+#[cold]
+pub fn disarm(t: T) {
+    // SAFETY: `arm` made it, and it is taken away.
+    let wait = unsafe { Box::from_raw(t.wait.replace(null_mut())) };
+    let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
+    if let Some(timer) = wait.timer {
+        s.waits.timers.borrow_mut().stop(timer);
+    }
+    match wait.what {
+        // SAFETY: a job lives until the worker thread has reported to its wait.
+        What::Job(job) => unsafe { (*job).abandon() },
+        What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way) => {
+            readiness::forget(s, t, descriptor, way);
+        }
+        What::Time | What::Partner => {}
+    }
+    count_armed(s, t, -1);
+    drop_ref(t.obj());
+}
+
+/// Is it in a wait of its thread, or under a limit?
+pub fn is_tied(t: T) -> bool {
+    !t.wait.get().is_null() || t.limits.get() != 0
+}
+
+/// Does it wait for a worker thread?
+pub fn waits_for_job(t: T) -> bool {
+    // SAFETY: a wait lives as long as the tasklet's pointer to it.
+    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.what, What::Job(_)))
+}
+
+static TIMEOUT_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+
+static TIMED_OUT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+
+/// The bomb of a wait whose time is over: borrowed.
+pub fn timed_out() -> Obj {
+    TIMED_OUT.load(Relaxed)
+}
+
+/// Raises `stackless.TimeoutError`, for a wait of no time at all.
+pub fn raise_timed_out() -> Raised {
+    bomb::explode(new_ref(timed_out()))
+}
+
+/// Makes the exception.
+pub fn ready(module: Obj) -> Res<()> {
+    let doc =
+        forever("The time for a wait is over. A subclass of the built-in TimeoutError and of RuntimeError.");
+    // SAFETY: living classes; owned references go where they are said to go.
+    unsafe {
+        let bases = check(PyTuple_Pack(2, PyExc_TimeoutError, PyExc_RuntimeError))?;
+        let made = PyErr_NewExceptionWithDoc(c"stackless.TimeoutError".as_ptr(), doc, bases, null_mut());
+        drop_ref(bases);
+        TIMEOUT_ERROR.store(check(made)?, Relaxed);
+        let text = check(PyUnicode_FromString(c"timed out".as_ptr()))?;
+        TIMED_OUT.store(bomb::new([new_ref(made), text, null_mut()])?, Relaxed);
+        types::add_object(module, c"TimeoutError", made)
+    }
+}

@@ -1,0 +1,278 @@
+//! The calls of `stackless.socket` that matter for speed: one system call each, and no Python
+//! exception where that would block.
+//!
+//! A call is tried first. If it would block, the tasklet waits until the descriptor is ready, with the
+//! call itself as its tempval, in a bomb; that tries again when the tasklet goes on, and may wait again.
+//! So a waiting call keeps nothing in its C frame. The descriptor keeps the flags that it has: the
+//! calls themselves say MSG_DONTWAIT.
+//!
+//! A tasklet whose calls on our sockets find everything ready takes turns all the same: every so many
+//! calls, as `schedule()` does. Not for calls that would not wait whatever happens, and not for the
+//! standard sockets: their callers may hold a lock of the thread, and do not expect a switch then.
+
+use crate::engine::departure::depart;
+use crate::engine::switch::switch_and_resume;
+use crate::engine::throw;
+use crate::model::thread::{Moment, Sched};
+use crate::model::wait::{Call, Kind, Time, Way, What};
+use crate::model::world::world;
+use crate::model::{bomb, thread};
+use crate::parking::stacks::prepare;
+use crate::python::objects::*;
+use crate::scheduler::entry::Entered;
+use crate::scheduler::ring::{leave_value, unlink_running};
+use crate::scheduler::{entry, readiness, timers, waits};
+use crate::sockets::socket::descriptor_of;
+use crate::waiting::descriptors;
+use pyo3_ffi::*;
+use stackless_cpython::Pending;
+use stackless_reactor::now;
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::c_int;
+use std::io::{Error, ErrorKind};
+use std::ptr::null_mut;
+
+unsafe extern "C" {
+    // Exported by CPython, declared in its cpython/bytesobject.h.
+    fn _PyBytes_Resize(bytes: *mut Obj, size: Py_ssize_t) -> c_int;
+}
+
+/// Bytes that a `recv` may get without a detour: a whole one of most protocols.
+const SCRATCH: usize = 64 * 1024;
+
+struct Scratch(UnsafeCell<[u8; SCRATCH]>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Scratch {}
+
+static BUFFER: Scratch = Scratch(UnsafeCell::new([0; SCRATCH]));
+
+/// So many calls in a row do not wait before others have a turn.
+const CALLS: u32 = 64;
+
+struct Calls(Cell<u32>);
+
+// SAFETY: only reached with the GIL held.
+unsafe impl Sync for Calls {}
+
+static DONE: Calls = Calls(Cell::new(0));
+
+/// What a try has brought.
+enum Tried {
+    Done(Obj),
+    /// It would block; so much is to be done then.
+    Blocks(Call),
+}
+
+/// Makes the call, for a tasklet that runs. `buffer` is what it reads from or writes to, or null;
+/// `pending` the primitive's call, None if the tasklet has waited in it already.
+pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<Obj> {
+    let entered = entry::enter_anywhere()?;
+    let s = entered.s;
+    throw::raise_pending(s.current())?;
+    match attempt(s, buffer, call)? {
+        Tried::Done(result) => done(entered, call, result, pending),
+        Tried::Blocks(call) => {
+            let until = match call.time {
+                Time::None => return Err(raise_os_error(&Error::from_raw_os_error(libc::EAGAIN))),
+                Time::Until(at) if at <= now() => return Err(waits::raise_timed_out()),
+                Time::Until(at) => Some(at),
+                Time::Unlimited => None,
+            };
+            DONE.0.set(0);
+            let again = bomb::of_call(
+                new_ref(socket),
+                if buffer.is_null() { buffer } else { new_ref(buffer) },
+                call,
+            )?;
+            let what = What::Descriptor(call.descriptor, call.way());
+            let next = match descriptors::plan_wait(entered, what, until, call.followed) {
+                Ok(next) => next,
+                Err(Raised) => {
+                    aside(|| drop_ref(again));
+                    return Err(Raised);
+                }
+            };
+            let me = s.current();
+            me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
+            leave_value(s, me, again);
+            unlink_running(s);
+            // SAFETY: nothing is owned in this frame.
+            unsafe { depart(s, next) }
+        }
+    }
+}
+
+/// A call is done without waiting, and returns this, which is taken over; now and then others run before.
+#[inline(always)]
+fn done(entered: Entered, call: Call, result: Obj, pending: Option<Pending>) -> Res<Obj> {
+    if !call.followed || matches!(call.time, Time::None) {
+        return Ok(result);
+    }
+    DONE.0.set(DONE.0.get() + 1);
+    if DONE.0.get() < CALLS || !entered.can_switch() {
+        return Ok(result);
+    }
+    DONE.0.set(0);
+    take_turn(entered.s, result, pending)
+}
+
+/// Others run before the call returns this, which is taken over.
+fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Obj> {
+    timers::look(s, Moment::Running);
+    let me = s.current();
+    let next = world(|w| w.right_neighbour_payload(me.tid()));
+    // An exception that has come up goes off at the next call: the result is not lost.
+    if std::ptr::eq(next, me) || !me.tempval.get().is_null() {
+        return Ok(result);
+    }
+    if prepare(s, next).is_err() {
+        drop_ref(result);
+        return Err(Raised);
+    }
+    me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
+    leave_value(s, me, result);
+    world(|w| w.run_now(next.tid()));
+    // SAFETY: nothing is owned in this frame.
+    unsafe { switch_and_resume(s, next) }
+}
+
+/// The tasklet that waited with this call goes on. The references are taken over.
+pub fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+    // Whoever goes on next drops them: this frame may not come back. The waiting call below owns both.
+    let s = thread::of_running_tasklet();
+    [socket, buffer].into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
+    if descriptor_of(socket)? != Some(call.descriptor) {
+        return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
+    }
+    make(socket, buffer, call, None)
+}
+
+fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
+    if call.followed && !readiness::may_be_ready(s, call.descriptor, call.way()) {
+        return Ok(Tried::Blocks(call));
+    }
+    match call.kind {
+        Kind::Recv => receive(s, call),
+        Kind::RecvInto => with_buffer(buffer, true, |start, size| {
+            let room = if call.count == 0 { size } else { call.count };
+            if room > size {
+                return Err(raise(Exc::Value, "buffer too small for requested bytes"));
+            }
+            Ok(match read(s, start, room, &call)? {
+                Some(count) => Tried::Done(int_obj(count as i64)),
+                None => Tried::Blocks(call),
+            })
+        }),
+        Kind::RecvAll | Kind::RecvIntoAll => with_buffer(buffer, true, |start, size| {
+            let mut call = call;
+            while call.count < size {
+                // SAFETY: within the buffer.
+                let rest = unsafe { start.add(call.count) };
+                match read(s, rest, size - call.count, &call)? {
+                    Some(0) => break,
+                    Some(count) => call.count += count,
+                    None => return Ok(Tried::Blocks(call)),
+                }
+            }
+            if call.kind == Kind::RecvIntoAll {
+                return Ok(Tried::Done(int_obj(call.count as i64)));
+            }
+            // SAFETY: so many bytes are there.
+            check(unsafe { PyBytes_FromStringAndSize(start.cast(), call.count as Py_ssize_t) })
+                .map(Tried::Done)
+        }),
+        Kind::Send => with_buffer(buffer, false, |start, size| {
+            Ok(match write(start, size, &call)? {
+                Some(count) => Tried::Done(int_obj(count as i64)),
+                None => Tried::Blocks(call),
+            })
+        }),
+        Kind::SendAll => with_buffer(buffer, false, |start, size| {
+            let mut call = call;
+            while call.count < size {
+                // SAFETY: within the buffer.
+                let rest = unsafe { start.add(call.count) };
+                match write(rest, size - call.count, &call)? {
+                    Some(count) => call.count += count,
+                    None => return Ok(Tried::Blocks(call)),
+                }
+            }
+            Ok(Tried::Done(none()))
+        }),
+        Kind::Wait(way) => {
+            let ready = readiness::is_ready(call.descriptor, way);
+            Ok(if ready { Tried::Done(none()) } else { Tried::Blocks(call) })
+        }
+    }
+}
+
+fn receive(s: &'static Sched, call: Call) -> Res<Tried> {
+    if call.count <= SCRATCH {
+        let start = BUFFER.0.get().cast::<u8>();
+        let Some(count) = read(s, start, call.count, &call)? else { return Ok(Tried::Blocks(call)) };
+        // SAFETY: so many bytes were written there.
+        return check(unsafe { PyBytes_FromStringAndSize(start.cast(), count as Py_ssize_t) })
+            .map(Tried::Done);
+    }
+    // SAFETY: a new bytes object, which nobody has seen, of this size.
+    unsafe {
+        let mut bytes = check(PyBytes_FromStringAndSize(null_mut(), call.count as Py_ssize_t))?;
+        match read(s, PyBytes_AsString(bytes).cast(), call.count, &call) {
+            Ok(Some(count)) if _PyBytes_Resize(&mut bytes, count as Py_ssize_t) < 0 => Err(Raised),
+            Ok(Some(_)) => Ok(Tried::Done(bytes)),
+            Ok(None) => {
+                drop_ref(bytes);
+                Ok(Tried::Blocks(call))
+            }
+            Err(Raised) => {
+                drop_ref(bytes);
+                Err(Raised)
+            }
+        }
+    }
+}
+
+/// How many bytes came; None if it would block.
+fn read(s: &'static Sched, start: *mut u8, room: usize, call: &Call) -> Res<Option<usize>> {
+    // SAFETY: the caller's room.
+    let count = system_call(|| unsafe {
+        libc::recv(call.descriptor, start.cast(), room, call.flags | libc::MSG_DONTWAIT)
+    })?;
+    if let Some(count) = count
+        && call.stream
+        && 0 < count
+        && count < room
+        && call.flags & libc::MSG_PEEK == 0
+    {
+        readiness::exhausted(s, call.descriptor, Way::In);
+    }
+    Ok(count)
+}
+
+/// How many bytes went; None if it would block.
+fn write(start: *mut u8, size: usize, call: &Call) -> Res<Option<usize>> {
+    // SAFETY: the caller's bytes.
+    system_call(|| unsafe {
+        libc::send(call.descriptor, start.cast(), size, call.flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    })
+}
+
+fn system_call(call: impl Fn() -> isize) -> Res<Option<usize>> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(Some(count));
+        }
+        let error = Error::last_os_error();
+        match error.kind() {
+            ErrorKind::WouldBlock => return Ok(None),
+            ErrorKind::Interrupted => {
+                // SAFETY: the GIL is held.
+                if unsafe { PyErr_CheckSignals() } < 0 {
+                    return Err(Raised);
+                }
+            }
+            _ => return Err(raise_os_error(&error)),
+        }
+    }
+}

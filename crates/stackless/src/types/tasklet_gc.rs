@@ -1,0 +1,287 @@
+//! How tasklet objects are collected and destroyed.
+//!
+//! A tasklet that is suspended holds a C stack full of references that nobody can list. It is never
+//! thrown away: when nothing refers to it any more, its finaliser raises TaskletExit in it, and the
+//! stack unwinds by itself. Where an object must go although its stack is still alive (a subclass
+//! whose `__del__` does not call ours), the stack moves to a new plain tasklet object, which is
+//! finalised instead.
+//!
+//! The collector empties what it takes for garbage, after the finalisers. A tasklet that could still
+//! run then would find its variables gone. So a suspended tasklet shows the collector what its frames
+//! hold only while our finaliser is sure to end it: before it has run once, and if no subclass has put
+//! another in its place. Else the frames count as in use, and at worst a cycle stays.
+
+use crate::engine::outcome;
+use crate::engine::throw::{exit_bomb, kill_later, throw};
+use crate::model::allocation::{allocate_plain, release};
+use crate::model::seat::Seat;
+use crate::model::settings;
+use crate::model::tasklet::{Flags, T, this};
+use crate::model::world::world;
+use crate::observe::{leaks, recording};
+use crate::parking::park;
+use crate::parking::park::has_not_begun;
+use crate::parking::park::park;
+use crate::python::objects::*;
+use crate::python::{args, types};
+use crate::scheduler::waits::ends;
+use crate::scheduler::{entry, hooks, limits};
+use pyo3_ffi::*;
+use stackless_cpython::{self as cpython, Pending};
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+
+pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: a tasklet, during a collection.
+    let t = unsafe { this(o) };
+    let own = [
+        type_of(o).cast(),
+        t.tempval.get(),
+        t.func.get(),
+        t.args.get(),
+        t.kwargs.get(),
+        t.context.get(),
+        t.sequel.get(),
+    ];
+    let result = types::visit_all(own, visit, arg);
+    if result != 0 || !t.started() || t.is_current() || t.is_main() || entry::is_stranded(t) {
+        return result;
+    }
+    // SAFETY: a living type.
+    let finalizer = unsafe { (*type_of(o)).tp_finalize };
+    let will_end = !t.flags.get().finalized
+        && finalizer.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor));
+    if !will_end && !vanishes(t) {
+        return 0;
+    }
+    // SAFETY: started, not current: suspended.
+    unsafe { park::traverse(t, visit, arg) }
+}
+
+pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
+    // SAFETY: a tasklet.
+    let t = unsafe { this(o) };
+    if vanishes(t) {
+        vanish(t); // a subclass has a finaliser of its own
+    }
+    if !t.started() {
+        t.unbind();
+        drop_ref(outcome::take_outcome(t));
+    }
+    0
+}
+
+pub unsafe extern "C" fn tp_finalize(o: Obj) {
+    // SAFETY: a tasklet.
+    let t = unsafe { this(o) };
+    t.set_flags(|f| f.finalized = true);
+    if t.started() && !entry::is_stranded(t) {
+        aside(|| {
+            if vanishes(t) {
+                return vanish(t);
+            }
+            if t.blocked() && !settings::exited() {
+                leaks::report(t);
+            }
+            finalize(t);
+        });
+    }
+}
+
+pub unsafe extern "C" fn tp_dealloc(o: Obj) {
+    // SAFETY: the reference count is 0. The collector must not see the object from here on, unless
+    // the finaliser brings it back.
+    unsafe {
+        let t = this(o);
+        if t.started() && PyObject_CallFinalizerFromDealloc(o) < 0 {
+            return;
+        }
+        PyObject_GC_UnTrack(o.cast());
+        if t.owns_nothing() {
+            destroy(o);
+        } else {
+            cpython::trashcan(o, tp_dealloc, destroy);
+        }
+    }
+}
+
+unsafe extern "C" fn destroy(o: Obj) {
+    // SAFETY: nobody refers to the object; the usual steps of a garbage-collected heap type.
+    unsafe {
+        let t = this(o);
+        let frames = if vanishes(t) { take_frames(t) } else { null_mut() };
+        if t.started() {
+            aside(|| outlive(t));
+        }
+        // Nobody may find it any more while destructors run.
+        if hooks::watched() {
+            recording::gone(t);
+        }
+        world(|w| w.forget_tasklet(t.tid()));
+        if t.has_weakrefs() {
+            PyObject_ClearWeakRefs(o);
+        }
+        t.unbind();
+        clear(&t.sequel);
+        if !frames.is_null() {
+            aside(|| drop_frames(frames));
+        }
+        release(o);
+    }
+}
+
+/// When nothing refers to it any more, do its frames go without running? As contract 12 has it for
+/// those that are paused and have no C state; those that wait are ended, so that somebody gets to know.
+pub fn vanishes(t: T) -> bool {
+    let waits = t.blocked() && t.scheduler().is_some();
+    t.started() && !world(|w| w.in_ring(t.tid())) && !(waits && settings::reported()) && park::is_soft(t)
+}
+
+/// Its frames go, before the finalisers of the generators among them are called. Without memory for that
+/// nothing happens.
+fn vanish(t: T) {
+    let frames = take_frames(t);
+    if !t.started() {
+        leaks::leave_queue(t);
+    }
+    drop_frames(frames);
+}
+
+/// The same for a tasklet of a thread that has ended, which nothing will continue: files that it has open are
+/// closed. One with C state stays as it is.
+pub fn release_frames(t: T) {
+    if t.started() && park::is_soft(t) {
+        vanish(t);
+    }
+}
+
+/// The object goes, its stack is alive.
+fn outlive(t: T) {
+    let seat = t.seat.replace(null_mut());
+    if t.scheduler().is_none() || settings::exited() {
+        // It can never run again: its frames are leaked, and with them its stack.
+        // SAFETY: a suspended state that nobody will load.
+        return unsafe {
+            (*seat).owner.set(std::ptr::null());
+            cpython::abandon((*seat).state())
+        };
+    }
+    let Ok(heir) = allocate_plain(t.sched.get()) else {
+        // SAFETY: as above: without memory for the heir, the stack is leaked.
+        unsafe { cpython::abandon((*seat).state()) };
+        return write_unraisable(null_mut());
+    };
+    // SAFETY: the seat is the heir's from here on.
+    unsafe { (*seat).take_over(heir) };
+    heir.flags.set(Flags { finalized: false, ..t.flags.get() });
+    heir.tempval.set(t.tempval.replace(null_mut()));
+    finalize(heir);
+    drop_ref(heir.obj());
+}
+
+unsafe extern "C" fn del(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a tasklet's method.
+    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    give(args::no_arguments("__del__", args).map(|()| {
+        finalize(t);
+        none()
+    }))
+}
+
+pub fn methods() -> Vec<PyMethodDef> {
+    vec![types::method(
+        "__del__",
+        "__del__($self, /)\n--\n\nThe finaliser: ends a paused tasklet that was started with TaskletExit.",
+        del,
+    )]
+}
+
+/// Takes the frames away from a soft tasklet that is in no list: it has ended then, and no code of it
+/// runs. Null if it has none, or if there is no memory for that.
+pub fn take_frames(t: T) -> *mut Seat {
+    if has_not_begun(t)
+        && let Some(s) = t.scheduler()
+    {
+        park::unseat_traced(s, t);
+    }
+    if !t.started() || park(t).is_err() {
+        return null_mut();
+    }
+    t.set_flags(|f| (f.hard, f.interrupt_pending, f.must_raise) = (false, 0, false));
+    abandon(t);
+    t.seat.replace(null_mut())
+}
+
+/// Drops what these frames hold. May run any code.
+pub fn drop_frames(frames: *mut Seat) {
+    if !frames.is_null() {
+        // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
+        unsafe {
+            cpython::drop_parked(cpython::thread_state(), (*frames).state());
+            Seat::free(frames);
+        }
+    }
+    if let Some(entered) = entry::enter_begun() {
+        entered.s.settle();
+    }
+}
+
+/// `t.kill()`: TaskletExit, at once, wherever it stands.
+pub fn kill_now(t: T) -> Res<()> {
+    throw(t, exit_bomb()?, false, Pending::NONE)
+}
+
+/// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
+/// that its `finally` blocks run. One that refuses ten times is kept in `gc.garbage`.
+pub fn finalize(t: T) {
+    let Some(owner) = t.scheduler() else { return };
+    if !t.started() || t.is_current() || t.is_main() || settings::exited() {
+        return;
+    }
+    if world(|w| w.in_ring(t.tid())) {
+        return; // called by hand: it has a future
+    }
+    if vanishes(t) {
+        return; // when the object is destroyed
+    }
+    let Ok(entered) = entry::enter_anywhere() else { return write_unraisable(t.obj()) };
+    if !std::ptr::eq(entered.s, owner) || entered.refused() {
+        // It dies where it belongs, when its turn comes.
+        return kill_later(t);
+    }
+    for _ in 0..10 {
+        if kill_now(t).is_err() {
+            write_unraisable(t.obj());
+        }
+        if !t.started() || world(|w| w.is_linked(t.tid())) {
+            return; // dead, or it found something to do
+        }
+    }
+    t.set_flags(|f| f.zombie = true);
+    if keep_as_garbage(t.obj()).is_err() {
+        write_unraisable(t.obj());
+    }
+}
+
+fn keep_as_garbage(o: Obj) -> Res<()> {
+    // SAFETY: NUL-terminated names; owned references are dropped.
+    unsafe {
+        let gc = check(PyImport_ImportModule(c"gc".as_ptr()))?;
+        let garbage = PyObject_GetAttrString(gc, c"garbage".as_ptr());
+        drop_ref(gc);
+        let garbage = check(garbage)?;
+        let result = PyList_Append(garbage, o);
+        drop_ref(garbage);
+        if result < 0 { Err(Raised) } else { Ok(()) }
+    }
+}
+
+/// A tasklet ends without running any more: nothing is left of its waits, and those who wait for its
+/// end go on.
+pub fn abandon(t: T) {
+    ends(t);
+    limits::end_all(t);
+    if let Some(s) = t.scheduler() {
+        outcome::ended(s, t);
+    }
+}

@@ -1,0 +1,118 @@
+//! Waits for descriptors that are no sockets of ours, for `stackless.select` and servers.
+//!
+//! The caller asks the system itself whether there is something to do, before and after. So such a wait
+//! may end early, and returns nothing: neither whether the descriptor is ready, nor that the time is over.
+
+use crate::engine::departure::{Next, depart, plan_departure};
+use crate::engine::throw;
+use crate::model::wait::{Way, What};
+use crate::python::objects::*;
+use crate::python::{args, memory, types};
+use crate::scheduler::entry::Entered;
+use crate::scheduler::readiness::{is_of_poller, is_ready};
+use crate::scheduler::readiness::{lose, of_thread};
+use crate::scheduler::ring::unlink_running;
+use crate::scheduler::{entry, readiness, waits};
+use pyo3_ffi::*;
+use stackless_cpython::Pending;
+use stackless_reactor::now;
+use std::ffi::c_int;
+
+fn number(o: Obj) -> Res<c_int> {
+    // SAFETY: a living object.
+    let number = unsafe { PyObject_AsFileDescriptor(o) };
+    if number < 0 { Err(Raised) } else { Ok(number) }
+}
+
+/// `_wait_ready(descriptor, out, seconds)`
+unsafe extern "C" fn wait_ready(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let (call, args) =
+        unsafe { (Pending::call(wait_ready as _, args, count), args::positional(args, count)) };
+    give((|| {
+        let [descriptor, out, seconds] = args else {
+            return Err(type_error("_wait_ready() takes exactly three arguments"));
+        };
+        let way = if is_true(*out)? { Way::Out } else { Way::In };
+        do_wait_ready(number(*descriptor)?, way, args::time(*seconds, "the time to wait")?, call)
+    })())
+}
+
+fn do_wait_ready(descriptor: c_int, way: Way, time: Option<u64>, call: Pending) -> Res<Obj> {
+    let entered = entry::enter()?;
+    let s = entered.s;
+    throw::raise_pending(s.current())?;
+    if time == Some(0) || is_ready(descriptor, way) {
+        return Ok(none());
+    }
+    let until = time.map(|time| now().saturating_add(time));
+    let next = plan_wait(entered, What::DescriptorOrTime(descriptor, way), until, true)?;
+    s.current().seat().pending.set(call);
+    unlink_running(s);
+    // SAFETY: nothing is owned in this frame.
+    unsafe { depart(s, next) }
+}
+
+/// `_descriptor_closed(descriptor)`
+unsafe extern "C" fn descriptor_closed(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_descriptor_closed", args).and_then(number).and_then(|descriptor| {
+        readiness::closed(descriptor)?;
+        Ok(none())
+    }))
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method(
+            "_wait_ready",
+            "Waits until a descriptor may be ready, so long at the most, or for less.",
+            wait_ready,
+        ),
+        types::method(
+            "_descriptor_closed",
+            "A descriptor that was waited for is about to be closed.",
+            descriptor_closed,
+        ),
+    ]
+}
+
+/// A call would block: plans the running tasklet's departure until the descriptor is ready. `what` names
+/// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
+/// another one's: it is watched anew.
+pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: bool) -> Res<Next> {
+    let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else {
+        unreachable!("the callers wait for descriptors");
+    };
+    entered.at_rest()?;
+    let s = entered.s;
+    let me = s.current();
+    memory::enough()?;
+    let mut readiness = of_thread(s)?;
+    if !followed || readiness.sources.borrow().get(descriptor).is_none() {
+        let mut added = readiness.bell.add(descriptor);
+        if added.as_ref().is_err_and(|error| is_of_poller(error, descriptor)) {
+            lose(s);
+            readiness = of_thread(s)?;
+            added = readiness.bell.add(descriptor);
+        }
+        added.map_err(|error| raise_os_error(&error))?;
+    }
+    if !readiness.sources.borrow_mut().has_room(descriptor) {
+        return Err(memory::no_memory());
+    }
+    waits::arm(s, me, what, until)?;
+    {
+        let mut sources = readiness.sources.borrow_mut();
+        let source = sources.get_or_add(descriptor);
+        source.exhausted[way as usize] = true;
+        source.waiting[way as usize].push(me);
+    }
+    readiness.waiting.set(readiness.waiting.get() + 1);
+    let next = plan_departure(entered, None);
+    if next.is_err() {
+        waits::disarm(me);
+    }
+    next
+}

@@ -1,0 +1,61 @@
+//! Functions behind `with stackless.timeout()`.
+
+use crate::engine::throw;
+use crate::python::objects::*;
+use crate::python::{args, types};
+use crate::scheduler::entry;
+use crate::scheduler::limits::{TIMEOUT_EXIT, start, stop};
+use pyo3_ffi::*;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::Relaxed;
+
+unsafe extern "C" fn limit_start(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    let args = unsafe { args::positional(args, count) };
+    let [owner, seconds] = args else { return give(Err(type_error("an owner and seconds are required"))) };
+    give(args::time(*seconds, "seconds").and_then(|time| {
+        throw::raise_pending(entry::current()?.current())?;
+        let Some(time) = time else { return Ok(none()) };
+        start(*owner, time).map(|number| int_obj(number as i64))
+    }))
+}
+
+unsafe extern "C" fn limit_stop(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call; a living object.
+    let args = unsafe { args::positional(args, count) };
+    give(args::one_argument("_limit_stop", args).and_then(|number| {
+        // SAFETY: a living object.
+        let number = unsafe { PyLong_AsSize_t(number) };
+        if number == usize::MAX && raised() {
+            return Err(Raised);
+        }
+        stop(number);
+        Ok(none())
+    }))
+}
+
+/// Makes the exception.
+pub fn ready(module: Obj) -> Res<()> {
+    let doc = forever(
+        "Raised inside a `with stackless.timeout()` block whose time is over; the block turns it into\n\
+         TimeoutError. A BaseException, so that `except Exception` in between does not stop it.",
+    );
+    // SAFETY: a living class; the reference is kept for good.
+    unsafe {
+        let made = check(PyErr_NewExceptionWithDoc(
+            c"stackless.TimeoutExit".as_ptr(),
+            doc,
+            PyExc_BaseException,
+            null_mut(),
+        ))?;
+        TIMEOUT_EXIT.store(made, Relaxed);
+        types::add_object(module, c"TimeoutExit", made)
+    }
+}
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method("_limit_start", "Begins a limit over the running tasklet.", limit_start),
+        types::method("_limit_stop", "Ends it.", limit_stop),
+    ]
+}

@@ -19,7 +19,7 @@ use std::ptr::null_mut;
 
 /// The calling thread, if a limit is in force in it.
 fn limited() -> Option<Entered> {
-    if LIMITED.0.get() == 0 {
+    if LIMITED.get() == 0 {
         return None;
     }
     entry::enter_begun().filter(|entered| entered.s.watch.on.get())

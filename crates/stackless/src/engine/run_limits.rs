@@ -4,6 +4,7 @@ use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::parking::park::unseat;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::hooks;
 use stackless_core::{Limit, Turn};
@@ -12,12 +13,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// In how many threads a limit is in force.
-pub struct Limited(pub Cell<u32>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Limited {}
-
-pub static LIMITED: Limited = Limited(Cell::new(0));
+pub static LIMITED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
 /// How a `run()` was asked to run.
 #[derive(Default)]
@@ -42,7 +38,7 @@ pub fn begin_limit(s: &'static Sched, run: &Run) {
     s.watch.number.set(s.watch.number.get().wrapping_add(1).max(1));
     s.watch.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
     s.watch.ignore_nesting.set(run.ignore_nesting);
-    LIMITED.0.set(LIMITED.0.get() + 1);
+    LIMITED.set(LIMITED.get() + 1);
     hooks::watch(hooks::LIMIT, true);
     if run.needs_ticks() {
         // SAFETY: the thread's own state.
@@ -55,8 +51,8 @@ pub fn end_limit(s: &'static Sched) {
         return;
     }
     s.watch.deadline.set(None);
-    LIMITED.0.set(LIMITED.0.get() - 1);
-    hooks::watch(hooks::LIMIT, LIMITED.0.get() > 0);
+    LIMITED.set(LIMITED.get() - 1);
+    hooks::watch(hooks::LIMIT, LIMITED.get() > 0);
     if std::ptr::eq(s.ts, cpython::thread_state()) {
         // SAFETY: the thread's own state.
         unsafe { cpython::show_ticks(s.ts, false) };

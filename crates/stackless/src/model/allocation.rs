@@ -4,6 +4,7 @@ use crate::model::classes;
 use crate::model::tasklet::{Flags, T, Tasklet, this};
 use crate::model::thread::Sched;
 use crate::model::world::world;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
 use crate::types::tasklet;
@@ -31,27 +32,17 @@ impl Tasklet {
     }
 }
 
-struct Serial(Cell<u64>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Serial {}
-
-static SERIAL: Serial = Serial(Cell::new(0));
+static SERIAL: Gil<Cell<u64>> = Gil::new(Cell::new(0));
 
 /// Destroyed tasklets of the very type, whose memory the next ones take over: as CPython does for
 /// its own short-lived objects.
-struct Spare(Cell<Vec<Obj>>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Spare {}
-
-static SPARE: Spare = Spare(Cell::new(Vec::new()));
+static SPARE: Gil<Cell<Vec<Obj>>> = Gil::new(Cell::new(Vec::new()));
 
 const SPARES: usize = 256;
 
 fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
     // SAFETY: the GIL; no `f` here comes back or runs Python code.
-    f(unsafe { &mut *SPARE.0.as_ptr() })
+    f(unsafe { &mut *SPARE.as_ptr() })
 }
 
 /// The end of a tasklet's destruction: all its cells are empty.
@@ -101,7 +92,7 @@ unsafe extern "C" {
 
 /// The number of the tasklet that was made last.
 pub fn last_serial() -> u64 {
-    SERIAL.0.get()
+    SERIAL.get()
 }
 
 #[inline(always)]
@@ -114,8 +105,8 @@ pub fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
             types::free(o);
             return Err(memory::no_memory());
         }
-        let serial = SERIAL.0.get() + 1;
-        SERIAL.0.set(serial);
+        let serial = SERIAL.get() + 1;
+        SERIAL.set(serial);
         // Of a scheduler that is being made this is nobody's: its main tasklet gets the id later.
         let hid = (*sched).hid();
         Ok(Tasklet::init(o, sched, |t| world(|w| w.add_tasklet(Some(hid), t)), serial))

@@ -3,6 +3,7 @@
 use crate::model::seat::Seat;
 use crate::model::thread::Sched;
 use crate::model::wait::Wait;
+use crate::python::gil::Gil;
 use crate::python::objects;
 use crate::python::objects::*;
 use pyo3_ffi::*;
@@ -12,15 +13,10 @@ use std::ptr::{null, null_mut};
 
 /// Whose trace function is being set, or null: audit hooks and the destructor of the old one must not set it
 /// again, and the tasklet stays where it is.
-pub struct Setting(pub std::cell::Cell<*const Tasklet>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Setting {}
-
-pub static SETTING: Setting = Setting(std::cell::Cell::new(std::ptr::null()));
+pub static SETTING: Gil<std::cell::Cell<*const Tasklet>> = Gil::new(std::cell::Cell::new(std::ptr::null()));
 
 pub fn is_being_traced(t: T) -> bool {
-    std::ptr::eq(SETTING.0.get(), t)
+    std::ptr::eq(SETTING.get(), t)
 }
 
 impl Tasklet {

@@ -3,6 +3,7 @@
 use crate::model::channel;
 use crate::model::tasklet::{T, Tasklet};
 use crate::model::thread::Sched;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use pyo3_ffi::*;
 use stackless_core::{Cid, Tid, Waits};
@@ -27,18 +28,13 @@ pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
 
 pub type World = stackless_core::World<T, channel::C>;
 
-struct TheWorld(UnsafeCell<World>);
-
-// SAFETY: only reached through `world`, with the GIL held.
-unsafe impl Sync for TheWorld {}
-
-static WORLD: TheWorld = TheWorld(UnsafeCell::new(World::new()));
+static WORLD: Gil<UnsafeCell<World>> = Gil::new(UnsafeCell::new(World::new()));
 
 /// The one access to everybody's lists. `f` must not run Python code and not come back here.
 #[inline(always)]
 pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
     // SAFETY: the GIL keeps other threads out, and the rule above this very one.
-    f(unsafe { &mut *WORLD.0.get() })
+    f(unsafe { &mut *WORLD.get() })
 }
 
 /// The object of a tasklet that the world names.
@@ -88,16 +84,11 @@ impl Tasklet {
     }
 }
 
-struct Threads(UnsafeCell<Vec<&'static Sched>>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Threads {}
-
-static THREADS: Threads = Threads(UnsafeCell::new(Vec::new()));
+static THREADS: Gil<UnsafeCell<Vec<&'static Sched>>> = Gil::new(UnsafeCell::new(Vec::new()));
 
 pub fn threads<R>(f: impl FnOnce(&mut Vec<&'static Sched>) -> R) -> R {
     // SAFETY: the GIL; no `f` here runs Python code.
-    f(unsafe { &mut *THREADS.0.get() })
+    f(unsafe { &mut *THREADS.get() })
 }
 
 /// `f` must not run Python code.

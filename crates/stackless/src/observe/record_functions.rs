@@ -1,6 +1,7 @@
 //! The recorder's functions in the extension module. The public face is `python/stackless/_recording.py`.
 
 use crate::observe::{describe, recording};
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use pyo3_ffi::*;
@@ -10,12 +11,7 @@ use std::collections::HashMap;
 use std::ptr::null_mut;
 
 /// A recording that has ended and was not taken yet.
-struct Finished(RefCell<Option<Recording>>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Finished {}
-
-static FINISHED: Finished = Finished(RefCell::new(None));
+static FINISHED: Gil<RefCell<Option<Recording>>> = Gil::new(RefCell::new(None));
 
 /// What the line callbacks need to know.
 struct Lines {
@@ -27,12 +23,7 @@ struct Lines {
     disable: Obj,
 }
 
-struct LinesCell(RefCell<Option<Lines>>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for LinesCell {}
-
-static LINES: LinesCell = LinesCell(RefCell::new(None));
+static LINES: Gil<RefCell<Option<Lines>>> = Gil::new(RefCell::new(None));
 
 fn string(o: Obj) -> Res<String> {
     // SAFETY: a living object.
@@ -101,7 +92,7 @@ entry!(stop, |args| {
         }
         names
     };
-    *FINISHED.0.borrow_mut() = Some(recording);
+    *FINISHED.borrow_mut() = Some(recording);
     Ok(names)
 });
 
@@ -109,7 +100,7 @@ entry!(save, |args| {
     let &[title, python, names, sources] = exactly(args)?;
     let (title, python, names, sources) =
         (string(title)?, string(python)?, strings(names)?, strings(sources)?);
-    let Some(mut recording) = FINISHED.0.borrow_mut().take() else {
+    let Some(mut recording) = FINISHED.borrow_mut().take() else {
         return Err(runtime_error("there is no recording to save"));
     };
     if names.len() != recording.files.len() || sources.len() != names.len() {
@@ -189,11 +180,8 @@ entry!(describe_value, |args| {
 entry!(follow, |args| {
     let &[quiet, disable] = exactly(args)?;
     let quiet = strings(quiet)?;
-    let old = LINES.0.borrow_mut().replace(Lines {
-        quiet,
-        followed: HashMap::default(),
-        disable: new_ref(disable),
-    });
+    let old =
+        LINES.borrow_mut().replace(Lines { quiet, followed: HashMap::default(), disable: new_ref(disable) });
     if let Some(old) = old {
         drop_ref(old.disable);
         old.followed.into_keys().for_each(drop_ref);
@@ -203,7 +191,7 @@ entry!(follow, |args| {
 
 /// Is this code followed line by line? Else what the callback answers.
 fn followed(code: Obj) -> Result<(), Obj> {
-    let mut lines = LINES.0.borrow_mut();
+    let mut lines = LINES.borrow_mut();
     let Some(lines) = lines.as_mut() else { return Err(none()) };
     let quiet = &lines.quiet;
     let follow = *lines.followed.entry(code).or_insert_with(|| {

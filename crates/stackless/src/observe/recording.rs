@@ -16,6 +16,7 @@ use crate::observe::describe::shortened;
 use crate::observe::describe::{Text, describe};
 use crate::observe::event_log::{Fast, Tape, number, settings};
 use crate::observe::inspect;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::{entry, hooks};
 use pyo3_ffi::*;
@@ -25,21 +26,16 @@ use stackless_record::{CUT, Event, Flags, Kind, Recording, State};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-struct Taped(RefCell<Option<Tape>>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Taped {}
-
-static TAPE: Taped = Taped(RefCell::new(None));
+static TAPE: Gil<RefCell<Option<Tape>>> = Gil::new(RefCell::new(None));
 
 /// `f` must not run Python code.
 fn tape<R>(f: impl FnOnce(&mut Tape) -> R) -> Option<R> {
-    TAPE.0.borrow_mut().as_mut().map(f)
+    TAPE.borrow_mut().as_mut().map(f)
 }
 
 /// Is a recording under way?
 pub fn is_on() -> bool {
-    TAPE.0.borrow().is_some()
+    TAPE.borrow().is_some()
 }
 
 /// The calling thread's scheduler, if it has used tasklets.
@@ -291,7 +287,7 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
     }
     let mut new = Tape::new(limit, values);
     new.take_stock(s, &sent);
-    *TAPE.0.borrow_mut() = Some(new);
+    *TAPE.borrow_mut() = Some(new);
     hooks::watch(hooks::RECORDER, true);
     Ok(())
 }
@@ -332,7 +328,7 @@ pub fn stop(hidden: impl Fn(&str) -> bool) -> Res<Recording> {
 
 fn take() -> Option<Tape> {
     hooks::watch(hooks::RECORDER, false);
-    TAPE.0.borrow_mut().take()
+    TAPE.borrow_mut().take()
 }
 
 /// Forgets the recording: in a child process after a fork.

@@ -2,6 +2,7 @@
 //! Nothing here knows of tasklets.
 
 pub mod args;
+pub mod gil;
 pub mod memory;
 pub mod objects;
 pub mod types;

@@ -9,6 +9,7 @@ use crate::model::bomb;
 use crate::model::tasklet::T;
 use crate::model::thread::{Due, Moment, Sched};
 use crate::model::world::world;
+use crate::python::gil::Gil;
 use crate::python::memory;
 use crate::python::objects::*;
 use crate::scheduler::ring::leave_value;
@@ -33,17 +34,12 @@ struct Limit {
     outer: u32,
 }
 
-struct Limits(UnsafeCell<Slab<Limit>>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Limits {}
-
-static LIMITS: Limits = Limits(UnsafeCell::new(Slab::new()));
+static LIMITS: Gil<UnsafeCell<Slab<Limit>>> = Gil::new(UnsafeCell::new(Slab::new()));
 
 /// The one access. `f` must not run Python code and not come back here.
 fn limits<R>(f: impl FnOnce(&mut Slab<Limit>) -> R) -> R {
     // SAFETY: the GIL, and the rule above.
-    f(unsafe { &mut *LIMITS.0.get() })
+    f(unsafe { &mut *LIMITS.get() })
 }
 
 /// So long after the attempt a limit tries again that found another exception on its way.

@@ -14,6 +14,7 @@ use crate::model::bomb;
 use crate::model::tasklet::T;
 use crate::model::thread::{Due, Sched};
 use crate::model::wait::{Wait, What};
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
 use crate::scheduler::{hooks, readiness};
@@ -24,12 +25,7 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Counts what is armed in all threads: between switches, nobody looks at the clock without it.
-struct Armed(Cell<u32>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Armed {}
-
-static ARMED: Armed = Armed(Cell::new(0));
+static ARMED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
 /// One more of a tasklet's waits and limits is armed, or one less.
 pub fn count_armed(s: &'static Sched, t: T, change: i32) {
@@ -41,7 +37,7 @@ pub fn count_armed(s: &'static Sched, t: T, change: i32) {
     if !t.flags.get().daemon {
         add(&s.waits.foreground);
     }
-    hooks::watch(hooks::TIMED, add(&ARMED.0) > 0);
+    hooks::watch(hooks::TIMED, add(&ARMED) > 0);
 }
 
 /// The running tasklet is about to wait, until this time at the longest. If nothing comes of it, call

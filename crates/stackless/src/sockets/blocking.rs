@@ -7,6 +7,7 @@
 //! restores it.
 
 use crate::model::wait::Way;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::readiness::is_ready;
@@ -28,16 +29,12 @@ struct Calls {
     changed: Vec<(c_int, usize)>,
 }
 
-struct Shared(UnsafeCell<Calls>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Shared {}
-
-static CALLS: Shared = Shared(UnsafeCell::new(Calls { accepting: Vec::new(), changed: Vec::new() }));
+static CALLS: Gil<UnsafeCell<Calls>> =
+    Gil::new(UnsafeCell::new(Calls { accepting: Vec::new(), changed: Vec::new() }));
 
 fn calls<R>(f: impl FnOnce(&mut Calls) -> R) -> R {
     // SAFETY: the GIL; no `f` here runs Python code.
-    f(unsafe { &mut *CALLS.0.get() })
+    f(unsafe { &mut *CALLS.get() })
 }
 
 fn room_for_one<T>(v: &mut Vec<T>) -> Res<()> {

@@ -18,6 +18,7 @@ use crate::model::wait::{Call, Kind, Time, Way, What};
 use crate::model::world::world;
 use crate::model::{bomb, thread};
 use crate::parking::stacks::prepare;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
 use crate::scheduler::ring::{leave_value, unlink_running};
@@ -40,22 +41,12 @@ unsafe extern "C" {
 /// Bytes that a `recv` may get without a detour: a whole one of most protocols.
 const SCRATCH: usize = 64 * 1024;
 
-struct Scratch(UnsafeCell<[u8; SCRATCH]>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Scratch {}
-
-static BUFFER: Scratch = Scratch(UnsafeCell::new([0; SCRATCH]));
+static BUFFER: Gil<UnsafeCell<[u8; SCRATCH]>> = Gil::new(UnsafeCell::new([0; SCRATCH]));
 
 /// So many calls in a row do not wait before others have a turn.
 const CALLS: u32 = 64;
 
-struct Calls(Cell<u32>);
-
-// SAFETY: only reached with the GIL held.
-unsafe impl Sync for Calls {}
-
-static DONE: Calls = Calls(Cell::new(0));
+static DONE: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
 /// What a try has brought.
 enum Tried {
@@ -79,7 +70,7 @@ pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> R
                 Time::Until(at) => Some(at),
                 Time::Unlimited => None,
             };
-            DONE.0.set(0);
+            DONE.set(0);
             let again = bomb::of_call(
                 new_ref(socket),
                 if buffer.is_null() { buffer } else { new_ref(buffer) },
@@ -109,11 +100,11 @@ fn done(entered: Entered, call: Call, result: Obj, pending: Option<Pending>) -> 
     if !call.followed || matches!(call.time, Time::None) {
         return Ok(result);
     }
-    DONE.0.set(DONE.0.get() + 1);
-    if DONE.0.get() < CALLS || !entered.can_switch() {
+    DONE.set(DONE.get() + 1);
+    if DONE.get() < CALLS || !entered.can_switch() {
         return Ok(result);
     }
-    DONE.0.set(0);
+    DONE.set(0);
     take_turn(entered.s, result, pending)
 }
 
@@ -209,7 +200,7 @@ fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
 
 fn receive(s: &'static Sched, call: Call) -> Res<Tried> {
     if call.count <= SCRATCH {
-        let start = BUFFER.0.get().cast::<u8>();
+        let start = BUFFER.get().cast::<u8>();
         let Some(count) = read(s, start, call.count, &call)? else { return Ok(Tried::Blocks(call)) };
         // SAFETY: so many bytes were written there.
         return check(unsafe { PyBytes_FromStringAndSize(start.cast(), count as Py_ssize_t) })

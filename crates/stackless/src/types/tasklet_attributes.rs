@@ -229,12 +229,12 @@ fn set_trace(t: T, function: Obj, profile: bool) -> Res<()> {
         return Err(runtime_error("the tasklet is current in another thread"));
     }
     let Some((_, of)) = fields(t) else { return Err(runtime_error("tasklet is not alive")) };
-    if !SETTING.0.get().is_null() {
+    if !SETTING.get().is_null() {
         return Err(runtime_error("a trace function is being set"));
     }
-    SETTING.0.set(t);
+    SETTING.set(t);
     let done = set_trace_of(s, of, function, profile);
-    SETTING.0.set(std::ptr::null());
+    SETTING.set(std::ptr::null());
     done
 }
 

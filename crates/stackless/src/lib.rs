@@ -44,12 +44,26 @@ mod sockets;
 mod types;
 mod waiting;
 
-use api::module;
+use api::{c_table, module};
+use observe::{counts, recording};
 use pyo3_ffi::*;
+use scheduler::hooks;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
+use std::sync::Once;
+
+/// Registers parts with the layers below, which do not name them.
+fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        hooks::register_recorder(&recording::ToTape);
+        hooks::register_observer(hooks::COUNT | hooks::AGES, counts::observe);
+        hooks::register_observer(hooks::FAST, c_table::announce);
+    });
+}
 
 unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
+    register();
     let done = module::check_interpreter().and_then(|()| module::fill_once(module));
     if done.is_ok() { 0 } else { -1 }
 }

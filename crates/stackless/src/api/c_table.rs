@@ -6,6 +6,7 @@
 
 use crate::model::classes;
 use crate::model::tasklet::{T, Tasklet, this};
+use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -27,11 +28,11 @@ type Hook = unsafe extern "C" fn(Obj, Obj) -> c_int;
 static FAST: AtomicPtr<std::ffi::c_void> = AtomicPtr::new(null_mut());
 
 /// Tells the fast hook of a switch. It must not run Python code; what it answers is ignored.
-pub fn announce(from: T, to: T) {
+pub fn announce(s: &'static Sched, next: T, _: u8) {
     let hook = FAST.load(Relaxed);
     if !hook.is_null() {
         // SAFETY: it was stored as this very type, and the tasklets live.
-        unsafe { std::mem::transmute::<*mut std::ffi::c_void, Hook>(hook)(from.obj(), to.obj()) };
+        unsafe { std::mem::transmute::<*mut std::ffi::c_void, Hook>(hook)(s.current().obj(), next.obj()) };
     }
 }
 

@@ -5,9 +5,9 @@ use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes, world};
-use crate::observe::recording;
 use crate::python::objects::*;
 use crate::scheduler::callbacks::ON_ERROR;
+use crate::scheduler::hooks;
 use crate::scheduler::idle::Rest;
 use crate::scheduler::ring::{deliver, leave_value, link};
 use crate::scheduler::{idle, limits};
@@ -65,7 +65,9 @@ fn stuck_bomb(s: &'static Sched, watcher: T) -> Obj {
 /// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
 fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
-    recording::describe_failure(s, &exception);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.describe_failure(s, &exception);
+    }
     if !ends_quietly(&exception) {
         match outcome::failed(s.current(), exception).or_else(handle) {
             Ok(()) => return None,
@@ -126,7 +128,9 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
             w.unlink(main.tid());
             w.link(main.tid())
         });
-        recording::moved(main);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.moved(main);
+        }
         leave_value(s, main, bomb);
     } else {
         throw::leave_for_later(main, bomb);

@@ -3,9 +3,9 @@
 use crate::engine::{deadlock, run_limits};
 use crate::model::thread::{Moment, Sched};
 use crate::model::world::world;
-use crate::observe::recording;
 use crate::parking::room;
 use crate::python::objects::*;
+use crate::scheduler::hooks;
 use crate::scheduler::ring::link;
 use crate::scheduler::{idle, readiness, timers};
 use pyo3_ffi::*;
@@ -21,9 +21,13 @@ impl Sched {
     pub fn sleep(&'static self) -> Res<()> {
         self.asleep.set(true);
         cpython::forbid(1); // for signal handlers
-        recording::slept(self);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.slept(self);
+        }
         let result = self.sleep_on();
-        recording::woke(self);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.woke(self);
+        }
         cpython::forbid(-1);
         self.asleep.set(false);
         result

@@ -43,17 +43,15 @@
 //! No Rust destructor, owned reference or borrow may be alive in a C frame across [`switch`]: it is
 //! not unwound when a tasklet ends elsewhere.
 
-use crate::api::c_table;
 use crate::engine::run_limits;
 use crate::model::bomb;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::world::world;
-use crate::observe::{counts, recording};
 use crate::parking::stacks::prepare;
 use crate::python::objects::*;
 use crate::scheduler::callbacks::announce_switch;
-use crate::scheduler::hooks::{AGES, CALLBACK, COUNT, FAST, LIMIT, RECORDER, TIMED, WATCHERS};
+use crate::scheduler::hooks::{CALLBACK, LIMIT, TIMED, WATCHERS};
 use crate::scheduler::{hooks, ring, timers};
 use stackless_core::Turn;
 use stackless_cpython::{self as cpython, Pending};
@@ -76,17 +74,11 @@ pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
     if watchers & CALLBACK != 0 {
         announce_switch(s, Some(s.current()), next);
     }
-    if watchers & (COUNT | AGES) != 0 && !std::ptr::eq(next, s.current()) {
-        counts::count_switch(s, next);
-        if watchers & AGES != 0 {
-            counts::keep_time(s.current(), next);
-        }
+    if !std::ptr::eq(next, s.current()) {
+        hooks::tell_observers(s, next, watchers);
     }
-    if watchers & FAST != 0 && !std::ptr::eq(next, s.current()) {
-        c_table::announce(s.current(), next);
-    }
-    if watchers & RECORDER != 0 {
-        recording::switched(s, next);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.switched(s, next);
     }
     next
 }

@@ -6,11 +6,11 @@ use crate::model::settings::exited;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::world::{each_tasklet_of, object, threads, world};
-use crate::observe::recording;
 use crate::parking::park;
 use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry::{GUARD, Guard};
+use crate::scheduler::hooks;
 use crate::scheduler::{limits, readiness, waits};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Pending};
@@ -43,7 +43,9 @@ pub fn end(s: &'static Sched) {
             main.seat.set(old_main.seat.replace(null_mut()));
             s.main.set(main);
             s.current.set(main);
-            recording::gone(old_main);
+            if let Some(recorder) = hooks::recorder() {
+                recorder.gone(old_main);
+            }
             drop_ref(old_main.obj()); // the ring's
             old_main.orphan();
             stop_soft_ones(s);
@@ -78,7 +80,9 @@ pub fn end(s: &'static Sched) {
     }
     let in_ring = world(|w| w.forget_thread(s.hid()));
     threads(|all| all.retain(|other| !std::ptr::eq(*other, s)));
-    recording::thread_ended(s);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.thread_ended(s);
+    }
     if mine {
         // SAFETY: the thread's own state; it has no tasklets any more.
         unsafe { cpython::end_thread(s.ts) };
@@ -117,7 +121,9 @@ pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
                 }
             } else if in_ring {
                 world(|w| w.unlink(t.tid()));
-                recording::unlinked(t);
+                if let Some(recorder) = hooks::recorder() {
+                    recorder.unlinked(t);
+                }
                 drop_ref(t.obj());
             }
         });
@@ -146,7 +152,9 @@ fn stop_soft_ones(s: &'static Sched) {
             && park::is_soft(t)
         {
             world(|w| w.unlink(t.tid()));
-            recording::unlinked(t);
+            if let Some(recorder) = hooks::recorder() {
+                recorder.unlinked(t);
+            }
             drop_ref(t.obj());
         }
     });

@@ -5,10 +5,10 @@ use crate::engine::switch::switch_and_resume;
 use crate::model::tasklet::T;
 use crate::model::world::world;
 use crate::model::{bomb, classes};
-use crate::observe::recording;
 use crate::parking::stacks::prepare;
 use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
+use crate::scheduler::hooks;
 use crate::scheduler::ring::{leave_value, make_runnable};
 use crate::scheduler::{entry, waits};
 use stackless_cpython::Pending;
@@ -24,7 +24,9 @@ pub fn leave_for_later(t: T, bomb: Obj) {
 pub fn kill_later(t: T) {
     match exit_bomb() {
         Ok(bomb) => {
-            recording::thrown(t, recording::describe_bomb(bomb));
+            if let Some(recorder) = hooks::recorder() {
+                recorder.thrown(t, recorder.describe_bomb(bomb));
+            }
             leave_for_later(t, bomb);
         }
         Err(Raised) => write_unraisable(t.obj()),
@@ -53,7 +55,7 @@ pub fn raise_pending(me: T) -> Res<()> {
 
 /// Throws into any tasklet. The bomb is taken over.
 pub fn throw(t: T, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
-    let text = recording::describe_bomb(bomb);
+    let text = hooks::recorder().map_or(0, |recorder| recorder.describe_bomb(bomb));
     let Some(owner) = t.scheduler() else {
         return throw_to_orphan(t, bomb);
     };
@@ -71,7 +73,9 @@ pub fn throw(t: T, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
     if !t.alive() {
         return throw_to_dead(bomb);
     }
-    recording::thrown(t, text);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.thrown(t, text);
+    }
     if !std::ptr::eq(s, owner) {
         throw_abroad(t, bomb, pending);
         return Ok(());
@@ -109,7 +113,9 @@ fn throw_now(entered: Entered, t: T, bomb: Obj, call: Pending) -> Res<()> {
 fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
-        recording::gone(t);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.gone(t);
+        }
         let owned = t.take_all();
         outcome::ended(s, t);
         owned.into_iter().for_each(drop_ref);
@@ -126,7 +132,9 @@ fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
     for owned in t.take_all().into_iter().filter(|o| !o.is_null()) {
         s.drop_later(owned);
     }
-    recording::unlinked(t);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.unlinked(t);
+    }
     outcome::ended(s, t);
     s.drop_later(t.obj()); // the ring's
     if !switches {
@@ -155,7 +163,9 @@ fn throw_abroad(t: T, bomb: Obj, pending: bool) {
     if world(|w| w.link_next(t.tid())) {
         t.scheduler().expect("checked by the caller").wake();
     }
-    recording::linked(t);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.linked(t);
+    }
     drop_ref(old);
 }
 
@@ -177,7 +187,9 @@ pub fn kill(t: T, pending: bool, call: Pending) -> Res<()> {
         // Its frames cannot run any more. It is dead; only a queue may still hold it.
         if t.blocked() {
             world(|w| w.dequeue(t.tid()));
-            recording::unlinked(t);
+            if let Some(recorder) = hooks::recorder() {
+                recorder.unlinked(t);
+            }
             drop_ref(t.obj());
         }
         return Ok(());

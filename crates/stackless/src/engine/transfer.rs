@@ -9,7 +9,6 @@ use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::wait::What;
 use crate::model::world::{object, world};
-use crate::observe::recording;
 use crate::parking::stacks::prepare;
 use crate::python::args;
 use crate::python::objects::*;
@@ -106,7 +105,9 @@ fn act_recorded(
     call: Pending,
 ) -> Res<Obj> {
     if direction == Direction::Send {
-        recording::describe_sent(entered.s, value);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.describe_sent(entered.s, value);
+        }
         if let Err(raised) = throw::raise_pending(entered.s.current()) {
             drop_ref(value);
             return Err(raised);
@@ -227,7 +228,9 @@ fn exchange<const OBSERVED: bool>(
     waits::ends(partner);
     let theirs = partner.tempval.replace(value);
     if OBSERVED {
-        recording::transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
+        if let Some(recorder) = hooks::recorder() {
+            recorder.transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
+        }
     }
     if direction == Direction::Receive || theirs.is_null() {
         return theirs;
@@ -287,7 +290,9 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
 /// `close()`: the queue grows no more, and waiting iterations end.
 pub fn close(ch: C) -> Res<()> {
     world(|w| w.close(ch.cid()));
-    recording::channel_changed(ch);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.channel_changed(ch);
+    }
     let mut dropped = Vec::new();
     while world(|w| w.first_iterating(ch.cid())).is_some() {
         // Making the bomb may run Python code: ask again who waits.
@@ -356,6 +361,8 @@ pub fn release_waiters(ch: C) {
         world(|w| w.dequeue(t));
         drop_ref(object(t).obj());
     }
-    recording::channel_gone(ch);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.channel_gone(ch);
+    }
     world(|w| w.forget_channel(ch.cid()));
 }

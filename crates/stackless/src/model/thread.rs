@@ -53,12 +53,17 @@ pub struct Sched {
     pub alarm: Alarm,
 }
 
+/// The calling thread's scheduler, if the thread has used tasklets.
+#[inline(always)]
+pub fn begun() -> Option<&'static Sched> {
+    let s: *const Sched = cpython::word().cast();
+    // SAFETY: the word is cleared before the scheduler is freed.
+    (!s.is_null()).then(|| unsafe { &*s })
+}
+
 /// The calling thread's scheduler, which exists.
 pub fn of_running_tasklet() -> &'static Sched {
-    let s: *const Sched = cpython::word().cast();
-    assert!(!s.is_null(), "a tasklet runs in a thread with a scheduler");
-    // SAFETY: as above.
-    unsafe { &*s }
+    begun().expect("a tasklet runs in a thread with a scheduler")
 }
 
 impl Sched {

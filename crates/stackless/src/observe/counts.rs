@@ -17,8 +17,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicPtr, AtomicU64};
 use std::time::Instant;
 
+/// Counts a switch that is about to happen, and keeps its time if that is wanted.
+pub fn observe(s: &'static Sched, next: T, watchers: u8) {
+    count_switch(s, next);
+    if watchers & hooks::AGES != 0 {
+        keep_time(s.current(), next);
+    }
+}
+
 /// A switch to `next` is about to happen.
-pub fn count_switch(s: &'static Sched, next: T) {
+fn count_switch(s: &'static Sched, next: T) {
     s.switches.set(s.switches.get() + 1);
     next.switches.set(next.switches.get() + 1);
     if s.current().flags.get().ended && note_time(s.current(), c"_end") {
@@ -68,7 +76,7 @@ pub fn time() -> u64 {
 }
 
 /// The same switch, where times are kept: one stops, the other begins to run.
-pub fn keep_time(stops: T, begins: T) {
+fn keep_time(stops: T, begins: T) {
     let now = time();
     stops.since.set(now);
     begins.since.set(now);

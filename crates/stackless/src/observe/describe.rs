@@ -6,8 +6,8 @@
 //! *redactor*, which is asked first.
 
 use crate::model::bomb;
-use crate::observe::recording;
 use crate::python::objects::*;
+use crate::scheduler::hooks;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython};
 use std::cell::Cell;
@@ -114,7 +114,7 @@ fn write(out: &mut String, value: Obj, depth: usize) {
             sequence(out, value, "[", "]", depth)
         } else if PyDict_CheckExact(value) != 0 {
             dict(out, value, depth)
-        } else if let Some(name) = recording::name_of(value) {
+        } else if let Some(name) = hooks::recorder().and_then(|recorder| recorder.name_of(value)) {
             out.push_str(&name)
         } else {
             asked(out, value)

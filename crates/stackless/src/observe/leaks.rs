@@ -8,7 +8,7 @@ use crate::model::settings::REPORTS;
 use crate::model::tasklet::T;
 use crate::model::world;
 use crate::model::world::world;
-use crate::observe::{inspect, recording};
+use crate::observe::inspect;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::hooks;
@@ -47,8 +47,8 @@ pub fn report(t: T) {
 pub fn leave_queue(t: T) {
     if t.blocked() {
         world(|w| w.dequeue(t.tid()));
-        if hooks::watched() {
-            recording::unlinked(t);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.unlinked(t);
         }
         drop_ref(t.obj());
     }

@@ -10,6 +10,7 @@
 use crate::model::channel::{C, Channel};
 use crate::model::tasklet::{T, Tasklet};
 use crate::model::thread::Sched;
+use crate::model::thread::begun;
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes};
 use crate::observe::describe::shortened;
@@ -18,10 +19,10 @@ use crate::observe::event_log::{Fast, Tape, number, settings};
 use crate::observe::inspect;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
+use crate::scheduler::hooks::Recorder;
 use crate::scheduler::{entry, hooks};
 use pyo3_ffi::*;
 use stackless_core::Direction;
-use stackless_cpython::{self as cpython};
 use stackless_record::{CUT, Event, Flags, Kind, Recording, State};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,217 +39,222 @@ pub fn is_on() -> bool {
     TAPE.borrow().is_some()
 }
 
-/// The calling thread's scheduler, if it has used tasklets.
-fn here() -> Option<&'static Sched> {
-    let s: *const Sched = cpython::word().cast();
-    // SAFETY: the word is cleared before the scheduler is freed.
-    (!s.is_null()).then(|| unsafe { &*s })
-}
+/// What the engine tells goes to the tape, while there is one.
+pub struct ToTape;
 
-// ---------------------------------------------------------------------- what happens
-
-/// A switch is about to happen; the world's lists agree already.
-pub fn switched(s: &'static Sched, next: T) {
-    if !std::ptr::eq(s.current(), next) {
-        tape(|tape| tape.switched(s, Some(next)));
+impl Recorder for ToTape {
+    fn switched(&self, s: &'static Sched, next: T) {
+        if !std::ptr::eq(s.current(), next) {
+            tape(|tape| tape.switched(s, Some(next)));
+        }
     }
-}
 
-/// The thread falls asleep on the running tasklet's stack.
-pub fn slept(s: &'static Sched) {
-    tape(|tape| tape.switched(s, None));
-}
+    fn slept(&self, s: &'static Sched) {
+        tape(|tape| tape.switched(s, None));
+    }
 
-/// The thread wakes. Who goes on is told by a switch, unless it is the one it fell asleep on.
-pub fn woke(s: &'static Sched) {
-    if s.runs_next().is_some_and(|next| std::ptr::eq(next, s.current())) {
+    fn woke(&self, s: &'static Sched) {
+        if s.runs_next().is_some_and(|next| std::ptr::eq(next, s.current())) {
+            tape(|tape| {
+                let by = tape.event(Some(s), Kind::Switch);
+                tape.link(s.current(), by, Flags::default());
+                tape.recorder.push(Event { tasklet: 0, stack: 0, other: by.tasklet, ..by });
+            });
+        }
+    }
+
+    fn linked(&self, t: T) {
         tape(|tape| {
-            let by = tape.event(Some(s), Kind::Switch);
-            tape.link(s.current(), by, Flags::default());
-            tape.recorder.push(Event { tasklet: 0, stack: 0, other: by.tasklet, ..by });
+            let by = tape.event(begun(), Kind::Link);
+            let Some(owner) = t.scheduler() else { return };
+            let thread = tape.thread(owner);
+            let new = !tape.knows(t);
+            if new {
+                tape.created(t, thread, by);
+            }
+            tape.link(t, by, if new { Flags::CONTINUES } else { Flags::default() });
+            tape.met = None;
         });
     }
-}
 
-/// A tasklet was put into a ring.
-pub fn linked(t: T) {
-    tape(|tape| {
-        let by = tape.event(here(), Kind::Link);
-        let Some(owner) = t.scheduler() else { return };
-        let thread = tape.thread(owner);
-        let new = !tape.knows(t);
-        if new {
-            tape.created(t, thread, by);
-        }
-        tape.link(t, by, if new { Flags::CONTINUES } else { Flags::default() });
-        tape.met = None;
-    });
-}
+    fn moved(&self, t: T) {
+        tape(|tape| tape.seen(t).in_ring = false);
+        self.linked(t);
+    }
 
-/// A tasklet of a ring has got another place in one.
-pub fn moved(t: T) {
-    tape(|tape| tape.seen(t).in_ring = false);
-    linked(t);
-}
-
-/// A tasklet was taken out of a ring or a queue, and put nowhere.
-pub fn unlinked(t: T) {
-    tape(|tape| {
-        let by = tape.event(here(), Kind::Unlink);
-        let state = inspect::state_of(t);
-        tape.seen(t).in_ring = false;
-        let flags = Flags::of_state(state);
-        tape.recorder.push(Event { kind: Kind::Unlink, flags, other: number(t), ..by });
-        if state.is_over() {
-            tape.forget(t);
-        }
-    });
-}
-
-/// A tasklet is gone that may never have run.
-pub fn gone(t: T) {
-    tape(|tape| {
-        if tape.knows(t) {
-            tape.forget(t);
-            let by = tape.event(here(), Kind::Unlink);
-            let flags = Flags::of_state(State::Ended);
+    fn unlinked(&self, t: T) {
+        tape(|tape| {
+            let by = tape.event(begun(), Kind::Unlink);
+            let state = inspect::state_of(t);
+            tape.seen(t).in_ring = false;
+            let flags = Flags::of_state(state);
             tape.recorder.push(Event { kind: Kind::Unlink, flags, other: number(t), ..by });
-        }
-    });
-}
-
-/// The running tasklet is about to send this value.
-pub fn describe_sent(s: &'static Sched, value: Obj) {
-    let remember = |text: &Text| {
-        tape(|tape| {
-            let text = if tape.values { tape.text(text) } else { 0 };
-            tape.seen(s.current()).value = text;
+            if state.is_over() {
+                tape.forget(t);
+            }
         });
-    };
-    if value.is_null() {
-        remember(&Text::None);
-    } else if tape(|tape| tape.values) == Some(true) {
-        remember(&describe(value));
-    } else {
-        remember(&Text::Hidden);
     }
-}
 
-/// The running tasklet meets its partner, which was taken out of the queue just now.
-pub fn transferred(s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) {
-    tape(|tape| {
-        let event = tape.event(Some(s), Kind::Transfer);
-        let place = tape.channel(ch, Flags::default());
-        let (text, mut flags) = match direction {
-            Direction::Send => (tape.seen(s.current()).value, Flags::SENDS),
-            Direction::Receive => (tape.seen(partner).value, Flags::default()),
+    fn gone(&self, t: T) {
+        tape(|tape| {
+            if tape.knows(t) {
+                tape.forget(t);
+                let by = tape.event(begun(), Kind::Unlink);
+                let flags = Flags::of_state(State::Ended);
+                tape.recorder.push(Event { kind: Kind::Unlink, flags, other: number(t), ..by });
+            }
+        });
+    }
+
+    fn describe_sent(&self, s: &'static Sched, value: Obj) {
+        let remember = |text: &Text| {
+            tape(|tape| {
+                let text = if tape.values { tape.text(text) } else { 0 };
+                tape.seen(s.current()).value = text;
+            });
         };
-        if !value.is_null() && bomb::is_bomb(value) {
-            flags = flags.with(Flags::EXCEPTION);
+        if value.is_null() {
+            remember(&Text::None);
+        } else if tape(|tape| tape.values) == Some(true) {
+            remember(&describe(value));
+        } else {
+            remember(&Text::Hidden);
         }
-        tape.recorder.push(Event { flags, other: number(partner), place, text, ..event });
-        tape.met = Some(partner);
-    });
-}
-
-/// The settings of a channel were changed.
-pub fn channel_changed(ch: C) {
-    tape(|tape| {
-        let event = tape.event(here(), Kind::Channel);
-        tape.channel(ch, Flags::default());
-        let (place, text) = tape.channels[ch.cid().index()];
-        tape.recorder.push(Event { flags: settings(ch), place, text, ..event });
-    });
-}
-
-/// A channel is no more.
-pub fn channel_gone(ch: C) {
-    tape(|tape| {
-        let known = tape.channels.get_mut(ch.cid().index()).map(std::mem::take);
-        if let Some((place, _)) = known.filter(|(number, _)| *number != 0) {
-            tape.recorder.push(Event { kind: Kind::ChannelEnd, place, ..Event::default() });
-        }
-    });
-}
-
-/// A tasklet was bound, with arguments: its label says so.
-pub fn describe_bound(t: T) {
-    if tape(|tape| tape.values) != Some(true) {
-        return;
     }
-    let (func, args, kwargs) = (t.func.get(), t.args.get(), t.kwargs.get());
-    if func.is_null() || args.is_null() {
-        return;
+
+    fn transferred(&self, s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj) {
+        tape(|tape| {
+            let event = tape.event(Some(s), Kind::Transfer);
+            let place = tape.channel(ch, Flags::default());
+            let (text, mut flags) = match direction {
+                Direction::Send => (tape.seen(s.current()).value, Flags::SENDS),
+                Direction::Receive => (tape.seen(partner).value, Flags::default()),
+            };
+            if !value.is_null() && bomb::is_bomb(value) {
+                flags = flags.with(Flags::EXCEPTION);
+            }
+            tape.recorder.push(Event { flags, other: number(partner), place, text, ..event });
+            tape.met = Some(partner);
+        });
     }
-    let kept = [t.obj(), func, args].map(new_ref);
-    let name = inspect::callable_name(func);
-    let shown = describe(args).into_string();
-    let inside = shown.strip_prefix('(').and_then(|s| s.strip_suffix(')')).unwrap_or("…");
-    let inside = inside.strip_suffix(',').unwrap_or(inside);
-    let more = match (kwargs.is_null(), inside.is_empty()) {
-        (true, _) => "",
-        (false, true) => "…",
-        (false, false) => ", …",
-    };
-    let label = shortened(&format!("{name}({inside}{more})"));
-    tape(|tape| {
-        let event = tape.event(here(), Kind::Label);
-        let Some(owner) = t.scheduler() else { return };
-        let thread = tape.thread(owner);
-        if !tape.knows(t) {
-            tape.created(t, thread, event);
+
+    fn channel_changed(&self, ch: C) {
+        tape(|tape| {
+            let event = tape.event(begun(), Kind::Channel);
+            tape.channel(ch, Flags::default());
+            let (place, text) = tape.channels[ch.cid().index()];
+            tape.recorder.push(Event { flags: settings(ch), place, text, ..event });
+        });
+    }
+
+    fn channel_gone(&self, ch: C) {
+        tape(|tape| {
+            let known = tape.channels.get_mut(ch.cid().index()).map(std::mem::take);
+            if let Some((place, _)) = known.filter(|(number, _)| *number != 0) {
+                tape.recorder.push(Event { kind: Kind::ChannelEnd, place, ..Event::default() });
+            }
+        });
+    }
+
+    fn describe_bound(&self, t: T) {
+        if tape(|tape| tape.values) != Some(true) {
+            return;
         }
-        let text = tape.recorder.texts.intern(&label);
-        let flags = Flags::CONTINUES;
-        tape.recorder.push(Event { flags, thread, other: number(t), text, ..event });
-    });
-    kept.into_iter().for_each(drop_ref);
-}
-
-/// The text of an exception that is about to be thrown, for [`thrown`].
-pub fn describe_bomb(bomb: Obj) -> u32 {
-    let Some(values) = tape(|tape| tape.values) else { return 0 };
-    let text = if values { describe(bomb) } else { Text::Hidden };
-    tape(|tape| tape.text(&text)).unwrap_or(0)
-}
-
-/// An exception is on its way into a tasklet.
-pub fn thrown(t: T, text: u32) {
-    tape(|tape| {
-        let event = tape.event(here(), Kind::Throw);
-        tape.recorder.push(Event { other: number(t), text, ..event });
-    });
-}
-
-/// The running tasklet's function is left by this exception.
-pub fn describe_failure(s: &'static Sched, exception: &[Obj; 3]) {
-    let Some(values) = tape(|tape| tape.values) else { return };
-    let kind = exception[0];
-    // SAFETY: a class.
-    let exits = is_subclass(kind, classes::tasklet_exit());
-    let text = if values && !exits { describe(exception[1]) } else { Text::Other(class_name(kind)) };
-    tape(|tape| {
-        let text = tape.text(&text);
-        let state = if exits { State::Killed } else { State::Failed };
-        tape.failing.insert(number(s.current()), (state, text));
-    });
-}
-
-/// A thread's tasklets are orphans now.
-pub fn thread_ended(s: &'static Sched) {
-    tape(|tape| {
-        tape.last_thread = (std::ptr::null(), 0);
-        if let Some(thread) = tape.threads.remove(&std::ptr::from_ref(s)) {
-            tape.recorder.tick();
-            tape.recorder.push(Event { kind: Kind::ThreadEnd, thread, ..Event::default() });
+        let (func, args, kwargs) = (t.func.get(), t.args.get(), t.kwargs.get());
+        if func.is_null() || args.is_null() {
+            return;
         }
-    });
+        let kept = [t.obj(), func, args].map(new_ref);
+        let name = inspect::callable_name(func);
+        let shown = describe(args).into_string();
+        let inside = shown.strip_prefix('(').and_then(|s| s.strip_suffix(')')).unwrap_or("…");
+        let inside = inside.strip_suffix(',').unwrap_or(inside);
+        let more = match (kwargs.is_null(), inside.is_empty()) {
+            (true, _) => "",
+            (false, true) => "…",
+            (false, false) => ", …",
+        };
+        let label = shortened(&format!("{name}({inside}{more})"));
+        tape(|tape| {
+            let event = tape.event(begun(), Kind::Label);
+            let Some(owner) = t.scheduler() else { return };
+            let thread = tape.thread(owner);
+            if !tape.knows(t) {
+                tape.created(t, thread, event);
+            }
+            let text = tape.recorder.texts.intern(&label);
+            let flags = Flags::CONTINUES;
+            tape.recorder.push(Event { flags, thread, other: number(t), text, ..event });
+        });
+        kept.into_iter().for_each(drop_ref);
+    }
+
+    fn describe_bomb(&self, bomb: Obj) -> u32 {
+        let Some(values) = tape(|tape| tape.values) else { return 0 };
+        let text = if values { describe(bomb) } else { Text::Hidden };
+        tape(|tape| tape.text(&text)).unwrap_or(0)
+    }
+
+    fn thrown(&self, t: T, text: u32) {
+        tape(|tape| {
+            let event = tape.event(begun(), Kind::Throw);
+            tape.recorder.push(Event { other: number(t), text, ..event });
+        });
+    }
+
+    fn describe_failure(&self, s: &'static Sched, exception: &[Obj; 3]) {
+        let Some(values) = tape(|tape| tape.values) else { return };
+        let kind = exception[0];
+        // SAFETY: a class.
+        let exits = is_subclass(kind, classes::tasklet_exit());
+        let text = if values && !exits { describe(exception[1]) } else { Text::Other(class_name(kind)) };
+        tape(|tape| {
+            let text = tape.text(&text);
+            let state = if exits { State::Killed } else { State::Failed };
+            tape.failing.insert(number(s.current()), (state, text));
+        });
+    }
+
+    fn thread_ended(&self, s: &'static Sched) {
+        tape(|tape| {
+            tape.last_thread = (std::ptr::null(), 0);
+            if let Some(thread) = tape.threads.remove(&std::ptr::from_ref(s)) {
+                tape.recorder.tick();
+                tape.recorder.push(Event { kind: Kind::ThreadEnd, thread, ..Event::default() });
+            }
+        });
+    }
+
+    fn name_of(&self, o: Obj) -> Option<String> {
+        let is = |of: *mut PyTypeObject| {
+            // SAFETY: living types and a living object.
+            unsafe {
+                PyObject_TypeCheck(o, of) != 0
+                    && (*type_of(o)).tp_repr.map(|f| f as usize) == (*of).tp_repr.map(|f| f as usize)
+            }
+        };
+        if is(classes::CHANNEL.get()) {
+            // SAFETY: checked just now.
+            let ch = unsafe { Channel::from(o) };
+            tape(|tape| {
+                let number = tape.channel(ch, Flags::default());
+                let label = tape.recorder.texts.get(tape.channels[ch.cid().index()].1);
+                format!("{}#{number}", if label.is_empty() { "channel" } else { label })
+            })
+        } else if is(classes::tasklet_type()) {
+            // SAFETY: checked just now.
+            let t = unsafe { Tasklet::from(o) };
+            tape(|_| format!("tasklet#{}", number(t)))
+        } else {
+            None
+        }
+    }
 }
 
 /// The running tasklet printed this.
 pub fn printed(text: &str, flags: Flags) {
     tape(|tape| {
-        let event = tape.event(here(), Kind::Output);
+        let event = tape.event(begun(), Kind::Output);
         tape.recorder.print(Event { flags, ..event }, text);
     });
 }
@@ -256,7 +262,7 @@ pub fn printed(text: &str, flags: Flags) {
 /// The running tasklet begins a line, calls a function, or remarks something.
 pub fn reached(kind: Kind, text: &str) {
     tape(|tape| {
-        let event = tape.event(here(), kind);
+        let event = tape.event(begun(), kind);
         let text = tape.recorder.texts.intern(text);
         tape.recorder.push(Event { text, ..event });
     });
@@ -267,7 +273,7 @@ pub fn describe_returned(value: Obj) {
     let Some(values) = tape(|tape| tape.values) else { return };
     let text = if values { describe(value) } else { Text::Hidden };
     tape(|tape| {
-        let event = tape.event(here(), Kind::Return);
+        let event = tape.event(begun(), Kind::Return);
         let text = tape.text(&text);
         tape.recorder.push(Event { text, ..event });
     });
@@ -335,33 +341,6 @@ fn take() -> Option<Tape> {
 pub fn forget() {
     if let Some(tape) = take() {
         tape.codes.into_iter().for_each(|code| drop_ref(std::ptr::with_exposed_provenance_mut(code)));
-    }
-}
-
-/// What a recording calls a channel or a tasklet that has no repr of its own; None for other objects,
-/// and without a recording.
-pub fn name_of(o: Obj) -> Option<String> {
-    let is = |of: *mut PyTypeObject| {
-        // SAFETY: living types and a living object.
-        unsafe {
-            PyObject_TypeCheck(o, of) != 0
-                && (*type_of(o)).tp_repr.map(|f| f as usize) == (*of).tp_repr.map(|f| f as usize)
-        }
-    };
-    if is(classes::CHANNEL.get()) {
-        // SAFETY: checked just now.
-        let ch = unsafe { Channel::from(o) };
-        tape(|tape| {
-            let number = tape.channel(ch, Flags::default());
-            let label = tape.recorder.texts.get(tape.channels[ch.cid().index()].1);
-            format!("{}#{number}", if label.is_empty() { "channel" } else { label })
-        })
-    } else if is(classes::tasklet_type()) {
-        // SAFETY: checked just now.
-        let t = unsafe { Tasklet::from(o) };
-        tape(|_| format!("tasklet#{}", number(t)))
-    } else {
-        None
     }
 }
 

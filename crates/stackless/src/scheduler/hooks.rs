@@ -1,5 +1,12 @@
 //! The flags byte: which observers want to know of switches and channel operations.
 
+use crate::model::channel::C;
+use crate::model::tasklet::T;
+use crate::model::thread::Sched;
+use crate::python::gil::Gil;
+use crate::python::objects::Obj;
+use stackless_core::Direction;
+use std::cell::Cell;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -47,5 +54,100 @@ pub fn watch(who: u8, on: bool) {
         WATCHERS.fetch_or(who, Relaxed);
     } else {
         WATCHERS.fetch_and(!who, Relaxed);
+    }
+}
+
+/// What a recording wants to know. While one is under way (the flag [`RECORDER`]), each method is called at the point
+/// where that happens, by [`recorder`]. The lists of the world are not watched one by one: a switch says where the
+/// tasklet that stops has gone, and a tasklet that turns up in a ring was put there since it was last seen.
+///
+/// Only the methods whose names begin with `describe` may run Python code.
+pub trait Recorder: Sync {
+    /// A switch is about to happen; the world's lists agree already.
+    fn switched(&self, s: &'static Sched, next: T);
+
+    /// The thread falls asleep on the running tasklet's stack.
+    fn slept(&self, s: &'static Sched);
+
+    /// The thread wakes. Who goes on is told by a switch, unless it is the one it fell asleep on.
+    fn woke(&self, s: &'static Sched);
+
+    /// A tasklet was put into a ring.
+    fn linked(&self, t: T);
+
+    /// A tasklet of a ring has got another place in one.
+    fn moved(&self, t: T);
+
+    /// A tasklet was taken out of a ring or a queue, and put nowhere.
+    fn unlinked(&self, t: T);
+
+    /// A tasklet is gone that may never have run.
+    fn gone(&self, t: T);
+
+    /// The running tasklet is about to send this value.
+    fn describe_sent(&self, s: &'static Sched, value: Obj);
+
+    /// The running tasklet meets its partner, which was taken out of the queue just now.
+    fn transferred(&self, s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj);
+
+    /// The settings of a channel were changed.
+    fn channel_changed(&self, ch: C);
+
+    /// A channel is no more.
+    fn channel_gone(&self, ch: C);
+
+    /// A tasklet was bound, with arguments: its label says so.
+    fn describe_bound(&self, t: T);
+
+    /// The text of an exception that is about to be thrown, for [`thrown`].
+    fn describe_bomb(&self, bomb: Obj) -> u32;
+
+    /// An exception is on its way into a tasklet.
+    fn thrown(&self, t: T, text: u32);
+
+    /// The running tasklet's function is left by this exception.
+    fn describe_failure(&self, s: &'static Sched, exception: &[Obj; 3]);
+
+    /// A thread's tasklets are orphans now.
+    fn thread_ended(&self, s: &'static Sched);
+
+    /// What a recording calls a channel or a tasklet that has no repr of its own; None for other objects,
+    /// and without a recording.
+    fn name_of(&self, o: Obj) -> Option<String>;
+}
+
+static THE_RECORDER: Gil<Cell<Option<&'static dyn Recorder>>> = Gil::new(Cell::new(None));
+
+/// Tells the engine, once, where recordings are made.
+pub fn register_recorder(recorder: &'static dyn Recorder) {
+    THE_RECORDER.set(Some(recorder));
+}
+
+/// The recorder, while a recording is under way.
+#[inline(always)]
+pub fn recorder() -> Option<&'static dyn Recorder> {
+    if WATCHERS.load(Relaxed) & RECORDER != 0 { THE_RECORDER.get() } else { None }
+}
+
+/// An observer of switches: called with the thread, the tasklet that continues, and the flags.
+pub type Observer = fn(&'static Sched, T, u8);
+
+/// Observers, with the flags for which they are called.
+static OBSERVERS: Gil<Cell<[Option<(u8, Observer)>; 2]>> = Gil::new(Cell::new([None; 2]));
+
+/// Adds an observer, which is called before each switch from one tasklet to another while one of these `flags` is
+/// set. It must not run Python code.
+pub fn register_observer(flags: u8, observer: Observer) {
+    let mut all = OBSERVERS.get();
+    *all.iter_mut().find(|place| place.is_none()).expect("room for all observers") = Some((flags, observer));
+    OBSERVERS.set(all);
+}
+
+/// Calls the observers of a switch from the running tasklet to `next`.
+pub fn tell_observers(s: &'static Sched, next: T, watchers: u8) {
+    for (flags, observer) in OBSERVERS.get().into_iter().flatten() {
+        if watchers & flags != 0 {
+            observer(s, next, watchers);
+        }
     }
 }

@@ -3,7 +3,6 @@
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::world::world;
-use crate::observe::recording;
 use crate::python::objects::*;
 use crate::scheduler::{hooks, waits};
 
@@ -28,8 +27,8 @@ pub fn adopt_link(t: T) {
     if world(|w| w.link(t.tid())) {
         t.scheduler().expect("a linked tasklet has a scheduler").wake();
     }
-    if hooks::watched() {
-        recording::linked(t);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.linked(t);
     }
 }
 

@@ -4,10 +4,11 @@ use crate::engine::transfer;
 use crate::model::channel::{C, Channel};
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes};
-use crate::observe::{recording, snapshot};
+use crate::observe::snapshot;
 use crate::python::args::arguments;
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
+use crate::scheduler::hooks;
 use crate::types::reduce;
 use pyo3_ffi::*;
 use stackless_core::Record;
@@ -192,7 +193,9 @@ unsafe extern "C" fn open(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     let result = args::no_arguments("open", args);
     if result.is_ok() {
         world(|w| w.open(ch.cid()));
-        recording::channel_changed(ch);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.channel_changed(ch);
+        }
     }
     give(result.map(|()| none()))
 }
@@ -232,7 +235,9 @@ unsafe extern "C" fn set(o: Obj, value: Obj, which: *mut c_void) -> c_int {
         sign(value, "preference must be set to a bool or integer")
             .map(|v| world(|w| w.set_schedule_all(c, v != 0)))
     };
-    recording::channel_changed(ch);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.channel_changed(ch);
+    }
     if done.is_ok() { 0 } else { -1 }
 }
 

@@ -4,7 +4,7 @@ use crate::engine::outcome;
 use crate::model::allocation::allocate;
 use crate::model::classes;
 use crate::model::tasklet::{T, Tasklet, this};
-use crate::observe::{recording, snapshot};
+use crate::observe::snapshot;
 use crate::parking::park;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -124,8 +124,8 @@ fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
             let frames = tasklet_gc::take_frames(t);
             store(t, new);
             tasklet_gc::drop_frames(frames);
-            if hooks::watched() {
-                recording::describe_bound(t);
+            if let Some(recorder) = hooks::recorder() {
+                recorder.describe_bound(t);
             }
             Ok(())
         }
@@ -248,8 +248,8 @@ unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()
     t.kwargs.set(dict);
     let old = t.tempval.replace(null_mut());
     link(t);
-    if hooks::watched() {
-        recording::describe_bound(t);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.describe_bound(t);
     }
     drop_ref(old);
     Ok(())

@@ -6,13 +6,13 @@ use crate::model::settings::NESTED;
 use crate::model::tasklet::{T, is_being_traced, this};
 use crate::model::world::world;
 use crate::model::{bomb, world};
-use crate::observe::recording;
 use crate::parking::park;
 use crate::parking::park::unseat;
 use crate::parking::stacks::prepare;
 use crate::python::args::arguments;
 use crate::python::objects::*;
 use crate::python::{args, types};
+use crate::scheduler::hooks;
 use crate::scheduler::ring::{link, unlink_running};
 use crate::scheduler::{entry, waits};
 use pyo3_ffi::*;
@@ -54,7 +54,9 @@ fn do_remove(t: T) -> Res<()> {
         return Err(runtime_error("The current tasklet cannot be removed."));
     }
     world(|w| w.unlink(t.tid()));
-    recording::unlinked(t);
+    if let Some(recorder) = hooks::recorder() {
+        recorder.unlinked(t);
+    }
     drop_ref(t.obj());
     Ok(())
 }
@@ -142,7 +144,9 @@ fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
         if first {
             owner.wake();
         }
-        recording::moved(t);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.moved(t);
+        }
         return Ok(none());
     }
     if t.is_current() {
@@ -158,7 +162,9 @@ fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
             w.unlink(t.tid());
             w.link(t.tid());
         });
-        recording::moved(t);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.moved(t);
+        }
     }
     world(|w| w.run_now(t.tid()));
     if leave {

@@ -18,7 +18,7 @@ use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Flags, T, this};
 use crate::model::world::world;
-use crate::observe::{leaks, recording};
+use crate::observe::leaks;
 use crate::parking::park;
 use crate::parking::park::has_not_begun;
 use crate::parking::park::park;
@@ -114,8 +114,8 @@ unsafe extern "C" fn destroy(o: Obj) {
             aside(|| outlive(t));
         }
         // Nobody may find it any more while destructors run.
-        if hooks::watched() {
-            recording::gone(t);
+        if let Some(recorder) = hooks::recorder() {
+            recorder.gone(t);
         }
         world(|w| w.forget_tasklet(t.tid()));
         if t.has_weakrefs() {

@@ -45,17 +45,23 @@ mod types;
 mod waiting;
 
 use api::{c_table, module};
-use observe::{counts, recording};
+use engine::{body, deadlock};
+use model::{allocation, seat};
+use observe::{counts, recording, who_waits};
 use pyo3_ffi::*;
 use scheduler::hooks;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::Once;
+use types::tasklet;
 
 /// Registers parts with the layers below, which do not name them.
 fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        seat::register_body(body::begin);
+        allocation::register_vectorcall(tasklet::call);
+        deadlock::register_explanation(who_waits::explain);
         hooks::register_recorder(&recording::ToTape);
         hooks::register_observer(hooks::COUNT | hooks::AGES, counts::observe);
         hooks::register_observer(hooks::FAST, c_table::announce);

@@ -12,7 +12,7 @@ use crate::observe::{counts, crash, leaks, record_functions, snapshot};
 use crate::parking::{park, room};
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::{callbacks, entry, waits};
+use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
 use crate::types::{channel, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
@@ -311,6 +311,17 @@ unsafe extern "C" fn get_nested(_: Obj, _: Obj) -> Obj {
     bool_obj(NESTED.load(Relaxed))
 }
 
+/// `_after_fork()`, in the child: it has one thread, no worker threads, and a poller that is the parent's.
+unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
+    to_thread::after_fork();
+    blocking::after_fork();
+    give(entry::current().and_then(|s| {
+        readiness::after_fork(s)?;
+        to_thread::fail_waiting(s);
+        Ok(none())
+    }))
+}
+
 /// Does nothing, in the cheapest way a C function can be called: what benchmarks compare with.
 unsafe extern "C" fn noop(_: Obj, _: *mut Obj, _: Py_ssize_t) -> Obj {
     none()
@@ -432,6 +443,7 @@ fn functions() -> Vec<PyMethodDef> {
             set_nested,
         ),
         types::method_noargs("_get_use_nested_tasklets", "The flag.", get_nested),
+        types::method_noargs("_after_fork", "In the child: there are no worker threads.", after_fork),
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(run::functions());

@@ -193,7 +193,7 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
             let context = t.context.replace(null_mut());
             chain.build((*seat).state(), context, exception);
             (*seat).after.set(after as u8);
-            (*seat).take(t);
+            t.assign(&*seat);
         }
         clear(&t.func);
         Ok(none())

@@ -5,6 +5,7 @@
 //! has no functions yet. What does not come out as it should turns parking off, for the process, with the
 //! reason; tasklets then keep their stacks.
 
+use crate::parking::obstacle;
 use crate::parking::obstacle::Obstacle;
 use crate::python::objects::*;
 use crate::python::types;
@@ -14,16 +15,8 @@ use stackless_stack::{self as stack};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
-
-static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
-
-/// Why nothing is parked in this process, whatever the interpreter says later.
-pub fn why_not() -> Option<&'static str> {
-    WHY_NOT.get()?.as_deref()
-}
 
 const C_STACK: usize = 1 << 20;
 
@@ -99,13 +92,13 @@ unsafe extern "C" fn begin(trial: *mut u8) -> ! {
 
 /// Makes the test, unless it was made. An error is one that has nothing to do with it, such as Ctrl-C.
 pub fn run() -> Res<()> {
-    if WHY_NOT.get().is_none() {
+    if !obstacle::is_tested() {
         // SAFETY: the calling thread's.
         let why_not = match unsafe { cpython::evaluator(cpython::thread_state()) } {
             Evaluator::Interpreter => attempt()?.map(|why| format!("the self-test failed: {why}")),
             _ => Some("something else evaluated frames when stackless was imported".into()),
         };
-        let _ = WHY_NOT.set(why_not);
+        obstacle::set_tested(why_not);
     }
     Ok(())
 }

@@ -173,7 +173,7 @@ fn pass_on(s: &'static Sched, mut next: T) {
         s.amid_switch(next, || unsafe { cpython::finish(s.ts, seat.state()) });
     }
     ended.seat.set(null_mut());
-    seat.owner.set(null_mut());
+    seat.owner.set(None);
     ended.set_flags(|f| (f.ended, f.hard, f.interrupt_pending) = (false, false, 0));
     if !next.started() {
         take_seat(s, next, seat);

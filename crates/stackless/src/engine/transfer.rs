@@ -16,7 +16,6 @@ use crate::scheduler::entry::Entered;
 use crate::scheduler::ring::{adopt_link, leave_value};
 use crate::scheduler::waits::{arm, disarm, raise_timed_out};
 use crate::scheduler::{callbacks, entry, hooks, waits};
-use crate::types::channel;
 use pyo3_ffi::*;
 use stackless_core::{Direction, Hand, Tid, Waits};
 use stackless_cpython::Pending;
@@ -37,18 +36,11 @@ pub fn receive(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
 
 /// The next value of an iteration: `Err` without an exception set is its end.
 #[inline(always)]
-pub fn iterate(ch: C) -> Res<Obj> {
+pub fn iterate(ch: C, call: Pending) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(
-        ch,
-        Direction::Receive,
-        Waits::ToIterate,
-        null_mut(),
-        None,
-        Pending::iteration(channel::tp_iternext as _),
-    )
+    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None, call)
 }
 
 #[inline(always)]
@@ -227,10 +219,8 @@ fn exchange<const OBSERVED: bool>(
     world(|w| w.dequeue(partner.tid()));
     waits::ends(partner);
     let theirs = partner.tempval.replace(value);
-    if OBSERVED {
-        if let Some(recorder) = hooks::recorder() {
-            recorder.transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
-        }
+    if OBSERVED && let Some(recorder) = hooks::recorder() {
+        recorder.transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
     }
     if direction == Direction::Receive || theirs.is_null() {
         return theirs;
@@ -279,7 +269,7 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
         return Err(raise_timed_out());
     }
     let me = entered.s.current();
-    arm(entered.s, me, What::Partner, Some(now().saturating_add(time)))?;
+    arm(entered.s, me, What::Partner, None, Some(now().saturating_add(time)))?;
     let next = plan_departure(entered, None);
     if next.is_err() {
         disarm(me);

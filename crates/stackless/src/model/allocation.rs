@@ -7,10 +7,17 @@ use crate::model::world::world;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
-use crate::types::tasklet;
 use pyo3_ffi::*;
 use stackless_core::{Record, Tid};
 use std::cell::Cell;
+
+/// What calling a tasklet calls.
+static VECTORCALL: Gil<Cell<Option<vectorcallfunc>>> = Gil::new(Cell::new(None));
+
+/// Sets the function that `t(...)` calls, before the first tasklet is made.
+pub fn register_vectorcall(call: vectorcallfunc) {
+    VECTORCALL.set(Some(call));
+}
 
 impl Tasklet {
     /// Fills a freshly allocated, zeroed object.
@@ -21,7 +28,7 @@ impl Tasklet {
         // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
         // before anybody reads it.
         let t = unsafe { Self::from(o) };
-        t.vectorcall.set(Some(tasklet::call));
+        t.vectorcall.set(VECTORCALL.get());
         t.sched.set(sched);
         t.flags.set(Flags::default());
         t.serial.set(serial);

@@ -5,11 +5,13 @@ use crate::model::thread::of_running_tasklet;
 use crate::model::wait::Call;
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::sockets::calls;
 use pyo3_ffi::*;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::ptr::null_mut;
+
+/// Tries a call again. The references (the socket and the buffer) are taken over.
+pub type Retry = fn(Obj, Obj, Call) -> Res<Obj>;
 
 #[repr(C)]
 pub struct Bomb {
@@ -21,9 +23,9 @@ pub struct Bomb {
     /// None. Only while it is delayed.
     first: Cell<Obj>,
     delayed: Cell<bool>,
-    /// Not an exception, but a call to be made by who finds it: `value` is the socket, `traceback` the
-    /// buffer.
-    call: Cell<Option<Call>>,
+    /// Not an exception, but a call to be tried again by the tasklet that finds it, and the function that does
+    /// so: `value` is the socket, `traceback` the buffer.
+    call: Cell<Option<(Retry, Call)>>,
 }
 
 const DOC: &str = "bomb(type=None, value=None, traceback=None)\n--\n\n\
@@ -51,7 +53,7 @@ pub fn exception(o: Obj) -> Option<Obj> {
 }
 
 /// A new bomb; the references are taken over. Without memory for it, a MemoryError's own bomb would
-/// need memory too, so None is the answer: the caller's exception is lost and that is printed.
+/// need memory too, so the answer is the error: the caller's exception is lost.
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     let t = BOMB.get();
     // The running tasklet may be in no list, on its way to another.
@@ -70,9 +72,9 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
 }
 
 /// A bomb that makes a call when it is found; the references are taken over.
-pub fn of_call(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+pub fn of_call(socket: Obj, buffer: Obj, call: Call, retry: Retry) -> Res<Obj> {
     let o = new([null_mut(), socket, buffer])?;
-    from(o).call.set(Some(call));
+    from(o).call.set(Some((retry, call)));
     Ok(o)
 }
 
@@ -161,10 +163,10 @@ pub fn unpack(value: Obj) -> Res<Obj> {
 /// A bomb was found by the tasklet that it was left for.
 #[cold]
 fn go_off(o: Obj) -> Res<Obj> {
-    if let Some(call) = from(o).call.take() {
+    if let Some((retry, call)) = from(o).call.take() {
         let [socket, buffer] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
         drop_ref(o);
-        return calls::again(socket, buffer, call);
+        return retry(socket, buffer, call);
     }
     if !from(o).delayed.get() {
         return Err(explode(o));

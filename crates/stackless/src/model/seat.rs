@@ -1,12 +1,22 @@
 //! The seat: where a tasklet with a stack keeps its share of the thread state.
 
-use crate::engine::body::begin;
-use crate::model::tasklet::{T, Tasklet};
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use pyo3_ffi::*;
+use stackless_core::Tid;
 use stackless_cpython::{Pending, State};
 use stackless_stack::{self as stack, Slot};
 use std::cell::{Cell, UnsafeCell};
+
+/// The first code on a fresh C stack.
+pub type Body = unsafe extern "C" fn(*mut u8) -> !;
+
+static BODY: Gil<Cell<Option<Body>>> = Gil::new(Cell::new(None));
+
+/// Sets what runs on fresh stacks, before the first one is made.
+pub fn register_body(body: Body) {
+    BODY.set(Some(body));
+}
 
 #[repr(C, align(16))]
 pub struct Seat {
@@ -35,13 +45,19 @@ pub struct Seat {
     /// The seat without a stack that it was woken from, while frames lie there that have not gone on, or
     /// null.
     pub rest: Cell<*mut Seat>,
-    /// Whose seat it is; null if nobody's.
-    pub owner: Cell<*const Tasklet>,
+    /// The tasklet whose seat it is.
+    pub owner: Cell<Option<Tid>>,
     /// The callable and its arguments, while the call is under way.
     pub call: [Cell<Obj>; 3],
     /// Last: the data stack begins at its end.
     pub state: UnsafeCell<State>,
 }
+
+// A seat of zeros belongs to no tasklet: slots that were never used are read as such.
+// SAFETY: the compiler checks that zeros are a value of these types.
+const _: () = assert!(unsafe {
+    std::mem::zeroed::<Option<Tid>>().is_none() && std::mem::zeroed::<Option<Slot>>().is_none()
+});
 
 impl Seat {
     /// The seat of a main tasklet.
@@ -60,7 +76,11 @@ impl Seat {
             let seat = slot.top().cast::<Self>();
             seat.cast::<u8>().write_bytes(0, std::mem::offset_of!(Self, state));
             (&raw mut (*seat).slot).write(Some(slot));
-            (*seat).resume.set(stack::prepare(slot.top(), begin, seat.cast()));
+            (*seat).resume.set(stack::prepare(
+                slot.top(),
+                BODY.get().expect("registered first"),
+                seat.cast(),
+            ));
             &*seat
         }
     }
@@ -90,7 +110,7 @@ impl Seat {
     /// Has its tasklet no C stack?
     #[inline(always)]
     pub fn parked(&self) -> bool {
-        self.resume.get().is_null() && self.slot.is_none() && !self.owner.get().is_null()
+        self.resume.get().is_null() && self.slot.is_none() && self.owner.get().is_some()
     }
 
     /// Runs code of the program from inside a primitive: a destructor, or a callback. Whatever primitive that
@@ -108,26 +128,6 @@ impl Seat {
 
     pub fn evaluating(&self) -> bool {
         self.evaluating.get() != 0
-    }
-
-    /// Whose seat it is.
-    pub fn sitter(&self) -> Option<T> {
-        // SAFETY: a tasklet leaves its seat before it is destroyed.
-        unsafe { self.owner.get().as_ref() }
-    }
-
-    /// Its tasklet's heir goes on with it.
-    pub fn take_over(&self, t: T) {
-        self.owner.set(t);
-        t.seat.set(std::ptr::from_ref(self).cast_mut());
-    }
-
-    /// A tasklet sits down.
-    pub fn take(&self, t: T) {
-        self.looks.set(0);
-        self.begun.set(false);
-        self.pending.set(Pending::NONE);
-        self.take_over(t);
     }
 
     #[inline(always)]

@@ -8,6 +8,7 @@ use crate::python::objects;
 use crate::python::objects::*;
 use pyo3_ffi::*;
 use stackless_core::Tid;
+use stackless_cpython::Pending;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{null, null_mut};
 
@@ -20,6 +21,20 @@ pub fn is_being_traced(t: T) -> bool {
 }
 
 impl Tasklet {
+    /// Takes over a seat that was another tasklet's, with what runs on it.
+    pub fn inherit(&self, seat: &Seat) {
+        seat.owner.set(Some(self.tid()));
+        self.seat.set(std::ptr::from_ref(seat).cast_mut());
+    }
+
+    /// Assigns a free seat to this tasklet and resets the seat's bookkeeping.
+    pub fn assign(&self, seat: &Seat) {
+        seat.looks.set(0);
+        seat.begun.set(false);
+        seat.pending.set(Pending::NONE);
+        self.inherit(seat);
+    }
+
     #[inline(always)]
     pub fn seat(&self) -> &'static Seat {
         debug_assert!(self.started());

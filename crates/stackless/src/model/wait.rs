@@ -1,8 +1,8 @@
 //! What a tasklet waits for besides a partner in a channel: data.
 
-use crate::waiting::to_thread::Job;
+use stackless_core::Tid;
 use stackless_reactor::TimerId;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
@@ -63,15 +63,19 @@ pub enum What {
     Time,
     /// A partner in a channel, for so long.
     Partner,
-    /// A call on a worker thread.
-    Job(*const Job),
+    /// A call on a worker thread, which only the layer that makes such calls looks into.
+    Job(*const c_void),
     /// A descriptor, until it is ready.
     Descriptor(c_int, Way),
     /// The same, and it is no error if the time is over before.
     DescriptorOrTime(c_int, Way),
 }
 
+/// What has to be undone outside the tasklet when its wait is over, for whatever reason.
+pub type Undo = fn(Tid, What);
+
 pub struct Wait {
     pub timer: Option<TimerId>,
     pub what: What,
+    pub undo: Option<Undo>,
 }

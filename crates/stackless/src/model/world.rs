@@ -1,6 +1,7 @@
 //! The one [`World`] of the process with its lists, and the questions about a tasklet or thread that it answers.
 
 use crate::model::channel;
+use crate::model::seat::Seat;
 use crate::model::tasklet::{T, Tasklet};
 use crate::model::thread::Sched;
 use crate::python::gil::Gil;
@@ -130,4 +131,9 @@ pub fn each_tasklet(wanted: impl Fn(T) -> bool, mut f: impl FnMut(T)) {
             drop_ref(t.obj());
         }
     }
+}
+
+/// The tasklet whose seat it is.
+pub fn owner(seat: &Seat) -> Option<T> {
+    seat.owner.get().map(object)
 }

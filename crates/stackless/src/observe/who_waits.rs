@@ -29,6 +29,11 @@ const OBJECTS: usize = 1000;
 
 const STEPS: usize = 3;
 
+/// The note about a deadlock: see [`crate::engine::deadlock::Explain`].
+pub fn explain(s: &'static Sched, wish: Wish) -> String {
+    Scene::of(s, wish).note()
+}
+
 /// A tasklet in the picture.
 struct Actor {
     t: T,
@@ -40,7 +45,7 @@ struct Actor {
     knows: HashSet<usize>,
 }
 
-pub struct Scene {
+struct Scene {
     actors: Vec<Actor>,
     /// By address.
     channels: HashMap<usize, String>,
@@ -51,7 +56,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn of(s: &'static Sched, wish: Wish) -> Self {
+    fn of(s: &'static Sched, wish: Wish) -> Self {
         let last = s.current();
         let mut scene = Self { actors: Vec::new(), channels: HashMap::new(), last, more: false };
         for t in [last, s.main()] {
@@ -121,7 +126,7 @@ impl Scene {
         }
     }
 
-    pub fn note(&self) -> String {
+    fn note(&self) -> String {
         let mut out = String::from("Who waits:");
         self.waiters(&mut out);
         self.wakers(&mut out);

@@ -3,6 +3,7 @@
 use crate::python::objects::*;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Does, ObstacleKind};
+use std::sync::OnceLock;
 
 /// What a pending call of a primitive returns when its tasklet goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -180,4 +181,22 @@ fn callable_name(o: Obj) -> String {
             _ => format!("a {}", type_name(o)),
         }
     })
+}
+
+/// What the self-test has found out: why no tasklet can be parked in this interpreter, None if all can.
+static TESTED: OnceLock<Option<String>> = OnceLock::new();
+
+/// True if the self-test was made.
+pub fn is_tested() -> bool {
+    TESTED.get().is_some()
+}
+
+/// Sets what the self-test has found out. The first answer stays.
+pub fn set_tested(why_not: Option<String>) {
+    TESTED.get_or_init(|| why_not);
+}
+
+/// Why no tasklet can be parked in this interpreter, by its self-test.
+pub fn why_not_here() -> Option<&'static str> {
+    TESTED.get()?.as_deref()
 }

@@ -7,13 +7,12 @@
 //! waited long and its thread has time ([`park_idle`]), and when it ends without running any more
 //! ([`take_frames`]).
 
-use crate::api::self_test;
 use crate::model::seat::Seat;
 use crate::model::tasklet;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::world::world;
-use crate::parking::obstacle::{After, NO_PYTHON, Obstacle, because};
+use crate::parking::obstacle::{self, After, NO_PYTHON, Obstacle, because};
 use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry;
@@ -40,7 +39,7 @@ pub fn unseat_traced(s: &'static Sched, t: T) {
         let [context, functions @ ..] = cpython::unload(seat.state());
         t.context.set(context);
         t.seat.set(null_mut());
-        seat.owner.set(null_mut());
+        seat.owner.set(None);
         t.set_flags(|f| f.hard = false);
         s.stacks.borrow_mut().put(seat.slot.expect("main tasklets keep their seats"));
         functions.into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
@@ -138,7 +137,7 @@ fn look(t: T) -> Result<Option<Found>, Obstacle> {
 pub unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
     // SAFETY: the caller's.
     match unsafe { cpython::evaluator(ts) } {
-        Evaluator::Interpreter => self_test::why_not(),
+        Evaluator::Interpreter => obstacle::why_not_here(),
         Evaluator::Compiler => Some("the interpreter compiles code (its JIT is on)"),
         Evaluator::Other => Some("somebody else evaluates frames (PEP 523)"),
     }
@@ -182,12 +181,12 @@ pub fn park(t: T) -> Result<(), Obstacle> {
             Some(_) => After::Value as u8,
             None => seat.after.get(),
         });
-        (*new).take(t);
+        t.assign(&*new);
         let s = t.scheduler().expect("as was just found out");
         for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {
             s.drop_later(o);
         }
-        seat.owner.set(std::ptr::null());
+        seat.owner.set(None);
         s.stacks.borrow_mut().put(slot);
     }
     Ok(())
@@ -209,7 +208,7 @@ pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
         }
         seat.woken.set(true);
         seat.after.set((*old).after.get());
-        seat.take(t);
+        t.assign(seat);
         if seat.rest.get().is_null() {
             Seat::free(old);
         }

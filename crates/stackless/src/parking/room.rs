@@ -2,6 +2,7 @@
 
 use crate::model::seat::Seat;
 use crate::model::thread::Sched;
+use crate::model::world::owner;
 use crate::model::world::world;
 use crate::parking::park::park;
 use crate::python::memory;
@@ -51,7 +52,7 @@ fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
         // SAFETY: a slot begins with a seat, which has no owner if the slot is free, or was never used and
         // is all zero.
         let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
-        let Some(t) = seat.sitter() else { continue };
+        let Some(t) = owner(seat) else { continue };
         if t.is_current() || world(|w| w.in_ring(t.tid())) {
             continue;
         }
@@ -65,7 +66,7 @@ fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
 }
 
 fn park_some(waiting: Vec<(u8, &'static Seat)>, wanted: usize) -> usize {
-    let parked = waiting.iter().filter(|(_, seat)| seat.sitter().is_some_and(|t| park(t).is_ok()));
+    let parked = waiting.iter().filter(|(_, seat)| owner(seat).is_some_and(|t| park(t).is_ok()));
     parked.take(wanted).count()
 }
 

@@ -59,7 +59,7 @@ pub fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
     let end = slot.top().wrapping_add(slot.room());
     // SAFETY: the slot's room reaches from its top to `end`.
     unsafe { cpython::init(s.ts, seat.state(), end, slot.size(), t.context.replace(null_mut())) };
-    seat.take(t);
+    t.assign(seat);
     if !settings::soft_switching() {
         t.set_flags(|f| f.hard = true);
     }

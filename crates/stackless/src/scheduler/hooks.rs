@@ -133,7 +133,9 @@ pub fn recorder() -> Option<&'static dyn Recorder> {
 pub type Observer = fn(&'static Sched, T, u8);
 
 /// Observers, with the flags for which they are called.
-static OBSERVERS: Gil<Cell<[Option<(u8, Observer)>; 2]>> = Gil::new(Cell::new([None; 2]));
+type Observers = [Option<(u8, Observer)>; 2];
+
+static OBSERVERS: Gil<Cell<Observers>> = Gil::new(Cell::new([None; 2]));
 
 /// Adds an observer, which is called before each switch from one tasklet to another while one of these `flags` is
 /// set. It must not run Python code.

@@ -12,10 +12,12 @@
 use crate::model::readiness::Readiness;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
-use crate::model::wait::Way;
+use crate::model::wait::{Way, What};
+use crate::model::world::object;
 use crate::model::{bomb, world};
 use crate::python::objects::*;
 use crate::scheduler::ring::make_runnable;
+use stackless_core::Tid;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::time::Duration;
@@ -110,8 +112,11 @@ pub fn of_thread(s: &'static Sched) -> Res<&'static Readiness> {
     Ok(made)
 }
 
-/// A tasklet does not wait for this descriptor any more.
-pub fn forget(s: &'static Sched, t: T, descriptor: c_int, way: Way) {
+/// A tasklet does not wait for a descriptor any more: what a wait for one undoes.
+pub fn forget(t: Tid, what: What) {
+    let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else { return };
+    let t = object(t);
+    let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
     if let Some(readiness) = s.readiness.get() {
         readiness.forget(t, descriptor, way); // else it was lost
     }

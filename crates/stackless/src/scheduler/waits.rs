@@ -13,11 +13,11 @@
 use crate::model::bomb;
 use crate::model::tasklet::T;
 use crate::model::thread::{Due, Sched};
-use crate::model::wait::{Wait, What};
+use crate::model::wait::{Undo, Wait, What};
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
-use crate::scheduler::{hooks, readiness};
+use crate::scheduler::hooks;
 use pyo3_ffi::*;
 use std::cell::Cell;
 use std::ptr::null_mut;
@@ -42,11 +42,11 @@ pub fn count_armed(s: &'static Sched, t: T, change: i32) {
 
 /// The running tasklet is about to wait, until this time at the longest. If nothing comes of it, call
 /// [`disarm`].
-pub fn arm(s: &'static Sched, t: T, what: What, until: Option<u64>) -> Res<()> {
+pub fn arm(s: &'static Sched, t: T, what: What, undo: Option<Undo>, until: Option<u64>) -> Res<()> {
     memory::enough()?;
     debug_assert!(t.wait.get().is_null());
     let timer = until.map(|at| s.waits.timers.borrow_mut().start(at, Due::Wait(t)));
-    t.wait.set(Box::into_raw(Box::new(Wait { timer, what })));
+    t.wait.set(Box::into_raw(Box::new(Wait { timer, what, undo })));
     new_ref(t.obj());
     count_armed(s, t, 1);
     Ok(())
@@ -68,13 +68,8 @@ pub fn disarm(t: T) {
     if let Some(timer) = wait.timer {
         s.waits.timers.borrow_mut().stop(timer);
     }
-    match wait.what {
-        // SAFETY: a job lives until the worker thread has reported to its wait.
-        What::Job(job) => unsafe { (*job).abandon() },
-        What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way) => {
-            readiness::forget(s, t, descriptor, way);
-        }
-        What::Time | What::Partner => {}
+    if let Some(undo) = wait.undo {
+        undo(t.tid(), wait.what);
     }
     count_armed(s, t, -1);
     drop_ref(t.obj());

@@ -75,6 +75,7 @@ pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> R
                 new_ref(socket),
                 if buffer.is_null() { buffer } else { new_ref(buffer) },
                 call,
+                again,
             )?;
             let what = What::Descriptor(call.descriptor, call.way());
             let next = match descriptors::plan_wait(entered, what, until, call.followed) {
@@ -129,7 +130,7 @@ fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Ob
 }
 
 /// The tasklet that waited with this call goes on. The references are taken over.
-pub fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
     // Whoever goes on next drops them: this frame may not come back. The waiting call below owns both.
     let s = thread::of_running_tasklet();
     [socket, buffer].into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));

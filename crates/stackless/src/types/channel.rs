@@ -147,7 +147,7 @@ unsafe fn named_timeout(method: &str, args: *const Obj, count: Py_ssize_t, names
 
 pub unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
     // SAFETY: a slot of a channel.
-    give(transfer::iterate(unsafe { this(o) }))
+    give(transfer::iterate(unsafe { this(o) }, Pending::iteration(tp_iternext as _)))
 }
 
 unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {

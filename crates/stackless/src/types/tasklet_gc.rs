@@ -162,17 +162,20 @@ fn outlive(t: T) {
         // It can never run again: its frames are leaked, and with them its stack.
         // SAFETY: a suspended state that nobody will load.
         return unsafe {
-            (*seat).owner.set(std::ptr::null());
+            (*seat).owner.set(None);
             cpython::abandon((*seat).state())
         };
     }
     let Ok(heir) = allocate_plain(t.sched.get()) else {
         // SAFETY: as above: without memory for the heir, the stack is leaked.
-        unsafe { cpython::abandon((*seat).state()) };
+        unsafe {
+            (*seat).owner.set(None);
+            cpython::abandon((*seat).state());
+        }
         return write_unraisable(null_mut());
     };
     // SAFETY: the seat is the heir's from here on.
-    unsafe { (*seat).take_over(heir) };
+    unsafe { heir.inherit(&*seat) };
     heir.flags.set(Flags { finalized: false, ..t.flags.get() });
     heir.tempval.set(t.tempval.replace(null_mut()));
     finalize(heir);

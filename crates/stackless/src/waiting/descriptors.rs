@@ -102,7 +102,7 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
     if !readiness.sources.borrow_mut().has_room(descriptor) {
         return Err(memory::no_memory());
     }
-    waits::arm(s, me, what, until)?;
+    waits::arm(s, me, what, Some(readiness::forget), until)?;
     {
         let mut sources = readiness.sources.borrow_mut();
         let source = sources.get_or_add(descriptor);

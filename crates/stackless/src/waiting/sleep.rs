@@ -36,7 +36,7 @@ pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
         return schedule::do_schedule(none_borrowed(), call);
     }
     let me = s.current();
-    waits::arm(s, me, What::Time, Some(now().saturating_add(time)))?;
+    waits::arm(s, me, What::Time, None, Some(now().saturating_add(time)))?;
     let next = match plan_departure(entered, None) {
         Ok(next) => next,
         Err(raised) => {

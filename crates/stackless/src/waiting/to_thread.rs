@@ -15,9 +15,9 @@ use crate::model::{bomb, world};
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use crate::scheduler::ring::{make_runnable, unlink_running};
-use crate::scheduler::{entry, readiness, ring, waits};
-use crate::sockets::blocking;
+use crate::scheduler::{entry, ring, waits};
 use pyo3_ffi::*;
+use stackless_core::Tid;
 use stackless_cpython::Pending;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -39,12 +39,15 @@ pub struct Job {
     waiter: Cell<*const Tasklet>,
 }
 
-impl Job {
-    /// Nobody waits for it any more.
-    pub fn abandon(&self) {
-        self.waiter.set(null());
+/// The tasklet does not wait for its job any more.
+fn abandon(_: Tid, what: What) {
+    if let What::Job(job) = what {
+        // SAFETY: a job lives until the worker thread has reported to its wait.
+        unsafe { (*job.cast::<Job>()).waiter.set(null()) };
     }
+}
 
+impl Job {
     fn free(self) {
         [self.func, self.args, self.kwargs, self.context].into_iter().for_each(drop_ref);
     }
@@ -271,7 +274,7 @@ fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, departure::Next)>
     let s = entered.s;
     let me = s.current();
     throw::raise_pending(me)?;
-    waits::arm(s, me, What::Job(job), None)?;
+    waits::arm(s, me, What::Job(job.cast_const().cast()), Some(abandon), None)?;
     // SAFETY: the job lives; no worker knows it yet.
     unsafe { (*job).waiter.set(me) };
     match plan_departure(entered, None).and_then(|next| pool().submit(job).map(|()| next)) {
@@ -301,14 +304,14 @@ pub fn close() {
     }
 }
 
-/// In the child of a fork there are no workers: their calls have not returned, and never will.
-unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
+/// In the child of a fork there are no worker threads.
+pub fn after_fork() {
     POOL.store(null_mut(), Relaxed);
-    blocking::after_fork();
-    let Ok(s) = entry::current() else { return null_mut() };
-    if readiness::after_fork(s).is_err() {
-        return null_mut();
-    }
+}
+
+/// In the child of a fork the calls on worker threads have not returned, and never will: the tasklets of this
+/// thread that wait for one get a RuntimeError.
+pub fn fail_waiting(s: &'static Sched) {
     let wake = |t| {
         if waits::waits_for_job(t) {
             let Raised = runtime_error("the worker thread did not survive the fork");
@@ -317,14 +320,12 @@ unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     };
     world::each_tasklet_of(s, wake);
     wake(s.main());
-    none()
 }
 
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![
-        types::method_keywords(
-            "to_thread",
-            "to_thread($module, func, /, *args, **kwargs)\n--\n\nReturn func(*args, **kwargs), called on a worker thread; only the calling tasklet waits.\n\n\
+    vec![types::method_keywords(
+        "to_thread",
+        "to_thread($module, func, /, *args, **kwargs)\n--\n\nReturn func(*args, **kwargs), called on a worker thread; only the calling tasklet waits.\n\n\
              What the call raises is raised here. It runs in a copy of the caller's context. A tasklet\n\
              that stops waiting (with stackless.timeout(), kill(), throw()) goes on at once; a call that\n\
              has not begun is not made then, and of one that has, the result is dropped and an exception\n\
@@ -332,8 +333,6 @@ pub fn functions() -> Vec<PyMethodDef> {
              others queue. At interpreter exit, calls are abandoned.\n\
              Raises TypeError if func is not callable, RuntimeError where nothing can switch, if no\n\
              thread can be started, or in the child if the process forks during the call.",
-            to_thread,
-        ),
-        types::method_noargs("_after_fork", "In the child: there are no worker threads.", after_fork),
-    ]
+        to_thread,
+    )]
 }

@@ -7,20 +7,20 @@ use std::ffi::{c_int, c_void};
 /// A call in progress.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct CodePosition {
     /// The code object, borrowed from the frame.
     pub code: *mut PyObject,
     /// The offset of the instruction in the code, in bytes.
     pub at: c_int,
 }
 
-impl Place {
+impl CodePosition {
     /// No call at all: a place to overwrite.
-    pub const NOWHERE: Self = Self { code: std::ptr::null_mut(), at: 0 };
+    pub const NONE: Self = Self { code: std::ptr::null_mut(), at: 0 };
 }
 
 unsafe extern "C" {
-    fn sl_places(ts: *mut PyThreadState, state: *mut State, places: *mut Place, most: c_int) -> c_int;
+    fn sl_places(ts: *mut PyThreadState, state: *mut State, places: *mut CodePosition, most: c_int) -> c_int;
     fn sl_variable_name(ts: *mut PyThreadState, state: *mut State, object: *mut PyObject) -> *mut PyObject;
     fn sl_visit_variables(
         ts: *mut PyThreadState,
@@ -40,7 +40,7 @@ unsafe extern "C" {
 /// # Safety
 /// `ts` is the state of the tasklet's thread. The code objects live as long as the frames do.
 #[inline]
-pub unsafe fn places(ts: *mut PyThreadState, of: Of, room: &mut [Place]) -> &mut [Place] {
+pub unsafe fn positions(ts: *mut PyThreadState, of: Of, room: &mut [CodePosition]) -> &mut [CodePosition] {
     // SAFETY: the caller's; the room is as large as is said.
     let count = unsafe { sl_places(ts, of.pointer(), room.as_mut_ptr(), room.len() as c_int) };
     &mut room[..count as usize]

@@ -5,18 +5,18 @@
 //! run. The picture is at the top of the shim.
 
 pub mod crash;
+mod frame_tuples;
 mod frames;
 mod park;
-mod pictures;
 
-pub use frames::{Place, code_names, function, line_of, places, variable_name, visit_variables};
-pub use park::{
-    Does, Evaluator, Found, Obstacle, ObstacleKind, Pending, Unparked, can_park, drop_parked, evaluator,
-    park, parked_room, parked_size, parked_values, resume, wake,
+pub use frame_tuples::{
+    TaskletFrames, awaitable_tuple, generator_tuple, handled, iterates, new_awaitable, new_generator,
+    restore_generator, set_caller, tasklet_frames,
 };
-pub use pictures::{
-    Chain, chain_pictures, generator_picture, handled, iterates, new_generator, new_step, restore_generator,
-    set_caller, step_picture,
+pub use frames::{CodePosition, code_names, function, line_of, positions, variable_name, visit_variables};
+pub use park::{
+    CallLayout, Does, Evaluator, Pending, Refusal, RefusalKind, Unparked, can_park, drop_parked, evaluator,
+    park, parked_room, parked_size, parked_values, resume, wake,
 };
 
 use pyo3_ffi::{PyObject, PyThreadState, destructor, visitproc};

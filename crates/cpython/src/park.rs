@@ -52,7 +52,7 @@ impl Pending {
 /// What a tasklet waits in that can be parked.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Found {
+pub struct CallLayout {
     /// How many values its innermost frame has, variables included.
     pub values: c_int,
     operands: c_int,
@@ -62,8 +62,8 @@ pub struct Found {
 /// Why a tasklet cannot be parked.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Obstacle {
-    pub kind: ObstacleKind,
+pub struct Refusal {
+    pub kind: RefusalKind,
     /// The code object concerned, borrowed; null if there is none.
     pub code: *mut PyObject,
     /// The offset of its instruction, in bytes.
@@ -97,7 +97,7 @@ pub enum Does {
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ObstacleKind {
+pub enum RefusalKind {
     /// There is none.
     None,
     /// C code runs in it.
@@ -117,11 +117,16 @@ pub enum ObstacleKind {
 unsafe extern "C" {
     static sl_iterating: c_char;
     static sl_interrupted: c_char;
-    fn sl_can_park(state: *mut State, call: *const Pending, found: *mut Found, why: *mut Obstacle) -> c_int;
+    fn sl_can_park(
+        state: *mut State,
+        call: *const Pending,
+        found: *mut CallLayout,
+        why: *mut Refusal,
+    ) -> c_int;
     fn sl_parked_values(state: *mut State) -> c_int;
     fn sl_parked_size(state: *mut State) -> usize;
     fn sl_parked_room(state: *mut State) -> usize;
-    fn sl_park(state: *mut State, found: *const Found, to: *mut State, size: usize);
+    fn sl_park(state: *mut State, found: *const CallLayout, to: *mut State, size: usize);
     fn sl_wake(ts: *mut PyThreadState, s: *mut State, end: *mut u8, stack: usize, from: *mut State) -> c_int;
     fn sl_resume(
         ts: *mut PyThreadState,
@@ -158,17 +163,11 @@ pub unsafe fn evaluator(ts: *mut PyThreadState) -> Evaluator {
 ///
 /// # Safety
 /// The state is that of such a tasklet, and `call` is what it waits in.
-pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<Found, Obstacle> {
+pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<CallLayout, Refusal> {
     let null = std::ptr::null_mut();
-    let mut why = Obstacle {
-        kind: ObstacleKind::None,
-        code: null,
-        at: 0,
-        what: Does::Other,
-        callee: null,
-        called: null,
-    };
-    let mut found = Found { values: 0, operands: 0, length: 0 };
+    let mut why =
+        Refusal { kind: RefusalKind::None, code: null, at: 0, what: Does::Other, callee: null, called: null };
+    let mut found = CallLayout { values: 0, operands: 0, length: 0 };
     // SAFETY: the caller's.
     if unsafe { sl_can_park(state, call, &mut found, &mut why) } != 0 { Ok(found) } else { Err(why) }
 }
@@ -206,7 +205,7 @@ pub unsafe fn parked_room(state: *mut State) -> usize {
 /// # Safety
 /// Nothing has run in the tasklet since; `to` has room for `size` bytes, which are [`parked_size`], or it is
 /// what the tasklet was woken from, and has that room. The old state and the C stack are not used any more.
-pub unsafe fn park(state: *mut State, found: Option<&Found>, to: *mut State, size: usize) {
+pub unsafe fn park(state: *mut State, found: Option<&CallLayout>, to: *mut State, size: usize) {
     // SAFETY: the caller's.
     unsafe { sl_park(state, found.map_or(std::ptr::null(), std::ptr::from_ref), to, size) }
 }

@@ -54,6 +54,6 @@ mod text;
 pub use event::{Event, Flags, Kind, State};
 pub use model::{Channel, Model, Tasklet, Thread};
 pub use recorder::Recorder;
-pub use recording::{File, Place, Recording};
+pub use recording::{File, Recording, SourceLine};
 pub use stack::{CUT, Stacks};
 pub use text::Texts;

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::event::{Event, Flags, Kind};
 use crate::model::Model;
-use crate::recording::{File, Place, Recording};
+use crate::recording::{File, Recording, SourceLine};
 use crate::stack::Stacks;
 use crate::text::Texts;
 use rustc_hash::FxHashMap;
@@ -115,7 +115,7 @@ impl Recorder {
 
     /// The recording. `resolve` says what a code and an offset in it are, as they were given to
     /// [`Stacks::push`]; None leaves the place out.
-    pub fn finish(self, mut resolve: impl FnMut(usize, u32) -> Option<Place>) -> Recording {
+    pub fn finish(self, mut resolve: impl FnMut(usize, u32) -> Option<SourceLine>) -> Recording {
         let mut recording = Recording::new(self.dropped);
         let first_time = self.events.front().map_or(0, |e| e.time);
         recording.events = self.before.as_events(first_time);
@@ -129,7 +129,7 @@ impl Recorder {
             StackTable { nodes: &self.stacks, found: FxHashMap::default(), out: &mut recording.stacks };
         stacks.out.push([0; 4]);
         let mut files = FxHashMap::default();
-        let mut function = |place: Place| {
+        let mut function = |place: SourceLine| {
             let file = *files.entry(place.file.clone()).or_insert_with(|| {
                 recording.files.push(File { name: place.file, source: String::new() });
                 recording.files.len() as u32 - 1

@@ -41,7 +41,7 @@ pub struct File {
 
 /// Where a piece of code is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct SourceLine {
     pub function: String,
     pub file: String,
     pub line: u32,
@@ -131,12 +131,12 @@ impl Recording {
     }
 
     /// The innermost place of a stack.
-    pub fn place(&self, stack: u32) -> Option<Place> {
+    pub fn place(&self, stack: u32) -> Option<SourceLine> {
         if stack == 0 {
             return None;
         }
         let &[_, function, file, line] = self.stacks.get(stack as usize)?;
-        Some(Place {
+        Some(SourceLine {
             function: self.functions[function as usize].clone(),
             file: self.files[file as usize].name.clone(),
             line,

@@ -1,7 +1,7 @@
 //! The model, the ring buffer and the file format, with events as they come and with nonsense.
 
 use proptest::prelude::*;
-use stackless_record::{Event, Flags, Kind, Model, Place, Recorder, Recording, State};
+use stackless_record::{Event, Flags, Kind, Model, Recorder, Recording, SourceLine, State};
 
 fn event(kind: Kind, tasklet: u32, other: u32) -> Event {
     Event { kind, thread: 1, tasklet, other, ..Event::default() }
@@ -28,9 +28,9 @@ fn story(recorder: &mut Recorder) {
     recorder.push(Event { flags: Flags::of_state(State::Ended), ..event(Kind::Switch, 3, 2) });
 }
 
-fn resolve(code: usize, at: u32) -> Option<Place> {
+fn resolve(code: usize, at: u32) -> Option<SourceLine> {
     // The code 200 is hidden.
-    (code != 200).then(|| Place { function: format!("f{code}"), file: "file.py".into(), line: at })
+    (code != 200).then(|| SourceLine { function: format!("f{code}"), file: "file.py".into(), line: at })
 }
 
 fn recorded() -> Recording {

@@ -5,7 +5,9 @@ use crate::model::{self, Model, Thread, living};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{TestCaseError, TestRunner};
-use stackless_core::{Cid, Direction, Hand, Hid, Idle, Limit, Tid, Turn, Waits, World};
+use stackless_core::{
+    ChannelId, Direction, Idle, RunLimit, Successor, TaskletId, ThreadId, Turn, WaitsTo, World,
+};
 use std::cell::Cell;
 use std::fmt::Debug;
 
@@ -28,16 +30,16 @@ enum Move {
     Unlink,
     RunNow,
     Yield,
-    Enqueue(Waits),
+    Enqueue(WaitsTo),
     Dequeue,
     /// The running tasklet meets the partner that waits, or waits itself.
-    Act(Direction, Waits),
+    Act(Direction, WaitsTo),
     Preference(i8),
     ScheduleAll(bool),
     Close,
     Open,
     /// With or without waiting for other threads, with or without a limit.
-    EnterRun(bool, Option<Limit>),
+    EnterRun(bool, Option<RunLimit>),
     LeaveRun,
     /// A tasklet that sits in `run()` is woken and returns, and so do the inner ones.
     WakeSitter,
@@ -49,10 +51,10 @@ enum Move {
 }
 use Move::*;
 
-const SLICE: Limit = Limit { ticks: 10, ..Limit::NONE };
-const SOFT: Limit = Limit { soft: true, ..SLICE };
-const TOTAL: Limit = Limit { ticks: 15, total: true, ..Limit::NONE };
-const TURNS: Limit = Limit { turns: 3, soft: true, ..Limit::NONE };
+const SLICE: RunLimit = RunLimit { ticks: 10, ..RunLimit::NONE };
+const SOFT: RunLimit = RunLimit { soft: true, ..SLICE };
+const TOTAL: RunLimit = RunLimit { ticks: 15, total: true, ..RunLimit::NONE };
+const TURNS: RunLimit = RunLimit { turns: 3, soft: true, ..RunLimit::NONE };
 
 /// A move, and two picks.
 type Choice = (Move, Index, Index);
@@ -73,13 +75,13 @@ const MOVES: [(usize, Move); 47] = [
     (6, Unlink),
     (4, RunNow),
     (6, Yield),
-    (3, Enqueue(Waits::ToSend)),
-    (2, Enqueue(Waits::ToReceive)),
-    (2, Enqueue(Waits::ToIterate)),
+    (3, Enqueue(WaitsTo::Send)),
+    (2, Enqueue(WaitsTo::Receive)),
+    (2, Enqueue(WaitsTo::Iterate)),
     (4, Dequeue),
-    (8, Act(Direction::Send, Waits::ToSend)),
-    (6, Act(Direction::Receive, Waits::ToReceive)),
-    (3, Act(Direction::Receive, Waits::ToIterate)),
+    (8, Act(Direction::Send, WaitsTo::Send)),
+    (6, Act(Direction::Receive, WaitsTo::Receive)),
+    (3, Act(Direction::Receive, WaitsTo::Iterate)),
     (1, Preference(-3)),
     (1, Preference(-1)),
     (1, Preference(0)),
@@ -145,9 +147,9 @@ type Checked = Result<(), TestCaseError>;
 struct Both {
     world: World<usize, usize>,
     model: Model,
-    tids: Vec<Tid>,
-    hids: Vec<Hid>,
-    cids: Vec<Cid>,
+    tids: Vec<TaskletId>,
+    hids: Vec<ThreadId>,
+    cids: Vec<ChannelId>,
     /// What has happened, in the model's numbers.
     history: Vec<String>,
 }
@@ -230,9 +232,9 @@ impl Both {
     }
 
     /// May somebody begin to wait there for this?
-    fn may_wait(&self, c: usize, waits: Waits) -> bool {
+    fn may_wait(&self, c: usize, waits: WaitsTo) -> bool {
         let balance = self.model.balance(c);
-        let other_kind = if waits == Waits::ToSend { balance < 0 } else { balance > 0 };
+        let other_kind = if waits == WaitsTo::Send { balance < 0 } else { balance > 0 };
         !self.model.channel(c).closing && !other_kind
     }
 
@@ -444,7 +446,7 @@ impl Both {
         self.model.run_now(t);
     }
 
-    fn enqueue(&mut self, c: usize, t: usize, waits: Waits) {
+    fn enqueue(&mut self, c: usize, t: usize, waits: WaitsTo) {
         self.world.enqueue(self.cids[c], self.tids[t], waits);
         self.model.enqueue(c, t, waits);
     }
@@ -456,7 +458,7 @@ impl Both {
 
     /// A whole channel operation of a running tasklet. The model changes its ring as the contract's
     /// table says it in words.
-    fn act(&mut self, me: usize, c: usize, direction: Direction, waits: Waits) -> Checked {
+    fn act(&mut self, me: usize, c: usize, direction: Direction, waits: WaitsTo) -> Checked {
         let Some(partner) = self.model.partner(c, direction) else {
             return if self.may_wait(c, waits) { self.block(me, c, waits) } else { Ok(()) };
         };
@@ -469,31 +471,31 @@ impl Both {
             return self.link(partner, false);
         }
         let (me_id, partner_id) = (self.tids[me], self.tids[partner]);
-        match self.world.hand_over(self.cids[c], direction) {
-            Hand::Keep => {
+        match self.world.successor(self.cids[c], direction) {
+            Successor::Actor => {
                 self.world.link(partner_id);
             }
-            Hand::ToPartner => {
+            Successor::Partner => {
                 self.world.link_next(partner_id);
                 self.world.run_now(partner_id);
             }
-            Hand::ToNeighbour => {
+            Successor::Neighbour => {
                 self.world.link(partner_id);
                 self.world.run_now(self.world.right_neighbour(me_id));
             }
         }
-        let hand = self.model.hand_over(c, direction);
+        let successor = self.model.successor(c, direction);
         let ring = &mut self.model.thread_mut(mine.unwrap()).ring;
-        match hand {
+        match successor {
             // I go on, the partner is appended at the end.
-            Hand::Keep => ring.push_back(partner),
+            Successor::Actor => ring.push_back(partner),
             // The partner goes on at once, I am now last in the ring.
-            Hand::ToPartner => {
+            Successor::Partner => {
                 ring[0] = partner;
                 ring.push_back(me);
             }
             // The partner is appended at the end, my right neighbour goes on.
-            Hand::ToNeighbour => {
+            Successor::Neighbour => {
                 ring.push_back(partner);
                 ring.rotate_left(1);
             }
@@ -502,7 +504,7 @@ impl Both {
     }
 
     /// The running tasklet waits. The last one of its ring may do so if its watcher can go on.
-    fn block(&mut self, me: usize, c: usize, waits: Waits) -> Checked {
+    fn block(&mut self, me: usize, c: usize, waits: WaitsTo) -> Checked {
         let mut woken = None;
         if self.model.next(me) == Some(me) {
             match self.model.when_idle(me) {
@@ -536,7 +538,7 @@ impl Both {
 
     // ------------------------------------------------------------ do they agree?
 
-    fn numbers(&self, ids: &[Tid]) -> Vec<usize> {
+    fn numbers(&self, ids: &[TaskletId]) -> Vec<usize> {
         ids.iter().map(|&t| self.world.payload(t)).collect()
     }
 
@@ -621,7 +623,7 @@ impl Both {
         for direction in [Direction::Send, Direction::Receive] {
             let expected = m.partner(c, direction).map(|t| self.tids[t]);
             self.same("partner", w.partner(id, direction), expected)?;
-            self.same("hand_over", w.hand_over(id, direction), m.hand_over(c, direction))?;
+            self.same("successor", w.successor(id, direction), m.successor(c, direction))?;
         }
         Ok(())
     }

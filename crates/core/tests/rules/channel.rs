@@ -2,8 +2,8 @@
 
 use crate::{Named, close, paused, queue_of, ring_of, runnable, thread, waiting};
 use stackless_core::Direction::{Receive, Send};
-use stackless_core::Hand::{Keep, ToNeighbour, ToPartner};
-use stackless_core::Waits::{ToIterate, ToReceive, ToSend};
+use stackless_core::Successor::{Actor, Neighbour, Partner};
+use stackless_core::WaitsTo;
 
 /// A new channel is open, empty, and prefers the receiver.
 #[test]
@@ -23,8 +23,8 @@ fn counts() {
     let (c, d) = (w.add_channel("c"), w.add_channel("d"));
     let (threads, tasklets) = (w.thread_count(), w.tasklet_count());
     assert_eq!((threads, w.channels_in_use()), (1, vec![]));
-    let [s] = waiting(&mut w, h, c, ToSend, ["s"]);
-    let [r] = waiting(&mut w, h, d, ToReceive, ["r"]);
+    let [s] = waiting(&mut w, h, c, WaitsTo::Send, ["s"]);
+    let [r] = waiting(&mut w, h, d, WaitsTo::Receive, ["r"]);
     assert_eq!((w.tasklet_count(), w.channels_in_use()), (tasklets + 2, vec![c, d]));
     w.dequeue(s);
     assert_eq!(w.channels_in_use(), [d]);
@@ -42,9 +42,9 @@ fn balance_counts_senders_up_and_receivers_down() {
     let mut w = Named::new();
     let h = thread(&mut w);
     let (c, d) = (w.add_channel("c"), w.add_channel("d"));
-    waiting(&mut w, h, c, ToSend, ["s", "t"]);
-    let [r] = waiting(&mut w, h, d, ToReceive, ["r"]);
-    waiting(&mut w, h, d, ToIterate, ["i", "j"]);
+    waiting(&mut w, h, c, WaitsTo::Send, ["s", "t"]);
+    let [r] = waiting(&mut w, h, d, WaitsTo::Receive, ["r"]);
+    waiting(&mut w, h, d, WaitsTo::Iterate, ["i", "j"]);
     assert_eq!((w.balance(c), w.balance(d)), (2, -3));
     w.dequeue(r);
     assert_eq!(w.balance(d), -2);
@@ -56,10 +56,10 @@ fn the_queue_is_first_in_first_out() {
     let mut w = Named::new();
     let h = thread(&mut w);
     let c = w.add_channel("c");
-    let [a, b, d] = waiting(&mut w, h, c, ToSend, ["a", "b", "d"]);
+    let [a, b, d] = waiting(&mut w, h, c, WaitsTo::Send, ["a", "b", "d"]);
     assert_eq!(queue_of(&w, c), "a b d");
     assert_eq!((w.prev(a), w.next(d), w.prev(d)), (None, None, Some(b)));
-    assert_eq!(w.waits(b), Some((c, ToSend)));
+    assert_eq!(w.waits(b), Some((c, WaitsTo::Send)));
     assert!(w.is_linked(b) && !w.in_ring(b));
     assert_eq!(w.partner(c, Receive), Some(a));
 }
@@ -71,12 +71,12 @@ fn leaving_from_the_front_the_middle_and_the_end() {
         let mut w = Named::new();
         let h = thread(&mut w);
         let c = w.add_channel("c");
-        let all = waiting(&mut w, h, c, ToReceive, ["a", "b", "d"]);
+        let all = waiting(&mut w, h, c, WaitsTo::Receive, ["a", "b", "d"]);
         w.dequeue(all[at]);
         assert_eq!((queue_of(&w, c).as_str(), w.balance(c)), (left, -2));
         assert!(!w.is_linked(all[at]) && w.waits(all[at]).is_none());
         assert_eq!((w.next(all[at]), w.prev(all[at])), (None, None));
-        w.enqueue(c, all[at], ToReceive);
+        w.enqueue(c, all[at], WaitsTo::Receive);
         assert_eq!(queue_of(&w, c), format!("{left} {}", w.payload(all[at])));
     }
 }
@@ -89,7 +89,7 @@ fn partners_wait_for_the_opposite() {
     let c = w.add_channel("c");
     assert_eq!((w.partner(c, Send), w.partner(c, Receive)), (None, None));
     for (waits, for_sender, for_receiver) in
-        [(ToSend, false, true), (ToReceive, true, false), (ToIterate, true, false)]
+        [(WaitsTo::Send, false, true), (WaitsTo::Receive, true, false), (WaitsTo::Iterate, true, false)]
     {
         let [t] = waiting(&mut w, h, c, waits, ["t"]);
         assert_eq!(w.partner(c, Send), for_sender.then_some(t));
@@ -100,16 +100,16 @@ fn partners_wait_for_the_opposite() {
 
 /// The whole table of who continues: preference by direction, and schedule_all beats it.
 #[test]
-fn hand_over_table() {
+fn successor_table() {
     let mut w = Named::new();
     let c = w.add_channel("c");
     for (preference, sending, receiving) in
-        [(-1, ToPartner, Keep), (0, Keep, Keep), (1, Keep, ToPartner), (100, Keep, ToPartner)]
+        [(-1, Partner, Actor), (0, Actor, Actor), (1, Actor, Partner), (100, Actor, Partner)]
     {
         w.set_preference(c, preference);
-        assert_eq!((w.hand_over(c, Send), w.hand_over(c, Receive)), (sending, receiving), "{preference}");
+        assert_eq!((w.successor(c, Send), w.successor(c, Receive)), (sending, receiving), "{preference}");
         w.set_schedule_all(c, true);
-        assert_eq!((w.hand_over(c, Send), w.hand_over(c, Receive)), (ToNeighbour, ToNeighbour));
+        assert_eq!((w.successor(c, Send), w.successor(c, Receive)), (Neighbour, Neighbour));
         w.set_schedule_all(c, false);
     }
 }
@@ -132,9 +132,9 @@ fn close_ends_iterations_only() {
     let mut w = Named::new();
     let h = thread(&mut w);
     let c = w.add_channel("c");
-    let [i] = waiting(&mut w, h, c, ToIterate, ["i"]);
-    let [r] = waiting(&mut w, h, c, ToReceive, ["r"]);
-    let [j, k] = waiting(&mut w, h, c, ToIterate, ["j", "k"]);
+    let [i] = waiting(&mut w, h, c, WaitsTo::Iterate, ["i"]);
+    let [r] = waiting(&mut w, h, c, WaitsTo::Receive, ["r"]);
+    let [j, k] = waiting(&mut w, h, c, WaitsTo::Iterate, ["j", "k"]);
     assert_eq!(w.first_iterating(c), Some(i));
     assert_eq!(close(&mut w, c), [i, j, k]);
     assert_eq!(w.first_iterating(c), None);
@@ -151,7 +151,7 @@ fn close_leaves_senders() {
     let mut w = Named::new();
     let h = thread(&mut w);
     let c = w.add_channel("c");
-    waiting(&mut w, h, c, ToSend, ["s", "t"]);
+    waiting(&mut w, h, c, WaitsTo::Send, ["s", "t"]);
     assert_eq!(close(&mut w, c), []);
     assert_eq!((queue_of(&w, c).as_str(), w.balance(c)), ("s t", 2));
 }
@@ -181,7 +181,7 @@ fn to_and_fro_between_ring_and_queue() {
     let [x, y] = runnable(&mut w, h, ["x", "y"]);
     for t in [y, a, x] {
         w.unlink(t);
-        w.enqueue(c, t, ToSend);
+        w.enqueue(c, t, WaitsTo::Send);
     }
     assert_eq!(queue_of(&w, c), "y a x");
     assert_eq!((ring_of(&w, g).as_str(), ring_of(&w, h).as_str()), ("main b", "main"));

@@ -13,24 +13,24 @@ mod ring;
 mod thread;
 mod watchdog;
 
-use stackless_core::{Cid, Hid, Tid, World};
+use stackless_core::{ChannelId, TaskletId, ThreadId, World};
 
 /// A world whose tasklets and channels have one-letter or one-word names.
 type Named = World<&'static str, &'static str>;
 
 /// A thread with a main tasklet called "main".
-fn thread(w: &mut Named) -> Hid {
+fn thread(w: &mut Named) -> ThreadId {
     let main = w.add_tasklet(None, "main");
     w.add_thread(main)
 }
 
 /// A tasklet in no list.
-fn paused(w: &mut Named, h: Hid, name: &'static str) -> Tid {
+fn paused(w: &mut Named, h: ThreadId, name: &'static str) -> TaskletId {
     w.add_tasklet(Some(h), name)
 }
 
 /// Tasklets that were appended to the ring one after the other.
-fn runnable<const N: usize>(w: &mut Named, h: Hid, names: [&'static str; N]) -> [Tid; N] {
+fn runnable<const N: usize>(w: &mut Named, h: ThreadId, names: [&'static str; N]) -> [TaskletId; N] {
     names.map(|name| {
         let t = paused(w, h, name);
         w.link(t);
@@ -41,11 +41,11 @@ fn runnable<const N: usize>(w: &mut Named, h: Hid, names: [&'static str; N]) -> 
 /// Tasklets that began to wait one after the other.
 fn waiting<const N: usize>(
     w: &mut Named,
-    h: Hid,
-    c: Cid,
-    waits: stackless_core::Waits,
+    h: ThreadId,
+    c: ChannelId,
+    waits: stackless_core::WaitsTo,
     names: [&'static str; N],
-) -> [Tid; N] {
+) -> [TaskletId; N] {
     names.map(|name| {
         let t = paused(w, h, name);
         w.enqueue(c, t, waits);
@@ -54,25 +54,25 @@ fn waiting<const N: usize>(
 }
 
 /// Closes a channel as the contract wants it: those who wait in an iteration leave the queue.
-fn close<P: Copy, C: Copy>(w: &mut World<P, C>, c: Cid) -> Vec<Tid> {
+fn close<P: Copy, C: Copy>(w: &mut World<P, C>, c: ChannelId) -> Vec<TaskletId> {
     w.close(c);
     let leave = || w.first_iterating(c).inspect(|&t| w.dequeue(t));
     std::iter::from_fn(leave).collect()
 }
 
 /// The names from `first` on, as `next` leads. Stops at `first`, or at a hundred, if it must.
-fn names(w: &Named, first: Option<Tid>) -> String {
-    let after = |&t: &Tid| w.next(t).filter(|&n| Some(n) != first);
+fn names(w: &Named, first: Option<TaskletId>) -> String {
+    let after = |&t: &TaskletId| w.next(t).filter(|&n| Some(n) != first);
     let names = std::iter::successors(first, after).map(|t| w.payload(t));
     names.take(100).collect::<Vec<_>>().join(" ")
 }
 
 /// The ring in words, the running tasklet first.
-fn ring_of(w: &Named, h: Hid) -> String {
+fn ring_of(w: &Named, h: ThreadId) -> String {
     names(w, w.head(h))
 }
 
 /// The queue in words, the longest waiting first.
-fn queue_of(w: &Named, c: Cid) -> String {
+fn queue_of(w: &Named, c: ChannelId) -> String {
     names(w, w.first_waiting(c))
 }

@@ -3,7 +3,7 @@
 //! Tasklets, threads and channels are numbered in the order of their making, and no number is used
 //! twice. Who is gone is None.
 
-use stackless_core::{Direction, Hand, Limit, Turn, Waits};
+use stackless_core::{Direction, RunLimit, Successor, Turn, WaitsTo};
 use std::collections::VecDeque;
 
 pub struct Model {
@@ -22,13 +22,13 @@ pub struct Thread {
     pub ring: VecDeque<usize>,
     /// The innermost last; and whether it waits for other threads.
     pub watchdogs: Vec<(usize, bool)>,
-    pub timer: Option<Timer>,
+    pub timer: Option<RunTimer>,
 }
 
 /// The limit of the outermost `run()` that has one.
-pub struct Timer {
+pub struct RunTimer {
     pub owner: usize,
-    pub limit: Limit,
+    pub limit: RunLimit,
     /// Ticks that count.
     pub ticks: u64,
     /// Turns that were begun.
@@ -38,7 +38,7 @@ pub struct Timer {
 
 pub struct Channel {
     /// The longest waiting first.
-    pub queue: VecDeque<(usize, Waits)>,
+    pub queue: VecDeque<(usize, WaitsTo)>,
     pub preference: i8,
     pub schedule_all: bool,
     pub closing: bool,
@@ -115,7 +115,7 @@ impl Model {
         at.checked_sub(1).map(|before| self.channel(c).queue[before].0)
     }
 
-    pub fn waits(&self, t: usize) -> Option<(usize, Waits)> {
+    pub fn waits(&self, t: usize) -> Option<(usize, WaitsTo)> {
         self.queue_place(t).map(|(c, at)| (c, self.channel(c).queue[at].1))
     }
 
@@ -125,26 +125,26 @@ impl Model {
     }
 
     pub fn balance(&self, c: usize) -> i32 {
-        self.channel(c).queue.iter().map(|&(_, waits)| if waits == Waits::ToSend { 1 } else { -1 }).sum()
+        self.channel(c).queue.iter().map(|&(_, waits)| if waits == WaitsTo::Send { 1 } else { -1 }).sum()
     }
 
     pub fn first_iterating(&self, c: usize) -> Option<usize> {
         let mut queue = self.channel(c).queue.iter();
-        queue.find(|&&(_, waits)| waits == Waits::ToIterate).map(|&(t, _)| t)
+        queue.find(|&&(_, waits)| waits == WaitsTo::Iterate).map(|&(t, _)| t)
     }
 
     pub fn partner(&self, c: usize, acting: Direction) -> Option<usize> {
         let &(first, waits) = self.channel(c).queue.front()?;
-        let opposite = (waits == Waits::ToSend) == (acting == Direction::Receive);
+        let opposite = (waits == WaitsTo::Send) == (acting == Direction::Receive);
         opposite.then_some(first)
     }
 
-    pub fn hand_over(&self, c: usize, acting: Direction) -> Hand {
+    pub fn successor(&self, c: usize, acting: Direction) -> Successor {
         let channel = self.channel(c);
         match (channel.schedule_all, channel.preference, acting) {
-            (true, _, _) => Hand::ToNeighbour,
-            (false, -1, Direction::Send) | (false, 1, Direction::Receive) => Hand::ToPartner,
-            _ => Hand::Keep,
+            (true, _, _) => Successor::Neighbour,
+            (false, -1, Direction::Send) | (false, 1, Direction::Receive) => Successor::Partner,
+            _ => Successor::Actor,
         }
     }
 
@@ -188,7 +188,7 @@ impl Model {
         self.thread_mut(h).ring.rotate_left(at);
     }
 
-    pub fn enqueue(&mut self, c: usize, t: usize, waits: Waits) {
+    pub fn enqueue(&mut self, c: usize, t: usize, waits: WaitsTo) {
         self.channel_mut(c).queue.push_back((t, waits));
     }
 
@@ -199,13 +199,13 @@ impl Model {
     }
 
     /// Is its limit the one that counts?
-    pub fn enter_run(&mut self, t: usize, waits: bool, limit: Option<Limit>) -> bool {
+    pub fn enter_run(&mut self, t: usize, waits: bool, limit: Option<RunLimit>) -> bool {
         self.unlink(t);
         let thread = self.thread_of_mut(t);
         thread.watchdogs.push((t, waits));
         match limit {
             Some(limit) if thread.timer.is_none() => {
-                thread.timer = Some(Timer { owner: t, limit, ticks: 0, turns: 0, expired: false });
+                thread.timer = Some(RunTimer { owner: t, limit, ticks: 0, turns: 0, expired: false });
                 true
             }
             _ => false,

@@ -1,7 +1,7 @@
 //! A toy scheduler: tasklets are lists of steps, and the rules decide whose step is next. What a
 //! real one does around them (stacks, values, exceptions) is left out.
 
-use stackless_core::{Cid, Direction, Hand, Hid, Idle, Tid, Waits, World};
+use stackless_core::{ChannelId, Direction, Idle, Successor, TaskletId, ThreadId, WaitsTo, World};
 use std::collections::VecDeque;
 
 /// What a tasklet does next. All of them use the same channel.
@@ -37,17 +37,17 @@ pub type Toy = World<usize, ()>;
 
 struct Play {
     world: Toy,
-    thread: Hid,
-    channel: Cid,
+    thread: ThreadId,
+    channel: ChannelId,
     names: Vec<&'static str>,
-    tasklets: Vec<Tid>,
+    tasklets: Vec<TaskletId>,
     steps: Vec<VecDeque<Step>>,
     log: Vec<&'static str>,
 }
 
 /// Makes the tasklets in this order, all of them runnable, and plays main's steps to their end.
 /// Returns what was said. A last word "deadlock" means that nobody could go on.
-pub fn play(main: &[Step], tasklets: &[Program], set_up: impl FnOnce(&mut Toy, Cid)) -> String {
+pub fn play(main: &[Step], tasklets: &[Program], set_up: impl FnOnce(&mut Toy, ChannelId)) -> String {
     let mut world = Toy::new();
     let main_tasklet = world.add_tasklet(None, 0);
     let thread = world.add_thread(main_tasklet);
@@ -84,12 +84,12 @@ impl Play {
         };
         match step {
             Say(word) => self.log.push(word),
-            Send => return self.act(me, Direction::Send, Waits::ToSend),
-            Receive => return self.act(me, Direction::Receive, Waits::ToReceive),
-            Iterate => return self.act(me, Direction::Receive, Waits::ToIterate),
+            Send => return self.act(me, Direction::Send, WaitsTo::Send),
+            Receive => return self.act(me, Direction::Receive, WaitsTo::Receive),
+            Iterate => return self.act(me, Direction::Receive, WaitsTo::Iterate),
             SendToAll if self.world.balance(self.channel) < 0 => {
                 self.steps[index].push_front(SendToAll);
-                return self.act(me, Direction::Send, Waits::ToSend);
+                return self.act(me, Direction::Send, WaitsTo::Send);
             }
             SendToAll => {}
             Close => {
@@ -120,7 +120,7 @@ impl Play {
         true
     }
 
-    fn named(&self, name: &str) -> Tid {
+    fn named(&self, name: &str) -> TaskletId {
         self.tasklets[self.names.iter().position(|n| *n == name).expect("a known name")]
     }
 
@@ -134,20 +134,20 @@ impl Play {
     }
 
     /// Meets the partner that waits, or waits for one.
-    fn act(&mut self, me: Tid, direction: Direction, waits: Waits) -> bool {
+    fn act(&mut self, me: TaskletId, direction: Direction, waits: WaitsTo) -> bool {
         let Some(partner) = self.world.partner(self.channel, direction) else {
             return self.depart(me, Some(waits));
         };
         self.world.dequeue(partner);
-        match self.world.hand_over(self.channel, direction) {
-            Hand::Keep => {
+        match self.world.successor(self.channel, direction) {
+            Successor::Actor => {
                 self.world.link(partner);
             }
-            Hand::ToPartner => {
+            Successor::Partner => {
                 self.world.link_next(partner);
                 self.world.run_now(partner);
             }
-            Hand::ToNeighbour => {
+            Successor::Neighbour => {
                 self.world.link(partner);
                 self.world.run_now(self.world.right_neighbour(me));
             }
@@ -156,7 +156,7 @@ impl Play {
     }
 
     /// The running tasklet leaves the ring, for the channel's queue or for good.
-    fn depart(&mut self, me: Tid, waits: Option<Waits>) -> bool {
+    fn depart(&mut self, me: TaskletId, waits: Option<WaitsTo>) -> bool {
         if self.world.right_neighbour(me) == me {
             match self.world.when_idle(me) {
                 Idle::Resume(watcher) | Idle::Wait(watcher) => {

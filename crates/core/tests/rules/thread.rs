@@ -1,7 +1,7 @@
 //! Threads: each has a ring of its own, a main tasklet, and an end.
 
 use crate::{Named, paused, queue_of, ring_of, runnable, thread, waiting};
-use stackless_core::Waits::ToSend;
+use stackless_core::WaitsTo;
 
 /// A new thread runs its main tasklet, which belongs to it from then on.
 #[test]
@@ -32,7 +32,7 @@ fn a_tasklet_changes_threads() {
     let (g, h) = (thread(&mut w), thread(&mut w));
     let c = w.add_channel("c");
     let a = paused(&mut w, g, "a");
-    let [b] = waiting(&mut w, g, c, ToSend, ["b"]);
+    let [b] = waiting(&mut w, g, c, WaitsTo::Send, ["b"]);
     w.set_thread(a, h);
     w.set_thread(b, h);
     assert_eq!(queue_of(&w, c), "b");
@@ -76,8 +76,8 @@ fn the_end_of_a_thread() {
     let c = w.add_channel("c");
     let [a] = runnable(&mut w, h, ["a"]);
     let p = paused(&mut w, h, "p");
-    let [s] = waiting(&mut w, h, c, ToSend, ["s"]);
-    waiting(&mut w, g, c, ToSend, ["t"]);
+    let [s] = waiting(&mut w, h, c, WaitsTo::Send, ["s"]);
+    waiting(&mut w, g, c, WaitsTo::Send, ["t"]);
     let main = w.main(h);
     assert_eq!(w.forget_thread(h), [main, a]);
     for t in [main, a, p, s] {

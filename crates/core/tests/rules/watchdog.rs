@@ -1,7 +1,7 @@
 //! Tasklets inside `run()`, and a thread whose ring is empty.
 
 use crate::{Named, paused, ring_of, runnable, thread};
-use stackless_core::{Idle, Waits};
+use stackless_core::{Idle, WaitsTo};
 
 /// Without any `run()`, main is the one that exceptions go to.
 #[test]
@@ -68,7 +68,7 @@ fn an_idle_thread_resumes_its_watcher() {
     let main = w.main(h);
     w.enter_run(main, false, None);
     assert_eq!(w.when_idle(a), Idle::Resume(main));
-    w.leave_run(main);
+    assert!(w.leave_run(main).0);
     assert_eq!(w.when_idle(a), Idle::Resume(main), "paused without run(): switched away from");
 }
 
@@ -80,7 +80,7 @@ fn a_waiting_watcher_cannot_go_on() {
     let [a] = runnable(&mut w, h, ["a"]);
     let (main, c) = (w.main(h), w.add_channel("c"));
     w.unlink(main);
-    w.enqueue(c, main, Waits::ToReceive);
+    w.enqueue(c, main, WaitsTo::Receive);
     assert_eq!(w.when_idle(a), Idle::Stuck(main));
 }
 

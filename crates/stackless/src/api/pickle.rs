@@ -13,8 +13,8 @@ use crate::python::{args, types};
 use crate::scheduler::entry;
 use crate::types::tasklet_attributes;
 use pyo3_ffi::*;
-use stackless_core::Waits;
-use stackless_cpython::{self as cpython, Chain};
+use stackless_core::WaitsTo;
+use stackless_cpython::{self as cpython, TaskletFrames};
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
@@ -49,7 +49,7 @@ unsafe extern "C" fn generator_picture(_: Obj, args: *mut Obj, count: Py_ssize_t
     // SAFETY: a METH_FASTCALL call.
     give(unsafe { exactly("_generator_picture", args, count) }.and_then(|&[o, waiting]| {
         // SAFETY: living objects.
-        check(unsafe { cpython::generator_picture(o, some(waiting).unwrap_or(null_mut())) })
+        check(unsafe { cpython::generator_tuple(o, some(waiting).unwrap_or(null_mut())) })
     }))
 }
 
@@ -74,7 +74,7 @@ unsafe extern "C" fn step_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> 
     // SAFETY: a METH_FASTCALL call.
     give(unsafe { exactly("_step_picture", args, count) }.and_then(|&[o]| {
         // SAFETY: a living object.
-        check(unsafe { cpython::step_picture(o) })
+        check(unsafe { cpython::awaitable_tuple(o) })
     }))
 }
 
@@ -83,7 +83,7 @@ unsafe extern "C" fn new_step(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
     give(unsafe { exactly("_new_step", args, count) }.and_then(|&[kind, generator, state, values]| {
         let state = small_int(state)?;
         // SAFETY: living objects.
-        check(unsafe { cpython::new_step(kind, generator, state, values) })
+        check(unsafe { cpython::new_awaitable(kind, generator, state, values) })
     }))
 }
 
@@ -153,7 +153,7 @@ unsafe extern "C" fn tasklet_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) 
         let seat = t.seat();
         // SAFETY: it is parked.
         let (frames, exception) =
-            unsafe { (check(cpython::chain_pictures(seat.state()))?, cpython::handled(seat.state())) };
+            unsafe { (check(cpython::tasklet_frames(seat.state()))?, cpython::handled(seat.state())) };
         let made = tuple([frames, int_obj(seat.after.get().into()), new_or_null(exception)]);
         entry::current()?.settle();
         made
@@ -183,7 +183,7 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
             return Err(runtime_error("only an empty tasklet can get a state"));
         }
         // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
-        let chain = unsafe { Chain::read(frames) }.ok_or(Raised)?;
+        let chain = unsafe { TaskletFrames::read(frames) }.ok_or(Raised)?;
         // SAFETY: memory of the size that the chain needs; the tasklet takes the seat over.
         unsafe {
             let seat = Seat::allocate(chain.size());
@@ -213,12 +213,12 @@ unsafe extern "C" fn enqueue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         // SAFETY: a parked tasklet's state.
         let iterates = park::is_parked(t) && unsafe { cpython::iterates(t.seat().state()) };
         let waits = match (sends, iterates) {
-            (true, _) => Waits::ToSend,
-            (false, true) => Waits::ToIterate,
-            (false, false) => Waits::ToReceive,
+            (true, _) => WaitsTo::Send,
+            (false, true) => WaitsTo::Iterate,
+            (false, false) => WaitsTo::Receive,
         };
         let opposite = world(|w| match waits {
-            Waits::ToSend => w.balance(ch.cid()) < 0,
+            WaitsTo::Send => w.balance(ch.cid()) < 0,
             _ => w.balance(ch.cid()) > 0,
         });
         if opposite {

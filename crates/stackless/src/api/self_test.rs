@@ -10,7 +10,7 @@ use crate::parking::obstacle::Obstacle;
 use crate::python::objects::*;
 use crate::python::types;
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Evaluator, Found, Pending, State, Unparked};
+use stackless_cpython::{self as cpython, CallLayout, Evaluator, Pending, State, Unparked};
 use stackless_stack::{self as stack};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
@@ -177,7 +177,7 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
         if trial.result.get().is_some() {
             return Some("the function did not wait".into());
         }
-        let found: Found = match cpython::can_park(trial.state, &trial.pending.get()) {
+        let found: CallLayout = match cpython::can_park(trial.state, &trial.pending.get()) {
             Ok(found) => found,
             Err(obstacle) => {
                 let text = Obstacle::At(obstacle).text();

@@ -7,11 +7,11 @@ use crate::model::world;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Waits;
+use stackless_core::WaitsTo;
 use std::cell::Cell;
 
 /// What the running tasklet asked for when nobody was left to run.
-pub type Wish = Option<(C, Waits)>;
+pub type Wish = Option<(C, WaitsTo)>;
 
 /// Explains a deadlock: says who waits for whom. Runs no Python code.
 pub type Explain = fn(&'static Sched, Wish) -> String;
@@ -31,7 +31,7 @@ pub fn deadlock(s: &'static Sched, wish: Wish) -> Raised {
 
 /// All others have ended, and the watcher waits in a channel.
 pub fn stuck(s: &'static Sched, watcher: T) -> Raised {
-    let receiving = world::waits(watcher).is_some_and(|(_, waits)| waits != Waits::ToSend);
+    let receiving = world::waits(watcher).is_some_and(|(_, waits)| waits != WaitsTo::Send);
     let text = if receiving {
         "the main tasklet is receiving without a sender available."
     } else {

@@ -7,7 +7,7 @@ use crate::parking::park::unseat;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::hooks;
-use stackless_core::{Limit, Turn};
+use stackless_core::{RunLimit, Turn};
 use stackless_cpython::{self as cpython};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub static LIMITED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 pub struct Run {
     /// Does an empty ring mean waiting for other threads?
     pub waits: bool,
-    pub limit: Option<Limit>,
+    pub limit: Option<RunLimit>,
     pub time: Option<Duration>,
     pub ignore_nesting: bool,
     /// It does not wait for tasklets that sleep, or wait for something else than a partner.

@@ -17,7 +17,7 @@ use crate::scheduler::ring::{adopt_link, leave_value};
 use crate::scheduler::waits::{arm, disarm, raise_timed_out};
 use crate::scheduler::{callbacks, entry, hooks, waits};
 use pyo3_ffi::*;
-use stackless_core::{Direction, Hand, Tid, Waits};
+use stackless_core::{Direction, Successor, TaskletId, WaitsTo};
 use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::ptr::null_mut;
@@ -26,12 +26,12 @@ use std::ptr::null_mut;
 /// longest; None: without a limit. `call` is the primitive's.
 #[inline(always)]
 pub fn send(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
-    act(ch, Direction::Send, Waits::ToSend, value, time, call)
+    act(ch, Direction::Send, WaitsTo::Send, value, time, call)
 }
 
 #[inline(always)]
 pub fn receive(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
-    act(ch, Direction::Receive, Waits::ToReceive, null_mut(), time, call)
+    act(ch, Direction::Receive, WaitsTo::Receive, null_mut(), time, call)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
@@ -40,11 +40,18 @@ pub fn iterate(ch: C, call: Pending) -> Res<Obj> {
     if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
         return Err(Raised);
     }
-    act(ch, Direction::Receive, Waits::ToIterate, null_mut(), None, call)
+    act(ch, Direction::Receive, WaitsTo::Iterate, null_mut(), None, call)
 }
 
 #[inline(always)]
-fn act(ch: C, direction: Direction, waits: Waits, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+fn act(
+    ch: C,
+    direction: Direction,
+    waits: WaitsTo,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Obj> {
     let entered = match entry::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
@@ -67,7 +74,7 @@ fn act_on<const OBSERVED: bool>(
     entered: Entered,
     ch: C,
     direction: Direction,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
@@ -91,7 +98,7 @@ fn act_recorded(
     entered: Entered,
     ch: C,
     direction: Direction,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
@@ -115,7 +122,7 @@ fn act_observed(
     entered: Entered,
     ch: C,
     direction: Direction,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
@@ -160,10 +167,11 @@ fn meet<const OBSERVED: bool>(
 ) -> Res<Res<Obj>> {
     let s = entered.s;
     let here = std::ptr::eq(partner.sched.get(), s);
-    let hand = if here && !s.is_asleep() { world(|w| w.hand_over(ch.cid(), direction)) } else { Hand::Keep };
+    let hand =
+        if here && !s.is_asleep() { world(|w| w.successor(ch.cid(), direction)) } else { Successor::Actor };
     let me = s.current();
     match hand {
-        Hand::Keep => {
+        Successor::Actor => {
             let orphan = partner.scheduler().is_none();
             if orphan && direction == Direction::Send {
                 return Err(runtime_error("tasklet has no thread"));
@@ -177,7 +185,7 @@ fn meet<const OBSERVED: bool>(
             s.settle();
             Ok(bomb::unpack(mine))
         }
-        Hand::ToPartner => {
+        Successor::Partner => {
             entered.may_switch()?;
             prepare(s, partner)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
@@ -190,9 +198,9 @@ fn meet<const OBSERVED: bool>(
             // SAFETY: nothing is owned in this frame any more.
             Ok(unsafe { hand_over(s, partner) })
         }
-        Hand::ToNeighbour => {
+        Successor::Neighbour => {
             entered.may_switch()?;
-            let neighbour: Tid = world(|w| w.right_neighbour(me.tid()));
+            let neighbour: TaskletId = world(|w| w.right_neighbour(me.tid()));
             let next = if neighbour == me.tid() { partner } else { object(neighbour) };
             prepare(s, next)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
@@ -234,7 +242,7 @@ fn exchange<const OBSERVED: bool>(
 fn wait(
     entered: Entered,
     ch: C,
-    waits: Waits,
+    waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,

@@ -8,7 +8,7 @@ use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
 use pyo3_ffi::*;
-use stackless_core::{Record, Tid};
+use stackless_core::{RecordKind, TaskletId};
 use std::cell::Cell;
 
 /// What calling a tasklet calls.
@@ -24,7 +24,7 @@ impl Tasklet {
     ///
     /// # Safety
     /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
-    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> Tid, serial: u64) -> T {
+    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> TaskletId, serial: u64) -> T {
         // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
         // before anybody reads it.
         let t = unsafe { Self::from(o) };
@@ -107,7 +107,7 @@ pub fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
     // SAFETY: an object of the type with empty cells.
     unsafe {
         let o = check(memory(kind))?;
-        if !world(|w| w.has_room(Record::Tasklet)) && !more_room() {
+        if !world(|w| w.has_room(RecordKind::Tasklet)) && !more_room() {
             PyObject_GC_UnTrack(o.cast());
             types::free(o);
             return Err(memory::no_memory());
@@ -122,7 +122,7 @@ pub fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
 
 #[cold]
 fn more_room() -> bool {
-    memory::strictly(|| world(|w| w.make_room(Record::Tasklet)))
+    memory::strictly(|| world(|w| w.make_room(RecordKind::Tasklet)))
 }
 
 /// A plain, empty tasklet of a thread.

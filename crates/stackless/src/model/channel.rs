@@ -2,7 +2,7 @@
 
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Cid;
+use stackless_core::ChannelId;
 use std::cell::{Cell, UnsafeCell};
 
 /// A channel, as the interpreter sees it.
@@ -11,7 +11,7 @@ pub struct Channel {
     head: UnsafeCell<PyObject>,
     /// For `tp_weaklistoffset`; managed by the interpreter.
     weakrefs: Cell<Obj>,
-    pub id: Cell<Cid>,
+    pub id: Cell<ChannelId>,
 }
 
 pub type C = &'static Channel;
@@ -34,7 +34,7 @@ impl Channel {
     }
 
     #[inline(always)]
-    pub fn cid(&self) -> Cid {
+    pub fn cid(&self) -> ChannelId {
         self.id.get()
     }
 }

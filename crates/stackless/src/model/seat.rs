@@ -3,7 +3,7 @@
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Tid;
+use stackless_core::TaskletId;
 use stackless_cpython::{Pending, State};
 use stackless_stack::{self as stack, Slot};
 use std::cell::{Cell, UnsafeCell};
@@ -46,7 +46,7 @@ pub struct Seat {
     /// null.
     pub rest: Cell<*mut Seat>,
     /// The tasklet whose seat it is.
-    pub owner: Cell<Option<Tid>>,
+    pub owner: Cell<Option<TaskletId>>,
     /// The callable and its arguments, while the call is under way.
     pub call: [Cell<Obj>; 3],
     /// Last: the data stack begins at its end.
@@ -56,7 +56,7 @@ pub struct Seat {
 // A seat of zeros belongs to no tasklet: slots that were never used are read as such.
 // SAFETY: the compiler checks that zeros are a value of these types.
 const _: () = assert!(unsafe {
-    std::mem::zeroed::<Option<Tid>>().is_none() && std::mem::zeroed::<Option<Slot>>().is_none()
+    std::mem::zeroed::<Option<TaskletId>>().is_none() && std::mem::zeroed::<Option<Slot>>().is_none()
 });
 
 impl Seat {

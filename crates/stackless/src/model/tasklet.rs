@@ -7,7 +7,7 @@ use crate::python::gil::Gil;
 use crate::python::objects;
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Tid;
+use stackless_core::TaskletId;
 use stackless_cpython::Pending;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{null, null_mut};
@@ -55,7 +55,7 @@ pub struct Tasklet {
     pub seat: Cell<*mut Seat>,
     /// Its scheduler; null once its thread has ended. Borrowed: the thread's end clears it.
     pub sched: Cell<*const Sched>,
-    pub id: Cell<Tid>,
+    pub id: Cell<TaskletId>,
     pub flags: Cell<Flags>,
     /// What it waits for besides a partner, or null: see [`crate::scheduler::waits`].
     pub wait: Cell<*mut Wait>,
@@ -130,7 +130,7 @@ impl Tasklet {
     }
 
     #[inline(always)]
-    pub fn tid(&self) -> Tid {
+    pub fn tid(&self) -> TaskletId {
         self.id.get()
     }
 

@@ -6,7 +6,7 @@ use crate::model::settings;
 use crate::model::tasklet::{T, Tasklet};
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Hid;
+use stackless_core::ThreadId;
 use stackless_cpython::{self as cpython, Alarm};
 use stackless_reactor::{Timers, now};
 use stackless_stack::Pool;
@@ -18,7 +18,7 @@ use std::time::Instant;
 pub struct Sched {
     pub ts: *mut PyThreadState,
     /// Nobody's while the scheduler is made.
-    pub id: Cell<Hid>,
+    pub id: Cell<ThreadId>,
     /// Owned. Null only while the scheduler is made.
     pub main: Cell<*const Tasklet>,
     pub current: Cell<*const Tasklet>,
@@ -71,7 +71,7 @@ impl Sched {
     pub fn new(ts: *mut PyThreadState, seat: *mut Seat, alarm: Alarm) -> Self {
         Self {
             ts,
-            id: Cell::new(Hid::NOBODY),
+            id: Cell::new(ThreadId::NONE),
             main: Cell::new(std::ptr::null()),
             current: Cell::new(std::ptr::null()),
             main_seat: Cell::new(seat),
@@ -129,7 +129,7 @@ impl Sched {
     }
 
     #[inline(always)]
-    pub fn hid(&self) -> Hid {
+    pub fn hid(&self) -> ThreadId {
         self.id.get()
     }
 

@@ -1,6 +1,6 @@
 //! What a tasklet waits for besides a partner in a channel: data.
 
-use stackless_core::Tid;
+use stackless_core::TaskletId;
 use stackless_reactor::TimerId;
 use std::ffi::{c_int, c_void};
 
@@ -72,7 +72,7 @@ pub enum What {
 }
 
 /// What has to be undone outside the tasklet when its wait is over, for whatever reason.
-pub type Undo = fn(Tid, What);
+pub type Undo = fn(TaskletId, What);
 
 pub struct Wait {
     pub timer: Option<TimerId>,

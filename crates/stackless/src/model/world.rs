@@ -7,12 +7,12 @@ use crate::model::thread::Sched;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::{Cid, Tid, Waits};
+use stackless_core::{ChannelId, TaskletId, WaitsTo};
 use stackless_cpython::{self as cpython, Of};
 use std::cell::UnsafeCell;
 
 /// The channel it is blocked on, and what for.
-pub fn waits(t: T) -> Option<(Cid, Waits)> {
+pub fn waits(t: T) -> Option<(ChannelId, WaitsTo)> {
     world(|w| w.waits(t.tid()))
 }
 
@@ -40,7 +40,7 @@ pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
 
 /// The object of a tasklet that the world names.
 #[inline(always)]
-pub fn object(t: Tid) -> T {
+pub fn object(t: TaskletId) -> T {
     world(|w| w.payload(t))
 }
 
@@ -64,7 +64,7 @@ impl Tasklet {
         world(|w| w.is_linked(self.tid()))
     }
 
-    pub fn channel(&self) -> Option<Cid> {
+    pub fn channel(&self) -> Option<ChannelId> {
         world(|w| w.waits(self.tid())).map(|(c, _)| c)
     }
 

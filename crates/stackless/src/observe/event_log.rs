@@ -11,8 +11,8 @@ use crate::model::world::{object, world};
 use crate::observe::describe::Text;
 use crate::observe::inspect;
 use crate::python::objects::{new_ref, text_of};
-use stackless_core::Cid;
-use stackless_cpython::{self as cpython, Of, Place};
+use stackless_core::ChannelId;
+use stackless_cpython::{self as cpython, CodePosition, Of};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, State, Texts};
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +33,7 @@ pub struct Tape {
     numbers: (u32, u16),
     /// The code objects on recorded stacks: owned.
     pub codes: HashSet<usize, Fast>,
-    room: Vec<Place>,
+    room: Vec<CodePosition>,
     /// Is this the state before the recording?
     taking_stock: bool,
     /// Are values shown at all?
@@ -71,7 +71,7 @@ impl Tape {
             last_thread: (std::ptr::null(), 0),
             numbers: (0, 0),
             codes: HashSet::default(),
-            room: vec![Place::NOWHERE; DEEPEST],
+            room: vec![CodePosition::NONE; DEEPEST],
             taking_stock: false,
             values,
             met: None,
@@ -116,7 +116,7 @@ impl Tape {
     }
 
     #[inline]
-    fn push_place(&mut self, parent: u32, Place { code, at }: Place) -> u32 {
+    fn push_place(&mut self, parent: u32, CodePosition { code, at }: CodePosition) -> u32 {
         let codes = &mut self.codes;
         self.recorder.stacks.push(parent, code.addr(), at as u32, || {
             if codes.insert(code.expose_provenance()) {
@@ -188,7 +188,7 @@ impl Tape {
         let text = self.recorder.texts.intern(&inspect::name_of(t));
         *self.seen(t) = Seen { number: number(t), ..Seen::default() };
         let code = inspect::code_of(t);
-        let place = if code.is_null() { 0 } else { self.push_place(0, Place { code, at: 0 }) };
+        let place = if code.is_null() { 0 } else { self.push_place(0, CodePosition { code, at: 0 }) };
         self.recorder.push(Event { kind: Kind::Create, thread, other: number(t), place, text, ..by });
     }
 
@@ -376,7 +376,7 @@ impl Tape {
         }
     }
 
-    fn take_stock_of_queue(&mut self, cid: Cid, before: Event, sent: &HashMap<u32, Text, Fast>) {
+    fn take_stock_of_queue(&mut self, cid: ChannelId, before: Event, sent: &HashMap<u32, Text, Fast>) {
         let place = self.channel(world(|w| w.channel_payload(cid)), Flags::BEFORE);
         let mut at = world(|w| w.first_waiting(cid));
         while let Some(tid) = at {

@@ -5,8 +5,8 @@ use crate::model::tasklet::T;
 use crate::model::world::{fields, waits, world};
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Waits;
-use stackless_cpython::{self as cpython, Place};
+use stackless_core::WaitsTo;
+use stackless_cpython::{self as cpython, CodePosition};
 use stackless_record::State;
 
 /// A state in a word or two.
@@ -49,20 +49,20 @@ pub fn state_of(t: T) -> State {
 }
 
 /// The state of one that is blocked.
-pub fn blocked(waits: Waits) -> State {
+pub fn blocked(waits: WaitsTo) -> State {
     match waits {
-        Waits::ToSend => State::Sending,
-        Waits::ToReceive => State::Receiving,
-        Waits::ToIterate => State::Iterating,
+        WaitsTo::Send => State::Sending,
+        WaitsTo::Receive => State::Receiving,
+        WaitsTo::Iterate => State::Iterating,
     }
 }
 
 /// The calls of a tasklet that has begun, innermost first, as many as fit: the part of `room` that
 /// was filled. Empty for others, and for one that runs on another thread.
-pub fn places(t: T, room: &mut [Place]) -> &mut [Place] {
+pub fn places(t: T, room: &mut [CodePosition]) -> &mut [CodePosition] {
     let Some((ts, of)) = fields(t) else { return &mut [] };
     // SAFETY: the GIL is held.
-    unsafe { cpython::places(ts, of, room) }
+    unsafe { cpython::positions(ts, of, room) }
 }
 
 /// The name of a variable of a tasklet's code that holds this object; empty if there is none.
@@ -79,7 +79,7 @@ pub fn called(t: T) -> String {
     if !name.is_empty() {
         return name;
     }
-    let mut room = vec![Place::NOWHERE; DEEPEST_NAME];
+    let mut room = vec![CodePosition::NONE; DEEPEST_NAME];
     let places = places(t, &mut room);
     match places.last() {
         // SAFETY: the frame keeps its code alive.

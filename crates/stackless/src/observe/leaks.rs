@@ -13,24 +13,24 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::hooks;
 use pyo3_ffi::*;
-use stackless_core::Waits;
-use stackless_cpython::Place;
+use stackless_core::WaitsTo;
+use stackless_cpython::CodePosition;
 use std::ffi::CString;
 
 /// Warns of a tasklet that the collector has found, which is about to be ended.
 pub fn report(t: T) {
     let Some((_, waits)) = world::waits(t) else { return };
     let doing = match waits {
-        Waits::ToSend => "send",
-        Waits::ToReceive => "receive",
-        Waits::ToIterate => "iterate",
+        WaitsTo::Send => "send",
+        WaitsTo::Receive => "receive",
+        WaitsTo::Iterate => "iterate",
     };
     let mut text = format!(
         "leaked tasklet {}: it waits to {doing} on a channel that nothing else can reach, and is ended with \
          TaskletExit\nTraceback of the tasklet (most recent call last):",
         inspect::called(t)
     );
-    let mut room = [Place::NOWHERE; 64];
+    let mut room = [CodePosition::NONE; 64];
     for place in inspect::places(t, &mut room).iter().rev() {
         // SAFETY: the frame keeps its code alive.
         let (function, file, line) = unsafe { inspect::resolve(place.code, place.at as u32) };

@@ -320,12 +320,14 @@ pub fn stop(hidden: impl Fn(&str) -> bool) -> Res<Recording> {
     let lost = tape.recorder.texts.lost + tape.recorder.stacks.lost;
     let mut recording = tape.recorder.finish(|code, at| {
         if code == CUT {
-            return Some(stackless_record::Place { function: "…".into(), file: String::new(), line: 0 });
+            return Some(stackless_record::SourceLine {
+                function: "…".into(), file: String::new(), line: 0
+            });
         }
         // SAFETY: the tape owned a reference to each code on its stacks, which is dropped below.
         let (function, file, line) =
             unsafe { inspect::resolve(std::ptr::with_exposed_provenance_mut(code), at) };
-        (!hidden(&file)).then_some(stackless_record::Place { function, file, line })
+        (!hidden(&file)).then_some(stackless_record::SourceLine { function, file, line })
     });
     recording.lost = lost;
     tape.codes.into_iter().for_each(|code| drop_ref(std::ptr::with_exposed_provenance_mut(code)));

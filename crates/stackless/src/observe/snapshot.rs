@@ -14,7 +14,7 @@ use crate::python::{args, objects, types};
 use crate::scheduler::idle;
 use pyo3_ffi::*;
 use serde::Serialize;
-use stackless_cpython::Place;
+use stackless_cpython::CodePosition;
 use stackless_record::State;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ struct Seen {
     slice: Slice,
     stacks: HashMap<Vec<(usize, i32)>, usize>,
     channels: HashMap<usize, usize>,
-    room: Vec<Place>,
+    room: Vec<CodePosition>,
 }
 
 impl Seen {
@@ -100,7 +100,7 @@ impl Seen {
         let whole = places.len() < DEEPEST;
         let begins;
         if !t.started() && !inspect::code_of(t).is_null() {
-            begins = [Place { code: inspect::code_of(t), at: 0 }];
+            begins = [CodePosition { code: inspect::code_of(t), at: 0 }];
             places = &begins;
         }
         if let Some(outermost) = places.last().filter(|_| whole && name.is_empty()) {
@@ -132,7 +132,7 @@ impl Seen {
     }
 }
 
-fn call(place: &Place) -> Call {
+fn call(place: &CodePosition) -> Call {
     // SAFETY: the frame, or the function, keeps its code alive.
     let (function, file, line) = unsafe { inspect::resolve(place.code, place.at as u32) };
     (file, line, function)
@@ -146,7 +146,7 @@ fn slice(start: usize, time: Duration) -> Slice {
         slice: Slice { objects: world(|w| w.tasklet_count()), ..Slice::default() },
         stacks: HashMap::new(),
         channels: HashMap::new(),
-        room: vec![Place::NOWHERE; DEEPEST],
+        room: vec![CodePosition::NONE; DEEPEST],
     };
     let mut at = start;
     while let Some(t) = world(|w| w.tasklet_from(at)) {

@@ -10,8 +10,8 @@ use crate::observe::inspect;
 use crate::observe::inspect::word;
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::Waits;
-use stackless_cpython::{self as cpython, Place};
+use stackless_core::WaitsTo;
+use stackless_cpython::{self as cpython, CodePosition};
 use stackless_record::State;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
@@ -270,24 +270,24 @@ fn quoted(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("'{name}'") }
 }
 
-fn verb(waits: Waits) -> &'static str {
+fn verb(waits: WaitsTo) -> &'static str {
     match waits {
-        Waits::ToSend => "sends to",
-        Waits::ToReceive | Waits::ToIterate => "receives from",
+        WaitsTo::Send => "sends to",
+        WaitsTo::Receive | WaitsTo::Iterate => "receives from",
     }
 }
 
-fn infinitive(waits: Waits) -> &'static str {
+fn infinitive(waits: WaitsTo) -> &'static str {
     match waits {
-        Waits::ToSend => "send to",
-        Waits::ToReceive => "receive from",
-        Waits::ToIterate => "receive, in an iteration, from",
+        WaitsTo::Send => "send to",
+        WaitsTo::Receive => "receive from",
+        WaitsTo::Iterate => "receive, in an iteration, from",
     }
 }
 
 /// Where a tasklet is, with a comma before it.
 fn place(t: T) -> String {
-    let mut room = [Place::NOWHERE];
+    let mut room = [CodePosition::NONE];
     let Some(place) = inspect::places(t, &mut room).first() else { return String::new() };
     // SAFETY: the frame keeps its code alive.
     let (function, file, line) = unsafe { inspect::resolve(place.code, place.at as u32) };

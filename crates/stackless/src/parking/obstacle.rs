@@ -2,7 +2,7 @@
 
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Does, ObstacleKind};
+use stackless_cpython::{self as cpython, Does, RefusalKind};
 use std::sync::OnceLock;
 
 /// What a pending call of a primitive returns when its tasklet goes on.
@@ -19,7 +19,7 @@ pub enum After {
 pub enum Obstacle {
     Because(&'static str),
     /// In this code.
-    At(cpython::Obstacle),
+    At(cpython::Refusal),
     /// No memory.
     Memory,
 }
@@ -66,7 +66,7 @@ fn code_name(code: Obj) -> String {
     text_of(name).unwrap_or_default()
 }
 
-fn words(o: &cpython::Obstacle) -> String {
+fn words(o: &cpython::Refusal) -> String {
     let place = || {
         if o.code.is_null() {
             return String::new();
@@ -81,29 +81,29 @@ fn words(o: &cpython::Obstacle) -> String {
     let place = place();
     let callee = (!o.callee.is_null()).then(|| callable_name(o.callee));
     match o.kind {
-        ObstacleKind::None | ObstacleKind::InC => {
+        RefusalKind::None | RefusalKind::InC => {
             "C code runs in it that is not a call of a Python function".into()
         }
-        ObstacleKind::Tracing => format!("{place} was left by a trace or profile function that waits"),
-        ObstacleKind::Interrupted => {
+        RefusalKind::Tracing => format!("{place} was left by a trace or profile function that waits"),
+        RefusalKind::Interrupted => {
             format!("{place} was interrupted by a limit of run(), between two instructions")
         }
-        ObstacleKind::Clearing => {
+        RefusalKind::Clearing => {
             format!("{place} runs while the variables of a call that has ended are dropped")
         }
-        ObstacleKind::NotACall => match callee {
+        RefusalKind::NotACall => match callee {
             Some(callee) if o.what == Does::CallStarred => {
                 format!("{place} waits in {callee}, which it called with * or **")
             }
             Some(callee) => format!("{place} waits inside {callee}, which is C code that cannot be left"),
             None => format!("{place} does not wait in a plain call of a function of stackless"),
         },
-        ObstacleKind::CBetween => between(&place, o, callee),
+        RefusalKind::CBetween => between(&place, o, callee),
     }
 }
 
 /// Some Python function was called by C code that ran for this instruction.
-fn between(place: &str, o: &cpython::Obstacle, callee: Option<String>) -> String {
+fn between(place: &str, o: &cpython::Refusal, callee: Option<String>) -> String {
     let called = code_name(o.called);
     match (o.what, callee) {
         (Does::Call, Some(callee)) => format!("{place} called {callee}, C code that called back into Python"),
@@ -127,35 +127,35 @@ fn between(place: &str, o: &cpython::Obstacle, callee: Option<String>) -> String
 }
 
 /// What can be done about it.
-fn remedy(o: &cpython::Obstacle) -> &'static str {
+fn remedy(o: &cpython::Refusal) -> &'static str {
     match (o.kind, o.what) {
-        (ObstacleKind::Interrupted, _) => {
+        (RefusalKind::Interrupted, _) => {
             "let it go on until it waits in a call: insert it, and run() without a limit"
         }
-        (ObstacleKind::Tracing, _) => "do not wait in a trace or profile function",
-        (ObstacleKind::Clearing, _) => "do not wait in a destructor or a callback of a weak reference",
-        (ObstacleKind::NotACall | ObstacleKind::CBetween, Does::CallStarred) => {
+        (RefusalKind::Tracing, _) => "do not wait in a trace or profile function",
+        (RefusalKind::Clearing, _) => "do not wait in a destructor or a callback of a weak reference",
+        (RefusalKind::NotACall | RefusalKind::CBetween, Does::CallStarred) => {
             "call it with its arguments one by one, without * and **; of a bound method \
              call the function (Class.method(object, ...)), which since Python 3.12 may have them"
         }
-        (ObstacleKind::CBetween, Does::Attribute) => "make a method of it, and call that",
-        (ObstacleKind::CBetween, Does::Item | Does::Operator) => "call a method instead",
-        (ObstacleKind::CBetween, Does::Loop) => {
+        (RefusalKind::CBetween, Does::Attribute) => "make a method of it, and call that",
+        (RefusalKind::CBetween, Does::Item | Does::Operator) => "call a method instead",
+        (RefusalKind::CBetween, Does::Loop) => {
             "iterate over a channel, or since Python 3.12 over a generator; or call a function in the loop"
         }
-        (ObstacleKind::CBetween, Does::Enter) => "wait before the with block, or inside it",
-        (ObstacleKind::CBetween, Does::Exit) => {
+        (RefusalKind::CBetween, Does::Enter) => "wait before the with block, or inside it",
+        (RefusalKind::CBetween, Does::Exit) => {
             "catch the exception inside the with block, or wait behind it, in a finally block"
         }
-        (ObstacleKind::CBetween, Does::Call)
+        (RefusalKind::CBetween, Does::Call)
             if o.callee.is_null() && code_name(o.called).ends_with("__exit__") =>
         {
             "wait inside the with block, or in a finally block in its place; Python 3.14 can leave __exit__"
         }
-        (ObstacleKind::CBetween, Does::Call) if code_name(o.called).ends_with("__init__") => {
+        (RefusalKind::CBetween, Does::Call) if code_name(o.called).ends_with("__init__") => {
             "wait in a method that is called when the object was made"
         }
-        (ObstacleKind::CBetween, Does::Call) if o.callee.is_null() => "call a method or function instead",
+        (RefusalKind::CBetween, Does::Call) if o.callee.is_null() => "call a method or function instead",
         _ => "let it wait where only Python functions are being called, and not by C code",
     }
 }

@@ -17,7 +17,7 @@ use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry;
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython, Evaluator, Found, Unparked};
+use stackless_cpython::{self as cpython, CallLayout, Evaluator, Unparked};
 use stackless_stack::Slot;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -83,7 +83,7 @@ pub fn can_park(t: T) -> Result<(), Obstacle> {
 }
 
 /// The same. What it waits in, if it has a C stack that it can do without.
-fn look(t: T) -> Result<Option<Found>, Obstacle> {
+fn look(t: T) -> Result<Option<CallLayout>, Obstacle> {
     if !t.started() {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use crate::python::objects::*;
 use crate::python::{memory, types};
 use crate::scheduler::callbacks;
 use pyo3_ffi::*;
-use stackless_core::Record;
+use stackless_core::RecordKind;
 use stackless_cpython::{self as cpython, Alarm};
 use std::cell::{Cell, UnsafeCell};
 
@@ -143,9 +143,9 @@ fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
 }
 
 fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
-    let room = || memory::strictly(|| world(|w| w.make_room(Record::Thread)));
+    let room = || memory::strictly(|| world(|w| w.make_room(RecordKind::Thread)));
     memory::enough()?;
-    if !world(|w| w.has_room(Record::Thread)) && !room() {
+    if !world(|w| w.has_room(RecordKind::Thread)) && !room() {
         return Err(memory::no_memory());
     }
     let alarm = Alarm::new().ok_or_else(memory::no_memory)?;

@@ -17,7 +17,7 @@ use crate::model::world::object;
 use crate::model::{bomb, world};
 use crate::python::objects::*;
 use crate::scheduler::ring::make_runnable;
-use stackless_core::Tid;
+use stackless_core::TaskletId;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::time::Duration;
@@ -113,7 +113,7 @@ pub fn of_thread(s: &'static Sched) -> Res<&'static Readiness> {
 }
 
 /// A tasklet does not wait for a descriptor any more: what a wait for one undoes.
-pub fn forget(t: Tid, what: What) {
+pub fn forget(t: TaskletId, what: What) {
     let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else { return };
     let t = object(t);
     let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");

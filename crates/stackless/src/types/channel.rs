@@ -11,7 +11,7 @@ use crate::python::{args, memory, types};
 use crate::scheduler::hooks;
 use crate::types::reduce;
 use pyo3_ffi::*;
-use stackless_core::Record;
+use stackless_core::RecordKind;
 use stackless_cpython::Pending;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -30,8 +30,8 @@ unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
         if o.is_null() {
             return o;
         }
-        let room = || memory::strictly(|| world(|w| w.make_room(Record::Channel)));
-        if !world(|w| w.has_room(Record::Channel)) && !room() {
+        let room = || memory::strictly(|| world(|w| w.make_room(RecordKind::Channel)));
+        if !world(|w| w.has_room(RecordKind::Channel)) && !room() {
             PyObject_GC_UnTrack(o.cast());
             types::free(o);
             let Raised = memory::no_memory();

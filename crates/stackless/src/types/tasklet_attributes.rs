@@ -45,7 +45,7 @@ const READ_ONLY: [Getter; 17] = [
     ("_channel", "The channel it waits in, or None.", channel),
 ];
 
-fn neighbour(t: Option<stackless_core::Tid>) -> Obj {
+fn neighbour(t: Option<stackless_core::TaskletId>) -> Obj {
     t.map_or_else(none, |t| new_ref(object(t).obj()))
 }
 

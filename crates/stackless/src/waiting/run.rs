@@ -13,7 +13,7 @@ use crate::python::{args, types};
 use crate::scheduler::ring::adopt_link;
 use crate::scheduler::{entry, idle, timers};
 use pyo3_ffi::*;
-use stackless_core::Limit;
+use stackless_core::RunLimit;
 use stackless_cpython::{self as cpython, OnTicks};
 use std::ptr::null_mut;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
     let time = args::time(seconds, "seconds")?.filter(|&time| time < u64::MAX).map(Duration::from_nanos);
     let limited = ticks > 0 || time.is_some();
     let ticks = if ticks > 0 { ticks as u64 } else { u64::MAX };
-    let limit = limited.then_some(Limit { ticks, total, soft, ..Limit::NONE });
+    let limit = limited.then_some(RunLimit { ticks, total, soft, ..RunLimit::NONE });
     let impatient = !block.is_null() && !is_true(block)?;
     Ok(Run { waits, limit, time, ignore_nesting, impatient })
 }
@@ -80,7 +80,7 @@ unsafe extern "C" fn run_n_tasklets(_: Obj, args: *mut Obj, count: Py_ssize_t) -
         if turns == 0 {
             return Ok(none());
         }
-        let limit = Limit { turns: turns as u64, soft: true, ..Limit::NONE };
+        let limit = RunLimit { turns: turns as u64, soft: true, ..RunLimit::NONE };
         do_run(Run { limit: Some(limit), ..Run::default() })
     }))
 }

@@ -17,7 +17,7 @@ use crate::python::{args, memory, types};
 use crate::scheduler::ring::{make_runnable, unlink_running};
 use crate::scheduler::{entry, ring, waits};
 use pyo3_ffi::*;
-use stackless_core::Tid;
+use stackless_core::TaskletId;
 use stackless_cpython::Pending;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -40,7 +40,7 @@ pub struct Job {
 }
 
 /// The tasklet does not wait for its job any more.
-fn abandon(_: Tid, what: What) {
+fn abandon(_: TaskletId, what: What) {
     if let What::Job(job) = what {
         // SAFETY: a job lives until the worker thread has reported to its wait.
         unsafe { (*job.cast::<Job>()).waiter.set(null()) };

@@ -50,7 +50,7 @@ pub unsafe fn set_caller(o: *mut PyObject, back: *mut PyObject) -> bool {
 ///
 /// # Safety
 /// Living objects.
-pub unsafe fn generator_picture(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject {
+pub unsafe fn generator_tuple(o: *mut PyObject, waiting: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's.
     unsafe { sl_generator_picture(o, waiting) }
 }
@@ -78,7 +78,7 @@ pub unsafe fn restore_generator(o: *mut PyObject, picture: *mut PyObject) -> boo
 ///
 /// # Safety
 /// A living object.
-pub unsafe fn step_picture(o: *mut PyObject) -> *mut PyObject {
+pub unsafe fn awaitable_tuple(o: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller's.
     unsafe { sl_step_picture(o) }
 }
@@ -87,7 +87,7 @@ pub unsafe fn step_picture(o: *mut PyObject) -> *mut PyObject {
 ///
 /// # Safety
 /// Living objects.
-pub unsafe fn new_step(
+pub unsafe fn new_awaitable(
     kind: *mut PyObject,
     generator: *mut PyObject,
     state: c_int,
@@ -102,7 +102,7 @@ pub unsafe fn new_step(
 ///
 /// # Safety
 /// The state is that of a parked tasklet.
-pub unsafe fn chain_pictures(s: *mut State) -> *mut PyObject {
+pub unsafe fn tasklet_frames(s: *mut State) -> *mut PyObject {
     // SAFETY: the caller's.
     unsafe { sl_chain_pictures(s) }
 }
@@ -126,9 +126,9 @@ pub unsafe fn handled(s: *mut State) -> *mut PyObject {
 }
 
 /// The frames of a tasklet that is to be made: checked, and borrowed from the list.
-pub struct Chain(NonNull<RawChain>);
+pub struct TaskletFrames(NonNull<RawChain>);
 
-impl Chain {
+impl TaskletFrames {
     /// Reads a list of tuples (generator or None, picture, exception or None); None with an exception.
     ///
     /// # Safety
@@ -154,7 +154,7 @@ impl Chain {
     }
 }
 
-impl Drop for Chain {
+impl Drop for TaskletFrames {
     fn drop(&mut self) {
         // SAFETY: a chain; the GIL is held.
         unsafe { PyMem_Free(self.0.as_ptr().cast()) }

@@ -5,7 +5,7 @@ use crate::model::allocation;
 use crate::model::settings::exited;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
-use crate::model::world::{each_tasklet_of, object, threads, world};
+use crate::model::world::{each_tasklet_of, object, world};
 use crate::parking::park;
 use crate::python::objects::*;
 use crate::python::types;
@@ -13,6 +13,7 @@ use crate::scheduler::entry::{GUARD, Guard};
 use crate::scheduler::hooks;
 use crate::scheduler::{limits, readiness, waits};
 use pyo3_ffi::*;
+use stackless_core::ThreadId;
 use stackless_cpython::{self as cpython, Pending};
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -21,7 +22,7 @@ unsafe extern "C" fn guard_dealloc(o: Obj) {
     // SAFETY: the last reference to a guard is gone.
     unsafe {
         let sched = (*o.cast::<Guard>()).sched.get();
-        if let Some(s) = threads(|all| all.iter().copied().find(|s| std::ptr::eq(*s, sched))) {
+        if let Some(s) = world(|w| w.threads().find(|s| std::ptr::eq(*s, sched))) {
             aside(|| end(s));
         }
         types::free(o);
@@ -37,7 +38,7 @@ pub fn end(s: &'static Sched) {
         s.enter_thread();
     }
     if mine && !exited() {
-        if let Ok(main) = allocation::allocate_plain(std::ptr::from_ref(s)) {
+        if let Ok(main) = allocation::allocate_plain(s.hid()) {
             new_ref(main.obj());
             world(|w| w.replace_main(s.hid(), main.tid()));
             main.seat.set(old_main.seat.replace(null_mut()));
@@ -47,7 +48,7 @@ pub fn end(s: &'static Sched) {
                 recorder.gone(old_main);
             }
             drop_ref(old_main.obj()); // the ring's
-            old_main.orphan();
+            orphan(old_main);
             stop_soft_ones(s);
             kill_all(s, park::is_soft);
             drop_ref(old_main.obj());
@@ -76,10 +77,11 @@ pub fn end(s: &'static Sched) {
             unsafe { cpython::outlive(s.ts, t.seat().state()) };
         }
         outcome::ended(s, t);
-        t.orphan();
+        if !world(|w| w.in_ring(t.tid())) {
+            orphan(t); // those in the ring lose their thread with it
+        }
     }
     let in_ring = world(|w| w.forget_thread(s.hid()));
-    threads(|all| all.retain(|other| !std::ptr::eq(*other, s)));
     if let Some(recorder) = hooks::recorder() {
         recorder.thread_ended(s);
     }
@@ -100,6 +102,11 @@ pub fn end(s: &'static Sched) {
             drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
         }
     }
+}
+
+/// A tasklet that is in no ring belongs to no thread any more.
+fn orphan(t: T) {
+    world(|w| w.set_thread(t.tid(), ThreadId::NONE));
 }
 
 /// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more, and those that

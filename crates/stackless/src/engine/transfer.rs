@@ -136,7 +136,7 @@ fn act_observed(
         return Err(runtime_error("Recursive channel call due to callbacks!"));
     }
     let partner = world(|w| w.partner(ch.cid(), direction)).map(object);
-    let abroad = partner.is_some_and(|t| !std::ptr::eq(t.sched.get(), s));
+    let abroad = partner.is_some_and(|t| !t.is_of(s));
     if !abroad {
         let seat = s.current().seat();
         seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
@@ -166,7 +166,7 @@ fn meet<const OBSERVED: bool>(
     call: Pending,
 ) -> Res<Res<Obj>> {
     let s = entered.s;
-    let here = std::ptr::eq(partner.sched.get(), s);
+    let here = partner.is_of(s);
     let hand =
         if here && !s.is_asleep() { world(|w| w.successor(ch.cid(), direction)) } else { Successor::Actor };
     let me = s.current();

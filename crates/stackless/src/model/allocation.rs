@@ -2,13 +2,12 @@
 
 use crate::model::classes;
 use crate::model::tasklet::{Flags, T, Tasklet, this};
-use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
 use pyo3_ffi::*;
-use stackless_core::{RecordKind, TaskletId};
+use stackless_core::{RecordKind, TaskletId, ThreadId};
 use std::cell::Cell;
 
 /// What calling a tasklet calls.
@@ -24,12 +23,11 @@ impl Tasklet {
     ///
     /// # Safety
     /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
-    pub unsafe fn init(o: Obj, sched: *const Sched, id: impl FnOnce(T) -> TaskletId, serial: u64) -> T {
+    pub unsafe fn init(o: Obj, id: impl FnOnce(T) -> TaskletId, serial: u64) -> T {
         // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
         // before anybody reads it.
         let t = unsafe { Self::from(o) };
         t.vectorcall.set(VECTORCALL.get());
-        t.sched.set(sched);
         t.flags.set(Flags::default());
         t.serial.set(serial);
         t.switches.set(0);
@@ -103,7 +101,7 @@ pub fn last_serial() -> u64 {
 }
 
 #[inline(always)]
-pub fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
+pub fn allocate(kind: *mut PyTypeObject, thread: ThreadId) -> Res<T> {
     // SAFETY: an object of the type with empty cells.
     unsafe {
         let o = check(memory(kind))?;
@@ -114,9 +112,7 @@ pub fn allocate(kind: *mut PyTypeObject, sched: *const Sched) -> Res<T> {
         }
         let serial = SERIAL.get() + 1;
         SERIAL.set(serial);
-        // Of a scheduler that is being made this is nobody's: its main tasklet gets the id later.
-        let hid = (*sched).hid();
-        Ok(Tasklet::init(o, sched, |t| world(|w| w.add_tasklet(Some(hid), t)), serial))
+        Ok(Tasklet::init(o, |t| world(|w| w.add_tasklet(Some(thread), t)), serial))
     }
 }
 
@@ -125,7 +121,7 @@ fn more_room() -> bool {
     memory::strictly(|| world(|w| w.make_room(RecordKind::Tasklet)))
 }
 
-/// A plain, empty tasklet of a thread.
-pub fn allocate_plain(sched: *const Sched) -> Res<T> {
-    allocate(classes::tasklet_type(), sched)
+/// A plain, empty tasklet of a thread; of none yet if it becomes the main tasklet of a new one.
+pub fn allocate_plain(thread: ThreadId) -> Res<T> {
+    allocate(classes::tasklet_type(), thread)
 }

@@ -1,7 +1,6 @@
 //! The tasklet object: its fields, and the small questions about its state.
 
 use crate::model::seat::Seat;
-use crate::model::thread::Sched;
 use crate::model::wait::Wait;
 use crate::python::gil::Gil;
 use crate::python::objects;
@@ -10,7 +9,7 @@ use pyo3_ffi::*;
 use stackless_core::TaskletId;
 use stackless_cpython::Pending;
 use std::cell::{Cell, UnsafeCell};
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 /// Whose trace function is being set, or null: audit hooks and the destructor of the old one must not set it
 /// again, and the tasklet stays where it is.
@@ -53,8 +52,6 @@ pub struct Tasklet {
     pub tempval: Cell<Obj>,
     /// Its stack and thread state, from its start to its end; null otherwise.
     pub seat: Cell<*mut Seat>,
-    /// Its scheduler; null once its thread has ended. Borrowed: the thread's end clears it.
-    pub sched: Cell<*const Sched>,
     pub id: Cell<TaskletId>,
     pub flags: Cell<Flags>,
     /// What it waits for besides a partner, or null: see [`crate::scheduler::waits`].
@@ -192,11 +189,6 @@ impl Tasklet {
     pub const VECTORCALL_OFFSET: usize = std::mem::offset_of!(Tasklet, vectorcall);
 
     pub const WEAKREF_OFFSET: usize = std::mem::offset_of!(Tasklet, weakrefs);
-
-    /// It belongs to no thread any more.
-    pub fn orphan(&self) {
-        self.sched.set(null());
-    }
 }
 
 /// # Safety

@@ -27,7 +27,7 @@ pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
     Some((cpython::thread_state(), Of::Suspended(t.seat().state())))
 }
 
-pub type World = stackless_core::World<T, channel::C>;
+pub type World = stackless_core::World<T, channel::C, &'static Sched>;
 
 static WORLD: Gil<UnsafeCell<World>> = Gil::new(UnsafeCell::new(World::new()));
 
@@ -48,14 +48,18 @@ impl Tasklet {
     /// Its scheduler, None once its thread has ended.
     #[inline(always)]
     pub fn scheduler(&self) -> Option<&'static Sched> {
-        let sched = self.sched.get();
-        // SAFETY: the pointer is cleared before the scheduler is freed.
-        (!sched.is_null()).then(|| unsafe { &*sched })
+        world(|w| w.thread_of(self.tid()).map(|h| w.thread_payload(h)))
+    }
+
+    /// True if it belongs to this thread.
+    #[inline(always)]
+    pub fn is_of(&self, s: &'static Sched) -> bool {
+        world(|w| w.is_of(self.tid(), s.hid()))
     }
 
     /// Has it something to run or to resume?
     pub fn alive(&self) -> bool {
-        !self.sched.get().is_null()
+        world(|w| w.thread_of(self.tid()).is_some())
             && !self.flags.get().ended
             && (self.started() || !self.args.get().is_null())
     }
@@ -85,25 +89,18 @@ impl Tasklet {
     }
 }
 
-static THREADS: Gil<UnsafeCell<Vec<&'static Sched>>> = Gil::new(UnsafeCell::new(Vec::new()));
-
-pub fn threads<R>(f: impl FnOnce(&mut Vec<&'static Sched>) -> R) -> R {
-    // SAFETY: the GIL; no `f` here runs Python code.
-    f(unsafe { &mut *THREADS.get() })
-}
-
-/// `f` must not run Python code.
-pub fn each(f: impl FnMut(&'static Sched)) {
-    threads(|all| all.iter().copied().for_each(f));
+/// All threads that use tasklets.
+pub fn threads() -> Vec<&'static Sched> {
+    world(|w| w.threads().collect())
 }
 
 pub fn find(ts: *mut PyThreadState) -> Option<&'static Sched> {
-    threads(|all| all.iter().copied().find(|s| std::ptr::eq(s.ts, ts)))
+    world(|w| w.threads().find(|s| std::ptr::eq(s.ts, ts)))
 }
 
 /// The scheduler of the thread with this identity.
 pub fn find_ident(ident: u64) -> Option<&'static Sched> {
-    threads(|all| all.iter().copied().find(|s| s.ident() == ident))
+    world(|w| w.threads().find(|s| s.ident() == ident))
 }
 
 impl Sched {
@@ -115,7 +112,7 @@ impl Sched {
 
 /// Calls `f` with all tasklets of a thread but the main one: see [`each_tasklet`].
 pub fn each_tasklet_of(s: &'static Sched, f: impl FnMut(T)) {
-    each_tasklet(|t| std::ptr::eq(t.sched.get(), s) && !t.is_main(), f);
+    each_tasklet(|t| t.is_of(s) && !t.is_main(), f);
 }
 
 /// Calls `f` with all tasklets that are `wanted`; not with those that are just being destroyed, or made

@@ -5,12 +5,12 @@ use crate::model::seat::Seat;
 use crate::model::settings::exited;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
-use crate::model::world::{find, find_ident, threads, world};
+use crate::model::world::{find, find_ident, world};
 use crate::python::objects::*;
 use crate::python::{memory, types};
 use crate::scheduler::callbacks;
 use pyo3_ffi::*;
-use stackless_core::RecordKind;
+use stackless_core::{RecordKind, ThreadId};
 use stackless_cpython::{self as cpython, Alarm};
 use std::cell::{Cell, UnsafeCell};
 
@@ -151,7 +151,7 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
     let alarm = Alarm::new().ok_or_else(memory::no_memory)?;
     let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched::new(ts, seat, alarm)));
-    let made = guard_thread(s).and_then(|()| allocation::allocate_plain(std::ptr::from_ref(s)));
+    let made = guard_thread(s).and_then(|()| allocation::allocate_plain(ThreadId::NONE));
     let Ok(main) = made else {
         // SAFETY: nobody has seen them. (The guard, if it was made, finds no scheduler to end.)
         unsafe {
@@ -163,9 +163,8 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
     main.seat.set(seat);
     s.main.set(main);
     s.current.set(main);
-    s.id.set(world(|w| w.add_thread(main.tid())));
+    s.id.set(world(|w| w.add_thread(main.tid(), s)));
     new_ref(main.obj()); // for the ring, besides the one of `main`
-    threads(|all| all.push(s));
     Ok(s)
 }
 

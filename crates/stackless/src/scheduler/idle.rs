@@ -37,7 +37,7 @@ impl Sched {
     /// that is stuck in a channel, and will find out that this is a deadlock?
     pub fn others_may_come(&self) -> bool {
         let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.hid())).is_none();
-        self.others_can_act() || threads(|all| all.iter().any(|s| !std::ptr::eq(*s, self) && stuck(s)))
+        self.others_can_act() || threads().into_iter().any(|s| !std::ptr::eq(s, self) && stuck(s))
     }
 
     fn can_act(&self) -> bool {

@@ -9,12 +9,12 @@
 //! descriptor becomes ready, all in that direction go on and try again, in the order in which they
 //! came. What they do then is the bomb in their tempval: see [`crate::socket_calls`].
 
+use crate::model::bomb;
 use crate::model::readiness::Readiness;
 use crate::model::tasklet::T;
 use crate::model::thread::Sched;
 use crate::model::wait::{Way, What};
-use crate::model::world::object;
-use crate::model::{bomb, world};
+use crate::model::world::{object, threads};
 use crate::python::objects::*;
 use crate::scheduler::ring::make_runnable;
 use stackless_core::TaskletId;
@@ -126,7 +126,7 @@ pub fn forget(t: TaskletId, what: What) {
 /// without a word, nobody has told the system of this one yet.
 pub fn opened(descriptor: c_int) {
     let mut waiting = Vec::new();
-    world::each(|s| {
+    threads().into_iter().for_each(|s| {
         let Some(readiness) = s.readiness.get() else { return };
         let mut sources = readiness.sources.borrow_mut();
         let Some(source) = sources.get_mut(descriptor) else { return };
@@ -147,7 +147,7 @@ pub fn opened(descriptor: c_int) {
 /// gets the OSError of a closed one.
 pub fn closed(descriptor: c_int) -> Res<()> {
     let mut waiting = Vec::new();
-    world::each(|s| {
+    threads().into_iter().for_each(|s| {
         if let Some(readiness) = s.readiness.get() {
             waiting.append(&mut readiness.remove(descriptor));
         }

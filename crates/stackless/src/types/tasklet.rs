@@ -23,7 +23,7 @@ args or kwargs it is ready to run, but not in the run queue: see insert(). A tas
 belongs to the thread that made it. (Stackless contract, section 4.)";
 
 unsafe extern "C" fn tp_new(kind: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
-    give(entry::current().and_then(|s| allocate(kind, s)).map(Tasklet::obj))
+    give(entry::current().and_then(|s| allocate(kind, s.hid())).map(Tasklet::obj))
 }
 
 /// `tasklet(...)`, of that very class: without the detour over `__new__`, `__init__` and `bind`.
@@ -34,7 +34,7 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
         if count == 1 && names.is_null() && is_callable(*args) {
             let Ok(s) = entry::current() else { return null_mut() };
             let Ok(context) = check(cpython::current_context(s.ts)) else { return null_mut() };
-            let Ok(t) = allocate(kind.cast(), s) else {
+            let Ok(t) = allocate(kind.cast(), s.hid()) else {
                 drop_ref(context);
                 return null_mut();
             };
@@ -46,7 +46,7 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
         let Ok([func, call_args, kwargs]) = args::named("tasklet", PARAMETERS, args, count, names) else {
             return null_mut();
         };
-        let made = entry::current().and_then(|s| allocate(kind.cast(), s));
+        let made = entry::current().and_then(|s| allocate(kind.cast(), s.hid()));
         let Ok(t) = made else { return null_mut() };
         if bind_to(t, func, call_args, kwargs).is_err() {
             drop_ref(t.obj());

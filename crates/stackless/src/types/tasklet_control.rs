@@ -106,7 +106,6 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
             return Err(obstacle.raise());
         }
     }
-    t.sched.set(s);
     world(|w| w.set_thread(t.tid(), s.hid()));
     if let Some(owner) = owner.filter(|owner| owner.is_here()) {
         owner.settle();

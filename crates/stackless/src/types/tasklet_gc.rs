@@ -158,15 +158,16 @@ pub fn release_frames(t: T) {
 /// The object goes, its stack is alive.
 fn outlive(t: T) {
     let seat = t.seat.replace(null_mut());
-    if t.scheduler().is_none() || settings::exited() {
+    let thread = world(|w| w.thread_of(t.tid())).filter(|_| !settings::exited());
+    let Some(thread) = thread else {
         // It can never run again: its frames are leaked, and with them its stack.
         // SAFETY: a suspended state that nobody will load.
         return unsafe {
             (*seat).owner.set(None);
             cpython::abandon((*seat).state())
         };
-    }
-    let Ok(heir) = allocate_plain(t.sched.get()) else {
+    };
+    let Ok(heir) = allocate_plain(thread) else {
         // SAFETY: as above: without memory for the heir, the stack is leaked.
         unsafe {
             (*seat).owner.set(None);

@@ -14,7 +14,7 @@
 //! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
 //! | `explain`, `deadlock` | what all tasklets are doing, as data and in reprs; deadlock errors and who waits for whom |
 //! | `crash` | all tasklets after a fatal signal |
-//! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
+//! | `recording`, `log`, `record_module` | what the recorder is told; what it has written down; its functions |
 //! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
 //! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
 //! | `readiness`, `socket_calls`, `socket_type`, `descriptors` | who waits for a descriptor; the quick calls of sockets; their type; waits for other descriptors |
@@ -62,7 +62,7 @@ fn register() {
         seat::register_body(body::begin);
         allocation::register_vectorcall(tasklet::call);
         deadlock::register_explanation(who_waits::explain);
-        hooks::register_recorder(&recording::ToTape);
+        hooks::register_recorder(&recording::ToEventLog);
         hooks::register_observer(hooks::COUNT | hooks::AGES, counts::observe);
         hooks::register_observer(hooks::FAST, c_table::announce);
     });

@@ -5,7 +5,7 @@
 //! result is -1 with an exception set where it can fail, else 0 or the answer.
 
 use crate::model::classes;
-use crate::model::tasklet::{T, Tasklet, this};
+use crate::model::tasklet::{Tasklet, TaskletRef, this};
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::objects::*;
@@ -22,17 +22,19 @@ static SCHEDULER: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 static EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
-type Hook = unsafe extern "C" fn(Obj, Obj) -> c_int;
+type FastHook = unsafe extern "C" fn(Obj, Obj) -> c_int;
 
 /// The fast schedule hook, or null.
 static FAST: AtomicPtr<std::ffi::c_void> = AtomicPtr::new(null_mut());
 
 /// Tells the fast hook of a switch. It must not run Python code; what it answers is ignored.
-pub fn announce(s: &'static Sched, next: T, _: u8) {
+pub fn announce(s: &'static Sched, next: TaskletRef, _: u8) {
     let hook = FAST.load(Relaxed);
     if !hook.is_null() {
         // SAFETY: it was stored as this very type, and the tasklets live.
-        unsafe { std::mem::transmute::<*mut std::ffi::c_void, Hook>(hook)(s.current().obj(), next.obj()) };
+        unsafe {
+            std::mem::transmute::<*mut std::ffi::c_void, FastHook>(hook)(s.current().obj(), next.obj())
+        };
     }
 }
 
@@ -150,7 +152,7 @@ unsafe extern "C" fn tasklet_kill(t: Obj) -> c_int {
 
 unsafe extern "C" fn tasklet_times_switched_to(t: Obj) -> c_long {
     // SAFETY: the caller's: a tasklet.
-    let t: T = unsafe { Tasklet::from(t) };
+    let t: TaskletRef = unsafe { Tasklet::from(t) };
     t.switches.get() as c_long
 }
 
@@ -227,7 +229,7 @@ unsafe extern "C" fn schedule(value: Obj, remove: c_int) -> Obj {
 }
 
 unsafe extern "C" fn run_count() -> c_int {
-    entry::current().map_or(-1, |s| world(|w| w.run_count(s.hid())) as c_int)
+    entry::current().map_or(-1, |s| world(|w| w.run_count(s.id())) as c_int)
 }
 
 unsafe extern "C" fn get_current() -> Obj {
@@ -261,7 +263,7 @@ unsafe extern "C" fn set_schedule_callback(callback: Obj) -> c_int {
     done(function(c"set_schedule_callback", &[or_none(callback)]))
 }
 
-unsafe extern "C" fn set_fast_callback(hook: Option<Hook>) {
+unsafe extern "C" fn set_fast_callback(hook: Option<FastHook>) {
     FAST.store(hook.map_or(null_mut(), |hook| hook as *mut std::ffi::c_void), Relaxed);
     hooks::watch(hooks::FAST, hook.is_some());
 }

@@ -46,7 +46,7 @@ unsafe extern "C" fn getruncount(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     let s = args::no_arguments("getruncount", args).and_then(|()| entry::current());
-    give(s.map(|s| int_obj(world(|w| w.run_count(s.hid())).into())))
+    give(s.map(|s| int_obj(world(|w| w.run_count(s.id())).into())))
 }
 
 unsafe extern "C" fn getcurrentid(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -105,7 +105,7 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
         }
     }
     let mut all = vec![new_ref(s.main().obj()), new_ref(s.current().obj())];
-    all.push(int_obj(world(|w| w.run_count(s.hid())).into()));
+    all.push(int_obj(world(|w| w.run_count(s.id())).into()));
     if flags & SERIALS != 0 {
         let slot = s.current().seat().slot;
         let (last, current) = {

@@ -1,6 +1,6 @@
 //! Functions about parking, for the package.
 
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::{classes, tasklet};
 use crate::parking::obstacle::Obstacle;
 use crate::parking::park::{can_park, is_parked, park, why_never};
@@ -56,7 +56,7 @@ fn text_object(text: &str) -> Res<Obj> {
     check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
 }
 
-fn tasklet_argument(name: &str, args: &[Obj]) -> Res<T> {
+fn tasklet_argument(name: &str, args: &[Obj]) -> Res<TaskletRef> {
     let o = args::one_argument(name, args)?;
     // SAFETY: a living object.
     if unsafe { PyObject_TypeCheck(o, classes::tasklet_type()) } == 0 {

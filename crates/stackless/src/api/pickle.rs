@@ -1,12 +1,12 @@
 //! What `stackless.pickling` needs of the engine: tasklets and generators as data, and made from data.
 //! The rest of pickling is Python.
 
-use crate::model::channel::{C, Channel};
+use crate::model::channel::{Channel, ChannelRef};
 use crate::model::classes;
 use crate::model::seat::Seat;
-use crate::model::tasklet::{T, Tasklet};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{object, world};
-use crate::parking::obstacle::After;
+use crate::parking::obstacle::CallReturns;
 use crate::parking::{obstacle, park};
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -28,7 +28,7 @@ unsafe fn exactly<'a, const N: usize>(name: &str, args: *mut Obj, count: Py_ssiz
     given.try_into().map_err(|_| type_error(&format!("{name}() takes {N} arguments ({count} given)")))
 }
 
-fn tasklet(o: Obj) -> Res<T> {
+fn tasklet(o: Obj) -> Res<TaskletRef> {
     // SAFETY: a living object.
     if unsafe { PyObject_TypeCheck(o, classes::tasklet_type()) } == 0 {
         return Err(type_error(&format!("a tasklet is needed, not {}", type_name(o))));
@@ -100,7 +100,7 @@ unsafe extern "C" fn set_caller(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Ob
 // ---------------------------------------------------------------------- tasklets
 
 /// The channel that an argument is.
-fn channel(o: Obj) -> Res<C> {
+fn channel(o: Obj) -> Res<ChannelRef> {
     // SAFETY: a living object.
     if unsafe { PyObject_TypeCheck(o, classes::CHANNEL.get()) } == 0 {
         return Err(type_error(&format!("a channel is needed, not {}", type_name(o))));
@@ -154,7 +154,7 @@ unsafe extern "C" fn tasklet_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) 
         // SAFETY: it is parked.
         let (frames, exception) =
             unsafe { (check(cpython::tasklet_frames(seat.state()))?, cpython::handled(seat.state())) };
-        let made = tuple([frames, int_obj(seat.after.get().into()), new_or_null(exception)]);
+        let made = tuple([frames, int_obj(seat.returns.get().into()), new_or_null(exception)]);
         entry::current()?.settle();
         made
     }))
@@ -166,8 +166,8 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
     give(unsafe { exactly("_restore_tasklet", args, count) }.and_then(|&[o, frames, after, exception]| {
         let t = tasklet(o)?;
         let after = match small_int(after)? {
-            0 => After::Value,
-            1 => After::Nothing,
+            0 => CallReturns::Value,
+            1 => CallReturns::Nothing,
             _ => return Err(raise(Exc::Value, "not the frames of a tasklet: unknown kind of call")),
         };
         let exception = some(exception).unwrap_or(null_mut());
@@ -192,7 +192,7 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
             }
             let context = t.context.replace(null_mut());
             chain.build((*seat).state(), context, exception);
-            (*seat).after.set(after as u8);
+            (*seat).returns.set(after as u8);
             t.assign(&*seat);
         }
         clear(&t.func);
@@ -218,14 +218,14 @@ unsafe extern "C" fn enqueue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
             (false, false) => WaitsTo::Receive,
         };
         let opposite = world(|w| match waits {
-            WaitsTo::Send => w.balance(ch.cid()) < 0,
-            _ => w.balance(ch.cid()) > 0,
+            WaitsTo::Send => w.balance(ch.id()) < 0,
+            _ => w.balance(ch.id()) > 0,
         });
         if opposite {
             return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
         }
         new_ref(o);
-        world(|w| w.enqueue(ch.cid(), t.tid(), waits));
+        world(|w| w.enqueue(ch.id(), t.id(), waits));
         Ok(none())
     }))
 }
@@ -261,7 +261,7 @@ unsafe extern "C" fn queue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     give(unsafe { exactly("_channel_queue", args, count) }.and_then(|&[ch]| {
         let ch = channel(ch)?;
         let mut tasklets = Vec::new();
-        let mut at = world(|w| w.first_waiting(ch.cid()));
+        let mut at = world(|w| w.first_waiting(ch.id()));
         while let Some(t) = at {
             tasklets.push(new_ref(object(t).obj()));
             at = world(|w| w.next(t));

@@ -2,11 +2,11 @@
 
 use crate::engine::{ending, nesting, outcome, switch};
 use crate::model::seat::Seat;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{bomb, thread};
-use crate::parking::obstacle::After;
+use crate::parking::obstacle::CallReturns;
 use crate::parking::park;
 use crate::parking::stacks::take_seat;
 use crate::python::objects::*;
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
 /// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Did it return? Else an
 /// exception is set. Its seat owns the function and the arguments meanwhile, not this frame, which may
 /// be given up.
-fn run_body(t: T, value: Obj) -> bool {
+fn run_body(t: TaskletRef, value: Obj) -> bool {
     let seat = t.seat();
     seat.python.set(false);
     for (place, cell) in seat.call.iter().zip([&t.func, &t.args, &t.kwargs]) {
@@ -151,11 +151,11 @@ unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj
 
 /// A parked tasklet goes on where another has ended. Without memory for that, the watcher goes on with a
 /// MemoryError, and the parked one stays in the ring.
-fn wake_here(s: &'static Sched, next: T, seat: &'static Seat) -> T {
+fn wake_here(s: &'static Sched, next: TaskletRef, seat: &'static Seat) -> TaskletRef {
     if park::wake_on(s, next, seat).is_ok() {
         return next;
     }
-    let watcher = object(world(|w| w.watcher(s.hid())));
+    let watcher = object(world(|w| w.watcher(s.id())));
     let bomb = bomb::of_raised();
     ring::deliver(s, watcher, bomb);
     watcher
@@ -163,7 +163,7 @@ fn wake_here(s: &'static Sched, next: T, seat: &'static Seat) -> T {
 
 /// The running tasklet has ended. If `next` has not begun, it takes over the stack and this
 /// returns; else `next` continues where it was, and this never returns.
-fn pass_on(s: &'static Sched, mut next: T) {
+fn pass_on(s: &'static Sched, mut next: TaskletRef) {
     let ended = s.current();
     let seat = ended.seat();
     if hooks::watched() {
@@ -203,9 +203,9 @@ fn pass_on(s: &'static Sched, mut next: T) {
 /// is set.
 pub fn go_on(s: &'static Sched, value: Obj) -> bool {
     let seat = s.current().seat();
-    let after = seat.after.get();
+    let after = seat.returns.get();
     let value = match bomb::unpack(value) {
-        Ok(value) if after == After::Nothing as u8 => {
+        Ok(value) if after == CallReturns::Nothing as u8 => {
             drop_ref(value);
             none()
         }
@@ -216,7 +216,7 @@ pub fn go_on(s: &'static Sched, value: Obj) -> bool {
     // SAFETY: the running tasklet's state, which was woken on this very stack.
     let result = unsafe { cpython::resume(s.ts, seat.state(), value, seat.evaluating.as_ptr()) };
     // SAFETY: no frame is left in it.
-    unsafe { Seat::free(seat.rest.replace(null_mut())) };
+    unsafe { Seat::free(seat.woken_from.replace(null_mut())) };
     outcome::returned(result);
     !result.is_null()
 }

@@ -1,7 +1,7 @@
 //! The deadlock errors.
 
-use crate::model::channel::C;
-use crate::model::tasklet::T;
+use crate::model::channel::ChannelRef;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world;
 use crate::python::gil::Gil;
@@ -11,7 +11,7 @@ use stackless_core::WaitsTo;
 use std::cell::Cell;
 
 /// What the running tasklet asked for when nobody was left to run.
-pub type Wish = Option<(C, WaitsTo)>;
+pub type Wish = Option<(ChannelRef, WaitsTo)>;
 
 /// Explains a deadlock: says who waits for whom. Runs no Python code.
 pub type Explain = fn(&'static Sched, Wish) -> String;
@@ -30,7 +30,7 @@ pub fn deadlock(s: &'static Sched, wish: Wish) -> Raised {
 }
 
 /// All others have ended, and the watcher waits in a channel.
-pub fn stuck(s: &'static Sched, watcher: T) -> Raised {
+pub fn stuck(s: &'static Sched, watcher: TaskletRef) -> Raised {
     let receiving = world::waits(watcher).is_some_and(|(_, waits)| waits != WaitsTo::Send);
     let text = if receiving {
         "the main tasklet is receiving without a sender available."

@@ -3,22 +3,22 @@
 use crate::engine::deadlock::{Wish, deadlock};
 use crate::engine::switch::{prepared, resumed, switch};
 use crate::model::bomb;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::parking::stacks::prepare;
 use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
-use crate::scheduler::idle::Rest;
+use crate::scheduler::idle::IdleAction;
 use crate::scheduler::ring::link;
 use crate::scheduler::{idle, ring};
 use stackless_core::Turn;
 
 /// The running tasklet is about to leave the ring. Who goes on?
 #[derive(Clone, Copy)]
-pub enum Next {
+pub enum Departure {
     /// This one. (It may not be in the ring yet: the `run()` caller that goes on when all is done.)
-    Switch(T),
+    Switch(TaskletRef),
     /// Nobody of this thread; somebody in another thread may change that.
     Sleep,
 }
@@ -26,14 +26,14 @@ pub enum Next {
 /// Plans the departure of the running tasklet from the ring, for a queue or for good. The error is
 /// the deadlock, which says that this `wish` cannot be granted.
 #[inline(always)]
-pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Next> {
+pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Departure> {
     let s = entered.s;
     let me = s.current();
-    let neighbour = world(|w| w.right_neighbour_payload(me.tid()));
+    let neighbour = world(|w| w.right_neighbour_payload(me.id()));
     if !std::ptr::eq(neighbour, me) {
         entered.may_switch()?;
         prepare(s, neighbour)?;
-        return Ok(Next::Switch(neighbour));
+        return Ok(Departure::Switch(neighbour));
     }
     let next = when_alone(s, me, wish)?;
     entered.may_switch()?;
@@ -41,12 +41,12 @@ pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Next> {
 }
 
 #[cold]
-fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
-    match idle::rest(s, me) {
-        Rest::Resume(watcher) => Ok(Next::Switch(watcher)),
-        Rest::Sleep => Ok(Next::Sleep),
+fn when_alone(s: &'static Sched, me: TaskletRef, wish: Wish) -> Res<Departure> {
+    match idle::idle_action(s, me) {
+        IdleAction::Resume(watcher) => Ok(Departure::Switch(watcher)),
+        IdleAction::Sleep => Ok(Departure::Sleep),
         // Making the error may collect garbage.
-        Rest::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
+        IdleAction::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
     }
 }
 
@@ -56,7 +56,7 @@ fn when_alone(s: &'static Sched, me: T, wish: Wish) -> Res<Next> {
 /// # Safety
 /// As [`switch`].
 #[inline(always)]
-pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
+pub unsafe fn depart(s: &'static Sched, next: Departure) -> Res<Obj> {
     // SAFETY: the caller's.
     unsafe { leave(s, next) };
     resumed(s)
@@ -67,17 +67,17 @@ pub unsafe fn depart(s: &'static Sched, next: Next) -> Res<Obj> {
 /// # Safety
 /// As [`switch`].
 #[inline(always)]
-pub unsafe fn leave(s: &'static Sched, next: Next) {
+pub unsafe fn leave(s: &'static Sched, next: Departure) {
     match next {
-        Next::Switch(t) => {
-            if world(|w| !w.in_ring(t.tid())) {
+        Departure::Switch(t) => {
+            if world(|w| !w.in_ring(t.id())) {
                 link(t);
             }
             // SAFETY: the caller's.
             unsafe { switch(s, t, Turn::Over) }
         }
         // SAFETY: the caller's.
-        Next::Sleep => unsafe { leave_to_sleep(s) },
+        Departure::Sleep => unsafe { leave_to_sleep(s) },
     }
 }
 
@@ -93,7 +93,7 @@ unsafe fn leave_to_sleep(s: &'static Sched) {
     if s.sleep().is_err() {
         // Nobody can act any more (a deadlock), or a signal handler raised: the exception goes to
         // whoever watches, or stays here.
-        let watcher = object(world(|w| w.watcher(s.hid())));
+        let watcher = object(world(|w| w.watcher(s.id())));
         let bomb = bomb::of_raised();
         ring::deliver(s, watcher, bomb);
     }

@@ -1,14 +1,14 @@
 //! How a tasklet ends, and where its uncaught exception goes.
 
 use crate::engine::{deadlock, outcome, throw};
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes, world};
 use crate::python::objects::*;
 use crate::scheduler::callbacks::ON_ERROR;
 use crate::scheduler::hooks;
-use crate::scheduler::idle::Rest;
+use crate::scheduler::idle::IdleAction;
 use crate::scheduler::ring::{deliver, leave_value, link};
 use crate::scheduler::{idle, limits};
 use pyo3_ffi::*;
@@ -16,7 +16,7 @@ use stackless_cpython::{self as cpython};
 
 /// The running tasklet's function has returned, or raised. Takes the tasklet out of everything and
 /// says who goes on. Its own stack stays in use until then.
-pub fn end(s: &'static Sched, returned: bool) -> T {
+pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
     let mut bomb = if returned { None } else { uncaught(s) };
     // SAFETY: the running tasklet's own state. This may run Python code, which may do anything, even
     // put an heir into this tasklet's place: who we are and who goes on is found out afterwards.
@@ -30,21 +30,21 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
     limits::end_all(me);
     outcome::ended(s, me);
 
-    let watcher = || object(world(|w| w.watcher(s.hid())));
+    let watcher = || object(world(|w| w.watcher(s.id())));
     loop {
-        if bomb.is_some() || world(|w| w.right_neighbour(me.tid()) != me.tid()) {
+        if bomb.is_some() || world(|w| w.right_neighbour(me.id()) != me.id()) {
             break;
         }
-        match idle::rest(s, me) {
-            Rest::Resume(watcher) => link(watcher),
-            Rest::Sleep => break,
+        match idle::idle_action(s, me) {
+            IdleAction::Resume(watcher) => link(watcher),
+            IdleAction::Sleep => break,
             // Making the error may collect garbage: look again.
-            Rest::Deadlock(watcher) => bomb = Some(stuck_bomb(s, watcher)),
+            IdleAction::Deadlock(watcher) => bomb = Some(stuck_bomb(s, watcher)),
         }
     }
     me.set_flags(|f| f.ended = true);
     // The watcher may be a tasklet of the ring: it does not leave it together with us.
-    world(|w| w.unlink(me.tid()));
+    world(|w| w.unlink(me.id()));
     if let Some(bomb) = bomb {
         deliver(s, watcher(), bomb);
     }
@@ -57,7 +57,7 @@ pub fn end(s: &'static Sched, returned: bool) -> T {
 }
 
 /// For a watcher that waits in a channel, when the last tasklet that could serve it has ended.
-fn stuck_bomb(s: &'static Sched, watcher: T) -> Obj {
+fn stuck_bomb(s: &'static Sched, watcher: TaskletRef) -> Obj {
     let _raised = deadlock::stuck(s, watcher);
     bomb::of_raised()
 }
@@ -122,11 +122,11 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
     });
     set_exception(exception);
     let bomb = bomb::of_raised();
-    if world(|w| w.in_ring(main.tid())) {
+    if world(|w| w.in_ring(main.id())) {
         // To the end of the ring, behind those that die.
         world(|w| {
-            w.unlink(main.tid());
-            w.link(main.tid())
+            w.unlink(main.id());
+            w.link(main.id())
         });
         if let Some(recorder) = hooks::recorder() {
             recorder.moved(main);

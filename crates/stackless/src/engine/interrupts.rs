@@ -3,7 +3,7 @@
 use crate::engine::nesting::nesting;
 use crate::engine::run_limits::{LIMITED, interrupt_pending, look_at_clock};
 use crate::engine::switch::switch;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::world::{object, world};
 use crate::model::{bomb, thread};
 use crate::python::objects::*;
@@ -22,7 +22,7 @@ fn limited() -> Option<Entered> {
     if LIMITED.get() == 0 {
         return None;
     }
-    entry::enter_begun().filter(|entered| entered.s.watch.on.get())
+    entry::enter_begun().filter(|entered| entered.s.run_limit.on.get())
 }
 
 pub unsafe extern "C" fn tick(count: c_int) -> Answer {
@@ -32,14 +32,14 @@ pub unsafe extern "C" fn tick(count: c_int) -> Answer {
         return Answer::Nothing; // a callback, or somebody else's stack: not the tasklet's own time
     }
     look_at_clock(s);
-    world(|w| w.tick(s.hid(), count as u64));
-    if !world(|w| w.due(s.hid())) {
+    world(|w| w.tick(s.id(), count as u64));
+    if !world(|w| w.due(s.id())) {
         return Answer::Nothing;
     }
     let me = s.current();
     let now = may_interrupt(entered);
     let nested = !now && !interrupt_pending(s, me) && nesting(me) > 0;
-    me.set_flags(|f| f.interrupt_pending = if now { 0 } else { s.watch.number.get() });
+    me.set_flags(|f| f.interrupt_pending = if now { 0 } else { s.run_limit.number.get() });
     match (now, nested) {
         (true, _) => Answer::Now,
         (_, true) => Answer::Later,
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
 }
 
 pub unsafe extern "C" fn settled() -> c_int {
-    limited().is_none_or(|entered| !world(|w| w.due(entered.s.hid())) || may_interrupt(entered)).into()
+    limited().is_none_or(|entered| !world(|w| w.due(entered.s.id())) || may_interrupt(entered)).into()
 }
 
 pub unsafe extern "C" fn must_raise() -> c_int {
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn throw_in() {
 }
 
 /// What an interrupted tasklet finds when it goes on is dropped, or raised.
-fn explode(me: T) -> Res<()> {
+fn explode(me: TaskletRef) -> Res<()> {
     bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
 }
 
@@ -88,8 +88,8 @@ fn may_interrupt(entered: Entered) -> bool {
     !flags.atomic
         && !entered.refused()
         && !s.in_channel_callback.get()
-        && world(|w| w.in_ring(me.tid()))
-        && (flags.ignore_nesting || s.watch.ignore_nesting.get() || nesting(me) == 0)
+        && world(|w| w.in_ring(me.id()))
+        && (flags.ignore_nesting || s.run_limit.ignore_nesting.get() || nesting(me) == 0)
 }
 
 /// If the running tasklet's time is up and nothing forbids it, it is interrupted. What it finds when
@@ -97,18 +97,18 @@ fn may_interrupt(entered: Entered) -> bool {
 fn try_interrupt(entered: Entered) -> bool {
     let s = entered.s;
     let me = s.current();
-    if !world(|w| w.due(s.hid())) || !may_interrupt(entered) {
+    if !world(|w| w.due(s.id())) || !may_interrupt(entered) {
         return false;
     }
     me.set_flags(|f| f.interrupt_pending = 0);
-    let Some(owner) = world(|w| w.timer(s.hid())).map(object) else { return false };
+    let Some(owner) = world(|w| w.timer(s.id())).map(object) else { return false };
     if owner.has_bomb() {
         // It wakes with an exception instead, and could not take the interrupted one.
         make_runnable(owner);
-        world(|w| w.run_now(owner.tid()));
+        world(|w| w.run_now(owner.id()));
     } else {
         let linked = owner.linked();
-        if world(|w| w.interrupt(me.tid())).is_none() {
+        if world(|w| w.interrupt(me.id())).is_none() {
             return false;
         }
         if !linked {

@@ -1,6 +1,6 @@
 //! The nesting level of a tasklet, and the trace functions that a new one gets.
 
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::world::fields;
 use crate::model::{settings, thread};
 use crate::python::objects::*;
@@ -11,7 +11,7 @@ use std::ptr::null_mut;
 /// How often C code has called back into Python. A tasklet whose function is C code has that below all its
 /// Python calls, and counts once more. Without soft switching there is a C stack below everything: 1 at the
 /// least.
-pub fn nesting(t: T) -> i64 {
+pub fn nesting(t: TaskletRef) -> i64 {
     let Some((ts, of)) = fields(t) else {
         return if t.started() { t.seat().last_level.get().into() } else { 0 };
     };

@@ -1,6 +1,6 @@
 //! The limits of `run()`: begin, end, and the check before a switch.
 
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::parking::park::unseat;
@@ -34,10 +34,10 @@ impl Run {
 }
 
 pub fn begin_limit(s: &'static Sched, run: &Run) {
-    s.watch.on.set(true);
-    s.watch.number.set(s.watch.number.get().wrapping_add(1).max(1));
-    s.watch.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
-    s.watch.ignore_nesting.set(run.ignore_nesting);
+    s.run_limit.on.set(true);
+    s.run_limit.number.set(s.run_limit.number.get().wrapping_add(1).max(1));
+    s.run_limit.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
+    s.run_limit.ignore_nesting.set(run.ignore_nesting);
     LIMITED.set(LIMITED.get() + 1);
     hooks::watch(hooks::LIMIT, true);
     if run.needs_ticks() {
@@ -47,10 +47,10 @@ pub fn begin_limit(s: &'static Sched, run: &Run) {
 }
 
 pub fn end_limit(s: &'static Sched) {
-    if !s.watch.on.replace(false) {
+    if !s.run_limit.on.replace(false) {
         return;
     }
-    s.watch.deadline.set(None);
+    s.run_limit.deadline.set(None);
     LIMITED.set(LIMITED.get() - 1);
     hooks::watch(hooks::LIMIT, LIMITED.get() > 0);
     if std::ptr::eq(s.ts, cpython::thread_state()) {
@@ -61,20 +61,20 @@ pub fn end_limit(s: &'static Sched) {
 
 /// Is the time up? Then the world knows.
 pub fn look_at_clock(s: &'static Sched) {
-    if s.watch.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
-        world(|w| w.expire(s.hid()));
+    if s.run_limit.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
+        world(|w| w.expire(s.id()));
     }
 }
 
 /// A switch to `next`, which heads the ring, is about to happen: the answer is who runs instead.
-pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
-    if !s.watch.on.get() {
+pub fn before_switch(s: &'static Sched, next: TaskletRef, turn: Turn) -> TaskletRef {
+    if !s.run_limit.on.get() {
         return next;
     }
     look_at_clock(s);
-    let owner = world(|w| w.timer(s.hid())).map(object);
+    let owner = world(|w| w.timer(s.id())).map(object);
     let linked = owner.is_some_and(|t| t.linked());
-    match world(|w| w.turn(s.hid(), turn, interrupt_pending(s, next))).map(object) {
+    match world(|w| w.turn(s.id(), turn, interrupt_pending(s, next))).map(object) {
         None => next,
         Some(owner) => {
             if !linked {
@@ -89,8 +89,8 @@ pub fn before_switch(s: &'static Sched, next: T, turn: Turn) -> T {
 /// The running tasklet yields, alone in the ring: a turn is over, and with it maybe a soft limit. Then
 /// the answer is who goes on.
 #[cold]
-pub fn yields_alone(s: &'static Sched) -> Option<T> {
-    if !s.watch.on.get() || !world(|w| w.limit_is_soft(s.hid())) {
+pub fn yields_alone(s: &'static Sched) -> Option<TaskletRef> {
+    if !s.run_limit.on.get() || !world(|w| w.limit_is_soft(s.id())) {
         return None;
     }
     let me = s.current();
@@ -100,13 +100,13 @@ pub fn yields_alone(s: &'static Sched) -> Option<T> {
 
 /// Who goes on when a thread has slept long enough: the one whose time is up, or the one that waits
 /// for other threads when there are none left.
-pub fn ends_sleep(s: &'static Sched) -> Option<T> {
+pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
     look_at_clock(s);
-    let (due, waits) = world(|w| (w.expired(s.hid()), w.waiting(s.hid())));
+    let (due, waits) = world(|w| (w.expired(s.id()), w.waiting(s.id())));
     due.or_else(|| waits.filter(|_| !s.others_may_come())).map(object)
 }
 
 /// Was an interrupt of it put off under the limit in force?
-pub fn interrupt_pending(s: &'static Sched, t: T) -> bool {
-    t.flags.get().interrupt_pending == s.watch.number.get()
+pub fn interrupt_pending(s: &'static Sched, t: TaskletRef) -> bool {
+    t.flags.get().interrupt_pending == s.run_limit.number.get()
 }

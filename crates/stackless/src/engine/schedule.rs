@@ -30,7 +30,7 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     let me = s.current();
     throw::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
-    let next = world(|w| w.right_neighbour_payload(me.tid()));
+    let next = world(|w| w.right_neighbour_payload(me.id()));
     if std::ptr::eq(next, me) {
         me.seat().pending.set(call);
         return alone(entered, value);
@@ -40,8 +40,8 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     me.seat().pending.set(call);
     keep(s, value);
     let many = world(|w| {
-        w.run_now_in(s.hid(), next.tid());
-        w.run_count(s.hid()) >= MANY
+        w.run_now_in(s.id(), next.id());
+        w.run_count(s.id()) >= MANY
     });
     if many {
         foresee(next);
@@ -60,11 +60,11 @@ fn alone(entered: Entered, value: Obj) -> Res<Obj> {
     if s.waits.are_armed() {
         timers::look(s, Moment::Running);
         throw::raise_pending(s.current())?;
-        let next = world(|w| w.right_neighbour_payload(s.current().tid()));
+        let next = world(|w| w.right_neighbour_payload(s.current().id()));
         if !std::ptr::eq(next, s.current()) {
             prepare(s, next)?;
             keep(s, value);
-            world(|w| w.run_now_in(s.hid(), next.tid()));
+            world(|w| w.run_now_in(s.id(), next.id()));
             // SAFETY: nothing is owned in this frame.
             return unsafe { switch_and_resume(s, next) };
         }
@@ -108,7 +108,7 @@ fn do_schedule_remove(value: Obj, call: Pending) -> Res<Obj> {
     let me = s.current();
     throw::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
-    if me.is_main() && world(|w| w.right_neighbour(me.tid()) == me.tid() && w.watcher(s.hid()) == me.tid()) {
+    if me.is_main() && world(|w| w.right_neighbour(me.id()) == me.id() && w.watcher(s.id()) == me.id()) {
         return Ok(new_ref(value)); // nobody could resume it: nothing happens
     }
     let next = plan_departure(entered, None)?;

@@ -45,13 +45,13 @@ impl Sched {
                 break;
             }
             let hopeless = !self.waits.are_armed() && !self.others_can_act();
-            if hopeless && world(|w| w.waiting(self.hid())).is_none() {
+            if hopeless && world(|w| w.waiting(self.id())).is_none() {
                 return Err(deadlock::deadlock(self, None));
             }
             if looks > 0 && room::park_idle(self, &mut looks) {
                 continue; // that took time
             }
-            let limit = self.watch.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let limit = self.run_limit.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             let limit = limit.map_or(u128::MAX, |left| left.as_micros());
             let timer = self.waits.time_left().map_or(u128::MAX, |left| (left / 1000).into());
             let longest = limit.min(timer).saturating_add(1).min(LOOK_MICROSECONDS as u128) as i64;

@@ -45,7 +45,7 @@
 
 use crate::engine::run_limits;
 use crate::model::bomb;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::parking::stacks::prepare;
@@ -63,7 +63,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// who watches is told. The answer is who runs instead; it may have lost its stack, and is to be prepared
 /// again.
 #[cold]
-pub fn before_switch(s: &'static Sched, mut next: T, turn: Turn) -> T {
+pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> TaskletRef {
     let watchers = WATCHERS.load(Relaxed);
     if watchers & TIMED != 0 {
         timers::before_switch(s);
@@ -90,9 +90,9 @@ pub const MANY: u32 = 64;
 /// asks for the object of the one after the next two, and for the seat and the stack of the one
 /// after the next, on the guess that it was left at the same depth as the next. As many lines as one
 /// that calls `schedule` in a loop touches: others would be in the way of these.
-pub fn foresee(next: T) {
+pub fn foresee(next: TaskletRef) {
     let (second, third) = world(|w| {
-        let second = w.right_neighbour(next.tid());
+        let second = w.right_neighbour(next.id());
         (w.payload(second), w.right_neighbour_payload(second))
     });
     let object = std::ptr::from_ref(third).cast::<u8>();
@@ -113,7 +113,7 @@ pub fn foresee(next: T) {
 /// # Safety
 /// Nothing that needs dropping is alive in the callers' Rust frames.
 #[inline(always)]
-pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
+pub unsafe fn switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) {
     if hooks::watched() {
         next = prepared(s, before_switch(s, next, turn));
         if std::ptr::eq(next, s.current()) {
@@ -135,7 +135,7 @@ pub unsafe fn switch(s: &'static Sched, mut next: T, turn: Turn) {
 /// The one to switch to, where it is too late to give up: without a stack for it the running tasklet goes on
 /// with the error.
 #[cold]
-pub fn prepared(s: &'static Sched, next: T) -> T {
+pub fn prepared(s: &'static Sched, next: TaskletRef) -> TaskletRef {
     if prepare(s, next).is_ok() {
         return next;
     }
@@ -160,7 +160,7 @@ pub fn resumed(s: &'static Sched) -> Res<Obj> {
 /// # Safety
 /// As [`switch`].
 #[inline(always)]
-pub unsafe fn switch_and_resume(s: &'static Sched, next: T) -> Res<Obj> {
+pub unsafe fn switch_and_resume(s: &'static Sched, next: TaskletRef) -> Res<Obj> {
     // SAFETY: the caller's. The scheduler is the same when we come back: tasklets do not change
     // threads while they have a stack.
     unsafe { switch(s, next, Turn::Over) };
@@ -172,7 +172,7 @@ pub unsafe fn switch_and_resume(s: &'static Sched, next: T) -> Res<Obj> {
 /// # Safety
 /// As [`switch`].
 #[inline(always)]
-pub unsafe fn hand_over(s: &'static Sched, partner: T) -> Res<Obj> {
+pub unsafe fn hand_over(s: &'static Sched, partner: TaskletRef) -> Res<Obj> {
     // SAFETY: as above.
     unsafe { switch(s, partner, Turn::HandOver) };
     resumed(s)

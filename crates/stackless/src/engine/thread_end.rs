@@ -3,7 +3,7 @@
 use crate::engine::{nesting, outcome, run_limits, schedule, throw};
 use crate::model::allocation;
 use crate::model::settings::exited;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{each_tasklet_of, object, world};
 use crate::parking::park;
@@ -38,9 +38,9 @@ pub fn end(s: &'static Sched) {
         s.enter_thread();
     }
     if mine && !exited() {
-        if let Ok(main) = allocation::allocate_plain(s.hid()) {
+        if let Ok(main) = allocation::allocate_plain(s.id()) {
             new_ref(main.obj());
-            world(|w| w.replace_main(s.hid(), main.tid()));
+            world(|w| w.replace_main(s.id(), main.id()));
             main.seat.set(old_main.seat.replace(null_mut()));
             s.main.set(main);
             s.current.set(main);
@@ -57,8 +57,8 @@ pub fn end(s: &'static Sched) {
         }
     }
     run_limits::end_limit(s);
-    drop_ref(s.watch.take_shown());
-    let own: Vec<T> = world(|w| w.tasklets_of(s.hid())).into_iter().map(object).collect();
+    drop_ref(s.run_limit.take_shown());
+    let own: Vec<TaskletRef> = world(|w| w.tasklets_of(s.id())).into_iter().map(object).collect();
     let owned: Vec<Obj> = own.iter().filter(|t| t.is_owned()).map(|t| new_ref(t.obj())).collect();
     // They wait no more, and no limit hangs over them. They are still the thread's tasklets.
     for t in &own {
@@ -69,7 +69,7 @@ pub fn end(s: &'static Sched) {
     // The state of the tasklet that ran last is in the thread state, not in its seat.
     s.current().seat.set(null_mut());
     main.seat.set(null_mut());
-    for t in world(|w| w.tasklets_of(s.hid())).into_iter().map(object) {
+    for t in world(|w| w.tasklets_of(s.id())).into_iter().map(object) {
         if t.started() && (!park::is_soft(t) || park::park(t).is_err()) {
             t.seat().last_level.set(nesting::nesting(t).min(u16::MAX.into()) as u16);
             t.set_flags(|f| f.zombie = true);
@@ -77,11 +77,11 @@ pub fn end(s: &'static Sched) {
             unsafe { cpython::outlive(s.ts, t.seat().state()) };
         }
         outcome::ended(s, t);
-        if !world(|w| w.in_ring(t.tid())) {
+        if !world(|w| w.in_ring(t.id())) {
             orphan(t); // those in the ring lose their thread with it
         }
     }
-    let in_ring = world(|w| w.forget_thread(s.hid()));
+    let in_ring = world(|w| w.forget_thread(s.id()));
     if let Some(recorder) = hooks::recorder() {
         recorder.thread_ended(s);
     }
@@ -105,19 +105,19 @@ pub fn end(s: &'static Sched) {
 }
 
 /// A tasklet that is in no ring belongs to no thread any more.
-fn orphan(t: T) {
-    world(|w| w.set_thread(t.tid(), ThreadId::NONE));
+fn orphan(t: TaskletRef) {
+    world(|w| w.set_thread(t.id(), ThreadId::NONE));
 }
 
 /// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more, and those that
 /// are `left` and in no ring stay as they are. The caller is the thread's main. Cleaning up may take turns, and
 /// may wait: a tasklet that waits is asked again a few times, and one that still runs after a hundred turns is,
 /// too. After a thousand, they stay.
-pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
+pub fn kill_all(s: &'static Sched, left: fn(TaskletRef) -> bool) {
     for turn in 0..1000 {
         let mut started = 0;
         each_tasklet_of(s, |t| {
-            let in_ring = world(|w| w.in_ring(t.tid()));
+            let in_ring = world(|w| w.in_ring(t.id()));
             if t.started() && !in_ring && left(t) {
                 return;
             }
@@ -127,7 +127,7 @@ pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
                     throw::kill_later(t);
                 }
             } else if in_ring {
-                world(|w| w.unlink(t.tid()));
+                world(|w| w.unlink(t.id()));
                 if let Some(recorder) = hooks::recorder() {
                     recorder.unlinked(t);
                 }
@@ -152,13 +152,9 @@ pub fn kill_all(s: &'static Sched, left: fn(T) -> bool) {
 /// Those of this thread's tasklets that have no C state leave the ring: no code of them runs any more.
 fn stop_soft_ones(s: &'static Sched) {
     each_tasklet_of(s, |t| {
-        if t.started()
-            && world(|w| w.in_ring(t.tid()))
-            && !t.has_bomb()
-            && !t.is_current()
-            && park::is_soft(t)
+        if t.started() && world(|w| w.in_ring(t.id())) && !t.has_bomb() && !t.is_current() && park::is_soft(t)
         {
-            world(|w| w.unlink(t.tid()));
+            world(|w| w.unlink(t.id()));
             if let Some(recorder) = hooks::recorder() {
                 recorder.unlinked(t);
             }

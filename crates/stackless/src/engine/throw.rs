@@ -2,7 +2,7 @@
 
 use crate::engine::outcome;
 use crate::engine::switch::switch_and_resume;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::world::world;
 use crate::model::{bomb, classes};
 use crate::parking::stacks::prepare;
@@ -15,13 +15,13 @@ use stackless_cpython::Pending;
 use std::ptr::null_mut;
 
 /// Makes a tasklet runnable with a bomb that goes off when its turn comes. The bomb is taken over.
-pub fn leave_for_later(t: T, bomb: Obj) {
+pub fn leave_for_later(t: TaskletRef, bomb: Obj) {
     make_runnable(t);
     drop_ref(t.tempval.replace(bomb));
 }
 
 /// The same with TaskletExit. Without memory for that, the user is told.
-pub fn kill_later(t: T) {
+pub fn kill_later(t: TaskletRef) {
     match exit_bomb() {
         Ok(bomb) => {
             if let Some(recorder) = hooks::recorder() {
@@ -40,12 +40,12 @@ pub fn exit_bomb() -> Res<Obj> {
 /// An exception that was left for the running tasklet goes off at its next switching call, before
 /// that call would put something else into its place.
 #[inline(always)]
-pub fn raise_pending(me: T) -> Res<()> {
+pub fn raise_pending(me: TaskletRef) -> Res<()> {
     let value = me.tempval.get();
     if value.is_null() || !bomb::is_bomb(value) {
         return Ok(());
     }
-    if world(|w| !w.in_ring(me.tid())) {
+    if world(|w| !w.in_ring(me.id())) {
         return Ok(()); // it waits, and this is the exception that it sends
     }
     let value = bomb::unpack(me.tempval.replace(null_mut()))?;
@@ -54,7 +54,7 @@ pub fn raise_pending(me: T) -> Res<()> {
 }
 
 /// Throws into any tasklet. The bomb is taken over.
-pub fn throw(t: T, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
+pub fn throw(t: TaskletRef, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
     let text = hooks::recorder().map_or(0, |recorder| recorder.describe_bomb(bomb));
     let Some(owner) = t.scheduler() else {
         return throw_to_orphan(t, bomb);
@@ -87,7 +87,7 @@ pub fn throw(t: T, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
     throw_now(entered, t, bomb, call)
 }
 
-fn throw_now(entered: Entered, t: T, bomb: Obj, call: Pending) -> Res<()> {
+fn throw_now(entered: Entered, t: TaskletRef, bomb: Obj, call: Pending) -> Res<()> {
     let s = entered.s;
     if entered.at_rest().is_err() {
         drop_ref(bomb);
@@ -103,14 +103,14 @@ fn throw_now(entered: Entered, t: T, bomb: Obj, call: Pending) -> Res<()> {
     }
     make_runnable(t);
     leave_value(s, t, bomb);
-    world(|w| w.run_now(t.tid()));
+    world(|w| w.run_now(t.id()));
     s.current().seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
 }
 
 /// A tasklet that never began ends without a stack. As after any end, its right neighbour is next.
-fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
+fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
         if let Some(recorder) = hooks::recorder() {
@@ -122,13 +122,13 @@ fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
         return Ok(());
     }
     let me = s.current();
-    let next = world(|w| w.right_neighbour_payload(t.tid()));
+    let next = world(|w| w.right_neighbour_payload(t.id()));
     let switches = !std::ptr::eq(next, me);
     if switches {
         entered.may_switch()?;
         prepare(s, next)?;
     }
-    world(|w| w.unlink(t.tid()));
+    world(|w| w.unlink(t.id()));
     for owned in t.take_all().into_iter().filter(|o| !o.is_null()) {
         s.drop_later(owned);
     }
@@ -141,26 +141,26 @@ fn end_unstarted(entered: Entered, t: T, call: Pending) -> Res<()> {
         s.settle();
         return Ok(());
     }
-    world(|w| w.run_now(next.tid()));
+    world(|w| w.run_now(next.id()));
     me.seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, next) }.map(drop_ref)
 }
 
 /// Another thread's tasklet: delivered there, next in its line; nothing switches here.
-fn throw_abroad(t: T, bomb: Obj, pending: bool) {
-    if pending || world(|w| w.in_ring(t.tid())) {
+fn throw_abroad(t: TaskletRef, bomb: Obj, pending: bool) {
+    if pending || world(|w| w.in_ring(t.id())) {
         return leave_for_later(t, bomb);
     }
     let queued = t.blocked();
     if queued {
-        world(|w| w.dequeue(t.tid()));
+        world(|w| w.dequeue(t.id()));
     } else {
         new_ref(t.obj());
     }
     let old = t.tempval.replace(bomb);
     waits::ends(t);
-    if world(|w| w.link_next(t.tid())) {
+    if world(|w| w.link_next(t.id())) {
         t.scheduler().expect("checked by the caller").wake();
     }
     if let Some(recorder) = hooks::recorder() {
@@ -175,18 +175,18 @@ fn throw_to_dead(bomb: Obj) -> Res<()> {
     if exit { Ok(()) } else { Err(runtime_error("You cannot throw to a dead tasklet")) }
 }
 
-fn throw_to_orphan(t: T, bomb: Obj) -> Res<()> {
+fn throw_to_orphan(t: TaskletRef, bomb: Obj) -> Res<()> {
     let exit = bomb::is_of(bomb, classes::tasklet_exit());
     drop_ref(bomb);
     if exit && !t.started() { Ok(()) } else { Err(runtime_error("tasklet has no thread")) }
 }
 
 /// `t.kill(pending)`.
-pub fn kill(t: T, pending: bool, call: Pending) -> Res<()> {
+pub fn kill(t: TaskletRef, pending: bool, call: Pending) -> Res<()> {
     if t.scheduler().is_none() {
         // Its frames cannot run any more. It is dead; only a queue may still hold it.
         if t.blocked() {
-            world(|w| w.dequeue(t.tid()));
+            world(|w| w.dequeue(t.id()));
             if let Some(recorder) = hooks::recorder() {
                 recorder.unlinked(t);
             }

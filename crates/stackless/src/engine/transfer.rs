@@ -1,13 +1,13 @@
 //! Channels: send and receive.
 
-use crate::engine::departure::{Next, depart, plan_departure};
+use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::switch::{hand_over, switch_and_resume};
 use crate::engine::throw;
 use crate::model::bomb;
-use crate::model::channel::C;
-use crate::model::tasklet::T;
+use crate::model::channel::ChannelRef;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::wait::What;
+use crate::model::wait::WaitKind;
 use crate::model::world::{object, world};
 use crate::parking::stacks::prepare;
 use crate::python::args;
@@ -25,19 +25,19 @@ use std::ptr::null_mut;
 /// Sends `value`, which is taken over; null is None. Returns None. Waits so many nanoseconds at the
 /// longest; None: without a limit. `call` is the primitive's.
 #[inline(always)]
-pub fn send(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+pub fn send(ch: ChannelRef, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
     act(ch, Direction::Send, WaitsTo::Send, value, time, call)
 }
 
 #[inline(always)]
-pub fn receive(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
+pub fn receive(ch: ChannelRef, time: Option<u64>, call: Pending) -> Res<Obj> {
     act(ch, Direction::Receive, WaitsTo::Receive, null_mut(), time, call)
 }
 
 /// The next value of an iteration: `Err` without an exception set is its end.
 #[inline(always)]
-pub fn iterate(ch: C, call: Pending) -> Res<Obj> {
-    if world(|w| w.closing(ch.cid()) && w.balance(ch.cid()) <= 0) {
+pub fn iterate(ch: ChannelRef, call: Pending) -> Res<Obj> {
+    if world(|w| w.closing(ch.id()) && w.balance(ch.id()) <= 0) {
         return Err(Raised);
     }
     act(ch, Direction::Receive, WaitsTo::Iterate, null_mut(), None, call)
@@ -45,7 +45,7 @@ pub fn iterate(ch: C, call: Pending) -> Res<Obj> {
 
 #[inline(always)]
 fn act(
-    ch: C,
+    ch: ChannelRef,
     direction: Direction,
     waits: WaitsTo,
     value: Obj,
@@ -72,14 +72,14 @@ fn act(
 #[inline(always)]
 fn act_on<const OBSERVED: bool>(
     entered: Entered,
-    ch: C,
+    ch: ChannelRef,
     direction: Direction,
     waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
     call: Pending,
 ) -> Res<Obj> {
-    let done = match world(|w| w.partner(ch.cid(), direction)) {
+    let done = match world(|w| w.partner(ch.id(), direction)) {
         Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value, call),
         None => wait(entered, ch, waits, value, time, call),
     };
@@ -96,7 +96,7 @@ fn act_on<const OBSERVED: bool>(
 #[inline(never)]
 fn act_recorded(
     entered: Entered,
-    ch: C,
+    ch: ChannelRef,
     direction: Direction,
     waits: WaitsTo,
     value: Obj,
@@ -120,7 +120,7 @@ fn act_recorded(
 #[cold]
 fn act_observed(
     entered: Entered,
-    ch: C,
+    ch: ChannelRef,
     direction: Direction,
     waits: WaitsTo,
     value: Obj,
@@ -135,7 +135,7 @@ fn act_observed(
         drop_ref(value);
         return Err(runtime_error("Recursive channel call due to callbacks!"));
     }
-    let partner = world(|w| w.partner(ch.cid(), direction)).map(object);
+    let partner = world(|w| w.partner(ch.id(), direction)).map(object);
     let abroad = partner.is_some_and(|t| !t.is_of(s));
     if !abroad {
         let seat = s.current().seat();
@@ -159,8 +159,8 @@ fn act_observed(
 #[inline(always)]
 fn meet<const OBSERVED: bool>(
     entered: Entered,
-    ch: C,
-    partner: T,
+    ch: ChannelRef,
+    partner: TaskletRef,
     direction: Direction,
     value: Obj,
     call: Pending,
@@ -168,7 +168,7 @@ fn meet<const OBSERVED: bool>(
     let s = entered.s;
     let here = partner.is_of(s);
     let hand =
-        if here && !s.is_asleep() { world(|w| w.successor(ch.cid(), direction)) } else { Successor::Actor };
+        if here && !s.is_asleep() { world(|w| w.successor(ch.id(), direction)) } else { Successor::Actor };
     let me = s.current();
     match hand {
         Successor::Actor => {
@@ -192,22 +192,22 @@ fn meet<const OBSERVED: bool>(
             leave_value(s, me, mine);
             me.seat().pending.set(call);
             world(|w| {
-                w.link_next(partner.tid());
-                w.run_now(partner.tid());
+                w.link_next(partner.id());
+                w.run_now(partner.id());
             });
             // SAFETY: nothing is owned in this frame any more.
             Ok(unsafe { hand_over(s, partner) })
         }
         Successor::Neighbour => {
             entered.may_switch()?;
-            let neighbour: TaskletId = world(|w| w.right_neighbour(me.tid()));
-            let next = if neighbour == me.tid() { partner } else { object(neighbour) };
+            let neighbour: TaskletId = world(|w| w.right_neighbour(me.id()));
+            let next = if neighbour == me.id() { partner } else { object(neighbour) };
             prepare(s, next)?;
             let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
             leave_value(s, me, mine);
             me.seat().pending.set(call);
             adopt_link(partner);
-            world(|w| w.run_now(next.tid()));
+            world(|w| w.run_now(next.id()));
             // SAFETY: nothing is owned in this frame any more.
             Ok(unsafe { switch_and_resume(s, next) })
         }
@@ -219,12 +219,12 @@ fn meet<const OBSERVED: bool>(
 #[inline(always)]
 fn exchange<const OBSERVED: bool>(
     s: &'static Sched,
-    ch: C,
-    partner: T,
+    ch: ChannelRef,
+    partner: TaskletRef,
     direction: Direction,
     value: Obj,
 ) -> Obj {
-    world(|w| w.dequeue(partner.tid()));
+    world(|w| w.dequeue(partner.id()));
     waits::ends(partner);
     let theirs = partner.tempval.replace(value);
     if OBSERVED && let Some(recorder) = hooks::recorder() {
@@ -241,7 +241,7 @@ fn exchange<const OBSERVED: bool>(
 #[inline(always)]
 fn wait(
     entered: Entered,
-    ch: C,
+    ch: ChannelRef,
     waits: WaitsTo,
     value: Obj,
     time: Option<u64>,
@@ -253,7 +253,7 @@ fn wait(
     if me.flags.get().block_trap {
         return Err(runtime_error("this tasklet does not like to be blocked."));
     }
-    if world(|w| w.closing(ch.cid())) {
+    if world(|w| w.closing(ch.id())) {
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
     let next = match time {
@@ -263,8 +263,8 @@ fn wait(
     leave_value(s, me, value);
     me.seat().pending.set(call);
     world(|w| {
-        w.unlink(me.tid());
-        w.enqueue(ch.cid(), me.tid(), waits);
+        w.unlink(me.id());
+        w.enqueue(ch.id(), me.id(), waits);
     });
     // SAFETY: nothing is owned in this frame any more.
     Ok(unsafe { depart(s, next) })
@@ -272,12 +272,12 @@ fn wait(
 
 /// Plans a wait that a timer ends.
 #[cold]
-fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
+fn plan_departure_for(entered: Entered, time: u64) -> Res<Departure> {
     if time == 0 {
         return Err(raise_timed_out());
     }
     let me = entered.s.current();
-    arm(entered.s, me, What::Partner, None, Some(now().saturating_add(time)))?;
+    arm(entered.s, me, WaitKind::Partner, None, Some(now().saturating_add(time)))?;
     let next = plan_departure(entered, None);
     if next.is_err() {
         disarm(me);
@@ -286,17 +286,17 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Next> {
 }
 
 /// `close()`: the queue grows no more, and waiting iterations end.
-pub fn close(ch: C) -> Res<()> {
-    world(|w| w.close(ch.cid()));
+pub fn close(ch: ChannelRef) -> Res<()> {
+    world(|w| w.close(ch.id()));
     if let Some(recorder) = hooks::recorder() {
         recorder.channel_changed(ch);
     }
     let mut dropped = Vec::new();
-    while world(|w| w.first_iterating(ch.cid())).is_some() {
+    while world(|w| w.first_iterating(ch.id())).is_some() {
         // Making the bomb may run Python code: ask again who waits.
         // SAFETY: the exception type exists.
         let bomb = bomb::of_class(unsafe { PyExc_StopIteration }, &[])?;
-        let Some(tid) = world(|w| w.first_iterating(ch.cid())) else {
+        let Some(tid) = world(|w| w.first_iterating(ch.id())) else {
             drop_ref(bomb);
             break;
         };
@@ -331,7 +331,7 @@ pub fn exception_bomb(args: &[Obj]) -> Res<Obj> {
 }
 
 /// `send_sequence(iterable)`: how many were sent.
-pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
+pub fn send_sequence(ch: ChannelRef, iterable: Obj) -> Res<Obj> {
     // SAFETY: living objects, owned references.
     unsafe {
         let iterator = check(PyObject_GetIter(iterable))?;
@@ -353,14 +353,14 @@ pub fn send_sequence(ch: C, iterable: Obj) -> Res<Obj> {
 }
 
 /// A channel that nobody refers to can have waiters whose thread is gone: they leave the queue.
-pub fn release_waiters(ch: C) {
-    world(|w| w.close(ch.cid()));
-    while let Some(t) = world(|w| w.first_waiting(ch.cid())) {
+pub fn release_waiters(ch: ChannelRef) {
+    world(|w| w.close(ch.id()));
+    while let Some(t) = world(|w| w.first_waiting(ch.id())) {
         world(|w| w.dequeue(t));
         drop_ref(object(t).obj());
     }
     if let Some(recorder) = hooks::recorder() {
         recorder.channel_gone(ch);
     }
-    world(|w| w.forget_channel(ch.cid()));
+    world(|w| w.forget_channel(ch.id()));
 }

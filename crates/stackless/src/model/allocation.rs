@@ -1,7 +1,7 @@
 //! The memory of tasklet objects: making one, and reusing the memory of destroyed ones.
 
 use crate::model::classes;
-use crate::model::tasklet::{Flags, T, Tasklet, this};
+use crate::model::tasklet::{Flags, Tasklet, TaskletRef, this};
 use crate::model::world::world;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
@@ -23,7 +23,7 @@ impl Tasklet {
     ///
     /// # Safety
     /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
-    pub unsafe fn init(o: Obj, id: impl FnOnce(T) -> TaskletId, serial: u64) -> T {
+    pub unsafe fn init(o: Obj, id: impl FnOnce(TaskletRef) -> TaskletId, serial: u64) -> TaskletRef {
         // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
         // before anybody reads it.
         let t = unsafe { Self::from(o) };
@@ -101,7 +101,7 @@ pub fn last_serial() -> u64 {
 }
 
 #[inline(always)]
-pub fn allocate(kind: *mut PyTypeObject, thread: ThreadId) -> Res<T> {
+pub fn allocate(kind: *mut PyTypeObject, thread: ThreadId) -> Res<TaskletRef> {
     // SAFETY: an object of the type with empty cells.
     unsafe {
         let o = check(memory(kind))?;
@@ -122,6 +122,6 @@ fn more_room() -> bool {
 }
 
 /// A plain, empty tasklet of a thread; of none yet if it becomes the main tasklet of a new one.
-pub fn allocate_plain(thread: ThreadId) -> Res<T> {
+pub fn allocate_plain(thread: ThreadId) -> Res<TaskletRef> {
     allocate(classes::tasklet_type(), thread)
 }

@@ -2,7 +2,7 @@
 
 use crate::model::tasklet::Tasklet;
 use crate::model::thread::of_running_tasklet;
-use crate::model::wait::Call;
+use crate::model::wait::SocketCall;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use pyo3_ffi::*;
@@ -11,7 +11,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 
 /// Tries a call again. The references (the socket and the buffer) are taken over.
-pub type Retry = fn(Obj, Obj, Call) -> Res<Obj>;
+pub type Retry = fn(Obj, Obj, SocketCall) -> Res<Obj>;
 
 #[repr(C)]
 pub struct Bomb {
@@ -25,7 +25,7 @@ pub struct Bomb {
     delayed: Cell<bool>,
     /// Not an exception, but a call to be tried again by the tasklet that finds it, and the function that does
     /// so: `value` is the socket, `traceback` the buffer.
-    call: Cell<Option<(Retry, Call)>>,
+    call: Cell<Option<(Retry, SocketCall)>>,
 }
 
 const DOC: &str = "bomb(type=None, value=None, traceback=None)\n--\n\n\
@@ -72,7 +72,7 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
 }
 
 /// A bomb that makes a call when it is found; the references are taken over.
-pub fn of_call(socket: Obj, buffer: Obj, call: Call, retry: Retry) -> Res<Obj> {
+pub fn of_call(socket: Obj, buffer: Obj, call: SocketCall, retry: Retry) -> Res<Obj> {
     let o = new([null_mut(), socket, buffer])?;
     from(o).call.set(Some((retry, call)));
     Ok(o)

@@ -14,7 +14,7 @@ pub struct Channel {
     pub id: Cell<ChannelId>,
 }
 
-pub type C = &'static Channel;
+pub type ChannelRef = &'static Channel;
 
 impl Channel {
     pub const WEAKREF_OFFSET: usize = std::mem::offset_of!(Channel, weakrefs);
@@ -24,7 +24,7 @@ impl Channel {
     /// # Safety
     /// `o` is an instance of our channel type, initialised by its `tp_new`.
     #[inline(always)]
-    pub unsafe fn from(o: Obj) -> C {
+    pub unsafe fn from(o: Obj) -> ChannelRef {
         // SAFETY: the caller's.
         unsafe { &*o.cast::<Channel>() }
     }
@@ -34,7 +34,7 @@ impl Channel {
     }
 
     #[inline(always)]
-    pub fn cid(&self) -> ChannelId {
+    pub fn id(&self) -> ChannelId {
         self.id.get()
     }
 }

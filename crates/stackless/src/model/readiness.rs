@@ -1,7 +1,7 @@
 //! What a thread knows of the descriptors that its tasklets wait for: data.
 
-use crate::model::tasklet::T;
-use crate::model::wait::Way;
+use crate::model::tasklet::TaskletRef;
+use crate::model::wait::IoDirection;
 use crate::python::memory;
 use crate::python::objects::*;
 use smallvec::SmallVec;
@@ -16,7 +16,7 @@ pub struct Source {
     /// The other side sends no more: what has been received can be read without waiting, to the end.
     pub ended: bool,
     /// Borrowed: their waits own them. Nearly always there is but one.
-    pub waiting: [SmallVec<[T; 1]>; 2],
+    pub waiting: [SmallVec<[TaskletRef; 1]>; 2],
 }
 
 /// By the descriptor's number: the system gives out the lowest that is free.
@@ -82,15 +82,15 @@ impl Readiness {
         self.poller.borrow_mut().wait(Some(time)).map(|_| ())
     }
 
-    pub fn forget(&self, t: T, descriptor: c_int, way: Way) {
+    pub fn forget(&self, t: TaskletRef, descriptor: c_int, direction: IoDirection) {
         self.waiting.set(self.waiting.get() - 1);
         if let Some(source) = self.sources.borrow_mut().get_mut(descriptor) {
-            source.waiting[way as usize].retain(|other| !std::ptr::eq(*other, t));
+            source.waiting[direction as usize].retain(|other| !std::ptr::eq(*other, t));
         }
     }
 
     /// The descriptor is about to be closed: who waited for it.
-    pub fn remove(&self, descriptor: c_int) -> Vec<T> {
+    pub fn remove(&self, descriptor: c_int) -> Vec<TaskletRef> {
         let Some(source) = self.sources.borrow_mut().remove(descriptor) else { return Vec::new() };
         self.bell.remove(descriptor);
         source.waiting.into_iter().flatten().collect()

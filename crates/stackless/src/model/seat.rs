@@ -28,8 +28,8 @@ pub struct Seat {
     pub pending: Cell<Pending>,
     /// So much code of the program is under way that a primitive of ours has called.
     called_back: Cell<u16>,
-    /// What that returns: see [`crate::parking::obstacle::After`].
-    pub after: Cell<u8>,
+    /// What that returns: see [`crate::parking::obstacle::CallReturns`].
+    pub returns: Cell<u8>,
     /// Is its function a Python function?
     pub python: Cell<bool>,
     /// Does nothing of ours but the call of its function lie below its frames?
@@ -44,7 +44,7 @@ pub struct Seat {
     pub last_level: Cell<u16>,
     /// The seat without a stack that it was woken from, while frames lie there that have not gone on, or
     /// null.
-    pub rest: Cell<*mut Seat>,
+    pub woken_from: Cell<*mut Seat>,
     /// The tasklet whose seat it is.
     pub owner: Cell<Option<TaskletId>>,
     /// The callable and its arguments, while the call is under way.

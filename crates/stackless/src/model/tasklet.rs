@@ -15,14 +15,14 @@ use std::ptr::null_mut;
 /// again, and the tasklet stays where it is.
 pub static SETTING: Gil<std::cell::Cell<*const Tasklet>> = Gil::new(std::cell::Cell::new(std::ptr::null()));
 
-pub fn is_being_traced(t: T) -> bool {
+pub fn is_being_traced(t: TaskletRef) -> bool {
     std::ptr::eq(SETTING.get(), t)
 }
 
 impl Tasklet {
     /// Takes over a seat that was another tasklet's, with what runs on it.
     pub fn inherit(&self, seat: &Seat) {
-        seat.owner.set(Some(self.tid()));
+        seat.owner.set(Some(self.id()));
         self.seat.set(std::ptr::from_ref(seat).cast_mut());
     }
 
@@ -109,7 +109,7 @@ pub struct Flags {
     pub hard: bool,
 }
 
-pub type T = &'static Tasklet;
+pub type TaskletRef = &'static Tasklet;
 
 impl Tasklet {
     pub fn obj(&self) -> Obj {
@@ -121,13 +121,13 @@ impl Tasklet {
     /// # Safety
     /// `o` is an instance of our tasklet type, initialised by [`crate::model::allocation::allocate`].
     #[inline(always)]
-    pub unsafe fn from(o: Obj) -> T {
+    pub unsafe fn from(o: Obj) -> TaskletRef {
         // SAFETY: the caller's; the layout begins with the object head.
         unsafe { &*o.cast::<Tasklet>() }
     }
 
     #[inline(always)]
-    pub fn tid(&self) -> TaskletId {
+    pub fn id(&self) -> TaskletId {
         self.id.get()
     }
 
@@ -194,7 +194,7 @@ impl Tasklet {
 /// # Safety
 /// `o` is a tasklet.
 #[inline(always)]
-pub unsafe fn this(o: Obj) -> T {
+pub unsafe fn this(o: Obj) -> TaskletRef {
     // SAFETY: the caller's: the interpreter checks the type of self.
     unsafe { Tasklet::from(o) }
 }

@@ -3,7 +3,7 @@
 use crate::model::readiness::Readiness;
 use crate::model::seat::Seat;
 use crate::model::settings;
-use crate::model::tasklet::{T, Tasklet};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::python::objects::*;
 use pyo3_ffi::*;
 use stackless_core::ThreadId;
@@ -42,7 +42,7 @@ pub struct Sched {
     pub switches: Cell<u64>,
     /// How many tasklets have ended whose class keeps times: see [`crate::observe::counts`].
     pub completed: Cell<u64>,
-    pub watch: Watch,
+    pub run_limit: RunLimitState,
     pub waits: Waits,
     /// Made when the first tasklet waits for a descriptor; owned.
     pub readiness: Cell<Option<&'static Readiness>>,
@@ -86,7 +86,7 @@ impl Sched {
             pickle_flags: Cell::new(settings::default()),
             switches: Cell::new(0),
             completed: Cell::new(0),
-            watch: Watch::new(),
+            run_limit: RunLimitState::new(),
             waits: Waits::new(),
             readiness: Cell::new(None),
             asleep: Cell::new(false),
@@ -108,28 +108,28 @@ impl Sched {
     }
 
     #[inline(always)]
-    pub fn current(&self) -> T {
+    pub fn current(&self) -> TaskletRef {
         // SAFETY: the ring or its own activity keeps the running tasklet alive.
         unsafe { &*self.current.get() }
     }
 
     #[inline(always)]
-    pub fn set_current(&self, t: T) {
+    pub fn set_current(&self, t: TaskletRef) {
         self.current.set(t);
     }
 
     /// Is a switch to this tasklet of ours under way?
-    pub fn goes_to(&self, t: T) -> bool {
+    pub fn goes_to(&self, t: TaskletRef) -> bool {
         std::ptr::eq(self.next.get(), t)
     }
 
-    pub fn main(&self) -> T {
+    pub fn main(&self) -> TaskletRef {
         // SAFETY: owned by the scheduler.
         unsafe { &*self.main.get() }
     }
 
     #[inline(always)]
-    pub fn hid(&self) -> ThreadId {
+    pub fn id(&self) -> ThreadId {
         self.id.get()
     }
 
@@ -196,7 +196,7 @@ impl Sched {
 /// What a timer does when it is due.
 pub enum Due {
     /// The wait of this tasklet is over.
-    Wait(T),
+    Wait(TaskletRef),
     /// The limit of this number has been reached.
     Limit(usize),
 }
@@ -245,7 +245,7 @@ pub enum Moment {
 }
 
 /// What a thread knows of the limit in force, besides what the world keeps.
-pub struct Watch {
+pub struct RunLimitState {
     /// Is there one?
     pub on: Cell<bool>,
     /// Which one: an interrupt that it left pending ends with it. Not 0.
@@ -259,7 +259,7 @@ pub struct Watch {
     pub shown: Cell<Obj>,
 }
 
-impl Watch {
+impl RunLimitState {
     pub fn new() -> Self {
         Self {
             on: Cell::new(false),

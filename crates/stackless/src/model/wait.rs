@@ -5,15 +5,15 @@ use stackless_reactor::TimerId;
 use std::ffi::{c_int, c_void};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum IoDirection {
     In,
     Out,
 }
 
 /// A call that can be tried again.
 #[derive(Clone, Copy)]
-pub struct Call {
-    pub kind: Kind,
+pub struct SocketCall {
+    pub kind: CallKind,
     pub descriptor: c_int,
     /// How many bytes may come; those that are gone.
     pub count: usize,
@@ -22,11 +22,11 @@ pub struct Call {
     pub stream: bool,
     /// Do we hear when the descriptor is closed? Of our own sockets we do.
     pub followed: bool,
-    pub time: Time,
+    pub deadline: Deadline,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CallKind {
     Recv,
     RecvInto,
     /// Fill the buffer (MSG_WAITALL), and return it as bytes ...
@@ -35,30 +35,32 @@ pub enum Kind {
     RecvIntoAll,
     Send,
     SendAll,
-    Wait(Way),
+    Wait(IoDirection),
 }
 
 #[derive(Clone, Copy)]
-pub enum Time {
+pub enum Deadline {
     /// It would block: an error.
     None,
     Until(u64),
     Unlimited,
 }
 
-impl Call {
-    pub fn way(&self) -> Way {
+impl SocketCall {
+    pub fn direction(&self) -> IoDirection {
         match self.kind {
-            Kind::Recv | Kind::RecvInto | Kind::RecvAll | Kind::RecvIntoAll => Way::In,
-            Kind::Send | Kind::SendAll => Way::Out,
-            Kind::Wait(way) => way,
+            CallKind::Recv | CallKind::RecvInto | CallKind::RecvAll | CallKind::RecvIntoAll => {
+                IoDirection::In
+            }
+            CallKind::Send | CallKind::SendAll => IoDirection::Out,
+            CallKind::Wait(direction) => direction,
         }
     }
 }
 
 /// What a tasklet waits for.
 #[derive(Clone, Copy)]
-pub enum What {
+pub enum WaitKind {
     /// The time alone.
     Time,
     /// A partner in a channel, for so long.
@@ -66,16 +68,16 @@ pub enum What {
     /// A call on a worker thread, which only the layer that makes such calls looks into.
     Job(*const c_void),
     /// A descriptor, until it is ready.
-    Descriptor(c_int, Way),
+    Descriptor(c_int, IoDirection),
     /// The same, and it is no error if the time is over before.
-    DescriptorOrTime(c_int, Way),
+    DescriptorOrTime(c_int, IoDirection),
 }
 
 /// What has to be undone outside the tasklet when its wait is over, for whatever reason.
-pub type Undo = fn(TaskletId, What);
+pub type Undo = fn(TaskletId, WaitKind);
 
 pub struct Wait {
     pub timer: Option<TimerId>,
-    pub what: What,
+    pub kind: WaitKind,
     pub undo: Option<Undo>,
 }

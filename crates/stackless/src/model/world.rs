@@ -2,7 +2,7 @@
 
 use crate::model::channel;
 use crate::model::seat::Seat;
-use crate::model::tasklet::{T, Tasklet};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::thread::Sched;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
@@ -12,14 +12,14 @@ use stackless_cpython::{self as cpython, Of};
 use std::cell::UnsafeCell;
 
 /// The channel it is blocked on, and what for.
-pub fn waits(t: T) -> Option<(ChannelId, WaitsTo)> {
-    world(|w| w.waits(t.tid()))
+pub fn waits(t: TaskletRef) -> Option<(ChannelId, WaitsTo)> {
+    world(|w| w.waits(t.id()))
 }
 
 /// Where the thread state's fields of a tasklet that has begun are: of a running one in its thread's
 /// state, which is complete while that thread waits for the GIL. For others, the calling thread's
 /// state goes with them, for what has to be done in a thread.
-pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
+pub fn fields(t: TaskletRef) -> Option<(*mut PyThreadState, Of)> {
     let s = t.scheduler().filter(|_| t.started())?;
     if t.is_current() {
         return Some((s.ts, Of::Running));
@@ -27,7 +27,7 @@ pub fn fields(t: T) -> Option<(*mut PyThreadState, Of)> {
     Some((cpython::thread_state(), Of::Suspended(t.seat().state())))
 }
 
-pub type World = stackless_core::World<T, channel::C, &'static Sched>;
+pub type World = stackless_core::World<TaskletRef, channel::ChannelRef, &'static Sched>;
 
 static WORLD: Gil<UnsafeCell<World>> = Gil::new(UnsafeCell::new(World::new()));
 
@@ -40,7 +40,7 @@ pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
 
 /// The object of a tasklet that the world names.
 #[inline(always)]
-pub fn object(t: TaskletId) -> T {
+pub fn object(t: TaskletId) -> TaskletRef {
     world(|w| w.payload(t))
 }
 
@@ -48,28 +48,28 @@ impl Tasklet {
     /// Its scheduler, None once its thread has ended.
     #[inline(always)]
     pub fn scheduler(&self) -> Option<&'static Sched> {
-        world(|w| w.thread_of(self.tid()).map(|h| w.thread_payload(h)))
+        world(|w| w.thread_of(self.id()).map(|h| w.thread_payload(h)))
     }
 
     /// True if it belongs to this thread.
     #[inline(always)]
     pub fn is_of(&self, s: &'static Sched) -> bool {
-        world(|w| w.is_of(self.tid(), s.hid()))
+        world(|w| w.is_of(self.id(), s.id()))
     }
 
     /// Has it something to run or to resume?
     pub fn alive(&self) -> bool {
-        world(|w| w.thread_of(self.tid()).is_some())
+        world(|w| w.thread_of(self.id()).is_some())
             && !self.flags.get().ended
             && (self.started() || !self.args.get().is_null())
     }
 
     pub fn linked(&self) -> bool {
-        world(|w| w.is_linked(self.tid()))
+        world(|w| w.is_linked(self.id()))
     }
 
     pub fn channel(&self) -> Option<ChannelId> {
-        world(|w| w.waits(self.tid())).map(|(c, _)| c)
+        world(|w| w.waits(self.id())).map(|(c, _)| c)
     }
 
     pub fn blocked(&self) -> bool {
@@ -105,19 +105,19 @@ pub fn find_ident(ident: u64) -> Option<&'static Sched> {
 
 impl Sched {
     /// The tasklet that the ring runs.
-    pub fn runs_next(&self) -> Option<T> {
-        world(|w| w.head(self.hid()).map(|t| w.payload(t)))
+    pub fn runs_next(&self) -> Option<TaskletRef> {
+        world(|w| w.head(self.id()).map(|t| w.payload(t)))
     }
 }
 
 /// Calls `f` with all tasklets of a thread but the main one: see [`each_tasklet`].
-pub fn each_tasklet_of(s: &'static Sched, f: impl FnMut(T)) {
+pub fn each_tasklet_of(s: &'static Sched, f: impl FnMut(TaskletRef)) {
     each_tasklet(|t| t.is_of(s) && !t.is_main(), f);
 }
 
 /// Calls `f` with all tasklets that are `wanted`; not with those that are just being destroyed, or made
 /// meanwhile: `f` may run Python code. There may be no memory for a list of them.
-pub fn each_tasklet(wanted: impl Fn(T) -> bool, mut f: impl FnMut(T)) {
+pub fn each_tasklet(wanted: impl Fn(TaskletRef) -> bool, mut f: impl FnMut(TaskletRef)) {
     let (mut at, end) = (0, world(|w| w.tasklet_end()));
     while let Some(tid) = world(|w| w.tasklet_from(at)).filter(|tid| tid.index() < end) {
         at = tid.index() + 1;
@@ -131,6 +131,6 @@ pub fn each_tasklet(wanted: impl Fn(T) -> bool, mut f: impl FnMut(T)) {
 }
 
 /// The tasklet whose seat it is.
-pub fn owner(seat: &Seat) -> Option<T> {
+pub fn owner(seat: &Seat) -> Option<TaskletRef> {
     seat.owner.get().map(object)
 }

@@ -1,9 +1,9 @@
 //! Numbers about the whole process and about switches: for the module `stackless.scheduler`.
 
 use crate::model::allocation::last_serial;
-use crate::model::channel::C;
+use crate::model::channel::ChannelRef;
 use crate::model::classes;
-use crate::model::tasklet::{T, Tasklet};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::objects::*;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64};
 use std::time::Instant;
 
 /// Counts a switch that is about to happen, and keeps its time if that is wanted.
-pub fn observe(s: &'static Sched, next: T, watchers: u8) {
+pub fn observe(s: &'static Sched, next: TaskletRef, watchers: u8) {
     count_switch(s, next);
     if watchers & hooks::AGES != 0 {
         keep_time(s.current(), next);
@@ -26,7 +26,7 @@ pub fn observe(s: &'static Sched, next: T, watchers: u8) {
 }
 
 /// A switch to `next` is about to happen.
-fn count_switch(s: &'static Sched, next: T) {
+fn count_switch(s: &'static Sched, next: TaskletRef) {
     s.switches.set(s.switches.get() + 1);
     next.switches.set(next.switches.get() + 1);
     if s.current().flags.get().ended && note_time(s.current(), c"_end") {
@@ -43,7 +43,7 @@ static TOLD: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 /// Sets a slot of a tasklet to the time, if its class is the one that keeps times. Returns whether it is.
 /// No Python code runs: the slots are member descriptors, and their values are integers.
-fn note_time(t: T, slot: &CStr) -> bool {
+fn note_time(t: TaskletRef, slot: &CStr) -> bool {
     let told = TOLD.load(Relaxed);
     // SAFETY: living types, a tasklet, and NUL-terminated text; owned references are dropped.
     unsafe {
@@ -76,7 +76,7 @@ pub fn time() -> u64 {
 }
 
 /// The same switch, where times are kept: one stops, the other begins to run.
-fn keep_time(stops: T, begins: T) {
+fn keep_time(stops: TaskletRef, begins: TaskletRef) {
     let now = time();
     stops.since.set(now);
     begins.since.set(now);
@@ -86,7 +86,7 @@ fn keep_time(stops: T, begins: T) {
 static KEPT_FROM: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Seconds since a tasklet last began or stopped to run, if that is known.
-pub fn age(t: T, now: u64) -> Option<f64> {
+pub fn age(t: TaskletRef, now: u64) -> Option<f64> {
     let since = t.since.get();
     (since >= KEPT_FROM.load(Relaxed)).then(|| now.saturating_sub(since) as f64 / 1e9)
 }
@@ -112,7 +112,7 @@ fn number(n: u64) -> Obj {
 }
 
 /// The channels in which somebody waits, but for those that are being destroyed.
-fn waited_for() -> impl Iterator<Item = C> {
+fn waited_for() -> impl Iterator<Item = ChannelRef> {
     let all = world(|w| w.channels_in_use()).into_iter().map(|c| world(|w| w.channel_payload(c)));
     // SAFETY: a channel's memory is there until the world has forgotten it.
     all.filter(|ch| unsafe { Py_REFCNT(ch.obj()) } > 0)

@@ -3,8 +3,8 @@
 //!
 //! Nothing here runs Python code.
 
-use crate::model::channel::C;
-use crate::model::tasklet::T;
+use crate::model::channel::ChannelRef;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world;
 use crate::model::world::{object, world};
@@ -20,10 +20,10 @@ use std::collections::{HashMap, HashSet};
 const DEEPEST: usize = 200;
 
 /// A recording that is under way.
-pub struct Tape {
+pub struct EventLog {
     pub recorder: Recorder,
     /// By the world's numbers.
-    tasklets: Vec<Seen>,
+    tasklets: Vec<Known>,
     /// Their numbers, 0 for not seen yet, and labels; by the world's numbers.
     pub channels: Vec<(u32, u32)>,
     pub threads: HashMap<*const Sched, u16, Fast>,
@@ -39,7 +39,7 @@ pub struct Tape {
     /// Are values shown at all?
     pub values: bool,
     /// Who has left a queue in a transfer, and is not in its ring yet as far as the recording knows.
-    pub met: Option<T>,
+    pub met: Option<TaskletRef>,
     /// How the tasklet that is ending in a thread ends: by which exception.
     pub failing: HashMap<u32, (State, u32), Fast>,
 }
@@ -48,7 +48,7 @@ pub type Fast = rustc_hash::FxBuildHasher;
 
 /// What the recording says of a tasklet so far.
 #[derive(Clone, Copy, Default)]
-pub struct Seen {
+pub struct Known {
     /// Whom this is about: the world uses its numbers again.
     pub number: u32,
     pub in_ring: bool,
@@ -56,11 +56,11 @@ pub struct Seen {
     pub value: u32,
 }
 
-pub fn number(t: T) -> u32 {
+pub fn number(t: TaskletRef) -> u32 {
     t.serial.get() as u32
 }
 
-impl Tape {
+impl EventLog {
     /// An empty one, for at most `limit` events.
     pub fn new(limit: usize, values: bool) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl Tape {
     }
 
     /// The call stack of a tasklet.
-    pub fn stack(&mut self, t: T) -> u32 {
+    pub fn stack(&mut self, t: TaskletRef) -> u32 {
         let mut room = std::mem::take(&mut self.room);
         let places = inspect::places(t, &mut room[..]);
         let cut = places.len() == DEEPEST;
@@ -167,59 +167,59 @@ impl Tape {
     }
 
     /// The number of a tasklet, which the recording knows from now on.
-    pub fn known(&mut self, t: T, thread: u16) -> u32 {
+    pub fn known(&mut self, t: TaskletRef, thread: u16) -> u32 {
         if !self.knows(t) {
             self.created(t, thread, Event::default());
         }
         number(t)
     }
 
-    pub fn knows(&self, t: T) -> bool {
-        self.tasklets.get(t.tid().index()).is_some_and(|seen| seen.number == number(t))
+    pub fn knows(&self, t: TaskletRef) -> bool {
+        self.tasklets.get(t.id().index()).is_some_and(|seen| seen.number == number(t))
     }
 
-    pub fn forget(&mut self, t: T) {
+    pub fn forget(&mut self, t: TaskletRef) {
         if self.knows(t) {
-            self.tasklets[t.tid().index()] = Seen::default();
+            self.tasklets[t.id().index()] = Known::default();
         }
     }
 
-    pub fn created(&mut self, t: T, thread: u16, by: Event) {
+    pub fn created(&mut self, t: TaskletRef, thread: u16, by: Event) {
         let text = self.recorder.texts.intern(&inspect::name_of(t));
-        *self.seen(t) = Seen { number: number(t), ..Seen::default() };
+        *self.seen(t) = Known { number: number(t), ..Known::default() };
         let code = inspect::code_of(t);
         let place = if code.is_null() { 0 } else { self.push_place(0, CodePosition { code, at: 0 }) };
         self.recorder.push(Event { kind: Kind::Create, thread, other: number(t), place, text, ..by });
     }
 
-    pub fn seen(&mut self, t: T) -> &mut Seen {
-        let at = t.tid().index();
+    pub fn seen(&mut self, t: TaskletRef) -> &mut Known {
+        let at = t.id().index();
         if at >= self.tasklets.len() {
-            self.tasklets.resize(at + 1, Seen::default());
+            self.tasklets.resize(at + 1, Known::default());
         }
         let seen = &mut self.tasklets[at];
         if seen.number != number(t) {
-            *seen = Seen { number: number(t), ..Seen::default() };
+            *seen = Known { number: number(t), ..Known::default() };
         }
         seen
     }
 
-    pub fn channel(&mut self, ch: C, flags: Flags) -> u32 {
-        match self.channels.get(ch.cid().index()) {
+    pub fn channel(&mut self, ch: ChannelRef, flags: Flags) -> u32 {
+        match self.channels.get(ch.id().index()) {
             Some(&(number, _)) if number != 0 => number,
             _ => self.new_channel(ch, flags),
         }
     }
 
     #[cold]
-    fn new_channel(&mut self, ch: C, flags: Flags) -> u32 {
+    fn new_channel(&mut self, ch: ChannelRef, flags: Flags) -> u32 {
         self.numbers.0 += 1;
         let number = self.numbers.0;
         // SAFETY: the calling thread's state; the name is borrowed.
         let name = unsafe { cpython::variable_name(cpython::thread_state(), Of::Running, ch.obj()) };
         let name = if name.is_null() { None } else { text_of(name) };
         let text = self.recorder.texts.intern(&name.unwrap_or_default());
-        let at = ch.cid().index();
+        let at = ch.id().index();
         if at >= self.channels.len() {
             self.channels.resize(at + 1, (0, 0));
         }
@@ -230,19 +230,19 @@ impl Tape {
     }
 
     /// Puts a tasklet that the world has in a ring, and the recording has not, there too.
-    pub fn link(&mut self, t: T, by: Event, flags: Flags) {
-        if self.seen(t).in_ring || world(|w| !w.in_ring(t.tid())) {
+    pub fn link(&mut self, t: TaskletRef, by: Event, flags: Flags) {
+        if self.seen(t).in_ring || world(|w| !w.in_ring(t.id())) {
             return;
         }
         self.seen(t).in_ring = true;
-        let right = object(world(|w| w.right_neighbour(t.tid())));
+        let right = object(world(|w| w.right_neighbour(t.id())));
         let place = if std::ptr::eq(right, t) { 0 } else { number(right) };
         let thread = t.scheduler().map_or(by.thread, |owner| self.thread(owner));
         self.recorder.push(Event { kind: Kind::Link, flags, thread, other: number(t), place, ..by });
     }
 
     /// Where the running tasklet, which stops, has gone: state, channel, text.
-    fn leaving(&mut self, me: T) -> (State, u32, u32) {
+    fn leaving(&mut self, me: TaskletRef) -> (State, u32, u32) {
         if let Some((c, waits)) = world::waits(me) {
             let place = self.channel(world(|w| w.channel_payload(c)), Flags::default());
             let state = inspect::blocked(waits);
@@ -259,8 +259,8 @@ impl Tape {
     }
 
     /// Is this the second half of a transfer, with nothing between?
-    fn handed_over(&mut self, me: T, next: T) -> bool {
-        let beside = world(|w| w.in_ring(me.tid()) && w.right_neighbour(me.tid()) == next.tid());
+    fn handed_over(&mut self, me: TaskletRef, next: TaskletRef) -> bool {
+        let beside = world(|w| w.in_ring(me.id()) && w.right_neighbour(me.id()) == next.id());
         let is_that = beside && !self.seen(next).in_ring && self.recorder.hand_over(number(me), number(next));
         if is_that {
             self.seen(next).in_ring = true;
@@ -270,7 +270,7 @@ impl Tape {
     }
 
     /// The running tasklet of `s` stops, and `next` goes on, or nobody.
-    pub fn switched(&mut self, s: &'static Sched, next: Option<T>) {
+    pub fn switched(&mut self, s: &'static Sched, next: Option<TaskletRef>) {
         if let Some(next) = next
             && self.handed_over(s.current(), next)
         {
@@ -303,18 +303,18 @@ impl Tape {
     }
 }
 
-pub fn settings(ch: C) -> Flags {
-    let c = ch.cid();
+pub fn settings(ch: ChannelRef) -> Flags {
+    let c = ch.id();
     world(|w| Flags::of_channel(w.preference(c), w.schedule_all(c), w.closing(c)))
 }
 
-impl Tape {
+impl EventLog {
     /// Writes down how everything stands.
     pub fn take_stock(&mut self, me: &'static Sched, sent: &HashMap<u32, Text, Fast>) {
         self.taking_stock = true;
         let before = Event { flags: Flags::BEFORE, ..Event::default() };
         self.thread(me);
-        let all: Vec<T> = world(|w| w.tasklets()).into_iter().map(object).collect();
+        let all: Vec<TaskletRef> = world(|w| w.tasklets()).into_iter().map(object).collect();
         let mut channels = Vec::new();
         for &t in &all {
             let Some(s) = t.scheduler() else { continue };
@@ -333,7 +333,7 @@ impl Tape {
             match world::waits(t) {
                 Some((cid, _)) if !channels.contains(&cid) => channels.push(cid),
                 Some(_) => {}
-                None if world(|w| w.in_ring(t.tid())) => {}
+                None if world(|w| w.in_ring(t.id())) => {}
                 None if state == State::Fresh => {}
                 None => {
                     let flags = before.flags.with(Flags::of_state(state));
@@ -367,7 +367,7 @@ impl Tape {
             loop {
                 self.seen(t).in_ring = true;
                 self.recorder.push(Event { kind: Kind::Link, thread, other: number(t), ..before });
-                t = object(world(|w| w.right_neighbour(t.tid())));
+                t = object(world(|w| w.right_neighbour(t.id())));
                 if std::ptr::eq(t, head) {
                     break;
                 }

@@ -1,7 +1,7 @@
 //! Questions about tasklets that people ask: in which state, on which channel, at which line, and
 //! what to call it. Nothing here runs Python code or changes anything.
 
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::world::{fields, waits, world};
 use crate::python::objects::*;
 use pyo3_ffi::*;
@@ -27,7 +27,7 @@ pub fn word(state: State) -> &'static str {
 }
 
 /// What a tasklet is doing.
-pub fn state_of(t: T) -> State {
+pub fn state_of(t: TaskletRef) -> State {
     if let Some((_, waits)) = waits(t) {
         return blocked(waits);
     }
@@ -36,10 +36,10 @@ pub fn state_of(t: T) -> State {
     }
     if t.flags.get().ended {
         State::Ended
-    } else if world(|w| w.in_ring(t.tid())) {
+    } else if world(|w| w.in_ring(t.id())) {
         if t.is_current() { State::Running } else { State::Runnable }
     } else if t.started() {
-        let watches = world(|w| w.is_watchdog(t.tid()));
+        let watches = world(|w| w.is_watchdog(t.id()));
         if watches { State::Watching } else { State::Paused }
     } else if t.alive() || !t.func.get().is_null() {
         State::Fresh
@@ -59,14 +59,14 @@ pub fn blocked(waits: WaitsTo) -> State {
 
 /// The calls of a tasklet that has begun, innermost first, as many as fit: the part of `room` that
 /// was filled. Empty for others, and for one that runs on another thread.
-pub fn places(t: T, room: &mut [CodePosition]) -> &mut [CodePosition] {
+pub fn places(t: TaskletRef, room: &mut [CodePosition]) -> &mut [CodePosition] {
     let Some((ts, of)) = fields(t) else { return &mut [] };
     // SAFETY: the GIL is held.
     unsafe { cpython::positions(ts, of, room) }
 }
 
 /// The name of a variable of a tasklet's code that holds this object; empty if there is none.
-pub fn variable_name(t: T, o: Obj) -> String {
+pub fn variable_name(t: TaskletRef, o: Obj) -> String {
     let Some((ts, of)) = fields(t) else { return String::new() };
     // SAFETY: the GIL is held; the name is borrowed.
     let name = unsafe { cpython::variable_name(ts, of, o) };
@@ -74,7 +74,7 @@ pub fn variable_name(t: T, o: Obj) -> String {
 }
 
 /// What to call a tasklet, as [`name_of`], and by its outermost Python function once it has begun.
-pub fn called(t: T) -> String {
+pub fn called(t: TaskletRef) -> String {
     let name = name_of(t);
     if !name.is_empty() {
         return name;
@@ -103,12 +103,12 @@ pub unsafe fn name_of_code(code: Obj) -> String {
 
 /// What to call a tasklet: its function's name, for one that has not begun; "main" for main ones;
 /// empty if that is not known any more.
-pub fn name_of(t: T) -> String {
+pub fn name_of(t: TaskletRef) -> String {
     if t.is_main() { "main".into() } else { callable_name(t.func.get()) }
 }
 
 /// The code that a tasklet will begin with: borrowed, null if it is no Python function.
-pub fn code_of(t: T) -> Obj {
+pub fn code_of(t: TaskletRef) -> Obj {
     let func = t.func.get();
     // SAFETY: a living object.
     if func.is_null() { func } else { unsafe { cpython::function(func) }.1 }

@@ -5,7 +5,7 @@
 //! the reports off they disappear without running any more.
 
 use crate::model::settings::REPORTS;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::world;
 use crate::model::world::world;
 use crate::observe::inspect;
@@ -18,7 +18,7 @@ use stackless_cpython::CodePosition;
 use std::ffi::CString;
 
 /// Warns of a tasklet that the collector has found, which is about to be ended.
-pub fn report(t: T) {
+pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
     let doing = match waits {
         WaitsTo::Send => "send",
@@ -44,9 +44,9 @@ pub fn report(t: T) {
 }
 
 /// A tasklet that waits leaves its queue for nowhere, and loses the queue's reference.
-pub fn leave_queue(t: T) {
+pub fn leave_queue(t: TaskletRef) {
     if t.blocked() {
-        world(|w| w.dequeue(t.tid()));
+        world(|w| w.dequeue(t.id()));
         if let Some(recorder) = hooks::recorder() {
             recorder.unlinked(t);
         }

@@ -3,8 +3,8 @@
 //! Nothing here runs Python code or makes Python objects while it looks, so that nothing changes
 //! meanwhile. The public face is `python/stackless/explain.py`.
 
-use crate::model::channel::{C, Channel};
-use crate::model::tasklet::{T, this};
+use crate::model::channel::{Channel, ChannelRef};
+use crate::model::tasklet::{TaskletRef, this};
 use crate::model::world;
 use crate::model::world::{object, world};
 use crate::observe::inspect::word;
@@ -26,7 +26,7 @@ const SHOWN: usize = 100;
 const DEEPEST: usize = 1000;
 
 /// File, line, function.
-type Call = (String, u32, String);
+type CallLine = (String, u32, String);
 
 /// Some of the tasklets. Numbers of stacks and channels are indices into the lists beside them.
 #[derive(Serialize, Default)]
@@ -37,7 +37,7 @@ struct Slice {
     objects: usize,
     tasklets: Vec<Row>,
     /// The calls, innermost first; and is that all of them?
-    stacks: Vec<(Vec<Call>, bool)>,
+    stacks: Vec<(Vec<CallLine>, bool)>,
     channels: Vec<Waited>,
 }
 
@@ -64,15 +64,15 @@ struct Waited {
 }
 
 /// What has been seen in this slice.
-struct Seen {
+struct Collector {
     slice: Slice,
     stacks: HashMap<Vec<(usize, i32)>, usize>,
     channels: HashMap<usize, usize>,
     room: Vec<CodePosition>,
 }
 
-impl Seen {
-    fn look(&mut self, t: T, now: u64) {
+impl Collector {
+    fn look(&mut self, t: TaskletRef, now: u64) {
         let state = inspect::state_of(t);
         if !t.is_owned() || (state.is_over() && state != State::Lost) {
             return;
@@ -94,7 +94,7 @@ impl Seen {
     }
 
     /// The number of its stack, which gives it a name if it has none.
-    fn stack(&mut self, t: T, name: &mut String) -> usize {
+    fn stack(&mut self, t: TaskletRef, name: &mut String) -> usize {
         let mut room = std::mem::take(&mut self.room);
         let mut places = &*inspect::places(t, &mut room[..]);
         let whole = places.len() < DEEPEST;
@@ -118,9 +118,9 @@ impl Seen {
         number
     }
 
-    fn channel(&mut self, waiter: T, ch: C) -> usize {
+    fn channel(&mut self, waiter: TaskletRef, ch: ChannelRef) -> usize {
         *self.channels.entry(ch.obj().addr()).or_insert_with(|| {
-            let c = ch.cid();
+            let c = ch.id();
             self.slice.channels.push(Waited {
                 address: ch.obj().addr(),
                 name: inspect::variable_name(waiter, ch.obj()),
@@ -132,7 +132,7 @@ impl Seen {
     }
 }
 
-fn call(place: &CodePosition) -> Call {
+fn call(place: &CodePosition) -> CallLine {
     // SAFETY: the frame, or the function, keeps its code alive.
     let (function, file, line) = unsafe { inspect::resolve(place.code, place.at as u32) };
     (file, line, function)
@@ -142,7 +142,7 @@ fn call(place: &CodePosition) -> Call {
 fn slice(start: usize, time: Duration) -> Slice {
     let begun = Instant::now();
     let now = counts::time();
-    let mut seen = Seen {
+    let mut seen = Collector {
         slice: Slice { objects: world(|w| w.tasklet_count()), ..Slice::default() },
         stacks: HashMap::new(),
         channels: HashMap::new(),
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
 /// `repr(channel)`.
 pub unsafe extern "C" fn channel_repr(o: Obj) -> Obj {
     // SAFETY: a slot of a channel.
-    let c = unsafe { Channel::from(o) }.cid();
+    let c = unsafe { Channel::from(o) }.id();
     let (balance, closing) = world(|w| (w.balance(c), w.closing(c)));
     let mut more = match balance {
         0 => "nobody waits".to_owned(),

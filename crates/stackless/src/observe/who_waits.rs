@@ -1,8 +1,8 @@
 //! Who waits for whom: the note in deadlock errors.
 
 use crate::engine::deadlock::Wish;
-use crate::model::channel::C;
-use crate::model::tasklet::T;
+use crate::model::channel::ChannelRef;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
@@ -36,7 +36,7 @@ pub fn explain(s: &'static Sched, wish: Wish) -> String {
 
 /// A tasklet in the picture.
 struct Actor {
-    t: T,
+    t: TaskletRef,
     name: String,
     state: State,
     /// What it waits for, or would.
@@ -50,7 +50,7 @@ struct Scene {
     /// By address.
     channels: HashMap<usize, String>,
     /// Who asked in vain.
-    last: T,
+    last: TaskletRef,
     /// There are more tasklets than were looked at.
     more: bool,
 }
@@ -75,7 +75,7 @@ impl Scene {
         scene
     }
 
-    fn add(&mut self, t: T, wish: Wish) {
+    fn add(&mut self, t: TaskletRef, wish: Wish) {
         let state = inspect::state_of(t);
         let known = self.actors.iter().any(|a| std::ptr::eq(a.t, t));
         if known || !t.is_owned() || state.is_over() {
@@ -109,13 +109,13 @@ impl Scene {
         }
     }
 
-    fn channel(&self, ch: C) -> String {
+    fn channel(&self, ch: ChannelRef) -> String {
         let name = self.channels.get(&ch.obj().addr()).map_or("", String::as_str);
         let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
         format!("channel {name}at {:#x}", ch.obj().addr())
     }
 
-    fn short(&self, ch: C) -> String {
+    fn short(&self, ch: ChannelRef) -> String {
         let address = ch.obj().addr();
         match self.channels.get(&address) {
             Some(name) if !name.is_empty() => {
@@ -150,7 +150,7 @@ impl Scene {
         for actor in &self.actors {
             let wants = match actor.waits {
                 Some((ch, waits)) => {
-                    let balance = world(|w| w.balance(ch.cid()));
+                    let balance = world(|w| w.balance(ch.id()));
                     format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
                 }
                 None if std::ptr::eq(actor.t, self.last) => "to leave the run queue".into(),
@@ -178,7 +178,7 @@ impl Scene {
     }
 
     fn wakers(&self, out: &mut String) {
-        let mut channels: Vec<C> = Vec::new();
+        let mut channels: Vec<ChannelRef> = Vec::new();
         for (ch, _) in self.actors.iter().filter_map(|a| a.waits) {
             if !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
                 channels.push(ch);
@@ -286,7 +286,7 @@ fn infinitive(waits: WaitsTo) -> &'static str {
 }
 
 /// Where a tasklet is, with a comma before it.
-fn place(t: T) -> String {
+fn place(t: TaskletRef) -> String {
     let mut room = [CodePosition::NONE];
     let Some(place) = inspect::places(t, &mut room).first() else { return String::new() };
     // SAFETY: the frame keeps its code alive.
@@ -330,7 +330,7 @@ unsafe extern "C" fn reach(o: Obj, arg: *mut c_void) -> c_int {
 }
 
 impl Search<'_> {
-    fn variables_of(&mut self, t: T) {
+    fn variables_of(&mut self, t: TaskletRef) {
         let arg = std::ptr::from_mut(self).cast::<c_void>();
         match world::fields(t) {
             // SAFETY: the GIL is held.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 /// What a pending call of a primitive returns when its tasklet goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum After {
+pub enum CallReturns {
     /// The tempval.
     Value,
     /// None, whatever the tempval is.

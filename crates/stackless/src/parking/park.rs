@@ -9,10 +9,10 @@
 
 use crate::model::seat::Seat;
 use crate::model::tasklet;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
-use crate::parking::obstacle::{self, After, NO_PYTHON, Obstacle, because};
+use crate::parking::obstacle::{self, CallReturns, NO_PYTHON, Obstacle, because};
 use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry;
@@ -24,7 +24,7 @@ use std::ptr::null_mut;
 
 /// A tasklet that was given a stack, but has not begun, gives it back; not one that was given a trace
 /// function, which is kept on the stack.
-pub fn unseat(s: &'static Sched, t: T) {
+pub fn unseat(s: &'static Sched, t: TaskletRef) {
     // SAFETY: a suspended tasklet's.
     if has_not_begun(t) && unsafe { !cpython::is_traced(t.seat().state()) } {
         unseat_traced(s, t);
@@ -32,7 +32,7 @@ pub fn unseat(s: &'static Sched, t: T) {
 }
 
 /// The same for any that has not begun. Its trace function is discarded; the next tasklet to run drops the reference.
-pub fn unseat_traced(s: &'static Sched, t: T) {
+pub fn unseat_traced(s: &'static Sched, t: TaskletRef) {
     let seat = t.seat();
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
     unsafe {
@@ -47,7 +47,7 @@ pub fn unseat_traced(s: &'static Sched, t: T) {
 }
 
 /// It was given a stack, and nothing has run on it.
-pub fn has_not_begun(t: T) -> bool {
+pub fn has_not_begun(t: TaskletRef) -> bool {
     t.started() && t.seat().slot.is_some() && !t.seat().woken.get() && !t.seat().begun.get()
 }
 
@@ -55,7 +55,7 @@ pub fn has_not_begun(t: T) -> bool {
 ///
 /// # Safety
 /// A garbage collection is under way.
-pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut c_void) -> c_int {
+pub unsafe fn traverse(t: TaskletRef, visit: visitproc, arg: *mut c_void) -> c_int {
     let seat = t.seat();
     let result = types::visit_all(seat.call.each_ref().map(std::cell::Cell::get), visit, arg);
     if result != 0 {
@@ -73,17 +73,17 @@ pub unsafe fn traverse(t: T, visit: visitproc, arg: *mut c_void) -> c_int {
 }
 
 /// Is it parked?
-pub fn is_parked(t: T) -> bool {
+pub fn is_parked(t: TaskletRef) -> bool {
     t.started() && t.seat().parked()
 }
 
 /// Does it need a C stack when it goes on? If so, why.
-pub fn can_park(t: T) -> Result<(), Obstacle> {
+pub fn can_park(t: TaskletRef) -> Result<(), Obstacle> {
     look(t).map(drop)
 }
 
 /// The same. What it waits in, if it has a C stack that it can do without.
-fn look(t: T) -> Result<Option<CallLayout>, Obstacle> {
+fn look(t: TaskletRef) -> Result<Option<CallLayout>, Obstacle> {
     if !t.started() {
         return Ok(None);
     }
@@ -93,13 +93,13 @@ fn look(t: T) -> Result<Option<CallLayout>, Obstacle> {
     if t.is_current() {
         return because("it is running");
     }
-    if world(|w| w.in_ring(t.tid())) && entry::enter_begun().is_some_and(|here| here.refused()) {
+    if world(|w| w.in_ring(t.id())) && entry::enter_begun().is_some_and(|here| here.refused()) {
         return because("a callback is running, and a switch to it may be under way");
     }
     if tasklet::is_being_traced(t) {
         return because("its trace function is being set");
     }
-    if world(|w| w.is_watchdog(t.tid())) {
+    if world(|w| w.is_watchdog(t.id())) {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }
     let seat = t.seat();
@@ -144,7 +144,7 @@ pub unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
 }
 
 /// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.
-pub fn park(t: T) -> Result<(), Obstacle> {
+pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
     let found = look(t)?;
     if has_not_begun(t) {
         if let Some(s) = t.scheduler() {
@@ -161,14 +161,14 @@ pub fn park(t: T) -> Result<(), Obstacle> {
     // size that its state needs, or the one that it was woken from, if that is not much too large.
     unsafe {
         let size = cpython::parked_size(seat.state());
-        let rest = seat.rest.replace(null_mut());
+        let rest = seat.woken_from.replace(null_mut());
         let fits = |room: usize| (size..=2 * size).contains(&room);
         let mut new = rest;
         if rest.is_null() || !fits(cpython::parked_room((*rest).state())) {
             new = Seat::allocate(size);
         }
         if new.is_null() {
-            seat.rest.set(rest);
+            seat.woken_from.set(rest);
             return Err(Obstacle::Memory);
         }
         cpython::park(seat.state(), found.as_ref(), (*new).state(), size);
@@ -176,10 +176,10 @@ pub fn park(t: T) -> Result<(), Obstacle> {
             Seat::free(rest);
         }
         // One that was woken, and has not gone on, knows already what its call returns.
-        (*new).after.set(match found {
-            Some(_) if seat.pending.get().gives_none() => After::Nothing as u8,
-            Some(_) => After::Value as u8,
-            None => seat.after.get(),
+        (*new).returns.set(match found {
+            Some(_) if seat.pending.get().gives_none() => CallReturns::Nothing as u8,
+            Some(_) => CallReturns::Value as u8,
+            None => seat.returns.get(),
         });
         t.assign(&*new);
         let s = t.scheduler().expect("as was just found out");
@@ -193,7 +193,7 @@ pub fn park(t: T) -> Result<(), Obstacle> {
 }
 
 /// The same, on a seat that nobody sits on.
-pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
+pub fn wake_on(s: &'static Sched, t: TaskletRef, seat: &'static Seat) -> Res<()> {
     let old = t.seat.get();
     let slot: Slot = seat.slot.expect("main tasklets are not parked");
     let end = slot.top().wrapping_add(slot.room());
@@ -203,13 +203,13 @@ pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
             Unparked::NoMemory => {
                 return Err(raise(Exc::Memory, "no memory for the frames of a parked tasklet"));
             }
-            Unparked::Kept => seat.rest.set(old),
+            Unparked::Kept => seat.woken_from.set(old),
             Unparked::Moved => {}
         }
         seat.woken.set(true);
-        seat.after.set((*old).after.get());
+        seat.returns.set((*old).returns.get());
         t.assign(seat);
-        if seat.rest.get().is_null() {
+        if seat.woken_from.get().is_null() {
             Seat::free(old);
         }
     }
@@ -220,6 +220,6 @@ pub fn wake_on(s: &'static Sched, t: T, seat: &'static Seat) -> Res<()> {
 
 /// May a tasklet that is not running disappear without running any more code of its own? As contract
 /// 10 has it: it was not started with soft switching off, and no C code is in between.
-pub fn is_soft(t: T) -> bool {
+pub fn is_soft(t: TaskletRef) -> bool {
     !t.flags.get().hard && can_park(t).is_ok()
 }

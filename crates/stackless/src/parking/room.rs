@@ -53,7 +53,7 @@ fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
         // is all zero.
         let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
         let Some(t) = owner(seat) else { continue };
-        if t.is_current() || world(|w| w.in_ring(t.tid())) {
+        if t.is_current() || world(|w| w.in_ring(t.id())) {
             continue;
         }
         seat.looks.set(seat.looks.get().saturating_add(1));

@@ -2,7 +2,7 @@
 
 use crate::model::seat::Seat;
 use crate::model::settings;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::parking::park::wake_on;
 use crate::parking::room;
@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 
 /// Sees to it that a tasklet can be switched to: gives a fresh or a parked one its stack.
 #[inline(always)]
-pub fn prepare(s: &'static Sched, t: T) -> Res<()> {
+pub fn prepare(s: &'static Sched, t: TaskletRef) -> Res<()> {
     if !t.started() {
         seat(s, t)
     } else if t.seat().resume.get().is_null() && t.seat().parked() {
@@ -24,7 +24,7 @@ pub fn prepare(s: &'static Sched, t: T) -> Res<()> {
     }
 }
 
-pub fn seat(s: &'static Sched, t: T) -> Res<()> {
+pub fn seat(s: &'static Sched, t: TaskletRef) -> Res<()> {
     let slot = new_stack(s)?;
     // SAFETY: the slot is ours alone now.
     take_seat(s, t, unsafe { Seat::in_slot(slot) });
@@ -54,7 +54,7 @@ fn far_stack(s: &'static Sched) -> Res<Slot> {
 }
 
 /// A fresh tasklet takes a seat that nobody sits on.
-pub fn take_seat(s: &'static Sched, t: T, seat: &'static Seat) {
+pub fn take_seat(s: &'static Sched, t: TaskletRef, seat: &'static Seat) {
     let slot = seat.slot.expect("main tasklets keep their seats");
     let end = slot.top().wrapping_add(slot.room());
     // SAFETY: the slot's room reaches from its top to `end`.
@@ -72,7 +72,7 @@ fn no_stack(error: StackError) -> Raised {
 
 /// A parked tasklet gets a stack again.
 #[cold]
-pub fn wake(s: &'static Sched, t: T) -> Res<()> {
+pub fn wake(s: &'static Sched, t: TaskletRef) -> Res<()> {
     let slot = new_stack(s)?;
     // SAFETY: the slot is ours alone.
     let seat = unsafe { Seat::in_slot(slot) };

@@ -1,7 +1,7 @@
 //! The callbacks that the program sets, and the switch trap.
 
-use crate::model::channel::C;
-use crate::model::tasklet::T;
+use crate::model::channel::ChannelRef;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::objects::*;
@@ -15,17 +15,17 @@ use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A callable that the program has set, or null: owned.
-pub struct Hook(AtomicPtr<PyObject>);
+pub struct Callback(AtomicPtr<PyObject>);
 
 /// Set it with [`set_schedule_callback`].
-pub static ON_SCHEDULE: Hook = Hook::new();
+pub static ON_SCHEDULE: Callback = Callback::new();
 
 /// Set it with [`set_channel_callback`].
-pub static ON_CHANNEL: Hook = Hook::new();
+pub static ON_CHANNEL: Callback = Callback::new();
 
-pub static ON_ERROR: Hook = Hook::new();
+pub static ON_ERROR: Callback = Callback::new();
 
-impl Hook {
+impl Callback {
     const fn new() -> Self {
         Self(AtomicPtr::new(null_mut()))
     }
@@ -73,7 +73,7 @@ impl Hook {
     }
 }
 
-/// Sets the schedule callback and returns the one before, as [`Hook::set`] does.
+/// Sets the schedule callback and returns the one before, as [`Callback::set`] does.
 pub fn set_schedule_callback(callable: Obj) -> Obj {
     let old = ON_SCHEDULE.set(callable);
     watch(CALLBACK, ON_SCHEDULE.is_set());
@@ -89,7 +89,7 @@ pub fn set_channel_callback(callable: Obj) -> Obj {
 
 /// Tells the schedule callback of a switch that is about to happen. It must not switch; whatever
 /// else it does to the run queue, `next` is the one that runs.
-pub fn announce_switch(s: &'static Sched, previous: Option<T>, next: T) {
+pub fn announce_switch(s: &'static Sched, previous: Option<TaskletRef>, next: TaskletRef) {
     let previous = previous.map_or_else(none, |t| new_ref(t.obj()));
     s.amid_switch(next, || {
         if ON_SCHEDULE.call(&[previous, next.obj()]).is_err() {
@@ -101,7 +101,12 @@ pub fn announce_switch(s: &'static Sched, previous: Option<T>, next: T) {
 
 /// Tells the channel callback of an operation.
 #[cold]
-pub fn announce_operation(s: &'static Sched, ch: C, direction: Direction, will_block: bool) -> Res<()> {
+pub fn announce_operation(
+    s: &'static Sched,
+    ch: ChannelRef,
+    direction: Direction,
+    will_block: bool,
+) -> Res<()> {
     let sending = int_obj((direction == Direction::Send).into());
     let blocks = int_obj(will_block.into());
     s.in_channel_callback.set(true);
@@ -125,7 +130,7 @@ pub fn change_trap(s: &'static Sched, change: i64) -> i64 {
 impl Sched {
     /// Runs code of the program in the midst of a switch to `next`. It must not switch. Whatever it does,
     /// `next` heads the ring afterwards; but it may have no stack any more.
-    pub fn amid_switch(&self, next: T, f: impl FnOnce()) {
+    pub fn amid_switch(&self, next: TaskletRef, f: impl FnOnce()) {
         new_ref(next.obj());
         let seat = self.current().seat();
         let pending = seat.pending.get();
@@ -135,10 +140,10 @@ impl Sched {
         cpython::forbid(-1);
         self.next.set(std::ptr::null());
         seat.pending.set(pending);
-        if world(|w| !w.in_ring(next.tid())) {
+        if world(|w| !w.in_ring(next.id())) {
             link(next);
         }
-        world(|w| w.run_now(next.tid()));
+        world(|w| w.run_now(next.id()));
         self.drop_later(next.obj());
     }
 }

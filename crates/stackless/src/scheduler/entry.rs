@@ -3,7 +3,7 @@
 use crate::model::allocation;
 use crate::model::seat::Seat;
 use crate::model::settings::exited;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{find, find_ident, world};
 use crate::python::objects::*;
@@ -16,7 +16,7 @@ use std::cell::{Cell, UnsafeCell};
 
 /// Does the interpreter exit, and is this a tasklet of another thread? Such a thread may be stopped for good, in
 /// the middle of anything, its own end included; then its state is freed, and its tasklets still name it.
-pub fn is_stranded(t: T) -> bool {
+pub fn is_stranded(t: TaskletRef) -> bool {
     exited() && t.scheduler().is_some_and(|s| !s.is_here())
 }
 
@@ -74,7 +74,7 @@ impl Entered {
     /// Does the running tasklet stand in the ring?
     #[inline(always)]
     pub fn at_rest(self) -> Res<()> {
-        if self.refused && !world(|w| w.in_ring(self.s.current().tid())) {
+        if self.refused && !world(|w| w.in_ring(self.s.current().id())) {
             return Err(refuse_switch(self.s));
         }
         Ok(())
@@ -163,7 +163,7 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
     main.seat.set(seat);
     s.main.set(main);
     s.current.set(main);
-    s.id.set(world(|w| w.add_thread(main.tid(), s)));
+    s.id.set(world(|w| w.add_thread(main.id(), s)));
     new_ref(main.obj()); // for the ring, besides the one of `main`
     Ok(s)
 }

@@ -1,7 +1,7 @@
 //! The flags byte: which observers want to know of switches and channel operations.
 
-use crate::model::channel::C;
-use crate::model::tasklet::T;
+use crate::model::channel::ChannelRef;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::python::gil::Gil;
 use crate::python::objects::Obj;
@@ -64,7 +64,7 @@ pub fn watch(who: u8, on: bool) {
 /// Only the methods whose names begin with `describe` may run Python code.
 pub trait Recorder: Sync {
     /// A switch is about to happen; the world's lists agree already.
-    fn switched(&self, s: &'static Sched, next: T);
+    fn switched(&self, s: &'static Sched, next: TaskletRef);
 
     /// The thread falls asleep on the running tasklet's stack.
     fn slept(&self, s: &'static Sched);
@@ -73,37 +73,44 @@ pub trait Recorder: Sync {
     fn woke(&self, s: &'static Sched);
 
     /// A tasklet was put into a ring.
-    fn linked(&self, t: T);
+    fn linked(&self, t: TaskletRef);
 
     /// A tasklet of a ring has got another place in one.
-    fn moved(&self, t: T);
+    fn moved(&self, t: TaskletRef);
 
     /// A tasklet was taken out of a ring or a queue, and put nowhere.
-    fn unlinked(&self, t: T);
+    fn unlinked(&self, t: TaskletRef);
 
     /// A tasklet is gone that may never have run.
-    fn gone(&self, t: T);
+    fn gone(&self, t: TaskletRef);
 
     /// The running tasklet is about to send this value.
     fn describe_sent(&self, s: &'static Sched, value: Obj);
 
     /// The running tasklet meets its partner, which was taken out of the queue just now.
-    fn transferred(&self, s: &'static Sched, ch: C, partner: T, direction: Direction, value: Obj);
+    fn transferred(
+        &self,
+        s: &'static Sched,
+        ch: ChannelRef,
+        partner: TaskletRef,
+        direction: Direction,
+        value: Obj,
+    );
 
     /// The settings of a channel were changed.
-    fn channel_changed(&self, ch: C);
+    fn channel_changed(&self, ch: ChannelRef);
 
     /// A channel is no more.
-    fn channel_gone(&self, ch: C);
+    fn channel_gone(&self, ch: ChannelRef);
 
     /// A tasklet was bound, with arguments: its label says so.
-    fn describe_bound(&self, t: T);
+    fn describe_bound(&self, t: TaskletRef);
 
     /// The text of an exception that is about to be thrown, for [`thrown`].
     fn describe_bomb(&self, bomb: Obj) -> u32;
 
     /// An exception is on its way into a tasklet.
-    fn thrown(&self, t: T, text: u32);
+    fn thrown(&self, t: TaskletRef, text: u32);
 
     /// The running tasklet's function is left by this exception.
     fn describe_failure(&self, s: &'static Sched, exception: &[Obj; 3]);
@@ -130,7 +137,7 @@ pub fn recorder() -> Option<&'static dyn Recorder> {
 }
 
 /// An observer of switches: called with the thread, the tasklet that continues, and the flags.
-pub type Observer = fn(&'static Sched, T, u8);
+pub type Observer = fn(&'static Sched, TaskletRef, u8);
 
 /// Observers, with the flags for which they are called.
 type Observers = [Option<(u8, Observer)>; 2];
@@ -146,7 +153,7 @@ pub fn register_observer(flags: u8, observer: Observer) {
 }
 
 /// Calls the observers of a switch from the running tasklet to `next`.
-pub fn tell_observers(s: &'static Sched, next: T, watchers: u8) {
+pub fn tell_observers(s: &'static Sched, next: TaskletRef, watchers: u8) {
     for (flags, observer) in OBSERVERS.get().into_iter().flatten() {
         if watchers & flags != 0 {
             observer(s, next, watchers);

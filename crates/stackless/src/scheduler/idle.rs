@@ -1,6 +1,6 @@
 //! What a thread does when its ring is empty: continue the watcher, sleep, or report a deadlock.
 
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
@@ -36,7 +36,7 @@ impl Sched {
     /// Is there a reason for `run(threadblock=True)` to wait: another thread that could act, or one
     /// that is stuck in a channel, and will find out that this is a deadlock?
     pub fn others_may_come(&self) -> bool {
-        let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.hid())).is_none();
+        let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.id())).is_none();
         self.others_can_act() || threads().into_iter().any(|s| !std::ptr::eq(s, self) && stuck(s))
     }
 
@@ -46,54 +46,54 @@ impl Sched {
 }
 
 /// What becomes of a thread whose ring is empty.
-pub enum Rest {
-    Resume(T),
+pub enum IdleAction {
+    Resume(TaskletRef),
     Sleep,
     /// This one should go on, and waits for a partner that cannot come.
-    Deadlock(T),
+    Deadlock(TaskletRef),
 }
 
 /// The same when `leaving`, the only one in its ring, is about to leave it.
-pub fn rest(s: &'static Sched, leaving: T) -> Rest {
+pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
     let armed = s.waits.are_armed();
-    match world(|w| w.when_idle(leaving.tid())) {
-        Idle::Resume(watcher) if goes_on_waiting(s, object(watcher)) => Rest::Sleep,
-        Idle::Resume(watcher) => Rest::Resume(object(watcher)),
-        Idle::Wait(_) if armed || s.others_may_come() => Rest::Sleep,
-        Idle::Stuck(_) if armed || s.others_can_act() => Rest::Sleep,
-        Idle::Wait(watcher) => Rest::Resume(object(watcher)),
-        Idle::Stuck(watcher) => Rest::Deadlock(object(watcher)),
+    match world(|w| w.when_idle(leaving.id())) {
+        Idle::Resume(watcher) if goes_on_waiting(s, object(watcher)) => IdleAction::Sleep,
+        Idle::Resume(watcher) => IdleAction::Resume(object(watcher)),
+        Idle::Wait(_) if armed || s.others_may_come() => IdleAction::Sleep,
+        Idle::Stuck(_) if armed || s.others_can_act() => IdleAction::Sleep,
+        Idle::Wait(watcher) => IdleAction::Resume(object(watcher)),
+        Idle::Stuck(watcher) => IdleAction::Deadlock(object(watcher)),
     }
 }
 
 /// Does this one, which should go on when the ring is empty, wait for what is armed instead? A
 /// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
-pub fn goes_on_waiting(s: &'static Sched, watcher: T) -> bool {
+pub fn goes_on_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
     if !watcher.wait.get().is_null() {
         return true;
     }
-    let returns = watcher.flags.get().impatient && world(|w| w.is_watchdog(watcher.tid()));
+    let returns = watcher.flags.get().impatient && world(|w| w.is_watchdog(watcher.id()));
     !returns && are_in_foreground(s, watcher)
 }
 
 /// Does a tasklet that is no daemon wait? Limits over those who sit in `run()`, and over `watcher`,
 /// who does or is about to, do not count.
-pub fn are_in_foreground(s: &'static Sched, watcher: T) -> bool {
+pub fn are_in_foreground(s: &'static Sched, watcher: TaskletRef) -> bool {
     let foreground = s.waits.foreground.get();
     if foreground == 0 {
         return false;
     }
-    let mut sitting = world(|w| w.watchdogs(s.hid()));
-    if !sitting.contains(&watcher.tid()) {
-        sitting.push(watcher.tid());
+    let mut sitting = world(|w| w.watchdogs(s.id()));
+    if !sitting.contains(&watcher.id()) {
+        sitting.push(watcher.id());
     }
-    let own = |t: T| if t.flags.get().daemon { 0 } else { limits::armed_of(t) };
+    let own = |t: TaskletRef| if t.flags.get().daemon { 0 } else { limits::armed_of(t) };
     foreground > sitting.into_iter().map(|t| own(object(t))).sum()
 }
 
 /// Whose `run()` returns in a thread that sleeps, since nobody is left whom it waits for.
-pub fn ends_sleep(s: &'static Sched) -> Option<T> {
-    let (watcher, for_threads) = world(|w| (w.watcher(s.hid()), w.waiting(s.hid()).is_some()));
+pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
+    let (watcher, for_threads) = world(|w| (w.watcher(s.id()), w.waiting(s.id()).is_some()));
     let in_run = world(|w| w.is_watchdog(watcher));
     let watcher = object(watcher);
     let sits = !watcher.linked() && (in_run || !std::ptr::eq(watcher, s.current()));

@@ -6,7 +6,7 @@
 //! when the block is entered, so that nothing can fail when the time has come.
 
 use crate::model::bomb;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::{Due, Moment, Sched};
 use crate::model::world::world;
 use crate::python::gil::Gil;
@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 struct Limit {
     /// Owned.
-    t: T,
+    t: TaskletRef,
     /// TimeoutExit: owned.
     bomb: Obj,
     /// None once it was reached.
@@ -46,7 +46,7 @@ fn limits<R>(f: impl FnOnce(&mut Slab<Limit>) -> R) -> R {
 const AGAIN: u64 = 1_000_000;
 
 /// The limits over a tasklet, innermost first.
-fn over(t: T) -> impl Iterator<Item = usize> {
+fn over(t: TaskletRef) -> impl Iterator<Item = usize> {
     let step = |at: u32| (at != 0).then(|| at as usize - 1);
     std::iter::successors(step(t.limits.get()), move |&number| {
         step(limits(|all| all.get(number).map_or(0, |limit| limit.outer)))
@@ -54,7 +54,7 @@ fn over(t: T) -> impl Iterator<Item = usize> {
 }
 
 /// How many limits over a tasklet were not reached yet.
-pub fn armed_of(t: T) -> u32 {
+pub fn armed_of(t: TaskletRef) -> u32 {
     over(t).filter(|&number| limits(|all| all[number].timer.is_some())).count() as u32
 }
 
@@ -91,7 +91,7 @@ pub fn stop(number: usize) {
     drop_ref(t.obj());
 }
 
-fn unchain(t: T, number: usize, outer: u32) {
+fn unchain(t: TaskletRef, number: usize, outer: u32) {
     let me = number as u32 + 1;
     if t.limits.get() == me {
         return t.limits.set(outer);
@@ -102,7 +102,7 @@ fn unchain(t: T, number: usize, outer: u32) {
     }
 }
 
-fn disarm(t: T, timer: Option<TimerId>) {
+fn disarm(t: TaskletRef, timer: Option<TimerId>) {
     if let (Some(timer), Some(s)) = (timer, t.scheduler()) {
         s.waits.timers.borrow_mut().stop(timer);
         waits::count_armed(s, t, -1);
@@ -110,7 +110,7 @@ fn disarm(t: T, timer: Option<TimerId>) {
 }
 
 /// A tasklet has ended, or its thread has: no limit hangs over it any more.
-pub fn end_all(t: T) {
+pub fn end_all(t: TaskletRef) {
     while t.limits.get() != 0 {
         stop(t.limits.get() as usize - 1);
     }
@@ -133,9 +133,9 @@ pub fn reached(s: &'static Sched, number: usize, now: u64, moment: Moment) {
 }
 
 /// Leaves the exception where the tasklet will find it. Not if another one is under way already.
-fn raise_in(s: &'static Sched, t: T, exception: Obj, moment: Moment) -> bool {
+fn raise_in(s: &'static Sched, t: TaskletRef, exception: Obj, moment: Moment) -> bool {
     let value = t.tempval.get();
-    if !world(|w| w.in_ring(t.tid())) {
+    if !world(|w| w.in_ring(t.id())) {
         if t.alive() {
             ring::wake(s, t, new_ref(exception));
         }
@@ -155,7 +155,7 @@ fn raise_in(s: &'static Sched, t: T, exception: Obj, moment: Moment) -> bool {
 pub static TIMEOUT_EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 /// A tasklet becomes a daemon, or is none any more.
-pub fn set_daemon(t: T, on: bool) {
+pub fn set_daemon(t: TaskletRef, on: bool) {
     let armed = i32::from(!t.wait.get().is_null()) + armed_of(t) as i32;
     let s = t.scheduler().filter(|_| armed > 0);
     for change in [-armed, armed] {

@@ -11,9 +11,9 @@
 
 use crate::model::bomb;
 use crate::model::readiness::Readiness;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::wait::{Way, What};
+use crate::model::wait::{IoDirection, WaitKind};
 use crate::model::world::{object, threads};
 use crate::python::objects::*;
 use crate::scheduler::ring::make_runnable;
@@ -23,8 +23,8 @@ use std::ptr::null_mut;
 use std::time::Duration;
 
 /// Would a call in this direction not block? So it is for what is closed or cannot be polled, too.
-pub fn is_ready(descriptor: c_int, way: Way) -> bool {
-    let events = if way == Way::In { libc::POLLIN } else { libc::POLLOUT };
+pub fn is_ready(descriptor: c_int, direction: IoDirection) -> bool {
+    let events = if direction == IoDirection::In { libc::POLLIN } else { libc::POLLOUT };
     let mut asked = libc::pollfd { fd: descriptor, events, revents: 0 };
     // SAFETY: one entry.
     unsafe { libc::poll(&mut asked, 1, 0) != 0 }
@@ -38,10 +38,12 @@ impl Readiness {
             let mut sources = self.sources.borrow_mut();
             let Some(source) = sources.get_mut(ready.descriptor) else { continue };
             source.ended |= ready.ended;
-            for (way, is_ready) in [(Way::In, ready.readable), (Way::Out, ready.writable)] {
+            for (direction, is_ready) in
+                [(IoDirection::In, ready.readable), (IoDirection::Out, ready.writable)]
+            {
                 if is_ready {
-                    source.exhausted[way as usize] = false;
-                    woken.extend(source.waiting[way as usize].drain(..));
+                    source.exhausted[direction as usize] = false;
+                    woken.extend(source.waiting[direction as usize].drain(..));
                 }
             }
         }
@@ -67,7 +69,7 @@ pub fn lose(s: &'static Sched) {
     let Some(lost) = s.readiness.get() else { return };
     let mut waiting = Vec::new();
     for (_, source) in lost.sources.borrow_mut().each() {
-        waiting.extend(source.waiting.iter_mut().flat_map(|way| way.drain(..)));
+        waiting.extend(source.waiting.iter_mut().flat_map(|direction| direction.drain(..)));
     }
     s.readiness.set(None);
     s.forget_ring();
@@ -78,20 +80,20 @@ pub fn lose(s: &'static Sched) {
 
 /// Is it worth trying a call of this kind?
 #[inline(always)]
-pub fn may_be_ready(s: &'static Sched, descriptor: c_int, way: Way) -> bool {
+pub fn may_be_ready(s: &'static Sched, descriptor: c_int, direction: IoDirection) -> bool {
     s.readiness.get().is_none_or(|readiness| {
         let sources = readiness.sources.borrow();
-        sources.get(descriptor).is_none_or(|source| !source.exhausted[way as usize])
+        sources.get(descriptor).is_none_or(|source| !source.exhausted[direction as usize])
     })
 }
 
 /// A call got less than it asked for: there is no more now, and the system will tell. (Not where
 /// nobody has asked it to yet, and not at the end.)
 #[inline(always)]
-pub fn exhausted(s: &'static Sched, descriptor: c_int, way: Way) {
+pub fn exhausted(s: &'static Sched, descriptor: c_int, direction: IoDirection) {
     let Some(readiness) = s.readiness.get() else { return };
     if let Some(source) = readiness.sources.borrow_mut().get_mut(descriptor) {
-        source.exhausted[way as usize] = way == Way::Out || !source.ended;
+        source.exhausted[direction as usize] = direction == IoDirection::Out || !source.ended;
     }
 }
 
@@ -113,12 +115,16 @@ pub fn of_thread(s: &'static Sched) -> Res<&'static Readiness> {
 }
 
 /// A tasklet does not wait for a descriptor any more: what a wait for one undoes.
-pub fn forget(t: TaskletId, what: What) {
-    let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else { return };
+pub fn forget(t: TaskletId, kind: WaitKind) {
+    let (WaitKind::Descriptor(descriptor, direction) | WaitKind::DescriptorOrTime(descriptor, direction)) =
+        kind
+    else {
+        return;
+    };
     let t = object(t);
     let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
     if let Some(readiness) = s.readiness.get() {
-        readiness.forget(t, descriptor, way); // else it was lost
+        readiness.forget(t, descriptor, direction); // else it was lost
     }
 }
 
@@ -156,7 +162,7 @@ pub fn closed(descriptor: c_int) -> Res<()> {
 }
 
 /// Makes those runnable who waited for a descriptor, with the OSError of a closed one.
-fn wake_with_error(waiting: Vec<T>) -> Res<()> {
+fn wake_with_error(waiting: Vec<TaskletRef>) -> Res<()> {
     let owned: Vec<Obj> = waiting.iter().map(|t| new_ref(t.obj())).collect();
     let mut result = Ok(());
     for t in waiting {

@@ -1,7 +1,7 @@
 //! Looking at the clock: timers and descriptors that have become due make their tasklets runnable.
 
 use crate::model::thread::{Due, Moment, Sched};
-use crate::model::wait::What;
+use crate::model::wait::WaitKind;
 use crate::python::objects::*;
 use crate::scheduler::ring::wake;
 use crate::scheduler::waits::timed_out;
@@ -21,8 +21,8 @@ pub fn look(s: &'static Sched, moment: Moment) {
         match due {
             Due::Wait(t) => {
                 // SAFETY: a timer is stopped before its wait goes.
-                let what = unsafe { (*t.wait.get()).what };
-                let asleep = matches!(what, What::Time | What::DescriptorOrTime(..));
+                let kind = unsafe { (*t.wait.get()).kind };
+                let asleep = matches!(kind, WaitKind::Time | WaitKind::DescriptorOrTime(..));
                 wake(s, t, if asleep { null_mut() } else { new_ref(timed_out()) });
             }
             Due::Limit(number) => limits::reached(s, number, now, moment),

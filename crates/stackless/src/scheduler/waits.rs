@@ -11,9 +11,9 @@
 //! tasklet that is no daemon is armed.
 
 use crate::model::bomb;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::{Due, Sched};
-use crate::model::wait::{Undo, Wait, What};
+use crate::model::wait::{Undo, Wait, WaitKind};
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{memory, types};
@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering::Relaxed;
 static ARMED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
 /// One more of a tasklet's waits and limits is armed, or one less.
-pub fn count_armed(s: &'static Sched, t: T, change: i32) {
+pub fn count_armed(s: &'static Sched, t: TaskletRef, change: i32) {
     let add = |cell: &Cell<u32>| {
         cell.set(cell.get().checked_add_signed(change).expect("what is disarmed was armed"));
         cell.get()
@@ -42,11 +42,17 @@ pub fn count_armed(s: &'static Sched, t: T, change: i32) {
 
 /// The running tasklet is about to wait, until this time at the longest. If nothing comes of it, call
 /// [`disarm`].
-pub fn arm(s: &'static Sched, t: T, what: What, undo: Option<Undo>, until: Option<u64>) -> Res<()> {
+pub fn arm(
+    s: &'static Sched,
+    t: TaskletRef,
+    kind: WaitKind,
+    undo: Option<Undo>,
+    until: Option<u64>,
+) -> Res<()> {
     memory::enough()?;
     debug_assert!(t.wait.get().is_null());
     let timer = until.map(|at| s.waits.timers.borrow_mut().start(at, Due::Wait(t)));
-    t.wait.set(Box::into_raw(Box::new(Wait { timer, what, undo })));
+    t.wait.set(Box::into_raw(Box::new(Wait { timer, kind, undo })));
     new_ref(t.obj());
     count_armed(s, t, 1);
     Ok(())
@@ -54,14 +60,14 @@ pub fn arm(s: &'static Sched, t: T, what: What, undo: Option<Undo>, until: Optio
 
 /// The wait of a tasklet is over, if it has one. Somebody else owns the tasklet.
 #[inline(always)]
-pub fn ends(t: T) {
+pub fn ends(t: TaskletRef) {
     if !t.wait.get().is_null() {
         disarm(t);
     }
 }
 
 #[cold]
-pub fn disarm(t: T) {
+pub fn disarm(t: TaskletRef) {
     // SAFETY: `arm` made it, and it is taken away.
     let wait = unsafe { Box::from_raw(t.wait.replace(null_mut())) };
     let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
@@ -69,21 +75,21 @@ pub fn disarm(t: T) {
         s.waits.timers.borrow_mut().stop(timer);
     }
     if let Some(undo) = wait.undo {
-        undo(t.tid(), wait.what);
+        undo(t.id(), wait.kind);
     }
     count_armed(s, t, -1);
     drop_ref(t.obj());
 }
 
 /// Is it in a wait of its thread, or under a limit?
-pub fn is_tied(t: T) -> bool {
+pub fn is_tied(t: TaskletRef) -> bool {
     !t.wait.get().is_null() || t.limits.get() != 0
 }
 
 /// Does it wait for a worker thread?
-pub fn waits_for_job(t: T) -> bool {
+pub fn waits_for_job(t: TaskletRef) -> bool {
     // SAFETY: a wait lives as long as the tasklet's pointer to it.
-    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.what, What::Job(_)))
+    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job(_)))
 }
 
 static TIMEOUT_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());

@@ -6,7 +6,7 @@
 //! descriptor is non-blocking for the moment of the call; of several at a time, the last one to leave
 //! restores it.
 
-use crate::model::wait::Way;
+use crate::model::wait::IoDirection;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -65,7 +65,7 @@ unsafe extern "C" fn accept_if_ready(_: Obj, args: *mut Obj, count: Py_ssize_t) 
         if calls(|calls| calls.accepting.contains(&file)) {
             return Ok(bool_obj(false));
         }
-        if !is_ready(descriptor, Way::In) {
+        if !is_ready(descriptor, IoDirection::In) {
             return Ok(none());
         }
         calls(|calls| room_for_one(&mut calls.accepting).map(|()| calls.accepting.push(file)))?;

@@ -14,7 +14,7 @@ use crate::engine::departure::depart;
 use crate::engine::switch::switch_and_resume;
 use crate::engine::throw;
 use crate::model::thread::{Moment, Sched};
-use crate::model::wait::{Call, Kind, Time, Way, What};
+use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall, WaitKind};
 use crate::model::world::world;
 use crate::model::{bomb, thread};
 use crate::parking::stacks::prepare;
@@ -52,23 +52,23 @@ static DONE: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 enum Tried {
     Done(Obj),
     /// It would block; so much is to be done then.
-    Blocks(Call),
+    Blocks(SocketCall),
 }
 
 /// Makes the call, for a tasklet that runs. `buffer` is what it reads from or writes to, or null;
 /// `pending` the primitive's call, None if the tasklet has waited in it already.
-pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> Res<Obj> {
+pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>) -> Res<Obj> {
     let entered = entry::enter_anywhere()?;
     let s = entered.s;
     throw::raise_pending(s.current())?;
     match attempt(s, buffer, call)? {
         Tried::Done(result) => done(entered, call, result, pending),
         Tried::Blocks(call) => {
-            let until = match call.time {
-                Time::None => return Err(raise_os_error(&Error::from_raw_os_error(libc::EAGAIN))),
-                Time::Until(at) if at <= now() => return Err(waits::raise_timed_out()),
-                Time::Until(at) => Some(at),
-                Time::Unlimited => None,
+            let until = match call.deadline {
+                Deadline::None => return Err(raise_os_error(&Error::from_raw_os_error(libc::EAGAIN))),
+                Deadline::Until(at) if at <= now() => return Err(waits::raise_timed_out()),
+                Deadline::Until(at) => Some(at),
+                Deadline::Unlimited => None,
             };
             DONE.set(0);
             let again = bomb::of_call(
@@ -77,7 +77,7 @@ pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> R
                 call,
                 again,
             )?;
-            let what = What::Descriptor(call.descriptor, call.way());
+            let what = WaitKind::Descriptor(call.descriptor, call.direction());
             let next = match descriptors::plan_wait(entered, what, until, call.followed) {
                 Ok(next) => next,
                 Err(Raised) => {
@@ -97,8 +97,8 @@ pub fn make(socket: Obj, buffer: Obj, call: Call, pending: Option<Pending>) -> R
 
 /// A call is done without waiting, and returns this, which is taken over; now and then others run before.
 #[inline(always)]
-fn done(entered: Entered, call: Call, result: Obj, pending: Option<Pending>) -> Res<Obj> {
-    if !call.followed || matches!(call.time, Time::None) {
+fn done(entered: Entered, call: SocketCall, result: Obj, pending: Option<Pending>) -> Res<Obj> {
+    if !call.followed || matches!(call.deadline, Deadline::None) {
         return Ok(result);
     }
     DONE.set(DONE.get() + 1);
@@ -113,7 +113,7 @@ fn done(entered: Entered, call: Call, result: Obj, pending: Option<Pending>) -> 
 fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Obj> {
     timers::look(s, Moment::Running);
     let me = s.current();
-    let next = world(|w| w.right_neighbour_payload(me.tid()));
+    let next = world(|w| w.right_neighbour_payload(me.id()));
     // An exception that has come up goes off at the next call: the result is not lost.
     if std::ptr::eq(next, me) || !me.tempval.get().is_null() {
         return Ok(result);
@@ -124,13 +124,13 @@ fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Ob
     }
     me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
     leave_value(s, me, result);
-    world(|w| w.run_now(next.tid()));
+    world(|w| w.run_now(next.id()));
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, next) }
 }
 
 /// The tasklet that waited with this call goes on. The references are taken over.
-fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
+fn again(socket: Obj, buffer: Obj, call: SocketCall) -> Res<Obj> {
     // Whoever goes on next drops them: this frame may not come back. The waiting call below owns both.
     let s = thread::of_running_tasklet();
     [socket, buffer].into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
@@ -140,13 +140,13 @@ fn again(socket: Obj, buffer: Obj, call: Call) -> Res<Obj> {
     make(socket, buffer, call, None)
 }
 
-fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
-    if call.followed && !readiness::may_be_ready(s, call.descriptor, call.way()) {
+fn attempt(s: &'static Sched, buffer: Obj, call: SocketCall) -> Res<Tried> {
+    if call.followed && !readiness::may_be_ready(s, call.descriptor, call.direction()) {
         return Ok(Tried::Blocks(call));
     }
     match call.kind {
-        Kind::Recv => receive(s, call),
-        Kind::RecvInto => with_buffer(buffer, true, |start, size| {
+        CallKind::Recv => receive(s, call),
+        CallKind::RecvInto => with_buffer(buffer, true, |start, size| {
             let room = if call.count == 0 { size } else { call.count };
             if room > size {
                 return Err(raise(Exc::Value, "buffer too small for requested bytes"));
@@ -156,7 +156,7 @@ fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
                 None => Tried::Blocks(call),
             })
         }),
-        Kind::RecvAll | Kind::RecvIntoAll => with_buffer(buffer, true, |start, size| {
+        CallKind::RecvAll | CallKind::RecvIntoAll => with_buffer(buffer, true, |start, size| {
             let mut call = call;
             while call.count < size {
                 // SAFETY: within the buffer.
@@ -167,20 +167,20 @@ fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
                     None => return Ok(Tried::Blocks(call)),
                 }
             }
-            if call.kind == Kind::RecvIntoAll {
+            if call.kind == CallKind::RecvIntoAll {
                 return Ok(Tried::Done(int_obj(call.count as i64)));
             }
             // SAFETY: so many bytes are there.
             check(unsafe { PyBytes_FromStringAndSize(start.cast(), call.count as Py_ssize_t) })
                 .map(Tried::Done)
         }),
-        Kind::Send => with_buffer(buffer, false, |start, size| {
+        CallKind::Send => with_buffer(buffer, false, |start, size| {
             Ok(match write(start, size, &call)? {
                 Some(count) => Tried::Done(int_obj(count as i64)),
                 None => Tried::Blocks(call),
             })
         }),
-        Kind::SendAll => with_buffer(buffer, false, |start, size| {
+        CallKind::SendAll => with_buffer(buffer, false, |start, size| {
             let mut call = call;
             while call.count < size {
                 // SAFETY: within the buffer.
@@ -192,14 +192,14 @@ fn attempt(s: &'static Sched, buffer: Obj, call: Call) -> Res<Tried> {
             }
             Ok(Tried::Done(none()))
         }),
-        Kind::Wait(way) => {
-            let ready = readiness::is_ready(call.descriptor, way);
+        CallKind::Wait(direction) => {
+            let ready = readiness::is_ready(call.descriptor, direction);
             Ok(if ready { Tried::Done(none()) } else { Tried::Blocks(call) })
         }
     }
 }
 
-fn receive(s: &'static Sched, call: Call) -> Res<Tried> {
+fn receive(s: &'static Sched, call: SocketCall) -> Res<Tried> {
     if call.count <= SCRATCH {
         let start = BUFFER.get().cast::<u8>();
         let Some(count) = read(s, start, call.count, &call)? else { return Ok(Tried::Blocks(call)) };
@@ -226,7 +226,7 @@ fn receive(s: &'static Sched, call: Call) -> Res<Tried> {
 }
 
 /// How many bytes came; None if it would block.
-fn read(s: &'static Sched, start: *mut u8, room: usize, call: &Call) -> Res<Option<usize>> {
+fn read(s: &'static Sched, start: *mut u8, room: usize, call: &SocketCall) -> Res<Option<usize>> {
     // SAFETY: the caller's room.
     let count = system_call(|| unsafe {
         libc::recv(call.descriptor, start.cast(), room, call.flags | libc::MSG_DONTWAIT)
@@ -237,13 +237,13 @@ fn read(s: &'static Sched, start: *mut u8, room: usize, call: &Call) -> Res<Opti
         && count < room
         && call.flags & libc::MSG_PEEK == 0
     {
-        readiness::exhausted(s, call.descriptor, Way::In);
+        readiness::exhausted(s, call.descriptor, IoDirection::In);
     }
     Ok(count)
 }
 
 /// How many bytes went; None if it would block.
-fn write(start: *mut u8, size: usize, call: &Call) -> Res<Option<usize>> {
+fn write(start: *mut u8, size: usize, call: &SocketCall) -> Res<Option<usize>> {
     // SAFETY: the caller's bytes.
     system_call(|| unsafe {
         libc::send(call.descriptor, start.cast(), size, call.flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)

@@ -1,7 +1,7 @@
 //! The type under `stackless.socket.socket`, and the entry points of its calls, which are in
 //! [`crate::socket_calls`].
 
-use crate::model::wait::{Call, Kind, Time, Way};
+use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{entry, readiness};
@@ -21,29 +21,35 @@ pub fn is_socket(o: Obj) -> bool {
     is_ours(o) || socket::is_socket(o)
 }
 
-fn call(socket: Obj, kind: Kind, count: usize, flags: c_int) -> Res<Call> {
+fn call(socket: Obj, kind: CallKind, count: usize, flags: c_int) -> Res<SocketCall> {
     let timeout = if is_ours(socket) {
         Some(field(socket).timeout.get()).filter(|time| *time > 0).map(|time| time - 1)
     } else {
         socket::timeout(socket)?
     };
     let time = match timeout {
-        _ if flags & libc::MSG_DONTWAIT != 0 => Time::None,
-        None => Time::Unlimited,
-        Some(0) => Time::None,
-        Some(time) => Time::Until(now().saturating_add(time)),
+        _ if flags & libc::MSG_DONTWAIT != 0 => Deadline::None,
+        None => Deadline::Unlimited,
+        Some(0) => Deadline::None,
+        Some(time) => Deadline::Until(now().saturating_add(time)),
     };
     call_in_time(socket, kind, count, flags, time)
 }
 
 /// The same, whatever timeout the socket has.
-fn call_in_time(socket: Obj, kind: Kind, count: usize, flags: c_int, time: Time) -> Res<Call> {
+fn call_in_time(
+    socket: Obj,
+    kind: CallKind,
+    count: usize,
+    flags: c_int,
+    deadline: Deadline,
+) -> Res<SocketCall> {
     let Some(descriptor) = descriptor_of(socket)? else {
         return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     };
     let followed = is_ours(socket);
     let stream = followed && field(socket).stream.get();
-    Ok(Call { kind, descriptor, count, flags, stream, followed, time })
+    Ok(SocketCall { kind, descriptor, count, flags, stream, followed, deadline })
 }
 
 /// An optional int argument.
@@ -68,19 +74,19 @@ pub fn do_recv(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
     args::at_least("recv", 1, args.len())?;
     args::at_most("recv", 2, args.len())?;
     let (size, flags) = (size(args.first(), "recv")?, number(args.get(1))?);
-    let call = call(o, Kind::Recv, size, flags as c_int)?;
+    let call = call(o, CallKind::Recv, size, flags as c_int)?;
     if !waits_for_all(&call) {
         return make(o, null_mut(), call, Some(pending));
     }
     // SAFETY: no bytes are read from the null pointer: the new object has room for so many.
     let buffer = check(unsafe { PyByteArray_FromStringAndSize(std::ptr::null(), size as Py_ssize_t) })?;
-    make_owning(o, buffer, Call { kind: Kind::RecvAll, count: 0, ..call }, pending)
+    make_owning(o, buffer, SocketCall { kind: CallKind::RecvAll, count: 0, ..call }, pending)
 }
 
 /// Must it fill its buffer? Only where it may wait as long as it takes, as in the standard module.
-fn waits_for_all(call: &Call) -> bool {
+fn waits_for_all(call: &SocketCall) -> bool {
     let all = call.flags & (libc::MSG_WAITALL | libc::MSG_PEEK) == libc::MSG_WAITALL;
-    all && matches!(call.time, Time::Unlimited) && is_stream(call.descriptor)
+    all && matches!(call.deadline, Deadline::Unlimited) && is_stream(call.descriptor)
 }
 
 fn is_stream(descriptor: c_int) -> bool {
@@ -94,7 +100,7 @@ fn is_stream(descriptor: c_int) -> bool {
 }
 
 /// Makes a call whose buffer is taken over: whoever runs next drops it, if the call waits.
-fn make_owning(socket: Obj, buffer: Obj, call: Call, pending: Pending) -> Res<Obj> {
+fn make_owning(socket: Obj, buffer: Obj, call: SocketCall, pending: Pending) -> Res<Obj> {
     entry::enter_anywhere()?.s.drop_later(buffer);
     make(socket, buffer, call, Some(pending))
 }
@@ -121,7 +127,7 @@ pub unsafe fn do_recv_into(
             return Err(type_error("recv_into() missing required argument 'buffer' (pos 1)"));
         }
         let (size, flags) = (size(Some(&count), "recv_into")?, number(Some(&flags))?);
-        let call = call(o, Kind::RecvInto, size, flags as c_int)?;
+        let call = call(o, CallKind::RecvInto, size, flags as c_int)?;
         if !waits_for_all(&call) {
             return make(o, buffer, call, Some(pending));
         }
@@ -140,7 +146,7 @@ pub unsafe fn do_recv_into(
             drop_ref(bytes);
             check(part)?
         };
-        make_owning(o, part, Call { kind: Kind::RecvIntoAll, count: 0, ..call }, pending)
+        make_owning(o, part, SocketCall { kind: CallKind::RecvIntoAll, count: 0, ..call }, pending)
     })
 }
 
@@ -158,14 +164,14 @@ unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 }
 
 pub fn do_send(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
-    send_bytes(o, Kind::Send, "send", args, pending)
+    send_bytes(o, CallKind::Send, "send", args, pending)
 }
 
 pub fn do_sendall(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
-    send_bytes(o, Kind::SendAll, "sendall", args, pending)
+    send_bytes(o, CallKind::SendAll, "sendall", args, pending)
 }
 
-fn send_bytes(o: Obj, kind: Kind, name: &str, args: &[Obj], pending: Pending) -> Res<Obj> {
+fn send_bytes(o: Obj, kind: CallKind, name: &str, args: &[Obj], pending: Pending) -> Res<Obj> {
     args::at_least(name, 1, args.len())?;
     args::at_most(name, 2, args.len())?;
     let flags = number(args.get(1))?;
@@ -185,12 +191,17 @@ unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
         if !is_socket(*socket) {
             return Err(type_error("_wait_for_socket() needs a socket"));
         }
-        let way = if is_true(*out)? { Way::Out } else { Way::In };
+        let direction = if is_true(*out)? { IoDirection::Out } else { IoDirection::In };
         let time = match some(*until) {
-            Some(until) => Time::Until(number(Some(&until))?.max(0) as u64),
-            None => Time::Unlimited,
+            Some(until) => Deadline::Until(number(Some(&until))?.max(0) as u64),
+            None => Deadline::Unlimited,
         };
-        make(*socket, null_mut(), call_in_time(*socket, Kind::Wait(way), 0, 0, time)?, Some(pending))
+        make(
+            *socket,
+            null_mut(),
+            call_in_time(*socket, CallKind::Wait(direction), 0, 0, time)?,
+            Some(pending),
+        )
     })())
 }
 

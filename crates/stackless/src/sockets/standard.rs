@@ -4,7 +4,7 @@
 //! calling tasklet as ours do; else it makes the standard call, with the arguments as they are.
 
 use crate::model::settings;
-use crate::model::tasklet::T;
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::python::args::arguments;
@@ -40,7 +40,7 @@ pub fn cooperates() -> bool {
     }
     !s.current().is_main()
         || s.waits.are_armed()
-        || world(|w| w.run_count(s.hid()) > 1 || w.any_blocked(s.hid()))
+        || world(|w| w.run_count(s.id()) > 1 || w.any_blocked(s.id()))
 }
 
 /// More arguments than any of the calls takes.
@@ -224,7 +224,7 @@ unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
 
 /// Who may own a lock: a tasklet, or a thread, whose main tasklet it also is. One address is never the
 /// other's.
-fn owner(s: &'static Sched, t: T) -> u64 {
+fn owner(s: &'static Sched, t: TaskletRef) -> u64 {
     if t.is_main() { s.ident() } else { t.obj() as u64 }
 }
 
@@ -249,7 +249,7 @@ unsafe extern "C" fn runs_others(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
             return Err(Raised);
         }
         let sits = |s: &'static Sched| {
-            world(|w| w.watchdogs(s.hid())).into_iter().any(|tid| owner(s, object(tid)) == asked)
+            world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
         };
         Ok(bool_obj(entry::enter_begun().is_some_and(|entered| sits(entered.s))))
     }))

@@ -1,7 +1,7 @@
 //! The type `stackless.channel`: methods and attributes.
 
 use crate::engine::transfer;
-use crate::model::channel::{C, Channel};
+use crate::model::channel::{Channel, ChannelRef};
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes};
 use crate::observe::snapshot;
@@ -50,7 +50,7 @@ unsafe extern "C" fn tp_init(_: Obj, _: Obj, _: Obj) -> c_int {
 unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a channel; the queue owns the tasklets in it.
     let ch = unsafe { Channel::from(o) };
-    let mut at = world(|w| w.first_waiting(ch.cid()));
+    let mut at = world(|w| w.first_waiting(ch.id()));
     while let Some(t) = at {
         let result = types::visit_all([object(t).obj()], visit, arg);
         if result != 0 {
@@ -79,7 +79,7 @@ unsafe extern "C" fn tp_dealloc(o: Obj) {
 /// # Safety
 /// `o` is a channel.
 #[inline(always)]
-unsafe fn this(o: Obj) -> C {
+unsafe fn this(o: Obj) -> ChannelRef {
     // SAFETY: the caller's: the interpreter checks the type of self.
     unsafe { Channel::from(o) }
 }
@@ -109,12 +109,12 @@ unsafe extern "C" fn receive(o: Obj, args: *const Obj, count: Py_ssize_t, names:
 }
 
 #[cold]
-fn send_for(ch: C, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
+fn send_for(ch: ChannelRef, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
     transfer::send(ch, value, time, call)
 }
 
 #[cold]
-fn receive_for(ch: C, time: Option<u64>, call: Pending) -> Res<Obj> {
+fn receive_for(ch: ChannelRef, time: Option<u64>, call: Pending) -> Res<Obj> {
     transfer::receive(ch, time, call)
 }
 
@@ -192,7 +192,7 @@ unsafe extern "C" fn open(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
     let result = args::no_arguments("open", args);
     if result.is_ok() {
-        world(|w| w.open(ch.cid()));
+        world(|w| w.open(ch.id()));
         if let Some(recorder) = hooks::recorder() {
             recorder.channel_changed(ch);
         }
@@ -214,7 +214,7 @@ const SCHEDULE_ALL: usize = 5;
 
 unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a channel.
-    let c = unsafe { this(o) }.cid();
+    let c = unsafe { this(o) }.id();
     match which as usize {
         BALANCE => int_obj(world(|w| w.balance(c)).into()),
         QUEUE => world(|w| w.first_waiting(c)).map_or_else(none, |t| new_ref(object(t).obj())),
@@ -228,7 +228,7 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
 unsafe extern "C" fn set(o: Obj, value: Obj, which: *mut c_void) -> c_int {
     // SAFETY: a setter of a channel.
     let ch = unsafe { this(o) };
-    let c = ch.cid();
+    let c = ch.id();
     let done = if which as usize == PREFERENCE {
         sign(value, "preference must be set to an integer").map(|v| world(|w| w.set_preference(c, v)))
     } else {

@@ -3,7 +3,7 @@
 use crate::engine::outcome;
 use crate::model::allocation::allocate;
 use crate::model::classes;
-use crate::model::tasklet::{T, Tasklet, this};
+use crate::model::tasklet::{Tasklet, TaskletRef, this};
 use crate::observe::snapshot;
 use crate::parking::park;
 use crate::python::objects::*;
@@ -23,7 +23,7 @@ args or kwargs it is ready to run, but not in the run queue: see insert(). A tas
 belongs to the thread that made it. (Stackless contract, section 4.)";
 
 unsafe extern "C" fn tp_new(kind: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
-    give(entry::current().and_then(|s| allocate(kind, s.hid())).map(Tasklet::obj))
+    give(entry::current().and_then(|s| allocate(kind, s.id())).map(Tasklet::obj))
 }
 
 /// `tasklet(...)`, of that very class: without the detour over `__new__`, `__init__` and `bind`.
@@ -34,7 +34,7 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
         if count == 1 && names.is_null() && is_callable(*args) {
             let Ok(s) = entry::current() else { return null_mut() };
             let Ok(context) = check(cpython::current_context(s.ts)) else { return null_mut() };
-            let Ok(t) = allocate(kind.cast(), s.hid()) else {
+            let Ok(t) = allocate(kind.cast(), s.id()) else {
                 drop_ref(context);
                 return null_mut();
             };
@@ -46,7 +46,7 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
         let Ok([func, call_args, kwargs]) = args::named("tasklet", PARAMETERS, args, count, names) else {
             return null_mut();
         };
-        let made = entry::current().and_then(|s| allocate(kind.cast(), s.hid()));
+        let made = entry::current().and_then(|s| allocate(kind.cast(), s.id()));
         let Ok(t) = made else { return null_mut() };
         if bind_to(t, func, call_args, kwargs).is_err() {
             drop_ref(t.obj());
@@ -88,7 +88,7 @@ unsafe extern "C" fn bind(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
 /// `bind`: null counts as None. What is to be stored is made first, as making it may run Python
 /// code; then the tasklet's state is checked and changed in one go; last, the old values are dropped.
 #[inline(always)]
-fn bind_to(t: T, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
+fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     let (func, args, kwargs) = (some(func), some(args), some(kwargs));
     if func.is_some_and(|f| !is_callable(f)) {
         return Err(type_error("tasklet function must be a callable or None"));
@@ -154,7 +154,7 @@ impl New {
     }
 }
 
-fn may_bind(t: T, new: &New) -> Res<()> {
+fn may_bind(t: TaskletRef, new: &New) -> Res<()> {
     if t.is_current() {
         return Err(runtime_error("can't (re)bind the current tasklet"));
     }
@@ -179,7 +179,7 @@ fn may_bind(t: T, new: &New) -> Res<()> {
     Ok(())
 }
 
-fn store(t: T, new: New) {
+fn store(t: TaskletRef, new: New) {
     t.switches.set(0);
     t.since.set(0);
     let outcome = outcome::take_outcome(t);
@@ -226,7 +226,7 @@ unsafe extern "C" fn setup(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
 /// # Safety
 /// `args` and `names` are those of a vectorcall.
 #[inline(always)]
-unsafe fn start(t: T, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()> {
+unsafe fn start(t: TaskletRef, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()> {
     // SAFETY: the caller's.
     let (tuple, dict) = unsafe { args::tuple_and_dict(args, count, names) }?;
     // Making these may have run Python code; from here to the end of the change nothing does.

@@ -3,7 +3,7 @@
 use crate::engine::interrupts;
 use crate::engine::nesting::{nesting, set_trace_of};
 use crate::model::tasklet;
-use crate::model::tasklet::{SETTING, T, Tasklet, this};
+use crate::model::tasklet::{SETTING, Tasklet, TaskletRef, this};
 use crate::model::world::{fields, object, world};
 use crate::parking::{park, stacks};
 use crate::python::objects::*;
@@ -15,7 +15,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 /// Each read-only attribute: its name, what it says, and how it is found.
-type Getter = (&'static str, &'static str, fn(T) -> Obj);
+type Getter = (&'static str, &'static str, fn(TaskletRef) -> Obj);
 
 const READ_ONLY: [Getter; 17] = [
     ("alive", "bool: has something to run or to resume.", |t| bool_obj(t.alive())),
@@ -33,10 +33,10 @@ const READ_ONLY: [Getter; 17] = [
     ),
     ("thread_id", "int: the identity of its thread, -1 once that has ended.", thread_id),
     ("next", "The next tasklet in its run queue or channel queue, or None.", |t| {
-        neighbour(world(|w| w.next(t.tid())))
+        neighbour(world(|w| w.next(t.id())))
     }),
     ("prev", "The previous tasklet in its run queue or channel queue, or None.", |t| {
-        neighbour(world(|w| w.prev(t.tid())))
+        neighbour(world(|w| w.prev(t.id())))
     }),
     ("frame", "The innermost Python frame, or None.", frame),
     ("nesting_level", "int: how often C code has called back into Python on its stack.", nesting_level),
@@ -49,7 +49,7 @@ fn neighbour(t: Option<stackless_core::TaskletId>) -> Obj {
     t.map_or_else(none, |t| new_ref(object(t).obj()))
 }
 
-fn thread_id(t: T) -> Obj {
+fn thread_id(t: TaskletRef) -> Obj {
     match t.scheduler() {
         // SAFETY: no precondition.
         Some(s) => unsafe { PyLong_FromUnsignedLongLong(s.ident()) },
@@ -57,35 +57,35 @@ fn thread_id(t: T) -> Obj {
     }
 }
 
-fn frame(t: T) -> Obj {
+fn frame(t: TaskletRef) -> Obj {
     let Some((ts, of)) = fields(t) else { return none() };
     // SAFETY: the fields are those of a started tasklet, and the GIL is held.
     let frame = unsafe { cpython::frame_object(ts, of) };
     if frame.is_null() && !raised() { none() } else { frame }
 }
 
-fn recursion_depth(t: T) -> Obj {
+fn recursion_depth(t: TaskletRef) -> Obj {
     // SAFETY: as above.
     int_obj(fields(t).map_or(0, |(ts, of)| unsafe { cpython::depth(ts, of) }))
 }
 
 /// Could it be parked? What the running one will wait in is not known: there it is the level that counts.
-fn restorable(t: T) -> Obj {
+fn restorable(t: TaskletRef) -> Obj {
     bool_obj(if t.is_current() { nesting(t) == 0 } else { park::is_soft(t) })
 }
 
-fn nesting_level(t: T) -> Obj {
+fn nesting_level(t: TaskletRef) -> Obj {
     int_obj(nesting(t))
 }
 
-fn channel(t: T) -> Obj {
+fn channel(t: TaskletRef) -> Obj {
     t.channel().map_or_else(none, |c| new_ref(world(|w| w.channel_payload(c)).obj()))
 }
 
 // ---------------------------------------------------------------------- contexts
 
 /// The context of a tasklet, made if it has none: borrowed.
-pub fn context(t: T) -> Res<Obj> {
+pub fn context(t: TaskletRef) -> Res<Obj> {
     let found = match fields(t) {
         // SAFETY: the fields are those of a started tasklet.
         Some((ts, of)) => unsafe { cpython::context(ts, of) },
@@ -100,7 +100,7 @@ pub fn context(t: T) -> Res<Obj> {
     Ok(made)
 }
 
-fn put_context(t: T, context: Obj) {
+fn put_context(t: TaskletRef, context: Obj) {
     match fields(t) {
         // SAFETY: the fields are those of a started tasklet; the reference is handed over.
         Some((ts, of)) => unsafe { cpython::set_context(ts, of, context) },
@@ -108,7 +108,7 @@ fn put_context(t: T, context: Obj) {
     }
 }
 
-fn context_id(t: T) -> Obj {
+fn context_id(t: TaskletRef) -> Obj {
     // SAFETY: no precondition.
     give(context(t).map(|c| unsafe { PyLong_FromVoidPtr(c.cast()) }))
 }
@@ -119,7 +119,7 @@ unsafe extern "C" fn set_context(o: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     give(args::one_argument("set_context", args).and_then(|c| do_set_context(t, c)).map(|()| new_ref(o)))
 }
 
-fn do_set_context(t: T, new: Obj) -> Res<()> {
+fn do_set_context(t: TaskletRef, new: Obj) -> Res<()> {
     // SAFETY: a living object.
     if unsafe { PyContext_CheckExact(new) } == 0 {
         return Err(type_error("a contextvars.Context is required"));
@@ -214,7 +214,7 @@ unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_i
     if done.is_ok() { 0 } else { -1 }
 }
 
-fn set_trace(t: T, function: Obj, profile: bool) -> Res<()> {
+fn set_trace(t: TaskletRef, function: Obj, profile: bool) -> Res<()> {
     let s = entry::current()?;
     if !t.alive() {
         return if is_none(function) { Ok(()) } else { Err(runtime_error("tasklet is not alive")) };
@@ -246,7 +246,7 @@ fn set_flag(
     change: impl FnOnce(&mut tasklet::Flags, bool) -> bool,
 ) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args): (T, &[Obj]) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
+    let (t, args): (TaskletRef, &[Obj]) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     let on = args::one_argument(name, args)
         .and_then(|v| bool_arg(v, &format!("{name} needs exactly one bool or integer")));
     give(on.and_then(|on| {

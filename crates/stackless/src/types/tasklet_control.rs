@@ -3,7 +3,7 @@
 use crate::engine::switch::{resumed, switch_and_resume};
 use crate::engine::throw;
 use crate::model::settings::NESTED;
-use crate::model::tasklet::{T, is_being_traced, this};
+use crate::model::tasklet::{TaskletRef, is_being_traced, this};
 use crate::model::world::world;
 use crate::model::{bomb, world};
 use crate::parking::park;
@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// May this tasklet be made runnable? What is wrong with its thread is `no_thread`.
 #[inline(always)]
-fn can_run(t: T, no_thread: &str) -> Res<()> {
+fn can_run(t: TaskletRef, no_thread: &str) -> Res<()> {
     if t.blocked() {
         return Err(runtime_error("You cannot run a blocked tasklet"));
     }
@@ -35,7 +35,7 @@ fn can_run(t: T, no_thread: &str) -> Res<()> {
     Ok(())
 }
 
-fn do_insert(t: T) -> Res<()> {
+fn do_insert(t: TaskletRef) -> Res<()> {
     can_run(t, "Target thread isn't initialized")?;
     if !t.linked() {
         link(t);
@@ -43,7 +43,7 @@ fn do_insert(t: T) -> Res<()> {
     Ok(())
 }
 
-fn do_remove(t: T) -> Res<()> {
+fn do_remove(t: TaskletRef) -> Res<()> {
     if t.blocked() {
         return Err(runtime_error("You cannot remove a blocked tasklet."));
     }
@@ -53,7 +53,7 @@ fn do_remove(t: T) -> Res<()> {
     if t.is_current() {
         return Err(runtime_error("The current tasklet cannot be removed."));
     }
-    world(|w| w.unlink(t.tid()));
+    world(|w| w.unlink(t.id()));
     if let Some(recorder) = hooks::recorder() {
         recorder.unlinked(t);
     }
@@ -62,7 +62,7 @@ fn do_remove(t: T) -> Res<()> {
 }
 
 /// `t.bind_thread(id)`: a tasklet without a C stack moves to another thread.
-fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
+fn do_bind_thread(t: TaskletRef, args: &[Obj]) -> Res<()> {
     args::at_most("bind_thread", 1, args.len())?;
     let mut id = -1;
     if let Some(given) = args.first() {
@@ -84,7 +84,7 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
     if owner.is_some_and(|owner| std::ptr::eq(owner, s)) {
         return Ok(());
     }
-    if world(|w| w.in_ring(t.tid())) || owner.is_some_and(|owner| owner.goes_to(t)) {
+    if world(|w| w.in_ring(t.id())) || owner.is_some_and(|owner| owner.goes_to(t)) {
         return Err(runtime_error("can't (re)bind a runnable tasklet"));
     }
     if is_being_traced(t) {
@@ -106,7 +106,7 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
             return Err(obstacle.raise());
         }
     }
-    world(|w| w.set_thread(t.tid(), s.hid()));
+    world(|w| w.set_thread(t.id(), s.id()));
     if let Some(owner) = owner.filter(|owner| owner.is_here()) {
         owner.settle();
     }
@@ -114,7 +114,7 @@ fn do_bind_thread(t: T, args: &[Obj]) -> Res<()> {
 }
 
 /// `t.run()` and, if the caller is to leave the ring, `t.switch()`.
-fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
+fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
     can_run(t, "tasklet has no thread")?;
     let entered = entry::enter()?;
     let s = entered.s;
@@ -126,18 +126,18 @@ fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
         if !t.linked() {
             new_ref(t.obj());
         } else if !t.is_current() {
-            world(|w| w.unlink(t.tid()));
+            world(|w| w.unlink(t.id()));
         } else {
             return Ok(none());
         }
         waits::ends(t);
         let first = world(|w| {
             if !owner.is_asleep() {
-                return w.link_next(t.tid());
+                return w.link_next(t.id());
             }
             // The head of a sleeping thread's ring does not run yet.
-            let first = w.link(t.tid());
-            w.run_now(t.tid());
+            let first = w.link(t.id());
+            w.run_now(t.id());
             first
         });
         if first {
@@ -158,14 +158,14 @@ fn do_run(t: T, leave: bool, call: Pending) -> Res<Obj> {
     } else if !leave && !NESTED.load(Relaxed) {
         // Directly before the caller, as one that was paused: then the caller goes on after it.
         world(|w| {
-            w.unlink(t.tid());
-            w.link(t.tid());
+            w.unlink(t.id());
+            w.link(t.id());
         });
         if let Some(recorder) = hooks::recorder() {
             recorder.moved(t);
         }
     }
-    world(|w| w.run_now(t.tid()));
+    world(|w| w.run_now(t.id()));
     if leave {
         unlink_running(s);
     }

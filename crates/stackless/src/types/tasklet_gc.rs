@@ -16,7 +16,7 @@ use crate::engine::throw::{exit_bomb, kill_later, throw};
 use crate::model::allocation::{allocate_plain, release};
 use crate::model::seat::Seat;
 use crate::model::settings;
-use crate::model::tasklet::{Flags, T, this};
+use crate::model::tasklet::{Flags, TaskletRef, this};
 use crate::model::world::world;
 use crate::observe::leaks;
 use crate::parking::park;
@@ -117,7 +117,7 @@ unsafe extern "C" fn destroy(o: Obj) {
         if let Some(recorder) = hooks::recorder() {
             recorder.gone(t);
         }
-        world(|w| w.forget_tasklet(t.tid()));
+        world(|w| w.forget_tasklet(t.id()));
         if t.has_weakrefs() {
             PyObject_ClearWeakRefs(o);
         }
@@ -132,14 +132,14 @@ unsafe extern "C" fn destroy(o: Obj) {
 
 /// When nothing refers to it any more, do its frames go without running? As contract 12 has it for
 /// those that are paused and have no C state; those that wait are ended, so that somebody gets to know.
-pub fn vanishes(t: T) -> bool {
+pub fn vanishes(t: TaskletRef) -> bool {
     let waits = t.blocked() && t.scheduler().is_some();
-    t.started() && !world(|w| w.in_ring(t.tid())) && !(waits && settings::reported()) && park::is_soft(t)
+    t.started() && !world(|w| w.in_ring(t.id())) && !(waits && settings::reported()) && park::is_soft(t)
 }
 
 /// Its frames go, before the finalisers of the generators among them are called. Without memory for that
 /// nothing happens.
-fn vanish(t: T) {
+fn vanish(t: TaskletRef) {
     let frames = take_frames(t);
     if !t.started() {
         leaks::leave_queue(t);
@@ -149,16 +149,16 @@ fn vanish(t: T) {
 
 /// The same for a tasklet of a thread that has ended, which nothing will continue: files that it has open are
 /// closed. One with C state stays as it is.
-pub fn release_frames(t: T) {
+pub fn release_frames(t: TaskletRef) {
     if t.started() && park::is_soft(t) {
         vanish(t);
     }
 }
 
 /// The object goes, its stack is alive.
-fn outlive(t: T) {
+fn outlive(t: TaskletRef) {
     let seat = t.seat.replace(null_mut());
-    let thread = world(|w| w.thread_of(t.tid())).filter(|_| !settings::exited());
+    let thread = world(|w| w.thread_of(t.id())).filter(|_| !settings::exited());
     let Some(thread) = thread else {
         // It can never run again: its frames are leaked, and with them its stack.
         // SAFETY: a suspended state that nobody will load.
@@ -202,7 +202,7 @@ pub fn methods() -> Vec<PyMethodDef> {
 
 /// Takes the frames away from a soft tasklet that is in no list: it has ended then, and no code of it
 /// runs. Null if it has none, or if there is no memory for that.
-pub fn take_frames(t: T) -> *mut Seat {
+pub fn take_frames(t: TaskletRef) -> *mut Seat {
     if has_not_begun(t)
         && let Some(s) = t.scheduler()
     {
@@ -231,18 +231,18 @@ pub fn drop_frames(frames: *mut Seat) {
 }
 
 /// `t.kill()`: TaskletExit, at once, wherever it stands.
-pub fn kill_now(t: T) -> Res<()> {
+pub fn kill_now(t: TaskletRef) -> Res<()> {
     throw(t, exit_bomb()?, false, Pending::NONE)
 }
 
 /// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
 /// that its `finally` blocks run. One that refuses ten times is kept in `gc.garbage`.
-pub fn finalize(t: T) {
+pub fn finalize(t: TaskletRef) {
     let Some(owner) = t.scheduler() else { return };
     if !t.started() || t.is_current() || t.is_main() || settings::exited() {
         return;
     }
-    if world(|w| w.in_ring(t.tid())) {
+    if world(|w| w.in_ring(t.id())) {
         return; // called by hand: it has a future
     }
     if vanishes(t) {
@@ -257,7 +257,7 @@ pub fn finalize(t: T) {
         if kill_now(t).is_err() {
             write_unraisable(t.obj());
         }
-        if !t.started() || world(|w| w.is_linked(t.tid())) {
+        if !t.started() || world(|w| w.is_linked(t.id())) {
             return; // dead, or it found something to do
         }
     }
@@ -282,7 +282,7 @@ fn keep_as_garbage(o: Obj) -> Res<()> {
 
 /// A tasklet ends without running any more: nothing is left of its waits, and those who wait for its
 /// end go on.
-pub fn abandon(t: T) {
+pub fn abandon(t: TaskletRef) {
     ends(t);
     limits::end_all(t);
     if let Some(s) = t.scheduler() {

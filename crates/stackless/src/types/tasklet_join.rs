@@ -4,7 +4,7 @@ use crate::engine::outcome::{channel_of, outcome};
 use crate::engine::{throw, transfer};
 use crate::model::channel::Channel;
 use crate::model::classes;
-use crate::model::tasklet::{T, this};
+use crate::model::tasklet::{TaskletRef, this};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
@@ -18,7 +18,7 @@ unsafe extern "C" fn join(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     give(given.and_then(|[timeout]| do_join(t, timeout, call)))
 }
 
-fn do_join(t: T, timeout: Obj, call: Pending) -> Res<Obj> {
+fn do_join(t: TaskletRef, timeout: Obj, call: Pending) -> Res<Obj> {
     let time = args::time(timeout, "timeout")?;
     throw::raise_pending(entry::enter()?.s.current())?;
     if t.is_main() {

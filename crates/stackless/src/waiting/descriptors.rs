@@ -3,9 +3,9 @@
 //! The caller asks the system itself whether there is something to do, before and after. So such a wait
 //! may end early, and returns nothing: neither whether the descriptor is ready, nor that the time is over.
 
-use crate::engine::departure::{Next, depart, plan_departure};
+use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::throw;
-use crate::model::wait::{Way, What};
+use crate::model::wait::{IoDirection, WaitKind};
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use crate::scheduler::entry::Entered;
@@ -33,20 +33,20 @@ unsafe extern "C" fn wait_ready(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Ob
         let [descriptor, out, seconds] = args else {
             return Err(type_error("_wait_ready() takes exactly three arguments"));
         };
-        let way = if is_true(*out)? { Way::Out } else { Way::In };
-        do_wait_ready(number(*descriptor)?, way, args::time(*seconds, "the time to wait")?, call)
+        let direction = if is_true(*out)? { IoDirection::Out } else { IoDirection::In };
+        do_wait_ready(number(*descriptor)?, direction, args::time(*seconds, "the time to wait")?, call)
     })())
 }
 
-fn do_wait_ready(descriptor: c_int, way: Way, time: Option<u64>, call: Pending) -> Res<Obj> {
+fn do_wait_ready(descriptor: c_int, direction: IoDirection, time: Option<u64>, call: Pending) -> Res<Obj> {
     let entered = entry::enter()?;
     let s = entered.s;
     throw::raise_pending(s.current())?;
-    if time == Some(0) || is_ready(descriptor, way) {
+    if time == Some(0) || is_ready(descriptor, direction) {
         return Ok(none());
     }
     let until = time.map(|time| now().saturating_add(time));
-    let next = plan_wait(entered, What::DescriptorOrTime(descriptor, way), until, true)?;
+    let next = plan_wait(entered, WaitKind::DescriptorOrTime(descriptor, direction), until, true)?;
     s.current().seat().pending.set(call);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
@@ -78,11 +78,13 @@ pub fn functions() -> Vec<PyMethodDef> {
     ]
 }
 
-/// A call would block: plans the running tasklet's departure until the descriptor is ready. `what` names
+/// A call would block: plans the running tasklet's departure until the descriptor is ready. `kind` names
 /// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
 /// another one's: it is watched anew.
-pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: bool) -> Res<Next> {
-    let (What::Descriptor(descriptor, way) | What::DescriptorOrTime(descriptor, way)) = what else {
+pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed: bool) -> Res<Departure> {
+    let (WaitKind::Descriptor(descriptor, direction) | WaitKind::DescriptorOrTime(descriptor, direction)) =
+        kind
+    else {
         unreachable!("the callers wait for descriptors");
     };
     entered.at_rest()?;
@@ -102,12 +104,12 @@ pub fn plan_wait(entered: Entered, what: What, until: Option<u64>, followed: boo
     if !readiness.sources.borrow_mut().has_room(descriptor) {
         return Err(memory::no_memory());
     }
-    waits::arm(s, me, what, Some(readiness::forget), until)?;
+    waits::arm(s, me, kind, Some(readiness::forget), until)?;
     {
         let mut sources = readiness.sources.borrow_mut();
         let source = sources.get_or_add(descriptor);
-        source.exhausted[way as usize] = true;
-        source.waiting[way as usize].push(me);
+        source.exhausted[direction as usize] = true;
+        source.waiting[direction as usize].push(me);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
     let next = plan_departure(entered, None);

@@ -1,6 +1,6 @@
 //! `run()` and `run_n_tasklets()`.
 
-use crate::engine::departure::{Next, leave};
+use crate::engine::departure::{Departure, leave};
 use crate::engine::interrupts::{interrupt, must_raise, settled, throw_in, tick};
 use crate::engine::run_limits::{Run, begin_limit, end_limit};
 use crate::engine::switch::resumed;
@@ -88,7 +88,7 @@ unsafe extern "C" fn run_n_tasklets(_: Obj, args: *mut Obj, count: Py_ssize_t) -
 fn do_run(run: Run) -> Res<Obj> {
     let entered = entry::enter()?;
     let s = entered.s;
-    s.watch.used.set(true);
+    s.run_limit.used.set(true);
     if run.needs_ticks() {
         // SAFETY: the GIL is held, no exception is set.
         let started =
@@ -100,7 +100,7 @@ fn do_run(run: Run) -> Res<Obj> {
     timers::look(s, Moment::Running);
     let me = s.current();
     throw::raise_pending(me)?;
-    let next = world(|w| w.payload(w.right_neighbour(me.tid())));
+    let next = world(|w| w.payload(w.right_neighbour(me.id())));
     let alone = std::ptr::eq(next, me);
     me.set_flags(|f| f.impatient = run.impatient);
     let waits = (run.waits && s.others_may_come()) || (!run.impatient && idle::are_in_foreground(s, me));
@@ -109,26 +109,26 @@ fn do_run(run: Run) -> Res<Obj> {
     }
     entered.may_switch()?;
     let next = if alone {
-        Next::Sleep
+        Departure::Sleep
     } else {
         prepare(s, next)?;
-        Next::Switch(next)
+        Departure::Switch(next)
     };
     // The ring's reference is the watchdogs' from here on.
-    if world(|w| w.enter_run(me.tid(), run.waits, run.limit)) {
+    if world(|w| w.enter_run(me.id(), run.waits, run.limit)) {
         begin_limit(s, &run);
     }
     show_watchdogs(s);
     // SAFETY: nothing is owned in this frame.
     unsafe { leave(s, next) };
     let me = s.current(); // an heir may have taken over the stack
-    let (found, inner) = world(|w| w.leave_run(me.tid()));
-    if s.watch.on.get() && world(|w| w.timer(s.hid()).is_none()) {
+    let (found, inner) = world(|w| w.leave_run(me.id()));
+    if s.run_limit.on.get() && world(|w| w.timer(s.id()).is_none()) {
         end_limit(s);
     }
     for t in inner.into_iter().map(object) {
         // Their run() calls return as well, in turn.
-        if world(|w| w.is_linked(t.tid())) {
+        if world(|w| w.is_linked(t.id())) {
             s.drop_later(t.obj());
         } else {
             adopt_link(t);
@@ -144,25 +144,25 @@ fn do_run(run: Run) -> Res<Obj> {
 /// The list of watchdogs, kept up to date for whoever has it: whom a limit wakes, or None; then who
 /// sits in `run()`, outermost first. None before the thread's first `run()`.
 pub fn shown_watchdogs(s: &'static Sched) -> Res<Obj> {
-    if !s.watch.used.get() {
+    if !s.run_limit.used.get() {
         return Ok(none());
     }
-    if s.watch.shown.get().is_null() {
+    if s.run_limit.shown.get().is_null() {
         // SAFETY: no precondition.
-        s.watch.shown.set(check(unsafe { PyList_New(0) })?);
+        s.run_limit.shown.set(check(unsafe { PyList_New(0) })?);
         show_watchdogs(s);
     }
-    Ok(new_ref(s.watch.shown.get()))
+    Ok(new_ref(s.run_limit.shown.get()))
 }
 
 /// Brings the list up to date. The running tasklet may be in no list itself: what the program has put there
 /// is dropped by whoever runs next.
 fn show_watchdogs(s: &'static Sched) {
-    let list = s.watch.shown.get();
+    let list = s.run_limit.shown.get();
     if list.is_null() {
         return;
     }
-    let (timer, watchdogs) = world(|w| (w.timer(s.hid()), w.watchdogs(s.hid())));
+    let (timer, watchdogs) = world(|w| (w.timer(s.id()), w.watchdogs(s.id())));
     let mut all = vec![timer.map_or_else(none, |t| new_ref(object(t).obj()))];
     all.extend(watchdogs.into_iter().map(|t| new_ref(object(t).obj())));
     let shown = without_collection(|| {

@@ -3,7 +3,7 @@
 use crate::engine::departure::{depart, plan_departure};
 use crate::engine::{schedule, throw};
 use crate::model::thread::Moment;
-use crate::model::wait::What;
+use crate::model::wait::WaitKind;
 use crate::python::args::time;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -36,7 +36,7 @@ pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
         return schedule::do_schedule(none_borrowed(), call);
     }
     let me = s.current();
-    waits::arm(s, me, What::Time, None, Some(now().saturating_add(time)))?;
+    waits::arm(s, me, WaitKind::Time, None, Some(now().saturating_add(time)))?;
     let next = match plan_departure(entered, None) {
         Ok(next) => next,
         Err(raised) => {

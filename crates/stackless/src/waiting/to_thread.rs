@@ -8,9 +8,9 @@
 
 use crate::engine::departure::{depart, plan_departure};
 use crate::engine::{departure, throw};
-use crate::model::tasklet::{T, Tasklet};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::thread::Sched;
-use crate::model::wait::What;
+use crate::model::wait::WaitKind;
 use crate::model::{bomb, world};
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
@@ -40,8 +40,8 @@ pub struct Job {
 }
 
 /// The tasklet does not wait for its job any more.
-fn abandon(_: TaskletId, what: What) {
-    if let What::Job(job) = what {
+fn abandon(_: TaskletId, kind: WaitKind) {
+    if let WaitKind::Job(job) = kind {
         // SAFETY: a job lives until the worker thread has reported to its wait.
         unsafe { (*job.cast::<Job>()).waiter.set(null()) };
     }
@@ -219,7 +219,7 @@ fn report(job: &Job, result: Obj) {
         return drop_ref(result);
     }
     // SAFETY: it waits, and its wait owns it.
-    let t: T = unsafe { &*waiter };
+    let t: TaskletRef = unsafe { &*waiter };
     let value = if result.is_null() { bomb::of_raised() } else { result };
     let old = t.tempval.replace(value);
     make_runnable(t);
@@ -269,12 +269,12 @@ fn do_to_thread(job: *mut Job, call: Pending) -> Res<Obj> {
     }
 }
 
-fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, departure::Next)> {
+fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, departure::Departure)> {
     let entered = entry::enter()?;
     let s = entered.s;
     let me = s.current();
     throw::raise_pending(me)?;
-    waits::arm(s, me, What::Job(job.cast_const().cast()), Some(abandon), None)?;
+    waits::arm(s, me, WaitKind::Job(job.cast_const().cast()), Some(abandon), None)?;
     // SAFETY: the job lives; no worker knows it yet.
     unsafe { (*job).waiter.set(me) };
     match plan_departure(entered, None).and_then(|next| pool().submit(job).map(|()| next)) {

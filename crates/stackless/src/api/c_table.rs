@@ -8,6 +8,7 @@ use crate::model::classes;
 use crate::model::tasklet::{Tasklet, TaskletRef, this};
 use crate::model::thread::Sched;
 use crate::model::world::world;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{entry, hooks};
@@ -292,13 +293,9 @@ unsafe extern "C" fn switched_count() -> c_int {
     int(function(c"get_tasklets_switched_last_run_with_timeout", &[]))
 }
 
-/// `_c_api(scheduler)`: the capsule for that module, whose classes `tasklet` and `channel` are the
-/// types in the table. Called once.
-unsafe extern "C" fn c_api(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_c_api", args).and_then(make))
-}
+// `_c_api(scheduler)`: the capsule for that module, whose classes `tasklet` and `channel` are the
+// types in the table. Called once.
+function!(c_api, |args| args::one_argument("_c_api", args).and_then(make));
 
 fn make(scheduler: Obj) -> Res<Obj> {
     let types = [check(attribute(scheduler, c"tasklet"))?, check(attribute(scheduler, c"channel"))?];

@@ -10,6 +10,7 @@ use crate::model::world::{each_tasklet, object, world};
 use crate::model::{bomb, settings};
 use crate::observe::{counts, crash, leaks, record_functions, snapshot};
 use crate::parking::{park, room};
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
@@ -26,21 +27,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 // ---------------------------------------------------------------------- questions
 
-unsafe extern "C" fn getcurrent(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(
-        args::no_arguments("getcurrent", args)
-            .and_then(|()| entry::current())
-            .map(|s| new_ref(s.current().obj())),
-    )
-}
+function!(getcurrent, |args| args::no_arguments("getcurrent", args)
+    .and_then(|()| entry::current())
+    .map(|s| new_ref(s.current().obj())));
 
-unsafe extern "C" fn getmain(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("getmain", args).and_then(|()| entry::current()).map(|s| new_ref(s.main().obj())))
-}
+function!(getmain, |args| args::no_arguments("getmain", args)
+    .and_then(|()| entry::current())
+    .map(|s| new_ref(s.main().obj())));
 
 unsafe extern "C" fn getruncount(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
@@ -49,17 +42,15 @@ unsafe extern "C" fn getruncount(_: Obj, args: *mut Obj, count: Py_ssize_t) -> O
     give(s.map(|s| int_obj(world(|w| w.run_count(s.id())).into())))
 }
 
-unsafe extern "C" fn getcurrentid(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
+function!(getcurrentid, |args| {
     let s = args::no_arguments("getcurrentid", args).and_then(|()| entry::current());
-    give(s.map(|s| {
+    s.map(|s| {
         let t = s.current();
         let id = if t.is_main() { s.ident() } else { t.serial.get() };
         // SAFETY: no precondition.
         unsafe { PyLong_FromUnsignedLongLong(id) }
-    }))
-}
+    })
+});
 
 unsafe extern "C" fn getdebug(_: Obj, _: Obj) -> Obj {
     bool_obj(cfg!(debug_assertions))
@@ -73,11 +64,7 @@ unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
     }))
 }
 
-unsafe extern "C" fn get_thread_info(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(do_get_thread_info(args))
-}
+function!(get_thread_info, |args| do_get_thread_info(args));
 
 const SERIALS: u64 = 1 << 30;
 
@@ -155,14 +142,8 @@ fn namespace(name: &CStr, value: Obj) -> Res<Obj> {
     }
 }
 
-unsafe extern "C" fn enable_softswitch(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(
-        args::one_argument("enable_softswitch", args)
-            .and_then(|flag| types::setting(&SOFT, flag, "enable_softswitch")),
-    )
-}
+function!(enable_softswitch, |args| args::one_argument("enable_softswitch", args)
+    .and_then(|flag| types::setting(&SOFT, flag, "enable_softswitch")));
 
 unsafe extern "C" fn set_error_handler(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
@@ -174,17 +155,11 @@ unsafe extern "C" fn set_error_handler(_: Obj, args: *const Obj, count: Py_ssize
     callbacks::ON_ERROR.set(handler)
 }
 
-unsafe extern "C" fn set_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(callback_argument("schedule", args).map(callbacks::set_schedule_callback))
-}
+function!(set_schedule_callback, |args| callback_argument("schedule", args)
+    .map(callbacks::set_schedule_callback));
 
-unsafe extern "C" fn set_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(callback_argument("channel", args).map(callbacks::set_channel_callback))
-}
+function!(set_channel_callback, |args| callback_argument("channel", args)
+    .map(callbacks::set_channel_callback));
 
 fn callback_argument(which: &str, args: &[Obj]) -> Res<Obj> {
     let callback = args::one_argument(&format!("set_{which}_callback"), args)?;
@@ -194,17 +169,11 @@ fn callback_argument(which: &str, args: &[Obj]) -> Res<Obj> {
     Ok(callback)
 }
 
-unsafe extern "C" fn get_schedule_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("get_schedule_callback", args).map(|()| callbacks::ON_SCHEDULE.get()))
-}
+function!(get_schedule_callback, |args| args::no_arguments("get_schedule_callback", args)
+    .map(|()| callbacks::ON_SCHEDULE.get()));
 
-unsafe extern "C" fn get_channel_callback(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("get_channel_callback", args).map(|()| callbacks::ON_CHANNEL.get()))
-}
+function!(get_channel_callback, |args| args::no_arguments("get_channel_callback", args)
+    .map(|()| callbacks::ON_CHANNEL.get()));
 
 unsafe extern "C" fn switch_trap(_: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call.
@@ -250,11 +219,7 @@ unsafe extern "C" fn guards_are_free(_: Obj, _: Obj) -> Obj {
     bool_obj(stack::guards_are_free())
 }
 
-unsafe extern "C" fn change_stack_limits(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(do_change_stack_limits(args).map(|()| none()))
-}
+function!(change_stack_limits, |args| do_change_stack_limits(args).map(|()| none()));
 
 fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
     let [size, count, park_above, park_after] = args else {
@@ -297,15 +262,13 @@ unsafe extern "C" fn at_exit(_: Obj, _: Obj) -> Obj {
     }))
 }
 
-unsafe extern "C" fn set_nested(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
+function!(set_nested, |args| {
     let flag = args::one_argument("set_use_nested_tasklets", args).and_then(is_true);
-    give(flag.map(|flag| {
+    flag.map(|flag| {
         NESTED.store(flag, Relaxed);
         none()
-    }))
-}
+    })
+});
 
 unsafe extern "C" fn get_nested(_: Obj, _: Obj) -> Obj {
     bool_obj(NESTED.load(Relaxed))

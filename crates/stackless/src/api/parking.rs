@@ -4,46 +4,31 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::{classes, tasklet};
 use crate::parking::obstacle::Obstacle;
 use crate::parking::park::{can_park, is_parked, park, why_never};
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython};
 
-unsafe extern "C" fn park_function(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(tasklet_argument("_park", args).and_then(|t| {
-        park(t).map_err(Obstacle::raise)?;
-        entry::current()?.settle();
-        Ok(none())
-    }))
-}
+function!(park_function, |args| tasklet_argument("_park", args).and_then(|t| {
+    park(t).map_err(Obstacle::raise)?;
+    entry::current()?.settle();
+    Ok(none())
+}));
 
-unsafe extern "C" fn is_parked_function(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: as above.
-    let args = unsafe { args::positional(args, count) };
-    give(tasklet_argument("_is_parked", args).map(|t| bool_obj(is_parked(t))))
-}
+function!(is_parked_function, |args| tasklet_argument("_is_parked", args).map(|t| bool_obj(is_parked(t))));
 
-unsafe extern "C" fn why_not(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: as above.
-    let args = unsafe { args::positional(args, count) };
-    give(tasklet_argument("_why_not_parked", args).and_then(|t| match can_park(t) {
-        Ok(()) if t.flags.get().hard => text_object("it was started with soft switching off"),
-        Ok(()) => Ok(none()),
-        Err(obstacle) => text_object(&obstacle.text()),
-    }))
-}
+function!(why_not, |args| tasklet_argument("_why_not_parked", args).and_then(|t| match can_park(t) {
+    Ok(()) if t.flags.get().hard => text_object("it was started with soft switching off"),
+    Ok(()) => Ok(none()),
+    Err(obstacle) => text_object(&obstacle.text()),
+}));
 
-unsafe extern "C" fn how_to_park(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: as above.
-    let args = unsafe { args::positional(args, count) };
-    give(tasklet_argument("_how_to_park", args).and_then(|t| match can_park(t) {
-        Ok(()) => Ok(none()),
-        Err(obstacle) => text_object(obstacle.remedy()),
-    }))
-}
+function!(how_to_park, |args| tasklet_argument("_how_to_park", args).and_then(|t| match can_park(t) {
+    Ok(()) => Ok(none()),
+    Err(obstacle) => text_object(obstacle.remedy()),
+}));
 
 unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
     // SAFETY: the calling thread's.

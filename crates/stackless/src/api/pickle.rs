@@ -8,6 +8,7 @@ use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{object, world};
 use crate::parking::obstacle::CallReturns;
 use crate::parking::{obstacle, park};
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
@@ -17,16 +18,6 @@ use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, TaskletFrames};
 use std::ffi::c_int;
 use std::ptr::null_mut;
-
-/// The N arguments of a METH_FASTCALL call.
-///
-/// # Safety
-/// `args` points to `count` living objects.
-unsafe fn exactly<'a, const N: usize>(name: &str, args: *mut Obj, count: Py_ssize_t) -> Res<&'a [Obj; N]> {
-    // SAFETY: the caller's.
-    let given = unsafe { args::positional(args, count) };
-    given.try_into().map_err(|_| type_error(&format!("{name}() takes {N} arguments ({count} given)")))
-}
 
 fn tasklet(o: Obj) -> Res<TaskletRef> {
     // SAFETY: a living object.
@@ -45,57 +36,39 @@ fn small_int(o: Obj) -> Res<c_int> {
 
 // ---------------------------------------------------------------------- generators
 
-unsafe extern "C" fn generator_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_generator_picture", args, count) }.and_then(|&[o, waiting]| {
-        // SAFETY: living objects.
-        check(unsafe { cpython::generator_tuple(o, some(waiting).unwrap_or(null_mut())) })
-    }))
-}
+function!(generator_picture, |args| args::exactly("_generator_picture", args).and_then(|&[o, waiting]| {
+    // SAFETY: living objects.
+    check(unsafe { cpython::generator_tuple(o, some(waiting).unwrap_or(null_mut())) })
+}));
 
-unsafe extern "C" fn new_generator(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_new_generator", args, count) }.and_then(|&[kind, slots]| {
-        let slots = small_int(slots)?;
-        // SAFETY: a living object.
-        check(unsafe { cpython::new_generator(kind, slots) })
-    }))
-}
+function!(new_generator, |args| args::exactly("_new_generator", args).and_then(|&[kind, slots]| {
+    let slots = small_int(slots)?;
+    // SAFETY: a living object.
+    check(unsafe { cpython::new_generator(kind, slots) })
+}));
 
-unsafe extern "C" fn restore_generator(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_restore_generator", args, count) }.and_then(|&[o, picture]| {
-        // SAFETY: living objects.
-        if unsafe { cpython::restore_generator(o, picture) } { Ok(none()) } else { Err(Raised) }
-    }))
-}
+function!(restore_generator, |args| args::exactly("_restore_generator", args).and_then(|&[o, picture]| {
+    // SAFETY: living objects.
+    if unsafe { cpython::restore_generator(o, picture) } { Ok(none()) } else { Err(Raised) }
+}));
 
-unsafe extern "C" fn step_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_step_picture", args, count) }.and_then(|&[o]| {
-        // SAFETY: a living object.
-        check(unsafe { cpython::awaitable_tuple(o) })
-    }))
-}
+function!(step_picture, |args| args::exactly("_step_picture", args).and_then(|&[o]| {
+    // SAFETY: a living object.
+    check(unsafe { cpython::awaitable_tuple(o) })
+}));
 
-unsafe extern "C" fn new_step(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_new_step", args, count) }.and_then(|&[kind, generator, state, values]| {
-        let state = small_int(state)?;
-        // SAFETY: living objects.
-        check(unsafe { cpython::new_awaitable(kind, generator, state, values) })
-    }))
-}
+function!(new_step, |args| args::exactly("_new_step", args).and_then(|&[kind, generator, state, values]| {
+    let state = small_int(state)?;
+    // SAFETY: living objects.
+    check(unsafe { cpython::new_awaitable(kind, generator, state, values) })
+}));
 
 // ---------------------------------------------------------------------- frames of tracebacks
 
-unsafe extern "C" fn set_caller(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_set_caller", args, count) }.and_then(|&[o, back]| {
-        // SAFETY: living objects.
-        if unsafe { cpython::set_caller(o, back) } { Ok(none()) } else { Err(Raised) }
-    }))
-}
+function!(set_caller, |args| args::exactly("_set_caller", args).and_then(|&[o, back]| {
+    // SAFETY: living objects.
+    if unsafe { cpython::set_caller(o, back) } { Ok(none()) } else { Err(Raised) }
+}));
 
 // ---------------------------------------------------------------------- tasklets
 
@@ -129,41 +102,34 @@ fn new_or_null(o: Obj) -> Obj {
     if o.is_null() { o } else { new_ref(o) }
 }
 
-/// `_tasklet_call(t)`: what a tasklet will call that has not begun.
-unsafe extern "C" fn call_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_tasklet_call", args, count) }.and_then(|&[o]| {
-        let t = tasklet(o)?;
-        if t.args.get().is_null() {
-            return Ok(none());
-        }
-        tuple([&t.func, &t.args, &t.kwargs].map(|cell| new_or_null(cell.get())))
-    }))
-}
+// `_tasklet_call(t)`: what a tasklet will call that has not begun.
+function!(call_of, |args| args::exactly("_tasklet_call", args).and_then(|&[o]| {
+    let t = tasklet(o)?;
+    if t.args.get().is_null() {
+        return Ok(none());
+    }
+    tuple([&t.func, &t.args, &t.kwargs].map(|cell| new_or_null(cell.get())))
+}));
 
-/// `_tasklet_picture(t)`: parks it.
-unsafe extern "C" fn tasklet_picture(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_tasklet_picture", args, count) }.and_then(|&[o]| {
-        let t = tasklet(o)?;
-        park::park(t).map_err(obstacle::Obstacle::raise)?;
-        if !park::is_parked(t) {
-            return Err(runtime_error("the tasklet has no frames"));
-        }
-        let seat = t.seat();
-        // SAFETY: it is parked.
-        let (frames, exception) =
-            unsafe { (check(cpython::tasklet_frames(seat.state()))?, cpython::handled(seat.state())) };
-        let made = tuple([frames, int_obj(seat.returns.get().into()), new_or_null(exception)]);
-        entry::current()?.settle();
-        made
-    }))
-}
+// `_tasklet_picture(t)`: parks it.
+function!(tasklet_picture, |args| args::exactly("_tasklet_picture", args).and_then(|&[o]| {
+    let t = tasklet(o)?;
+    park::park(t).map_err(obstacle::Obstacle::raise)?;
+    if !park::is_parked(t) {
+        return Err(runtime_error("the tasklet has no frames"));
+    }
+    let seat = t.seat();
+    // SAFETY: it is parked.
+    let (frames, exception) =
+        unsafe { (check(cpython::tasklet_frames(seat.state()))?, cpython::handled(seat.state())) };
+    let made = tuple([frames, int_obj(seat.returns.get().into()), new_or_null(exception)]);
+    entry::current()?.settle();
+    made
+}));
 
-/// `_restore_tasklet(t, frames, after, exception)`.
-unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_restore_tasklet", args, count) }.and_then(|&[o, frames, after, exception]| {
+// `_restore_tasklet(t, frames, after, exception)`.
+function!(restore_tasklet, |args| args::exactly("_restore_tasklet", args).and_then(
+    |&[o, frames, after, exception]| {
         let t = tasklet(o)?;
         let after = match small_int(after)? {
             0 => CallReturns::Value,
@@ -197,78 +163,64 @@ unsafe extern "C" fn restore_tasklet(_: Obj, args: *mut Obj, count: Py_ssize_t) 
         }
         clear(&t.func);
         Ok(none())
-    }))
-}
+    }
+));
 
-/// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive.
-unsafe extern "C" fn enqueue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_enqueue", args, count) }.and_then(|&[ch, o, sends]| {
-        let ch = channel(ch)?;
-        let t = tasklet(o)?;
-        let sends = is_true(sends)?;
-        if !t.paused() {
-            return Err(runtime_error("only a paused tasklet can be put into a restored channel"));
-        }
-        // SAFETY: a parked tasklet's state.
-        let iterates = park::is_parked(t) && unsafe { cpython::iterates(t.seat().state()) };
-        let waits = match (sends, iterates) {
-            (true, _) => WaitsTo::Send,
-            (false, true) => WaitsTo::Iterate,
-            (false, false) => WaitsTo::Receive,
-        };
-        let opposite = world(|w| match waits {
-            WaitsTo::Send => w.balance(ch.id()) < 0,
-            _ => w.balance(ch.id()) > 0,
-        });
-        if opposite {
-            return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
-        }
-        new_ref(o);
-        world(|w| w.enqueue(ch.id(), t.id(), waits));
-        Ok(none())
-    }))
-}
+// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive.
+function!(enqueue, |args| args::exactly("_enqueue", args).and_then(|&[ch, o, sends]| {
+    let ch = channel(ch)?;
+    let t = tasklet(o)?;
+    let sends = is_true(sends)?;
+    if !t.paused() {
+        return Err(runtime_error("only a paused tasklet can be put into a restored channel"));
+    }
+    // SAFETY: a parked tasklet's state.
+    let iterates = park::is_parked(t) && unsafe { cpython::iterates(t.seat().state()) };
+    let waits = match (sends, iterates) {
+        (true, _) => WaitsTo::Send,
+        (false, true) => WaitsTo::Iterate,
+        (false, false) => WaitsTo::Receive,
+    };
+    let opposite = world(|w| match waits {
+        WaitsTo::Send => w.balance(ch.id()) < 0,
+        _ => w.balance(ch.id()) > 0,
+    });
+    if opposite {
+        return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
+    }
+    new_ref(o);
+    world(|w| w.enqueue(ch.id(), t.id(), waits));
+    Ok(none())
+}));
 
-/// `_tasklet_flags(t)`: bits 0 and 1 of a pickle's flags are not here.
-unsafe extern "C" fn flags(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_tasklet_flags", args, count) }.and_then(|&[o]| {
-        let f = tasklet(o)?.flags.get();
-        let bits = [
-            (f.atomic, 2),
-            (f.ignore_nesting, 3),
-            (f.block_trap, 5),
-            (f.zombie, 6),
-            (f.interrupt_pending != 0, 7),
-        ];
-        Ok(int_obj(bits.into_iter().map(|(on, bit)| i64::from(on) << bit).sum()))
-    }))
-}
+// `_tasklet_flags(t)`: bits 0 and 1 of a pickle's flags are not here.
+function!(flags, |args| args::exactly("_tasklet_flags", args).and_then(|&[o]| {
+    let f = tasklet(o)?.flags.get();
+    let bits = [
+        (f.atomic, 2),
+        (f.ignore_nesting, 3),
+        (f.block_trap, 5),
+        (f.zombie, 6),
+        (f.interrupt_pending != 0, 7),
+    ];
+    Ok(int_obj(bits.into_iter().map(|(on, bit)| i64::from(on) << bit).sum()))
+}));
 
-/// `_tasklet_context(t)`: its context, made if it has none.
-unsafe extern "C" fn context_of(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(
-        unsafe { exactly("_tasklet_context", args, count) }
-            .and_then(|&[o]| tasklet_attributes::context(tasklet(o)?).map(new_ref)),
-    )
-}
+// `_tasklet_context(t)`: its context, made if it has none.
+function!(context_of, |args| args::exactly("_tasklet_context", args)
+    .and_then(|&[o]| tasklet_attributes::context(tasklet(o)?).map(new_ref)));
 
-/// `_channel_queue(channel)`: who waits, the longest first.
-unsafe extern "C" fn queue(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    give(unsafe { exactly("_channel_queue", args, count) }.and_then(|&[ch]| {
-        let ch = channel(ch)?;
-        let mut tasklets = Vec::new();
-        let mut at = world(|w| w.first_waiting(ch.id()));
-        while let Some(t) = at {
-            tasklets.push(new_ref(object(t).obj()));
-            at = world(|w| w.next(t));
-        }
-        list_of(tasklets)
-    }))
-}
+// `_channel_queue(channel)`: who waits, the longest first.
+function!(queue, |args| args::exactly("_channel_queue", args).and_then(|&[ch]| {
+    let ch = channel(ch)?;
+    let mut tasklets = Vec::new();
+    let mut at = world(|w| w.first_waiting(ch.id()));
+    while let Some(t) = at {
+        tasklets.push(new_ref(object(t).obj()));
+        at = world(|w| w.next(t));
+    }
+    list_of(tasklets)
+}));
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![

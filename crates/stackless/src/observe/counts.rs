@@ -6,6 +6,7 @@ use crate::model::classes;
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::thread::Sched;
 use crate::model::world::world;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{entry, hooks};
@@ -91,21 +92,17 @@ pub fn age(t: TaskletRef, now: u64) -> Option<f64> {
     (since >= KEPT_FROM.load(Relaxed)).then(|| now.saturating_sub(since) as f64 / 1e9)
 }
 
-/// `_keep_ages(on)`.
-unsafe extern "C" fn keep_ages(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_keep_ages", args).and_then(|on| {
-        let on = is_true(on)?;
-        hooks::watch(hooks::AGES, on);
-        match (on, KEPT_FROM.load(Relaxed)) {
-            (true, u64::MAX) => KEPT_FROM.store(time(), Relaxed),
-            (true, _) => {}
-            (false, _) => KEPT_FROM.store(u64::MAX, Relaxed),
-        }
-        Ok(none())
-    }))
-}
+// `_keep_ages(on)`.
+function!(keep_ages, |args| args::one_argument("_keep_ages", args).and_then(|on| {
+    let on = is_true(on)?;
+    hooks::watch(hooks::AGES, on);
+    match (on, KEPT_FROM.load(Relaxed)) {
+        (true, u64::MAX) => KEPT_FROM.store(time(), Relaxed),
+        (true, _) => {}
+        (false, _) => KEPT_FROM.store(u64::MAX, Relaxed),
+    }
+    Ok(none())
+}));
 
 fn number(n: u64) -> Obj {
     int_obj(n as i64)
@@ -159,19 +156,15 @@ unsafe extern "C" fn completed(_: Obj, _: Obj) -> Obj {
     give(entry::current().map(|s| number(s.completed.get())))
 }
 
-unsafe extern "C" fn switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(match args {
-        [] => entry::current().map(|s| number(s.switches.get())),
-        // SAFETY: living objects.
-        [t] if unsafe { PyObject_TypeCheck(*t, classes::tasklet_type()) } != 0 => {
-            // SAFETY: a tasklet.
-            Ok(number(unsafe { Tasklet::from(*t) }.switches.get()))
-        }
-        _ => Err(type_error("_switches() takes a tasklet or nothing")),
-    })
-}
+function!(switches, |args| match args {
+    [] => entry::current().map(|s| number(s.switches.get())),
+    // SAFETY: living objects.
+    [t] if unsafe { PyObject_TypeCheck(*t, classes::tasklet_type()) } != 0 => {
+        // SAFETY: a tasklet.
+        Ok(number(unsafe { Tasklet::from(*t) }.switches.get()))
+    }
+    _ => Err(type_error("_switches() takes a tasklet or nothing")),
+});
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![

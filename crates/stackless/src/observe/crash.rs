@@ -4,6 +4,7 @@ use crate::model::world;
 use crate::model::world::{object, world};
 use crate::observe::inspect;
 use crate::observe::inspect::word;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use pyo3_ffi::*;
@@ -43,23 +44,19 @@ extern "C" fn list() {
     }
 }
 
-/// `_dump_on_crash(descriptor)`.
-unsafe extern "C" fn dump_on_crash(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_dump_on_crash", args).and_then(|descriptor| {
-        // SAFETY: a living object.
-        let descriptor = unsafe { PyLong_AsLong(descriptor) };
-        if raised() {
-            return Err(Raised);
-        }
-        if !crash::install(descriptor as i32, list) {
-            // SAFETY: the exception type exists; errno is set.
-            return check(unsafe { PyErr_SetFromErrno(PyExc_OSError) });
-        }
-        Ok(none())
-    }))
-}
+// `_dump_on_crash(descriptor)`.
+function!(dump_on_crash, |args| args::one_argument("_dump_on_crash", args).and_then(|descriptor| {
+    // SAFETY: a living object.
+    let descriptor = unsafe { PyLong_AsLong(descriptor) };
+    if raised() {
+        return Err(Raised);
+    }
+    if !crash::install(descriptor as i32, list) {
+        // SAFETY: the exception type exists; errno is set.
+        return check(unsafe { PyErr_SetFromErrno(PyExc_OSError) });
+    }
+    Ok(none())
+}));
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![types::method("_dump_on_crash", "All tasklets after a fatal signal: (descriptor).", dump_on_crash)]

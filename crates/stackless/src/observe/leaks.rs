@@ -9,6 +9,7 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::world;
 use crate::model::world::world;
 use crate::observe::inspect;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::hooks;
@@ -54,14 +55,8 @@ pub fn leave_queue(t: TaskletRef) {
     }
 }
 
-unsafe extern "C" fn enable_leak_reports(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(
-        args::one_argument("enable_leak_reports", args)
-            .and_then(|flag| types::setting(&REPORTS, flag, "enable_leak_reports")),
-    )
-}
+function!(enable_leak_reports, |args| args::one_argument("enable_leak_reports", args)
+    .and_then(|flag| types::setting(&REPORTS, flag, "enable_leak_reports")));
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![types::method(

@@ -1,6 +1,7 @@
 //! The recorder's functions in the extension module. The public face is `python/stackless/_recording.py`.
 
 use crate::observe::{describe, recording};
+use crate::python::args::function;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -48,25 +49,8 @@ fn bytes(data: &[u8]) -> Res<Obj> {
     check(unsafe { PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as Py_ssize_t) })
 }
 
-fn exactly<const N: usize>(args: &[Obj]) -> Res<&[Obj; N]> {
-    args.try_into()
-        .map_err(|_| type_error(&format!("exactly {N} arguments are required ({} given)", args.len())))
-}
-
-/// A METH_FASTCALL function whose body gets its arguments as a slice.
-macro_rules! entry {
-    ($name:ident, $body:expr) => {
-        unsafe extern "C" fn $name(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-            // SAFETY: a METH_FASTCALL call.
-            let args = unsafe { args::positional(args, count) };
-            let body: fn(&[Obj]) -> Res<Obj> = $body;
-            give(body(args))
-        }
-    };
-}
-
-entry!(start, |args| {
-    let &[limit, values] = exactly(args)?;
+function!(start, |args| {
+    let &[limit, values] = args::exactly("_start", args)?;
     // SAFETY: living objects.
     let (limit, values) = unsafe { (PyLong_AsSsize_t(limit), PyObject_IsTrue(values)) };
     if raised() {
@@ -75,8 +59,8 @@ entry!(start, |args| {
     recording::start(limit.max(0) as usize, values != 0).map(|()| none())
 });
 
-entry!(stop, |args| {
-    let [hidden] = exactly(args)?;
+function!(stop, |args| {
+    let [hidden] = args::exactly("_stop", args)?;
     let hidden = strings(*hidden)?;
     let recording = recording::stop(|file| hidden.iter().any(|start| file.starts_with(start)))?;
     // SAFETY: a new tuple takes over the references put into it.
@@ -96,8 +80,8 @@ entry!(stop, |args| {
     Ok(names)
 });
 
-entry!(save, |args| {
-    let &[title, python, names, sources] = exactly(args)?;
+function!(save, |args| {
+    let &[title, python, names, sources] = args::exactly("_save", args)?;
     let (title, python, names, sources) =
         (string(title)?, string(python)?, strings(names)?, strings(sources)?);
     let Some(mut recording) = FINISHED.borrow_mut().take() else {
@@ -125,17 +109,17 @@ fn read(data: Obj) -> Res<Recording> {
     }
 }
 
-entry!(perfetto, |args| {
-    let [data] = exactly(args)?;
+function!(perfetto, |args| {
+    let [data] = args::exactly("_perfetto", args)?;
     bytes(&read(*data)?.to_perfetto())
 });
 
-entry!(verify, |args| {
-    let [data] = exactly(args)?;
+function!(verify, |args| {
+    let [data] = args::exactly("_verify", args)?;
     read(*data).map(|_| none())
 });
 
-entry!(counts, |args| {
+function!(counts, |args| {
     args::no_arguments("_record_counts", args)?;
     let Some((events, dropped)) = recording::counts() else {
         return Err(runtime_error("no recording is under way"));
@@ -144,14 +128,14 @@ entry!(counts, |args| {
     unsafe { check(Py_BuildValue(c"(nn)".as_ptr(), events as Py_ssize_t, dropped as Py_ssize_t)) }
 });
 
-entry!(forget, |args| {
+function!(forget, |args| {
     args::no_arguments("_record_forget", args)?;
     recording::forget();
     Ok(none())
 });
 
-entry!(output, |args| {
-    let &[text, error] = exactly(args)?;
+function!(output, |args| {
+    let &[text, error] = args::exactly("_output", args)?;
     let text = string(text)?;
     // SAFETY: a living object.
     let error = unsafe { PyObject_IsTrue(error) } > 0;
@@ -161,15 +145,15 @@ entry!(output, |args| {
     Ok(none())
 });
 
-entry!(note, |args| {
+function!(note, |args| {
     let text = string(args::one_argument("note", args)?)?;
     recording::reached(Kind::Note, &text);
     Ok(none())
 });
 
-entry!(set_redactor, |args| describe::set_redactor(args::one_argument("set_redactor", args)?));
+function!(set_redactor, |args| describe::set_redactor(args::one_argument("set_redactor", args)?));
 
-entry!(describe_value, |args| {
+function!(describe_value, |args| {
     let text = describe::describe(args::one_argument("_describe", args)?).into_string();
     // SAFETY: the text is copied.
     check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
@@ -177,8 +161,8 @@ entry!(describe_value, |args| {
 
 // ---------------------------------------------------------------------- line by line
 
-entry!(follow, |args| {
-    let &[quiet, disable] = exactly(args)?;
+function!(follow, |args| {
+    let &[quiet, disable] = args::exactly("_follow", args)?;
     let quiet = strings(quiet)?;
     let old =
         LINES.borrow_mut().replace(Lines { quiet, followed: HashMap::default(), disable: new_ref(disable) });
@@ -213,12 +197,12 @@ fn reached(args: &[Obj], kind: Kind) -> Res<Obj> {
     Ok(none())
 }
 
-entry!(line, |args| reached(args, Kind::Line));
+function!(line, |args| reached(args, Kind::Line));
 
-entry!(call, |args| reached(args, Kind::Call));
+function!(call, |args| reached(args, Kind::Call));
 
-entry!(returned, |args| {
-    let &[code, _, value] = exactly(args)?;
+function!(returned, |args| {
+    let &[code, _, value] = args::exactly("_returned", args)?;
     if let Err(answer) = followed(code) {
         return Ok(answer);
     }

@@ -9,6 +9,7 @@ use crate::model::world;
 use crate::model::world::{object, world};
 use crate::observe::inspect::word;
 use crate::observe::{counts, inspect};
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, objects, types};
 use crate::scheduler::idle;
@@ -182,15 +183,11 @@ unsafe extern "C" fn explain_slice(_: Obj, args: *mut Obj, count: Py_ssize_t) ->
     unsafe { PyBytes_FromStringAndSize(json.as_ptr().cast(), json.len() as Py_ssize_t) }
 }
 
-/// `_explain_servant(on)`: the calling thread only answers questions, or there is none any more.
-unsafe extern "C" fn explain_servant(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_explain_servant", args).and_then(|on| {
-        idle::set_servant(is_true(on)?);
-        Ok(none())
-    }))
-}
+// `_explain_servant(on)`: the calling thread only answers questions, or there is none any more.
+function!(explain_servant, |args| args::one_argument("_explain_servant", args).and_then(|on| {
+    idle::set_servant(is_true(on)?);
+    Ok(none())
+}));
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![

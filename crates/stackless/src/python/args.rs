@@ -39,6 +39,11 @@ pub fn one_argument(name: &str, args: &[Obj]) -> Res<Obj> {
     }
 }
 
+/// Checks that there are exactly N arguments, and returns them as an array.
+pub fn exactly<'a, const N: usize>(name: &str, args: &'a [Obj]) -> Res<&'a [Obj; N]> {
+    args.try_into().map_err(|_| type_error(&format!("{name}() takes {N} arguments ({} given)", args.len())))
+}
+
 pub fn at_least(name: &str, least: usize, given: usize) -> Res<()> {
     if given >= least {
         return Ok(());
@@ -169,3 +174,21 @@ pub fn time(seconds: Obj, name: &str) -> Res<Option<u64>> {
     }
     Ok(Some((value * 1e9) as u64)) // saturates
 }
+
+/// `function!(name, |args| body)` is a C function for METH_FASTCALL that takes no `self`: `body` gets the arguments
+/// as a slice, and its `Res<Obj>` becomes the answer.
+macro_rules! function {
+    ($name:ident, $body:expr) => {
+        unsafe extern "C" fn $name(
+            _: $crate::python::objects::Obj,
+            args: *mut $crate::python::objects::Obj,
+            count: pyo3_ffi::Py_ssize_t,
+        ) -> $crate::python::objects::Obj {
+            let body: fn(&[Obj]) -> Res<Obj> = $body;
+            // SAFETY: the interpreter gives the arguments and their number.
+            give(body(unsafe { $crate::python::args::positional(args, count) }))
+        }
+    };
+}
+
+pub(crate) use function;

@@ -7,9 +7,10 @@
 //! restores it.
 
 use crate::model::wait::IoDirection;
+use crate::python::args::function;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
-use crate::python::{args, types};
+use crate::python::types;
 use crate::scheduler::readiness::is_ready;
 use crate::sockets::methods::is_socket;
 use crate::sockets::socket::descriptor_of;
@@ -52,29 +53,25 @@ fn open_descriptor(socket: Obj) -> Res<c_int> {
     descriptor_of(socket)?.ok_or_else(|| raise_os_error(&Error::from_raw_os_error(libc::EBADF)))
 }
 
-/// `_accept_if_ready(socket, accept)`: see its text below.
-unsafe extern "C" fn accept_if_ready(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give((|| {
-        let [socket, accept] = *args else {
-            return Err(type_error("_accept_if_ready() takes exactly two arguments"));
-        };
-        let descriptor = open_descriptor(socket)?;
-        let file = file_of(descriptor)?;
-        if calls(|calls| calls.accepting.contains(&file)) {
-            return Ok(bool_obj(false));
-        }
-        if !is_ready(descriptor, IoDirection::In) {
-            return Ok(none());
-        }
-        calls(|calls| room_for_one(&mut calls.accepting).map(|()| calls.accepting.push(file)))?;
-        // SAFETY: living objects.
-        let result = unsafe { PyObject_CallOneArg(accept, socket) };
-        calls(|calls| calls.accepting.retain(|other| *other != file));
-        check(result)
-    })())
-}
+// `_accept_if_ready(socket, accept)`: see its text below.
+function!(accept_if_ready, |args| (|| {
+    let [socket, accept] = *args else {
+        return Err(type_error("_accept_if_ready() takes exactly two arguments"));
+    };
+    let descriptor = open_descriptor(socket)?;
+    let file = file_of(descriptor)?;
+    if calls(|calls| calls.accepting.contains(&file)) {
+        return Ok(bool_obj(false));
+    }
+    if !is_ready(descriptor, IoDirection::In) {
+        return Ok(none());
+    }
+    calls(|calls| room_for_one(&mut calls.accepting).map(|()| calls.accepting.push(file)))?;
+    // SAFETY: living objects.
+    let result = unsafe { PyObject_CallOneArg(accept, socket) };
+    calls(|calls| calls.accepting.retain(|other| *other != file));
+    check(result)
+})());
 
 fn file_of(descriptor: c_int) -> Res<File> {
     // SAFETY: all zero is a valid value, and a place to write to.
@@ -88,24 +85,20 @@ fn file_of(descriptor: c_int) -> Res<File> {
     }
 }
 
-/// `_while_nonblocking(socket, call, *arguments)`
-unsafe extern "C" fn while_nonblocking(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give((|| {
-        let [socket, call, arguments @ ..] = args else {
-            return Err(type_error("_while_nonblocking() takes at least two arguments"));
-        };
-        let descriptor = open_descriptor(*socket)?;
-        let mine = enter(descriptor)?;
-        // SAFETY: a living object, and the arguments of this call.
-        let result = unsafe { PyObject_Vectorcall(*call, arguments.as_ptr(), arguments.len(), null_mut()) };
-        if mine {
-            leave(*socket, descriptor);
-        }
-        check(result)
-    })())
-}
+// `_while_nonblocking(socket, call, *arguments)`
+function!(while_nonblocking, |args| (|| {
+    let [socket, call, arguments @ ..] = args else {
+        return Err(type_error("_while_nonblocking() takes at least two arguments"));
+    };
+    let descriptor = open_descriptor(*socket)?;
+    let mine = enter(descriptor)?;
+    // SAFETY: a living object, and the arguments of this call.
+    let result = unsafe { PyObject_Vectorcall(*call, arguments.as_ptr(), arguments.len(), null_mut()) };
+    if mine {
+        leave(*socket, descriptor);
+    }
+    check(result)
+})());
 
 /// Makes it non-blocking. False: it is, and stays so.
 fn enter(descriptor: c_int) -> Res<bool> {

@@ -2,6 +2,7 @@
 //! [`crate::socket_calls`].
 
 use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall};
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{entry, readiness};
@@ -231,12 +232,8 @@ unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     })())
 }
 
-/// `_socket_type(base)`: the type, made once, of `socket.socket`.
-unsafe extern "C" fn socket_type(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_socket_type", args).and_then(make_type))
-}
+// `_socket_type(base)`: the type, made once, of `socket.socket`.
+function!(socket_type, |args| args::one_argument("_socket_type", args).and_then(make_type));
 
 /// What the four fast methods are in C.
 pub struct Entries {

@@ -8,6 +8,7 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::python::args::arguments;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
@@ -111,52 +112,46 @@ unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }
 }
 
-/// `_standard_methods(base, kind)`: for the class `kind` of the module `socket`, whose methods are those
-/// of `base`, the ones that wait in tasklets, by name.
-unsafe extern "C" fn standard_methods(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give((|| {
-        let [base, kind] = *args else { return Err(type_error("two types are required")) };
-        // SAFETY: living objects; types, where they are compared.
-        let derived = unsafe {
-            PyType_Check(base) != 0
-                && PyType_Check(kind) != 0
-                && PyType_IsSubtype(kind.cast(), base.cast()) != 0
-        };
-        if !derived {
-            return Err(type_error("_standard_methods() needs a type and one derived from it"));
-        }
-        for (name, method) in [
-            (c"fileno", &FILENO),
-            (c"gettimeout", &GETTIMEOUT),
-            (c"recv", &RECV),
-            (c"recv_into", &RECV_INTO),
-            (c"send", &SEND),
-            (c"sendall", &SENDALL),
-        ] {
-            // SAFETY: a living object, and a name.
-            method.set(check(unsafe { PyObject_GetAttrString(base, name.as_ptr()) })?);
-        }
-        SOCKET.set(new_ref(base));
-        // SAFETY: the definitions live for ever; owned references.
-        unsafe {
-            let made = check(PyDict_New())?;
-            for definition in methods::methods(&Entries { recv, recv_into, send, sendall }) {
-                let name = definition.ml_name;
-                let definition = Box::leak(Box::new(definition));
-                let method = PyDescr_NewMethod(kind.cast(), definition);
-                if method.is_null() || PyDict_SetItemString(made, name, method) < 0 {
-                    drop_ref_if_any(method);
-                    drop_ref(made);
-                    return Err(Raised);
-                }
-                drop_ref(method);
+// `_standard_methods(base, kind)`: for the class `kind` of the module `socket`, whose methods are those
+// of `base`, the ones that wait in tasklets, by name.
+function!(standard_methods, |args| (|| {
+    let [base, kind] = *args else { return Err(type_error("two types are required")) };
+    // SAFETY: living objects; types, where they are compared.
+    let derived = unsafe {
+        PyType_Check(base) != 0 && PyType_Check(kind) != 0 && PyType_IsSubtype(kind.cast(), base.cast()) != 0
+    };
+    if !derived {
+        return Err(type_error("_standard_methods() needs a type and one derived from it"));
+    }
+    for (name, method) in [
+        (c"fileno", &FILENO),
+        (c"gettimeout", &GETTIMEOUT),
+        (c"recv", &RECV),
+        (c"recv_into", &RECV_INTO),
+        (c"send", &SEND),
+        (c"sendall", &SENDALL),
+    ] {
+        // SAFETY: a living object, and a name.
+        method.set(check(unsafe { PyObject_GetAttrString(base, name.as_ptr()) })?);
+    }
+    SOCKET.set(new_ref(base));
+    // SAFETY: the definitions live for ever; owned references.
+    unsafe {
+        let made = check(PyDict_New())?;
+        for definition in methods::methods(&Entries { recv, recv_into, send, sendall }) {
+            let name = definition.ml_name;
+            let definition = Box::leak(Box::new(definition));
+            let method = PyDescr_NewMethod(kind.cast(), definition);
+            if method.is_null() || PyDict_SetItemString(made, name, method) < 0 {
+                drop_ref_if_any(method);
+                drop_ref(made);
+                return Err(Raised);
             }
-            Ok(made)
+            drop_ref(method);
         }
-    })())
-}
+        Ok(made)
+    }
+})());
 
 // ---------------------------------------------------------------------- time
 
@@ -195,11 +190,9 @@ fn duration(seconds: Obj) -> Option<u64> {
     (0.0..=9e9).contains(&value).then_some((value * 1e9) as u64)
 }
 
-/// `_standard_sleep(sleep)`: what takes the place of `time.sleep`, which is given.
-unsafe extern "C" fn standard_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_standard_sleep", args).and_then(|sleep| {
+// `_standard_sleep(sleep)`: what takes the place of `time.sleep`, which is given.
+function!(standard_sleep, |args| {
+    args::one_argument("_standard_sleep", args).and_then(|sleep| {
         SLEEP.set(new_ref(sleep));
         let definition = types::method(
             "sleep",
@@ -213,8 +206,8 @@ unsafe extern "C" fn standard_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -
             drop_ref(module);
             check(made)
         }
-    }))
-}
+    })
+});
 
 unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
     bool_obj(cooperates())
@@ -237,23 +230,19 @@ unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
     unsafe { PyLong_FromUnsignedLongLong(id) }
 }
 
-/// `_runs_others(owner)`: true if the owner is inside `run()` of the calling thread, and continues only when the
-/// other tasklets have run.
-unsafe extern "C" fn runs_others(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_runs_others", args).and_then(|asked| {
-        // SAFETY: a living object.
-        let asked = unsafe { PyLong_AsUnsignedLongLong(asked) };
-        if asked == u64::MAX && raised() {
-            return Err(Raised);
-        }
-        let sits = |s: &'static Sched| {
-            world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
-        };
-        Ok(bool_obj(entry::enter_begun().is_some_and(|entered| sits(entered.s))))
-    }))
-}
+// `_runs_others(owner)`: true if the owner is inside `run()` of the calling thread, and continues only when the
+// other tasklets have run.
+function!(runs_others, |args| args::one_argument("_runs_others", args).and_then(|asked| {
+    // SAFETY: a living object.
+    let asked = unsafe { PyLong_AsUnsignedLongLong(asked) };
+    if asked == u64::MAX && raised() {
+        return Err(Raised);
+    }
+    let sits = |s: &'static Sched| {
+        world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
+    };
+    Ok(bool_obj(entry::enter_begun().is_some_and(|entered| sits(entered.s))))
+}));
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![

@@ -6,6 +6,7 @@
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::throw;
 use crate::model::wait::{IoDirection, WaitKind};
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use crate::scheduler::entry::Entered;
@@ -53,15 +54,13 @@ fn do_wait_ready(descriptor: c_int, direction: IoDirection, time: Option<u64>, c
     unsafe { depart(s, next) }
 }
 
-/// `_descriptor_closed(descriptor)`
-unsafe extern "C" fn descriptor_closed(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_descriptor_closed", args).and_then(number).and_then(|descriptor| {
+// `_descriptor_closed(descriptor)`
+function!(descriptor_closed, |args| args::one_argument("_descriptor_closed", args)
+    .and_then(number)
+    .and_then(|descriptor| {
         readiness::closed(descriptor)?;
         Ok(none())
-    }))
-}
+    }));
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![

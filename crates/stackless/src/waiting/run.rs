@@ -8,6 +8,7 @@ use crate::engine::throw;
 use crate::model::thread::{Moment, Sched};
 use crate::model::world::{object, world};
 use crate::parking::stacks::prepare;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::ring::adopt_link;
@@ -61,29 +62,25 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
     Ok(Run { waits, limit, time, ignore_nesting, impatient })
 }
 
-unsafe extern "C" fn run_n_tasklets(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("run_n_tasklets", args).and_then(|n| {
-        // SAFETY: a living object.
-        if unsafe { PyIndex_Check(n) } == 0 {
-            return Err(type_error(&format!("the number of turns must be an integer, not {}", type_name(n))));
-        }
-        // SAFETY: a living object.
-        let turns = unsafe { PyLong_AsLongLong(n) };
-        if turns == -1 && raised() {
-            return Err(Raised);
-        }
-        if turns < 0 {
-            return Err(raise(Exc::Value, "the number of turns must not be negative"));
-        }
-        if turns == 0 {
-            return Ok(none());
-        }
-        let limit = RunLimit { turns: turns as u64, soft: true, ..RunLimit::NONE };
-        do_run(Run { limit: Some(limit), ..Run::default() })
-    }))
-}
+function!(run_n_tasklets, |args| args::one_argument("run_n_tasklets", args).and_then(|n| {
+    // SAFETY: a living object.
+    if unsafe { PyIndex_Check(n) } == 0 {
+        return Err(type_error(&format!("the number of turns must be an integer, not {}", type_name(n))));
+    }
+    // SAFETY: a living object.
+    let turns = unsafe { PyLong_AsLongLong(n) };
+    if turns == -1 && raised() {
+        return Err(Raised);
+    }
+    if turns < 0 {
+        return Err(raise(Exc::Value, "the number of turns must not be negative"));
+    }
+    if turns == 0 {
+        return Ok(none());
+    }
+    let limit = RunLimit { turns: turns as u64, soft: true, ..RunLimit::NONE };
+    do_run(Run { limit: Some(limit), ..Run::default() })
+}));
 
 fn do_run(run: Run) -> Res<Obj> {
     let entered = entry::enter()?;

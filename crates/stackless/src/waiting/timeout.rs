@@ -1,6 +1,7 @@
 //! Functions behind `with stackless.timeout()`.
 
 use crate::engine::throw;
+use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
@@ -9,30 +10,24 @@ use pyo3_ffi::*;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
 
-unsafe extern "C" fn limit_start(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    let [owner, seconds] = args else { return give(Err(type_error("an owner and seconds are required"))) };
-    give(args::time(*seconds, "seconds").and_then(|time| {
+function!(limit_start, |args| {
+    let [owner, seconds] = args else { return Err(type_error("an owner and seconds are required")) };
+    args::time(*seconds, "seconds").and_then(|time| {
         throw::raise_pending(entry::current()?.current())?;
         let Some(time) = time else { return Ok(none()) };
         start(*owner, time).map(|number| int_obj(number as i64))
-    }))
-}
+    })
+});
 
-unsafe extern "C" fn limit_stop(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call; a living object.
-    let args = unsafe { args::positional(args, count) };
-    give(args::one_argument("_limit_stop", args).and_then(|number| {
-        // SAFETY: a living object.
-        let number = unsafe { PyLong_AsSize_t(number) };
-        if number == usize::MAX && raised() {
-            return Err(Raised);
-        }
-        stop(number);
-        Ok(none())
-    }))
-}
+function!(limit_stop, |args| args::one_argument("_limit_stop", args).and_then(|number| {
+    // SAFETY: a living object.
+    let number = unsafe { PyLong_AsSize_t(number) };
+    if number == usize::MAX && raised() {
+        return Err(Raised);
+    }
+    stop(number);
+    Ok(none())
+}));
 
 /// Makes the exception.
 pub fn ready(module: Obj) -> Res<()> {

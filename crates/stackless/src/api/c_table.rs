@@ -5,7 +5,7 @@
 //! result is -1 with an exception set where it can fail, else 0 or the answer.
 
 use crate::model::classes;
-use crate::model::tasklet::{Tasklet, TaskletRef, this};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::args::function;
@@ -125,17 +125,17 @@ unsafe extern "C" fn tasklet_insert(t: Obj) -> c_int {
 
 unsafe extern "C" fn tasklet_get_block_trap(t: Obj) -> c_int {
     // SAFETY: the caller's: a tasklet.
-    unsafe { this(t) }.flags.get().block_trap.into()
+    unsafe { Tasklet::from(t) }.flags.get().block_trap.into()
 }
 
 unsafe extern "C" fn tasklet_set_block_trap(t: Obj, on: c_int) {
     // SAFETY: the caller's: a tasklet.
-    unsafe { this(t) }.set_flags(|f| f.block_trap = on != 0);
+    unsafe { Tasklet::from(t) }.set_flags(|f| f.block_trap = on != 0);
 }
 
 unsafe extern "C" fn tasklet_is_main(t: Obj) -> c_int {
     // SAFETY: the caller's: a tasklet.
-    unsafe { this(t) }.is_main().into()
+    unsafe { Tasklet::from(t) }.is_main().into()
 }
 
 unsafe extern "C" fn tasklet_check(o: Obj) -> c_int {
@@ -144,7 +144,7 @@ unsafe extern "C" fn tasklet_check(o: Obj) -> c_int {
 
 unsafe extern "C" fn tasklet_alive(t: Obj) -> c_int {
     // SAFETY: the caller's: a tasklet.
-    unsafe { this(t) }.alive().into()
+    unsafe { Tasklet::from(t) }.alive().into()
 }
 
 unsafe extern "C" fn tasklet_kill(t: Obj) -> c_int {

@@ -1,7 +1,7 @@
 //! Functions about parking, for the package.
 
+use crate::model::classes;
 use crate::model::tasklet::TaskletRef;
-use crate::model::{classes, tasklet};
 use crate::parking::obstacle::Obstacle;
 use crate::parking::park::{can_park, is_parked, park, why_never};
 use crate::python::args::function;
@@ -20,35 +20,26 @@ function!(park_function, |args| tasklet_argument("_park", args).and_then(|t| {
 function!(is_parked_function, |args| tasklet_argument("_is_parked", args).map(|t| bool_obj(is_parked(t))));
 
 function!(why_not, |args| tasklet_argument("_why_not_parked", args).and_then(|t| match can_park(t) {
-    Ok(()) if t.flags.get().hard => text_object("it was started with soft switching off"),
+    Ok(()) if t.flags.get().hard => str_obj("it was started with soft switching off"),
     Ok(()) => Ok(none()),
-    Err(obstacle) => text_object(&obstacle.text()),
+    Err(obstacle) => str_obj(&obstacle.text()),
 }));
 
 function!(how_to_park, |args| tasklet_argument("_how_to_park", args).and_then(|t| match can_park(t) {
     Ok(()) => Ok(none()),
-    Err(obstacle) => text_object(obstacle.remedy()),
+    Err(obstacle) => str_obj(obstacle.remedy()),
 }));
 
 unsafe extern "C" fn why_never_function(_: Obj, _: Obj) -> Obj {
     // SAFETY: the calling thread's.
     let why = unsafe { why_never(cpython::thread_state()) };
-    give(why.map_or_else(|| Ok(none()), text_object))
-}
-
-fn text_object(text: &str) -> Res<Obj> {
-    // SAFETY: UTF-8 of that length.
-    check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
+    give(why.map_or_else(|| Ok(none()), str_obj))
 }
 
 fn tasklet_argument(name: &str, args: &[Obj]) -> Res<TaskletRef> {
     let o = args::one_argument(name, args)?;
-    // SAFETY: a living object.
-    if unsafe { PyObject_TypeCheck(o, classes::tasklet_type()) } == 0 {
-        return Err(type_error(&format!("{name}() needs a tasklet, not {}", type_name(o))));
-    }
-    // SAFETY: a tasklet, as was just found out.
-    Ok(unsafe { tasklet::Tasklet::from(o) })
+    classes::as_tasklet(o)
+        .ok_or_else(|| type_error(&format!("{name}() needs a tasklet, not {}", type_name(o))))
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

@@ -1,10 +1,10 @@
 //! What `stackless.pickling` needs of the engine: tasklets and generators as data, and made from data.
 //! The rest of pickling is Python.
 
-use crate::model::channel::{Channel, ChannelRef};
+use crate::model::channel::ChannelRef;
 use crate::model::classes;
 use crate::model::seat::Seat;
-use crate::model::tasklet::{Tasklet, TaskletRef};
+use crate::model::tasklet::TaskletRef;
 use crate::model::world::{object, world};
 use crate::parking::obstacle::CallReturns;
 use crate::parking::{obstacle, park};
@@ -20,12 +20,7 @@ use std::ffi::c_int;
 use std::ptr::null_mut;
 
 fn tasklet(o: Obj) -> Res<TaskletRef> {
-    // SAFETY: a living object.
-    if unsafe { PyObject_TypeCheck(o, classes::tasklet_type()) } == 0 {
-        return Err(type_error(&format!("a tasklet is needed, not {}", type_name(o))));
-    }
-    // SAFETY: a tasklet, as was just found out.
-    Ok(unsafe { Tasklet::from(o) })
+    classes::as_tasklet(o).ok_or_else(|| type_error(&format!("a tasklet is needed, not {}", type_name(o))))
 }
 
 fn small_int(o: Obj) -> Res<c_int> {
@@ -74,12 +69,7 @@ function!(set_caller, |args| args::exactly("_set_caller", args).and_then(|&[o, b
 
 /// The channel that an argument is.
 fn channel(o: Obj) -> Res<ChannelRef> {
-    // SAFETY: a living object.
-    if unsafe { PyObject_TypeCheck(o, classes::CHANNEL.get()) } == 0 {
-        return Err(type_error(&format!("a channel is needed, not {}", type_name(o))));
-    }
-    // SAFETY: a channel, as was just found out.
-    Ok(unsafe { Channel::from(o) })
+    classes::as_channel(o).ok_or_else(|| type_error(&format!("a channel is needed, not {}", type_name(o))))
 }
 
 /// A tuple of new references; null stands for None.

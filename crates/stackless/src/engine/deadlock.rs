@@ -46,7 +46,7 @@ fn raise_explained(s: &'static Sched, wish: Wish, text: &str) -> Raised {
     let [kind, value, traceback] = take_exception();
     // SAFETY: a new RuntimeError, whose method runs no Python code; owned references are dropped.
     unsafe {
-        let note = PyUnicode_FromStringAndSize(note.as_ptr().cast(), note.len() as Py_ssize_t);
+        let note = give(str_obj(&note));
         let method = PyUnicode_InternFromString(c"add_note".as_ptr());
         if !note.is_null() && !method.is_null() {
             let mut arguments = [value, note];
@@ -61,6 +61,6 @@ fn raise_explained(s: &'static Sched, wish: Wish, text: &str) -> Raised {
         drop_ref(note);
         PyErr_Clear(); // no memory: no note
     }
-    set_exception([kind, value, traceback]);
+    let Raised = set_exception([kind, value, traceback]);
     raised
 }

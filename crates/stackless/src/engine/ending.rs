@@ -76,7 +76,7 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
         }
     }
     if !ends_quietly(&exception) {
-        set_exception(exception);
+        let Raised = set_exception(exception);
         return Some(bomb::of_raised());
     }
     if is_subclass(exception[0], classes::tasklet_exit()) || !is_main_thread() {
@@ -120,7 +120,7 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
             throw::kill_later(t);
         }
     });
-    set_exception(exception);
+    let Raised = set_exception(exception);
     let bomb = bomb::of_raised();
     if world(|w| w.in_ring(main.id())) {
         // To the end of the ring, behind those that die.

@@ -33,7 +33,7 @@ pub fn is_joined(t: TaskletRef) -> bool {
     channel_of(t).is_some_and(|ch| world(|w| w.balance(ch.id())) < 0)
 }
 
-/// The running tasklet's function has returned this, which is taken over. (`kwargs` is free by then.)
+/// The running tasklet's function has returned which is taken over. (`kwargs` is free by then.)
 #[inline(always)]
 pub fn returned(result: Obj) {
     let t = thread::of_running_tasklet().current();

@@ -1,7 +1,7 @@
 //! The memory of tasklet objects: making one, and reusing the memory of destroyed ones.
 
 use crate::model::classes;
-use crate::model::tasklet::{Flags, Tasklet, TaskletRef, this};
+use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
 use crate::model::world::world;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
@@ -59,7 +59,7 @@ pub unsafe fn release(o: Obj) {
     // The collector's mark that its finaliser has run cannot be taken off again.
     // SAFETY: a tasklet, by the caller's word.
     let kept = std::ptr::eq(type_of(o), classes::tasklet_type())
-        && !unsafe { this(o) }.flags.get().finalized
+        && !unsafe { Tasklet::from(o) }.flags.get().finalized
         && spare(|all| {
             let room = all.len() < SPARES;
             if room {

@@ -208,9 +208,9 @@ pub fn explode(o: Obj) -> Raised {
     if is_exception(kind) {
         let class = new_ref(type_of(kind).cast());
         drop_ref(value);
-        set_exception([class, kind, traceback]);
+        let Raised = set_exception([class, kind, traceback]);
     } else {
-        set_exception([kind, value, traceback]);
+        let Raised = set_exception([kind, value, traceback]);
     }
     // SAFETY: the GIL is held.
     if let Some(handled) = some(unsafe { PyErr_GetHandledException() }) {
@@ -238,7 +238,7 @@ fn add_context(handled: Obj) {
         // SAFETY: an exception; the reference is handed over.
         unsafe { PyException_SetContext(end, new_ref(handled)) };
     }
-    set_exception(exception);
+    let Raised = set_exception(exception);
 }
 
 /// An exception, its context, the context of that, and so on: borrowed.

@@ -190,11 +190,3 @@ impl Tasklet {
 
     pub const WEAKREF_OFFSET: usize = std::mem::offset_of!(Tasklet, weakrefs);
 }
-
-/// # Safety
-/// `o` is a tasklet.
-#[inline(always)]
-pub unsafe fn this(o: Obj) -> TaskletRef {
-    // SAFETY: the caller's: the interpreter checks the type of self.
-    unsafe { Tasklet::from(o) }
-}

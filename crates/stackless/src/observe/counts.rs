@@ -3,7 +3,7 @@
 use crate::model::allocation::last_serial;
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
-use crate::model::tasklet::{Tasklet, TaskletRef};
+use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::args::function;
@@ -158,11 +158,7 @@ unsafe extern "C" fn completed(_: Obj, _: Obj) -> Obj {
 
 function!(switches, |args| match args {
     [] => entry::current().map(|s| number(s.switches.get())),
-    // SAFETY: living objects.
-    [t] if unsafe { PyObject_TypeCheck(*t, classes::tasklet_type()) } != 0 => {
-        // SAFETY: a tasklet.
-        Ok(number(unsafe { Tasklet::from(*t) }.switches.get()))
-    }
+    [o] if let Some(t) = classes::as_tasklet(*o) => Ok(number(t.switches.get())),
     _ => Err(type_error("_switches() takes a tasklet or nothing")),
 });
 

@@ -44,11 +44,6 @@ fn strings(o: Obj) -> Res<Vec<String>> {
     }
 }
 
-fn bytes(data: &[u8]) -> Res<Obj> {
-    // SAFETY: the data is copied.
-    check(unsafe { PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as Py_ssize_t) })
-}
-
 function!(start, |args| {
     let &[limit, values] = args::exactly("_start", args)?;
     // SAFETY: living objects.
@@ -67,7 +62,7 @@ function!(stop, |args| {
     let names = unsafe {
         let names = check(PyTuple_New(recording.files.len() as Py_ssize_t))?;
         for (i, file) in recording.files.iter().enumerate() {
-            let name = PyUnicode_FromStringAndSize(file.name.as_ptr().cast(), file.name.len() as Py_ssize_t);
+            let name = give(str_obj(&file.name));
             if name.is_null() {
                 drop_ref(names);
                 return Err(Raised);
@@ -94,7 +89,7 @@ function!(save, |args| {
     for (file, (name, source)) in recording.files.iter_mut().zip(names.into_iter().zip(sources)) {
         (file.name, file.source) = (name, source);
     }
-    bytes(&recording.to_json())
+    bytes_obj(&recording.to_json())
 });
 
 fn read(data: Obj) -> Res<Recording> {
@@ -111,7 +106,7 @@ fn read(data: Obj) -> Res<Recording> {
 
 function!(perfetto, |args| {
     let [data] = args::exactly("_perfetto", args)?;
-    bytes(&read(*data)?.to_perfetto())
+    bytes_obj(&read(*data)?.to_perfetto())
 });
 
 function!(verify, |args| {
@@ -155,8 +150,7 @@ function!(set_redactor, |args| describe::set_redactor(args::one_argument("set_re
 
 function!(describe_value, |args| {
     let text = describe::describe(args::one_argument("_describe", args)?).into_string();
-    // SAFETY: the text is copied.
-    check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
+    str_obj(&text)
 });
 
 // ---------------------------------------------------------------------- line by line

@@ -4,7 +4,7 @@
 //! meanwhile. The public face is `python/stackless/explain.py`.
 
 use crate::model::channel::{Channel, ChannelRef};
-use crate::model::tasklet::{TaskletRef, this};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world;
 use crate::model::world::{object, world};
 use crate::observe::inspect::word;
@@ -168,7 +168,7 @@ unsafe extern "C" fn explain_slice(_: Obj, args: *mut Obj, count: Py_ssize_t) ->
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
     let &[start, seconds] = args else {
-        type_error("exactly 2 arguments are required");
+        let Raised = type_error("exactly 2 arguments are required");
         return std::ptr::null_mut();
     };
     // SAFETY: living objects.
@@ -179,8 +179,7 @@ unsafe extern "C" fn explain_slice(_: Obj, args: *mut Obj, count: Py_ssize_t) ->
     let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     let slice = slice(start.max(0) as usize, time);
     let json = serde_json::to_vec(&slice).expect("texts and numbers have a JSON form");
-    // SAFETY: the data is copied.
-    unsafe { PyBytes_FromStringAndSize(json.as_ptr().cast(), json.len() as Py_ssize_t) }
+    give(bytes_obj(&json))
 }
 
 // `_explain_servant(on)`: the calling thread only answers questions, or there is none any more.
@@ -218,14 +217,13 @@ unsafe fn default_with(o: Obj, more: &str) -> Obj {
         text
     };
     let text = format!("{}: {more}>", text.strip_suffix('>').unwrap_or(&text));
-    // SAFETY: the text is copied.
-    unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) }
+    give(str_obj(&text))
 }
 
 /// `repr(tasklet)`.
 pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
     // SAFETY: a slot of a tasklet.
-    let t = unsafe { this(o) };
+    let t = unsafe { Tasklet::from(o) };
     let state = inspect::state_of(t);
     let what = match state {
         State::Ended => "nothing to run",

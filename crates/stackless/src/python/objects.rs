@@ -55,8 +55,9 @@ unsafe extern "C" {
 
 pub type Obj = *mut PyObject;
 
-/// A Python exception is set.
+/// A Python exception is set. Where it goes is decided by taking this apart: `let Raised = raise(...)`.
 #[derive(Debug)]
+#[must_use = "the exception that is set has to go somewhere"]
 pub struct Raised;
 
 pub type Res<T> = Result<T, Raised>;
@@ -75,6 +76,7 @@ pub fn drop_ref(o: Obj) {
     unsafe { Py_XDECREF(o) }
 }
 
+#[must_use]
 #[inline(always)]
 pub fn none() -> Obj {
     // SAFETY: None exists.
@@ -99,14 +101,28 @@ pub fn some(o: Obj) -> Option<Obj> {
     (!o.is_null() && !is_none(o)).then_some(o)
 }
 
+#[must_use]
 pub fn bool_obj(b: bool) -> Obj {
     // SAFETY: True and False exist.
     new_ref(unsafe { if b { Py_True() } else { Py_False() } })
 }
 
+#[must_use]
 pub fn int_obj(i: i64) -> Obj {
     // SAFETY: no precondition.
     unsafe { PyLong_FromLongLong(i) }
+}
+
+/// A new str.
+pub fn str_obj(text: &str) -> Res<Obj> {
+    // SAFETY: UTF-8 of that length, which is copied.
+    check(unsafe { PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as Py_ssize_t) })
+}
+
+/// A new bytes object.
+pub fn bytes_obj(data: &[u8]) -> Res<Obj> {
+    // SAFETY: the data is copied.
+    check(unsafe { PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as Py_ssize_t) })
 }
 
 /// A list of what is given, which it takes over.
@@ -143,6 +159,7 @@ pub fn check(o: Obj) -> Res<Obj> {
 }
 
 /// For the return value of an entry point.
+#[must_use]
 #[inline(always)]
 pub fn give(result: Res<Obj>) -> Obj {
     result.unwrap_or(null_mut())
@@ -188,6 +205,7 @@ pub fn runtime_error(text: &str) -> Raised {
 }
 
 /// The exception that is set, taken away: (type, value, traceback), owned, null where there is none.
+#[must_use]
 pub fn take_exception() -> [Obj; 3] {
     let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
     // SAFETY: three places for three owned references.
@@ -212,6 +230,7 @@ pub fn set_exception([kind, value, traceback]: [Obj; 3]) -> Raised {
 }
 
 /// Is an exception set?
+#[must_use]
 #[inline(always)]
 pub fn raised() -> bool {
     // SAFETY: the GIL is held.
@@ -229,7 +248,7 @@ pub fn aside<R>(f: impl FnOnce() -> R) -> R {
     let before = take_exception();
     let result = f();
     if !before[0].is_null() {
-        set_exception(before);
+        let Raised = set_exception(before);
     }
     result
 }

@@ -8,7 +8,7 @@ use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use pyo3_ffi::*;
 use std::cell::{RefCell, UnsafeCell};
-use std::ffi::{c_char, c_void};
+use std::ffi::c_void;
 use std::ptr::null_mut;
 
 /// Where the bytes are.
@@ -139,15 +139,10 @@ fn number(o: Obj) -> Res<usize> {
     if number == -1 && raised() { Err(Raised) } else { Ok(usize::try_from(number).unwrap_or(usize::MAX)) }
 }
 
-fn bytes_object(bytes: &[u8]) -> Res<Obj> {
-    // SAFETY: so many bytes are there.
-    check(unsafe { PyBytes_FromStringAndSize(bytes.as_ptr().cast::<c_char>(), bytes.len() as Py_ssize_t) })
-}
-
 fn take_first(bytes: &mut Bytes, count: usize) -> Res<Obj> {
     let taken = match bytes.whole(count) {
         Some(object) => object,
-        None => bytes_object(&bytes.left()[..count])?,
+        None => bytes_obj(&bytes.left()[..count])?,
     };
     bytes.drop_first(count);
     Ok(taken)
@@ -207,7 +202,7 @@ unsafe extern "C" fn take_into(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj
 unsafe extern "C" fn peek(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
     let args = unsafe { args::positional(args, count) };
-    give(args::no_arguments("peek", args).and_then(|()| bytes_object(queue(o).borrow().left())))
+    give(args::no_arguments("peek", args).and_then(|()| bytes_obj(queue(o).borrow().left())))
 }
 
 unsafe extern "C" fn add(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

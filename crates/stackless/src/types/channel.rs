@@ -76,17 +76,9 @@ unsafe extern "C" fn tp_dealloc(o: Obj) {
     }
 }
 
-/// # Safety
-/// `o` is a channel.
-#[inline(always)]
-unsafe fn this(o: Obj) -> ChannelRef {
-    // SAFETY: the caller's: the interpreter checks the type of self.
-    unsafe { Channel::from(o) }
-}
-
 unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
-    let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, given) = unsafe { (Channel::from(o), args::positional(args, count)) };
     let call = Pending::call(send as _, args, arguments(count, names));
     // SAFETY: as above.
     let Ok(time) = (unsafe { timeout("send", args, count, names) }) else { return null_mut() };
@@ -98,7 +90,7 @@ unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
 
 unsafe extern "C" fn receive(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
-    let (ch, given) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, given) = unsafe { (Channel::from(o), args::positional(args, count)) };
     let call = Pending::call(receive as _, args, arguments(count, names));
     // SAFETY: as above.
     let Ok(time) = (unsafe { timeout("receive", args, count, names) }) else { return null_mut() };
@@ -147,12 +139,12 @@ unsafe fn named_timeout(method: &str, args: *const Obj, count: Py_ssize_t, names
 
 pub unsafe extern "C" fn tp_iternext(o: Obj) -> Obj {
     // SAFETY: a slot of a channel.
-    give(transfer::iterate(unsafe { this(o) }, Pending::iteration(tp_iternext as _)))
+    give(transfer::iterate(unsafe { Channel::from(o) }, Pending::iteration(tp_iternext as _)))
 }
 
 unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
-    let (ch, time) = unsafe { (this(o), timeout("send_exception", args, count, names)) };
+    let (ch, time) = unsafe { (Channel::from(o), timeout("send_exception", args, count, names)) };
     let call = Pending::call(send_exception as _, args, arguments(count, names));
     // SAFETY: as above.
     let args = unsafe { args::positional(args, count) };
@@ -161,7 +153,7 @@ unsafe extern "C" fn send_exception(o: Obj, args: *const Obj, count: Py_ssize_t,
 
 unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a channel's method.
-    let (ch, time) = unsafe { (this(o), timeout("send_throw", args, count, names)) };
+    let (ch, time) = unsafe { (Channel::from(o), timeout("send_throw", args, count, names)) };
     let call = Pending::call(send_throw as _, args, arguments(count, names));
     let Ok(time) = time else { return null_mut() };
     // SAFETY: as above.
@@ -177,19 +169,19 @@ unsafe extern "C" fn send_throw(o: Obj, args: *const Obj, count: Py_ssize_t, nam
 
 unsafe extern "C" fn send_sequence(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, args) = unsafe { (Channel::from(o), args::positional(args, count)) };
     give(args::one_argument("send_sequence", args).and_then(|it| transfer::send_sequence(ch, it)))
 }
 
 unsafe extern "C" fn close(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, args) = unsafe { (Channel::from(o), args::positional(args, count)) };
     give(args::no_arguments("close", args).and_then(|()| transfer::close(ch)).map(|()| none()))
 }
 
 unsafe extern "C" fn open(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a channel's method.
-    let (ch, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (ch, args) = unsafe { (Channel::from(o), args::positional(args, count)) };
     let result = args::no_arguments("open", args);
     if result.is_ok() {
         world(|w| w.open(ch.id()));
@@ -214,7 +206,7 @@ const SCHEDULE_ALL: usize = 5;
 
 unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a channel.
-    let c = unsafe { this(o) }.id();
+    let c = unsafe { Channel::from(o) }.id();
     match which as usize {
         BALANCE => int_obj(world(|w| w.balance(c)).into()),
         QUEUE => world(|w| w.first_waiting(c)).map_or_else(none, |t| new_ref(object(t).obj())),
@@ -227,7 +219,7 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
 
 unsafe extern "C" fn set(o: Obj, value: Obj, which: *mut c_void) -> c_int {
     // SAFETY: a setter of a channel.
-    let ch = unsafe { this(o) };
+    let ch = unsafe { Channel::from(o) };
     let c = ch.id();
     let done = if which as usize == PREFERENCE {
         sign(value, "preference must be set to an integer").map(|v| world(|w| w.set_preference(c, v)))

@@ -3,7 +3,7 @@
 use crate::engine::outcome;
 use crate::model::allocation::allocate;
 use crate::model::classes;
-use crate::model::tasklet::{Tasklet, TaskletRef, this};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::observe::snapshot;
 use crate::parking::park;
 use crate::python::objects::*;
@@ -81,7 +81,7 @@ unsafe extern "C" fn bind(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     unsafe {
         let given = args::named("bind", PARAMETERS, args, count, names);
-        give(given.and_then(|[f, a, k]| bind_to(this(o), f, a, k)).map(|()| new_ref(o)))
+        give(given.and_then(|[f, a, k]| bind_to(Tasklet::from(o), f, a, k)).map(|()| new_ref(o)))
     }
 }
 
@@ -212,13 +212,13 @@ pub unsafe extern "C" fn call(o: Obj, args: *const Obj, count: usize, names: Obj
     // SAFETY: a vectorcall of a tasklet.
     unsafe {
         let count = PyVectorcall_NARGS(count);
-        give(start(this(o), args, count, names).map(|()| new_ref(o)))
+        give(start(Tasklet::from(o), args, count, names).map(|()| new_ref(o)))
     }
 }
 
 unsafe extern "C" fn setup(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
-    unsafe { give(start(this(o), args, count, names).map(|()| new_ref(o))) }
+    unsafe { give(start(Tasklet::from(o), args, count, names).map(|()| new_ref(o))) }
 }
 
 /// Stores the arguments and makes the tasklet runnable.

@@ -3,7 +3,7 @@
 use crate::engine::interrupts;
 use crate::engine::nesting::{nesting, set_trace_of};
 use crate::model::tasklet;
-use crate::model::tasklet::{SETTING, Tasklet, TaskletRef, this};
+use crate::model::tasklet::{SETTING, Tasklet, TaskletRef};
 use crate::model::world::{fields, object, world};
 use crate::parking::{park, stacks};
 use crate::python::objects::*;
@@ -115,7 +115,7 @@ fn context_id(t: TaskletRef) -> Obj {
 
 unsafe extern "C" fn set_context(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     give(args::one_argument("set_context", args).and_then(|c| do_set_context(t, c)).map(|()| new_ref(o)))
 }
 
@@ -147,7 +147,7 @@ unsafe extern "C" fn context_run(o: Obj, args: *const Obj, count: Py_ssize_t, na
         if args::at_least("context_run", 1, count as usize).is_err() {
             return null_mut();
         }
-        let t = this(o);
+        let t = Tasklet::from(o);
         let Ok(s) = entry::current() else { return null_mut() };
         if t.scheduler().is_some_and(|owner| !std::ptr::eq(owner, s)) && t.is_current() {
             return give(Err(runtime_error("tasklet belongs to a different thread")));
@@ -178,7 +178,7 @@ const DAEMON: usize = 4;
 
 unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a tasklet.
-    let t = unsafe { this(o) };
+    let t = unsafe { Tasklet::from(o) };
     match which as usize {
         TEMPVAL => some(t.tempval.get()).map_or_else(none, new_ref),
         BLOCK_TRAP => bool_obj(t.flags.get().block_trap),
@@ -194,7 +194,7 @@ unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {
 
 unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_int {
     // SAFETY: a setter of a tasklet.
-    let t = unsafe { this(o) };
+    let t = unsafe { Tasklet::from(o) };
     if value.is_null() {
         let Raised = raise(Exc::Attribute, "the attribute cannot be deleted");
         return -1;
@@ -269,7 +269,7 @@ unsafe extern "C" fn set_ignore_nesting(o: Obj, args: *mut Obj, count: Py_ssize_
 
 unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a tasklet.
-    READ_ONLY[which as usize].2(unsafe { this(o) })
+    READ_ONLY[which as usize].2(unsafe { Tasklet::from(o) })
 }
 
 pub fn getters() -> Vec<PyGetSetDef> {

@@ -3,7 +3,7 @@
 use crate::engine::switch::{resumed, switch_and_resume};
 use crate::engine::throw;
 use crate::model::settings::NESTED;
-use crate::model::tasklet::{TaskletRef, is_being_traced, this};
+use crate::model::tasklet::{Tasklet, TaskletRef, is_being_traced};
 use crate::model::world::world;
 use crate::model::{bomb, world};
 use crate::parking::park;
@@ -176,25 +176,25 @@ fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
 
 unsafe extern "C" fn insert(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     give(args::no_arguments("insert", args).and_then(|()| do_insert(t)).map(|()| new_ref(o)))
 }
 
 unsafe extern "C" fn remove(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     give(args::no_arguments("remove", args).and_then(|()| do_remove(t)).map(|()| new_ref(o)))
 }
 
 unsafe extern "C" fn bind_thread(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     give(do_bind_thread(t, args).map(|()| none()))
 }
 
 unsafe extern "C" fn run(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(at, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(at, count)) };
     if args::no_arguments("run", args).is_err() {
         return null_mut();
     }
@@ -203,7 +203,7 @@ unsafe extern "C" fn run(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
 
 unsafe extern "C" fn switch(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(at, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(at, count)) };
     if args::no_arguments("switch", args).is_err() {
         return null_mut();
     }
@@ -212,8 +212,9 @@ unsafe extern "C" fn switch(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
 
 unsafe extern "C" fn throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
-    let (t, given) =
-        unsafe { (this(o), args::named("throw", ["exc", "val", "tb", "pending"], args, count, names)) };
+    let (t, given) = unsafe {
+        (Tasklet::from(o), args::named("throw", ["exc", "val", "tb", "pending"], args, count, names))
+    };
     let call = Pending::effect(throw as _, args, arguments(count, names));
     let thrown = given.and_then(|[exc, val, tb, pending]| {
         if exc.is_null() {
@@ -227,7 +228,7 @@ unsafe extern "C" fn throw(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
 
 unsafe extern "C" fn raise_exception(o: Obj, at: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(at, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(at, count)) };
     let thrown = args::at_least("raise_exception", 1, args.len()).and_then(|()| {
         if !is_exception_class(args[0]) {
             let text = "tasklet.raise_exception needs Exception or string subclass as first parameter";
@@ -245,7 +246,7 @@ unsafe extern "C" fn raise_exception(o: Obj, at: *mut Obj, count: Py_ssize_t) ->
 
 unsafe extern "C" fn kill(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
-    let (t, given) = unsafe { (this(o), args::named("kill", ["pending"], args, count, names)) };
+    let (t, given) = unsafe { (Tasklet::from(o), args::named("kill", ["pending"], args, count, names)) };
     let call = Pending::effect(kill as _, args, arguments(count, names));
     let killed =
         given.and_then(|[pending]| is_true(pending)).and_then(|pending| throw::kill(t, pending, call));

@@ -16,7 +16,7 @@ use crate::engine::throw::{exit_bomb, kill_later, throw};
 use crate::model::allocation::{allocate_plain, release};
 use crate::model::seat::Seat;
 use crate::model::settings;
-use crate::model::tasklet::{Flags, TaskletRef, this};
+use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
 use crate::model::world::world;
 use crate::observe::leaks;
 use crate::parking::park;
@@ -33,7 +33,7 @@ use std::ptr::null_mut;
 
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
-    let t = unsafe { this(o) };
+    let t = unsafe { Tasklet::from(o) };
     let own = [
         type_of(o).cast(),
         t.tempval.get(),
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
 
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
-    let t = unsafe { this(o) };
+    let t = unsafe { Tasklet::from(o) };
     if vanishes(t) {
         vanish(t); // a subclass has a finaliser of its own
     }
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
 
 pub unsafe extern "C" fn tp_finalize(o: Obj) {
     // SAFETY: a tasklet.
-    let t = unsafe { this(o) };
+    let t = unsafe { Tasklet::from(o) };
     t.set_flags(|f| f.finalized = true);
     if t.started() && !entry::is_stranded(t) {
         aside(|| {
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn tp_dealloc(o: Obj) {
     // SAFETY: the reference count is 0. The collector must not see the object from here on, unless
     // the finaliser brings it back.
     unsafe {
-        let t = this(o);
+        let t = Tasklet::from(o);
         if t.started() && PyObject_CallFinalizerFromDealloc(o) < 0 {
             return;
         }
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn tp_dealloc(o: Obj) {
 unsafe extern "C" fn destroy(o: Obj) {
     // SAFETY: nobody refers to the object; the usual steps of a garbage-collected heap type.
     unsafe {
-        let t = this(o);
+        let t = Tasklet::from(o);
         let frames = if vanishes(t) { take_frames(t) } else { null_mut() };
         if t.started() {
             aside(|| outlive(t));
@@ -185,7 +185,7 @@ fn outlive(t: TaskletRef) {
 
 unsafe extern "C" fn del(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a tasklet's method.
-    let (t, args) = unsafe { (this(o), args::positional(args, count)) };
+    let (t, args) = unsafe { (Tasklet::from(o), args::positional(args, count)) };
     give(args::no_arguments("__del__", args).map(|()| {
         finalize(t);
         none()

@@ -4,7 +4,7 @@ use crate::engine::outcome::{channel_of, outcome};
 use crate::engine::{throw, transfer};
 use crate::model::channel::Channel;
 use crate::model::classes;
-use crate::model::tasklet::{TaskletRef, this};
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
@@ -13,7 +13,7 @@ use stackless_cpython::Pending;
 
 unsafe extern "C" fn join(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
-    let (t, given) = unsafe { (this(o), args::named("join", ["timeout"], args, count, names)) };
+    let (t, given) = unsafe { (Tasklet::from(o), args::named("join", ["timeout"], args, count, names)) };
     let call = Pending::call(join as _, args, args::arguments(count, names));
     give(given.and_then(|[timeout]| do_join(t, timeout, call)))
 }
@@ -50,7 +50,7 @@ fn do_join(t: TaskletRef, timeout: Obj, call: Pending) -> Res<Obj> {
 
 unsafe extern "C" fn keep_result(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a tasklet.
-    unsafe { this(o) }.set_flags(|f| f.keeps_result = true);
+    unsafe { Tasklet::from(o) }.set_flags(|f| f.keeps_result = true);
     none()
 }
 

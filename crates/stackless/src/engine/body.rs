@@ -1,4 +1,4 @@
-//! What runs on a fresh C stack: the body of a tasklet, and passing the stack on when it ends.
+//! What runs on a fresh C stack: the body of a tasklet; when it ends, the next tasklet may take over the stack.
 
 use crate::engine::{ending, nesting, outcome, switch};
 use crate::model::seat::Seat;
@@ -19,24 +19,24 @@ use std::cell::Cell;
 use std::ptr::null_mut;
 
 /// The first code on every fresh C stack. It runs tasklets one after the other: when one ends and
-/// the next has not begun yet, that one takes over the stack.
+/// the next one has not begun yet, the next one takes over the stack.
 pub unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     let s = thread::of_running_tasklet();
     loop {
         s.current().seat().begun.set(true);
         let value = s.current().tempval.replace(null_mut());
-        s.settle(); // an heir may have taken over the stack
+        s.settle(); // another tasklet object may have inherited the stack
         let woken = s.current().seat().woken.replace(false);
-        let returned = if woken { go_on(s, value) } else { run_body(s.current(), value) };
+        let returned = if woken { continue_woken(s, value) } else { run_body(s.current(), value) };
         s.current().seat().call.iter().for_each(clear);
         let next = ending::end(s, returned);
         pass_on(s, next);
     }
 }
 
-/// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Did it return? Else an
-/// exception is set. Its seat owns the function and the arguments meanwhile, not this frame, which may
-/// be given up.
+/// Calls the tasklet's function, unless `value`, its tempval, is a bomb. Returns true if the function returned; else
+/// an exception is set. Meanwhile the seat owns the function and the arguments, not this frame, which may
+/// be abandoned.
 fn run_body(t: TaskletRef, value: Obj) -> bool {
     let seat = t.seat();
     seat.python.set(false);
@@ -48,11 +48,11 @@ fn run_body(t: TaskletRef, value: Obj) -> bool {
         drop_ref(value);
         return false;
     }
-    // A bomb that was thrown into it before it began goes off instead of the call.
+    // A bomb that was thrown into the tasklet before it began is raised instead of calling the function.
     match bomb::unpack(value) {
         Err(Raised) => false,
         Ok(value) if func.is_null() || args.is_null() => {
-            drop_ref(value); // a schedule callback killed it, or bound it anew, on its way here
+            drop_ref(value); // a schedule callback killed or rebound it before it began
             true
         }
         Ok(value) => {
@@ -85,8 +85,8 @@ unsafe extern "C" {
     fn PyMethod_Function(method: Obj) -> Obj;
 }
 
-/// The same for methods, keyword arguments and C code. A Python function is called in such a way that
-/// nothing is owned in between, with an argument vector that `seat.call` owns.
+/// As [`call_body`], for methods, keyword arguments and C code. A Python function is called with an argument vector
+/// that `seat.call` owns, so that this frame owns nothing during the call.
 #[cold]
 unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj {
     // SAFETY: the caller's.
@@ -99,13 +99,13 @@ unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj
             let func = seat.call[0].get();
             let result = PyObject_Call(func, args, kwargs);
             if result.is_null() && !raised() {
-                // Not every way through PyObject_Call checks that.
+                // Not every path through PyObject_Call checks that.
                 let text = format!("{} returned NULL without setting an exception", type_name(func));
                 let Raised = raise(Exc::System, &text);
             }
             return result;
         }
-        // All values in one tuple, which the seat owns from here on: self, positional, by keyword.
+        // All values in one tuple, which the seat owns from here on: self, positional ones, keyword ones.
         let given = PyTuple_GET_SIZE(args);
         let named = if kwargs.is_null() { 0 } else { PyDict_Size(kwargs) };
         let first = Py_ssize_t::from(!me.is_null());
@@ -149,8 +149,8 @@ unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj
     }
 }
 
-/// A parked tasklet goes on where another has ended. Without memory for that, the watcher goes on with a
-/// MemoryError, and the parked one stays in the ring.
+/// Continues a parked tasklet on the stack of one that has ended. Without memory for that, the watcher continues
+/// with a MemoryError, and the parked tasklet stays in the ring.
 fn wake_here(s: &'static Sched, next: TaskletRef, seat: &'static Seat) -> TaskletRef {
     if park::wake_on(s, next, seat).is_ok() {
         return next;
@@ -162,13 +162,13 @@ fn wake_here(s: &'static Sched, next: TaskletRef, seat: &'static Seat) -> Taskle
 }
 
 /// The running tasklet has ended. If `next` has not begun, it takes over the stack and this
-/// returns; else `next` continues where it was, and this never returns.
+/// function returns; else `next` continues where it was suspended, and this function never returns.
 fn pass_on(s: &'static Sched, mut next: TaskletRef) {
     let ended = s.current();
     let seat = ended.seat();
     if hooks::watched() {
         next = switch::before_switch(s, next, Turn::Over);
-        // What the callback may have left behind: a context, or a trace function.
+        // The callback may have left a context, or a trace function.
         // SAFETY: the running tasklet's own state.
         s.amid_switch(next, || unsafe { cpython::finish(s.ts, seat.state()) });
     }
@@ -189,8 +189,8 @@ fn pass_on(s: &'static Sched, mut next: TaskletRef) {
     let slot = seat.slot.expect("main tasklets do not end here");
     let to = next.seat();
     let mut nowhere = null_mut();
-    // SAFETY: `next` is suspended. We go on running on the slot that we give back until the switch,
-    // which is the next thing that happens; nobody comes back to it.
+    // SAFETY: `next` is suspended. This code still runs on the slot that is put back, until the switch,
+    // which is the next thing that happens; nothing returns to this frame.
     unsafe {
         s.stacks.borrow_mut().put(slot);
         cpython::load(to.state());
@@ -199,9 +199,9 @@ fn pass_on(s: &'static Sched, mut next: TaskletRef) {
     unreachable!("nobody continues an ended tasklet");
 }
 
-/// The running tasklet was woken: goes on with its frames. Did its function return? Else an exception
+/// The running tasklet was woken: continues its frames. Returns true if its function returned; else an exception
 /// is set.
-pub fn go_on(s: &'static Sched, value: Obj) -> bool {
+pub fn continue_woken(s: &'static Sched, value: Obj) -> bool {
     let seat = s.current().seat();
     let after = seat.returns.get();
     let value = match bomb::unpack(value) {

@@ -1,4 +1,4 @@
-//! The deadlock errors.
+//! The deadlock errors. Their texts are the contract's; a registered function explains them in a note.
 
 use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
@@ -10,10 +10,10 @@ use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use std::cell::Cell;
 
-/// What the running tasklet asked for when nobody was left to run.
+/// The channel operation that the running tasklet asked for when no tasklet was left to run, if it was one.
 pub type Wish = Option<(ChannelRef, WaitsTo)>;
 
-/// Explains a deadlock: says who waits for whom. Runs no Python code.
+/// Explains a deadlock: which tasklet waits for which. Runs no Python code.
 pub type Explain = fn(&'static Sched, Wish) -> String;
 
 static EXPLAIN: Gil<Cell<Option<Explain>>> = Gil::new(Cell::new(None));
@@ -23,13 +23,13 @@ pub fn register_explanation(explain: Explain) {
     EXPLAIN.set(Some(explain));
 }
 
-/// The last runnable tasklet cannot stop.
+/// The error where the last runnable tasklet cannot block.
 #[cold]
 pub fn deadlock(s: &'static Sched, wish: Wish) -> Raised {
     raise_explained(s, wish, "Deadlock: the last runnable tasklet cannot be blocked.")
 }
 
-/// All others have ended, and the watcher waits in a channel.
+/// The error where all other tasklets have ended, and the watcher waits in a channel.
 pub fn stuck(s: &'static Sched, watcher: TaskletRef) -> Raised {
     let receiving = world::waits(watcher).is_some_and(|(_, waits)| waits != WaitsTo::Send);
     let text = if receiving {

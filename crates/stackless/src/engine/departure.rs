@@ -14,17 +14,17 @@ use crate::scheduler::ring::link;
 use crate::scheduler::{idle, ring};
 use stackless_core::Turn;
 
-/// The running tasklet is about to leave the ring. Who goes on?
+/// What happens when the running tasklet leaves the ring.
 #[derive(Clone, Copy)]
 pub enum Departure {
-    /// This one. (It may not be in the ring yet: the `run()` caller that goes on when all is done.)
+    /// This tasklet continues. (It may not be in the ring yet: the caller of `run()`, which continues at the end.)
     Switch(TaskletRef),
-    /// Nobody of this thread; somebody in another thread may change that.
+    /// No tasklet of this thread can run; another thread may change that.
     Sleep,
 }
 
-/// Plans the departure of the running tasklet from the ring, for a queue or for good. The error is
-/// the deadlock, which says that this `wish` cannot be granted.
+/// Plans the departure of the running tasklet from the ring, to a queue or to no list. The error is
+/// a deadlock; its note explains why this `wish` cannot be granted.
 #[inline(always)]
 pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Departure> {
     let s = entered.s;
@@ -45,7 +45,7 @@ fn when_alone(s: &'static Sched, me: TaskletRef, wish: Wish) -> Res<Departure> {
     match idle::idle_action(s, me) {
         IdleAction::Resume(watcher) => Ok(Departure::Switch(watcher)),
         IdleAction::Sleep => Ok(Departure::Sleep),
-        // Making the error may collect garbage.
+        // Making the error may collect garbage, which runs code of the program.
         IdleAction::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
     }
 }
@@ -62,7 +62,7 @@ pub unsafe fn depart(s: &'static Sched, next: Departure) -> Res<Obj> {
     resumed(s)
 }
 
-/// The same, but for [`resumed`].
+/// As [`depart`], without calling [`resumed`].
 ///
 /// # Safety
 /// As [`switch`].
@@ -81,18 +81,18 @@ pub unsafe fn leave(s: &'static Sched, next: Departure) {
     }
 }
 
-/// The running tasklet waits, and nobody of this thread can run: the thread sleeps on its stack.
+/// The running tasklet waits, and no tasklet of this thread can run: the thread sleeps on its stack.
 ///
 /// # Safety
 /// As [`switch`].
 #[cold]
 unsafe fn leave_to_sleep(s: &'static Sched) {
     let me = s.current();
-    // It may be in no list, and be dropped by a signal handler's doings.
+    // It may be in no list, and a signal handler may drop the last reference.
     new_ref(me.obj());
     if s.sleep().is_err() {
-        // Nobody can act any more (a deadlock), or a signal handler raised: the exception goes to
-        // whoever watches, or stays here.
+        // No other thread can act (a deadlock), or a signal handler raised: the watcher gets the exception; this
+        // tasklet does if it is the watcher itself.
         let watcher = object(world(|w| w.watcher(s.id())));
         let bomb = bomb::of_raised();
         ring::deliver(s, watcher, bomb);

@@ -1,4 +1,4 @@
-//! How a tasklet ends, and where its uncaught exception goes.
+//! How a tasklet ends, and which tasklet gets its uncaught exception.
 
 use crate::engine::{deadlock, outcome, throw};
 use crate::model::tasklet::TaskletRef;
@@ -14,12 +14,12 @@ use crate::scheduler::{idle, limits};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython};
 
-/// The running tasklet's function has returned, or raised. Takes the tasklet out of everything and
-/// says who goes on. Its own stack stays in use until then.
+/// The running tasklet's function has returned, or raised. Removes the tasklet from all lists and
+/// returns the tasklet that continues. The tasklet's own stack stays in use until then.
 pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
     let mut bomb = if returned { None } else { uncaught(s) };
     // SAFETY: the running tasklet's own state. This may run Python code, which may do anything, even
-    // put an heir into this tasklet's place: who we are and who goes on is found out afterwards.
+    // replace this tasklet's object by another one: the current and the next tasklet are looked up afterwards.
     unsafe { cpython::finish(s.ts, s.current().seat().state()) };
     while !s.current().tempval.get().is_null() {
         clear(&s.current().tempval);
@@ -43,7 +43,7 @@ pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
         }
     }
     me.set_flags(|f| f.ended = true);
-    // The watcher may be a tasklet of the ring: it does not leave it together with us.
+    // The watcher may be a tasklet of the ring: it stays in the ring when this one leaves.
     world(|w| w.unlink(me.id()));
     if let Some(bomb) = bomb {
         deliver(s, watcher(), bomb);
@@ -56,13 +56,13 @@ pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
     s.runs_next().expect("somebody goes on")
 }
 
-/// For a watcher that waits in a channel, when the last tasklet that could serve it has ended.
+/// The bomb for a watcher that waits in a channel, when the last tasklet that could wake it has ended.
 fn stuck_bomb(s: &'static Sched, watcher: TaskletRef) -> Obj {
     let _raised = deadlock::stuck(s, watcher);
     bomb::of_raised()
 }
 
-/// An exception leaves the tasklet's function: the bomb for the watcher, if it is to get one.
+/// An exception leaves the tasklet's function. Returns the bomb for the watcher, None if it gets none.
 fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
     if let Some(recorder) = hooks::recorder() {
@@ -71,7 +71,7 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     if !ends_quietly(&exception) {
         match outcome::failed(s.current(), exception).or_else(handle) {
             Ok(()) => return None,
-            // As it was, or what the handler raised: that goes the same way.
+            // The exception as it was, or the one that the handler raised: both go to the watcher.
             Err(theirs) => exception = theirs,
         }
     }
@@ -87,7 +87,7 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     None
 }
 
-/// SystemExit and TaskletExit, which is one.
+/// True for SystemExit and TaskletExit, which is a subclass of it.
 fn ends_quietly(exception: &[Obj; 3]) -> bool {
     // SAFETY: the exception type exists.
     is_subclass(exception[0], unsafe { PyExc_SystemExit })
@@ -102,7 +102,7 @@ fn is_main_thread() -> bool {
     unsafe { _PyOS_IsMainThread() != 0 }
 }
 
-/// Offers the exception to the error handler. What the handler raises goes on instead.
+/// Offers the exception to the error handler. What the handler raises replaces it.
 fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
     match ON_ERROR.offer(exception) {
         Err(exception) => Err(exception),
@@ -111,8 +111,8 @@ fn handle(exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
     }
 }
 
-/// SystemExit in a tasklet of the process's main thread: the others are killed, and then main gets
-/// it, so that the interpreter never exits on a tasklet's stack.
+/// SystemExit in a tasklet of the process's main thread: the other tasklets are killed, and then the main one gets
+/// the exception, so that the interpreter never exits on a tasklet's stack.
 fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
     let main = s.main();
     world::each_tasklet_of(s, |t| {
@@ -123,7 +123,7 @@ fn exit_process(s: &'static Sched, exception: [Obj; 3]) {
     let Raised = set_exception(exception);
     let bomb = bomb::of_raised();
     if world(|w| w.in_ring(main.id())) {
-        // To the end of the ring, behind those that die.
+        // To the end of the ring, after those that are to die.
         world(|w| {
             w.unlink(main.id());
             w.link(main.id())

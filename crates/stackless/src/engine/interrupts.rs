@@ -15,8 +15,6 @@ use stackless_cpython::{Answer, Pending};
 use std::ffi::c_int;
 use std::ptr::null_mut;
 
-// ---------------------------------------------------------------------- interrupts
-
 /// The calling thread, if a limit is in force in it.
 fn limited() -> Option<Entered> {
     if LIMITED.get() == 0 {
@@ -29,7 +27,7 @@ pub unsafe extern "C" fn tick(count: c_int) -> Answer {
     let Some(entered) = limited() else { return Answer::Nothing };
     let s = entered.s;
     if entered.refused() && s.trap.get() == 0 {
-        return Answer::Nothing; // a callback, or somebody else's stack: not the tasklet's own time
+        return Answer::Nothing; // a callback or a foreign stack: the time is not the tasklet's own
     }
     look_at_clock(s);
     world(|w| w.tick(s.id(), count as u64));
@@ -76,7 +74,7 @@ pub unsafe extern "C" fn throw_in() {
     }
 }
 
-/// What an interrupted tasklet finds when it goes on is dropped, or raised.
+/// Drops what an interrupted tasklet finds when it continues, or raises it.
 fn explode(me: TaskletRef) -> Res<()> {
     bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
 }
@@ -92,8 +90,8 @@ fn may_interrupt(entered: Entered) -> bool {
         && (flags.ignore_nesting || s.run_limit.ignore_nesting.get() || nesting(me) == 0)
 }
 
-/// If the running tasklet's time is up and nothing forbids it, it is interrupted. What it finds when
-/// it goes on is still its tempval.
+/// Interrupts the running tasklet if its time is up and nothing forbids it. What it finds when
+/// it continues is still its tempval.
 fn try_interrupt(entered: Entered) -> bool {
     let s = entered.s;
     let me = s.current();
@@ -103,7 +101,7 @@ fn try_interrupt(entered: Entered) -> bool {
     me.set_flags(|f| f.interrupt_pending = 0);
     let Some(owner) = world(|w| w.timer(s.id())).map(object) else { return false };
     if owner.has_bomb() {
-        // It wakes with an exception instead, and could not take the interrupted one.
+        // It wakes with an exception instead, and cannot take the interrupted tasklet.
         make_runnable(owner);
         world(|w| w.run_now(owner.id()));
     } else {
@@ -123,7 +121,7 @@ fn try_interrupt(entered: Entered) -> bool {
     true
 }
 
-/// What forbade an interrupt of the running tasklet may be over: then it happens now.
+/// Called when what forbade an interrupt of the running tasklet may be over: a pending interrupt happens now.
 pub fn retry() -> Res<()> {
     let Some(entered) = limited() else { return Ok(()) };
     if interrupt_pending(entered.s, entered.s.current()) && try_interrupt(entered) {

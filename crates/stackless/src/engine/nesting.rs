@@ -8,9 +8,9 @@ use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
 use std::ptr::null_mut;
 
-/// How often C code has called back into Python. A tasklet whose function is C code has that below all its
-/// Python calls, and counts once more. Without soft switching there is a C stack below everything: 1 at the
-/// least.
+/// The number of calls from C code back into Python. A tasklet whose function is C code has that below all its
+/// Python calls, and counts one more. Without soft switching there is a C stack below everything: the level is at
+/// least 1.
 pub fn nesting(t: TaskletRef) -> i64 {
     let Some((ts, of)) = fields(t) else {
         return if t.started() { t.seat().last_level.get().into() } else { 0 };
@@ -19,13 +19,13 @@ pub fn nesting(t: TaskletRef) -> i64 {
     let before = if t.is_main() { threading_globals() } else { null_mut() };
     // SAFETY: as above; the globals are borrowed or null.
     let level = unsafe { cpython::nesting(ts, of, before) };
-    // The seat has the function while it is called, but for main tasklets and parked ones, which have none in C.
+    // The seat has the function while it is called, except for main tasklets and parked ones, which have none in C.
     let c_function = !t.seat().python.get() && !t.seat().call[0].get().is_null();
     (level + i64::from(c_function)).max(hard.into())
 }
 
-/// The running tasklet, which begins, gets the functions that `threading` has for new threads, or else the
-/// debugger of the thread's main tasklet. No Python code runs, in which it could be interrupted.
+/// Gives the running tasklet, which begins, the functions that `threading` has for new threads, or else the
+/// debugger of the thread's main tasklet. No Python code runs in which the tasklet could be interrupted.
 #[cold]
 pub fn trace_as_threads_are() -> Res<()> {
     let s = thread::of_running_tasklet();
@@ -49,7 +49,7 @@ pub fn trace_as_threads_are() -> Res<()> {
 }
 
 /// The trace function of the main tasklet, if it is a method of a debugger derived from `bdb.Bdb`: borrowed.
-/// Such a debugger (pdb, IDLE's) has its breakpoints in any code, and knows nothing of tasklets.
+/// Such a debugger (pdb, IDLE's) may have breakpoints in any code, and does not know tasklets.
 fn debugger(s: &'static thread::Sched) -> Option<Obj> {
     let (ts, of) = fields(s.main())?;
     // SAFETY: the fields are those of a started tasklet; all answers are borrowed, or null.
@@ -75,8 +75,8 @@ pub fn set_trace_of(s: &'static thread::Sched, of: Of, function: Obj, profile: b
     if set { Ok(()) } else { Err(Raised) }
 }
 
-/// The globals of the module `threading`, borrowed: Python's part of a thread's beginning. Null if
-/// nobody has imported it.
+/// The globals of the module `threading`, borrowed: what Python code does when a thread begins. Null if
+/// the module was not imported.
 pub fn threading_globals() -> Obj {
     // SAFETY: borrowed references; the module lives as long as sys.modules has it.
     unsafe {

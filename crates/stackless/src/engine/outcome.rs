@@ -1,8 +1,8 @@
-//! `tasklet.join()`: waiting for the end of a tasklet, and what its function returned.
+//! The outcome of a tasklet, for `tasklet.join()`: what its function returned or raised.
 //!
-//! Who joins receives from a channel of the tasklet's own, which nobody else sees. At the end all of
-//! them get the outcome. A tasklet's `sequel` is this channel until it ends, then the outcome, if
-//! anybody asked for it before the end: a value, or a bomb.
+//! `join()` receives from a channel of the tasklet's own, which the program does not see. At the end all tasklets
+//! that wait there get the outcome. A tasklet's `sequel` is this channel until the end, then the outcome (a value or
+//! a bomb) if it was asked for before the end.
 
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::tasklet::TaskletRef;
@@ -13,7 +13,7 @@ use crate::python::objects::*;
 use crate::scheduler::ring::{adopt_link, leave_value};
 use std::ptr::null_mut;
 
-/// Where those wait who join, if there ever were any and it has not ended since.
+/// The channel in which `join()` waits, if there was a `join()`, and the tasklet has not ended since.
 pub fn channel_of(t: TaskletRef) -> Option<ChannelRef> {
     let o = t.sequel.get();
     // SAFETY: before the end, the sequel is a channel.
@@ -28,12 +28,13 @@ pub fn outcome(t: TaskletRef) -> Res<Obj> {
     bomb::unpack(new_ref(kept))
 }
 
-/// Does anybody wait for its end?
+/// True if a tasklet waits for its end.
 pub fn is_joined(t: TaskletRef) -> bool {
     channel_of(t).is_some_and(|ch| world(|w| w.balance(ch.id())) < 0)
 }
 
-/// The running tasklet's function has returned which is taken over. (`kwargs` is free by then.)
+/// The running tasklet's function has returned `result`, which is taken over and kept if it is wanted: in `kwargs`,
+/// which is free by then.
 #[inline(always)]
 pub fn returned(result: Obj) {
     let t = thread::of_running_tasklet().current();
@@ -44,8 +45,8 @@ pub fn returned(result: Obj) {
     }
 }
 
-/// The running tasklet ends with an exception that nobody caught. Those who join get it; without
-/// them, it is given back, and goes where it always went.
+/// The running tasklet ends with an uncaught exception. Tasklets that join it get the exception; without
+/// them, it is given back, and goes to the error handler or to the watcher.
 pub fn failed(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
     if is_joined(t) {
         let Raised = set_exception(exception);
@@ -61,7 +62,7 @@ pub fn failed(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
     Err(exception)
 }
 
-/// A tasklet has ended, or its thread has: those who wait for that go on.
+/// A tasklet has ended, or its thread has: tasklets that wait for its end continue.
 pub fn ended(s: &'static Sched, t: TaskletRef) {
     let outcome = t.kwargs.replace(null_mut());
     let joined = channel_of(t);
@@ -85,8 +86,8 @@ pub fn ended(s: &'static Sched, t: TaskletRef) {
     t.set_flags(|f| (f.keeps_result, f.has_outcome) = (false, true));
 }
 
-/// A tasklet that ended is bound anew: its outcome is taken out, to be dropped. Those who wait for
-/// the end of one that has not begun go on waiting.
+/// Takes out the outcome of a tasklet that has ended and is bound again, to be dropped. Tasklets that wait for
+/// the end of one that has not begun still wait.
 pub fn take_outcome(t: TaskletRef) -> Obj {
     if !t.flags.get().has_outcome {
         return null_mut();

@@ -12,18 +12,18 @@ use stackless_cpython::{self as cpython};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// In how many threads a limit is in force.
+/// The number of threads in which a limit is in force.
 pub static LIMITED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
-/// How a `run()` was asked to run.
+/// The options of a `run()`.
 #[derive(Default)]
 pub struct Run {
-    /// Does an empty ring mean waiting for other threads?
+    /// True if an empty ring means waiting for other threads.
     pub waits: bool,
     pub limit: Option<RunLimit>,
     pub time: Option<Duration>,
     pub ignore_nesting: bool,
-    /// It does not wait for tasklets that sleep, or wait for something else than a partner.
+    /// True if it does not wait for tasklets that sleep, or wait for something else than a partner.
     pub impatient: bool,
 }
 
@@ -59,14 +59,14 @@ pub fn end_limit(s: &'static Sched) {
     }
 }
 
-/// Is the time up? Then the world knows.
+/// Tells the world if the time is up.
 pub fn look_at_clock(s: &'static Sched) {
     if s.run_limit.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
         world(|w| w.expire(s.id()));
     }
 }
 
-/// A switch to `next`, which heads the ring, is about to happen: the answer is who runs instead.
+/// Called before a switch to `next`, which heads the ring. Returns the tasklet that runs instead.
 pub fn before_switch(s: &'static Sched, next: TaskletRef, turn: Turn) -> TaskletRef {
     if !s.run_limit.on.get() {
         return next;
@@ -86,8 +86,8 @@ pub fn before_switch(s: &'static Sched, next: TaskletRef, turn: Turn) -> Tasklet
     }
 }
 
-/// The running tasklet yields, alone in the ring: a turn is over, and with it maybe a soft limit. Then
-/// the answer is who goes on.
+/// The running tasklet yields, alone in the ring: a turn is over, which may end a soft limit. Then
+/// the answer is the tasklet that continues.
 #[cold]
 pub fn yields_alone(s: &'static Sched) -> Option<TaskletRef> {
     if !s.run_limit.on.get() || !world(|w| w.limit_is_soft(s.id())) {
@@ -98,7 +98,7 @@ pub fn yields_alone(s: &'static Sched) -> Option<TaskletRef> {
     (!std::ptr::eq(next, me)).then_some(next)
 }
 
-/// Who goes on when a thread has slept long enough: the one whose time is up, or the one that waits
+/// The tasklet that ends the sleep of its thread: the one whose time is up, or the one that waits
 /// for other threads when there are none left.
 pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
     look_at_clock(s);
@@ -106,7 +106,7 @@ pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
     due.or_else(|| waits.filter(|_| !s.others_may_come())).map(object)
 }
 
-/// Was an interrupt of it put off under the limit in force?
+/// True if an interrupt of the tasklet was put off under the limit in force.
 pub fn interrupt_pending(s: &'static Sched, t: TaskletRef) -> bool {
     t.flags.get().interrupt_pending == s.run_limit.number.get()
 }

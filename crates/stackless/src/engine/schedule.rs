@@ -1,4 +1,4 @@
-//! `schedule()` and `schedule_remove()`.
+//! `schedule()` and `schedule_remove()`: other tasklets of the ring run, and the caller stays in it or leaves it.
 
 use crate::engine::departure::{depart, plan_departure};
 use crate::engine::switch::{MANY, foresee, switch_and_resume};
@@ -50,7 +50,7 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     unsafe { switch_and_resume(s, next) }
 }
 
-/// `schedule()` with nobody else in the ring: no switch, unless a soft limit ends here.
+/// `schedule()` where the caller is alone in the ring: no switch, unless a soft limit ends here.
 #[inline(never)]
 fn alone(entered: Entered, value: Obj) -> Res<Obj> {
     if !hooks::watched() || !entered.can_switch() {
@@ -75,7 +75,7 @@ fn alone(entered: Entered, value: Obj) -> Res<Obj> {
     unsafe { switch_and_resume(s, next) }
 }
 
-/// What the running tasklet's pending call will return.
+/// Sets what the running tasklet's pending call will return.
 #[inline(always)]
 fn keep(s: &'static Sched, value: Obj) {
     leave_value(s, s.current(), if is_none(value) { null_mut() } else { new_ref(value) });
@@ -109,7 +109,7 @@ fn do_schedule_remove(value: Obj, call: Pending) -> Res<Obj> {
     throw::raise_pending(me)?;
     let value = if value.is_null() { me.obj() } else { value };
     if me.is_main() && world(|w| w.right_neighbour(me.id()) == me.id() && w.watcher(s.id()) == me.id()) {
-        return Ok(new_ref(value)); // nobody could resume it: nothing happens
+        return Ok(new_ref(value)); // no tasklet could resume it: nothing happens
     }
     let next = plan_departure(entered, None)?;
     me.seat().pending.set(call);

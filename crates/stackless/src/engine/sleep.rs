@@ -1,4 +1,4 @@
-//! The sleep of a thread in which no tasklet can run.
+//! The sleep of a thread in which no tasklet can run: it waits on a lock, or in the poller if it has one.
 
 use crate::engine::{deadlock, run_limits};
 use crate::model::thread::{Moment, Sched};
@@ -12,12 +12,12 @@ use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Woken};
 use std::time::Instant;
 
-/// Between two looks at whether anybody can still wake a sleeping thread.
+/// The maximum sleep before the thread checks again whether another thread can still wake it.
 const LOOK_MICROSECONDS: i64 = 100_000;
 
 impl Sched {
-    /// Sleeps, without the GIL, until this thread's ring is not empty. An exception is set if
-    /// nobody is left who could change that, or if a signal handler raised it.
+    /// Sleeps, without the GIL, until this thread's ring is not empty. The error is a deadlock (no other thread
+    /// can wake this one), or what a signal handler raised.
     pub fn sleep(&'static self) -> Res<()> {
         self.asleep.set(true);
         cpython::forbid(1); // for signal handlers
@@ -68,10 +68,10 @@ impl Sched {
             match woken {
                 Ok(Woken::ByAlarm) => self.rung.set(false),
                 Ok(_) => {}
-                Err(_) => readiness::lose(self), // those who wait for descriptors get the error
+                Err(_) => readiness::lose(self), // the tasklets that wait for descriptors get the error
             }
             if let Some(readiness) = self.readiness.get() {
-                readiness.go_on();
+                readiness.continue_ready();
             }
             self.in_handler.set(true);
             // SAFETY: the GIL is held.
@@ -82,7 +82,7 @@ impl Sched {
             }
         }
         if self.rung.replace(false) && self.readiness.get().is_none() {
-            // It rang between the last wait and here: silence it for the next time.
+            // It rang between the last wait and here: clear it for the next time.
             self.alarm.wait(-1);
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The switch: how one tasklet stops and another goes on.
+//! The switch: how one tasklet stops and another one continues.
 //!
 //! Every started tasklet has a *seat*, at the place where its C stack and its data stack meet:
 //!
@@ -14,15 +14,15 @@
 //!                                   state:  its share of the thread state }
 //! ```
 //!
-//! A main tasklet runs on the thread's own stack; its seat lies on the heap and has no slot.
+//! A main tasklet runs on the thread's own stack; its seat is on the heap and has no slot.
 //!
-//! There is no scheduler loop. A call that must wait decides who goes on ([`crate::thread::Sched`]
-//! and the world's lists), swaps the thread state, and jumps:
+//! There is no scheduler loop. A call that must wait decides which tasklet continues (by the lists of the
+//! [`World`](crate::model::world::World)), swaps the thread state, and jumps:
 //!
 //! ```text
 //!   tasklet A                        tasklet B
 //!   ch.receive()                     (suspended inside a call of its own)
-//!     plan: who goes on? B
+//!     plan: which one continues? B
 //!     commit: A into the queue
 //!     swap + switch ───────────────> returns from *its* switch
 //!        ...                           resumed(): takes its tempval, drops what A left
@@ -30,15 +30,15 @@
 //! ```
 //!
 //! The order is always *plan, then commit*: everything that can fail (no stack for a fresh tasklet,
-//! a switch that is not allowed here) is found out before anything has moved, so a failed call
+//! a switch that is not allowed here) is checked before anything is moved, so a failed call
 //! leaves ring, queue and counters as they were.
 //!
 //! # References
 //!
-//! A tasklet that stands in a list (ring, queue, or the stack of watchdogs) is owned by it: one
-//! reference for each list it is in. Moving from ring to queue hands the reference on. The
-//! reference of a tasklet that leaves the ring for nowhere (paused or ended) is dropped by whoever
-//! runs next, since it may be the last one: [`Sched::drop_later`].
+//! A tasklet in a list (ring, queue, or the stack of watchdogs) is owned by the list: one
+//! reference for each list it is in. Moving from ring to queue hands the reference over. The
+//! reference of a tasklet that leaves the ring for no other list (paused or ended) is dropped by the
+//! next tasklet to run, since it may be the last one: [`Sched::drop_later`].
 //!
 //! No Rust destructor, owned reference or borrow may be alive in a C frame across [`switch`]: it is
 //! not unwound when a tasklet ends elsewhere.
@@ -59,9 +59,8 @@ use stackless_stack::{self as stack};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// A switch from the running tasklet to `next`, which heads the ring, is about to happen: everybody
-/// who watches is told. The answer is who runs instead; it may have lost its stack, and is to be prepared
-/// again.
+/// Tells all observers of a switch from the running tasklet to `next`, which heads the ring. Returns the tasklet
+/// that runs instead; it may have lost its stack, so [`prepare`] it again.
 #[cold]
 pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> TaskletRef {
     let watchers = WATCHERS.load(Relaxed);
@@ -83,13 +82,13 @@ pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> Tas
     next
 }
 
-/// From how many tasklets in a ring on it pays to [`foresee`].
+/// The minimum length of the ring from which on [`foresee`] pays.
 pub const MANY: u32 = 64;
 
-/// With many tasklets in the ring, what the next ones need has left the processor's nearest cache:
-/// asks for the object of the one after the next two, and for the seat and the stack of the one
-/// after the next, on the guess that it was left at the same depth as the next. As many lines as one
-/// that calls `schedule` in a loop touches: others would be in the way of these.
+/// Prefetches what the next switches need. With many tasklets in the ring, it has left the processor's first cache.
+/// This asks for the object of the third tasklet, and for the seat and the stack of the second one, assuming that it
+/// was left at the same depth as `next`. The number of lines is what a tasklet touches that calls `schedule` in a
+/// loop: more lines would evict these.
 pub fn foresee(next: TaskletRef) {
     let (second, third) = world(|w| {
         let second = w.right_neighbour(next.id());
@@ -106,9 +105,8 @@ pub fn foresee(next: TaskletRef) {
     stack::prefetch::<5>(far.wrapping_sub(depth));
 }
 
-/// Stops the running tasklet and continues `next`, which is prepared. The world's lists agree
-/// already. Comes back when somebody continues the caller. A limit of `run()` may continue somebody
-/// else than `next`.
+/// Stops the running tasklet and continues `next`, which is prepared and heads the ring already. Returns when
+/// another tasklet continues the caller. A limit of `run()` may continue another tasklet than `next`.
 ///
 /// # Safety
 /// Nothing that needs dropping is alive in the callers' Rust frames.
@@ -132,8 +130,8 @@ pub unsafe fn switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) {
     }
 }
 
-/// The one to switch to, where it is too late to give up: without a stack for it the running tasklet goes on
-/// with the error.
+/// Prepares the tasklet to switch to where the switch cannot be refused any more. Without memory for its stack the
+/// running tasklet continues instead, with the error.
 #[cold]
 pub fn prepared(s: &'static Sched, next: TaskletRef) -> TaskletRef {
     if prepare(s, next).is_ok() {
@@ -144,11 +142,11 @@ pub fn prepared(s: &'static Sched, next: TaskletRef) -> TaskletRef {
     s.current()
 }
 
-/// After a switch came back: what the pending call returns. Bombs explode here.
+/// Called when a switch has returned: the result of the pending call. A bomb is raised here.
 #[inline(always)]
 pub fn resumed(s: &'static Sched) -> Res<Obj> {
     let me = s.current();
-    // From here on it is not the primitive that it waits in, if it is suspended again (in a destructor).
+    // If the tasklet is suspended again from here on (in a destructor), it no longer waits in that primitive.
     me.seat().pending.set(Pending::NONE);
     let value = me.tempval.replace(null_mut());
     s.settle();
@@ -161,13 +159,13 @@ pub fn resumed(s: &'static Sched) -> Res<Obj> {
 /// As [`switch`].
 #[inline(always)]
 pub unsafe fn switch_and_resume(s: &'static Sched, next: TaskletRef) -> Res<Obj> {
-    // SAFETY: the caller's. The scheduler is the same when we come back: tasklets do not change
+    // SAFETY: the caller's. The scheduler is still the same afterwards: tasklets do not change
     // threads while they have a stack.
     unsafe { switch(s, next, Turn::Over) };
     resumed(s)
 }
 
-/// The same for a transfer within a channel, whose partner goes on.
+/// As [`switch_and_resume`], for a transfer within a channel after which the partner continues.
 ///
 /// # Safety
 /// As [`switch`].

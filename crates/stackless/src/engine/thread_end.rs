@@ -29,7 +29,7 @@ unsafe extern "C" fn guard_dealloc(o: Obj) {
     }
 }
 
-/// A thread has ended: its tasklets are killed, and what is left of them belongs to no thread.
+/// A thread has ended: kills its tasklets; the remaining ones belong to no thread afterwards.
 pub fn end(s: &'static Sched) {
     // After a fork, the child destroys the states of threads that exist in the parent only.
     let mine = std::ptr::eq(s.ts, cpython::thread_state());
@@ -60,7 +60,7 @@ pub fn end(s: &'static Sched) {
     drop_ref(s.run_limit.take_shown());
     let own: Vec<TaskletRef> = world(|w| w.tasklets_of(s.id())).into_iter().map(object).collect();
     let owned: Vec<Obj> = own.iter().filter(|t| t.is_owned()).map(|t| new_ref(t.obj())).collect();
-    // They wait no more, and no limit hangs over them. They are still the thread's tasklets.
+    // Their waits and limits end. They still belong to the thread.
     for t in &own {
         waits::ends(t);
         limits::end_all(t);
@@ -78,7 +78,7 @@ pub fn end(s: &'static Sched) {
         }
         outcome::ended(s, t);
         if !world(|w| w.in_ring(t.id())) {
-            orphan(t); // those in the ring lose their thread with it
+            orphan(t); // those in the ring lose their thread when the ring goes
         }
     }
     let in_ring = world(|w| w.forget_thread(s.id()));
@@ -95,8 +95,8 @@ pub fn end(s: &'static Sched) {
     drop_ref(main.obj());
     if mine {
         readiness::end(s);
-        // SAFETY: nobody refers to the scheduler any more: its tasklets were orphaned, and it is
-        // in no table. Of a thread that a fork left behind, the lock may be in any state: leak it.
+        // SAFETY: nothing refers to the scheduler any more: its tasklets were orphaned, and the world has
+        // forgotten it. Of a thread that a fork left behind, the lock may be in any state: it is leaked.
         unsafe {
             drop(Box::from_raw(s.main_seat.get()));
             drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
@@ -104,15 +104,15 @@ pub fn end(s: &'static Sched) {
     }
 }
 
-/// A tasklet that is in no ring belongs to no thread any more.
+/// Takes a tasklet that is in no ring from its thread.
 fn orphan(t: TaskletRef) {
     world(|w| w.set_thread(t.id(), ThreadId::NONE));
 }
 
-/// Ends this thread's tasklets with TaskletExit; those that never began do not begin any more, and those that
-/// are `left` and in no ring stay as they are. The caller is the thread's main. Cleaning up may take turns, and
-/// may wait: a tasklet that waits is asked again a few times, and one that still runs after a hundred turns is,
-/// too. After a thousand, they stay.
+/// Ends this thread's tasklets with TaskletExit. Those that have not begun will not begin any more; those in no ring
+/// for which `left` is true stay as they are. The caller is the thread's main tasklet. The tasklets may need several
+/// turns for their cleaning up, and may wait: one that waits is killed again a few times, one that still runs after
+/// a hundred turns too. After a thousand turns, the remaining ones stay.
 pub fn kill_all(s: &'static Sched, left: fn(TaskletRef) -> bool) {
     for turn in 0..1000 {
         let mut started = 0;
@@ -149,7 +149,7 @@ pub fn kill_all(s: &'static Sched, left: fn(TaskletRef) -> bool) {
     }
 }
 
-/// Those of this thread's tasklets that have no C state leave the ring: no code of them runs any more.
+/// Takes those of this thread's tasklets that have no C state out of the ring: no code of them runs any more.
 fn stop_soft_ones(s: &'static Sched) {
     each_tasklet_of(s, |t| {
         if t.started() && world(|w| w.in_ring(t.id())) && !t.has_bomb() && !t.is_current() && park::is_soft(t)
@@ -163,7 +163,7 @@ fn stop_soft_ones(s: &'static Sched) {
     });
 }
 
-/// Makes the guard's type. Nobody sees it.
+/// Makes the guard's type, which the program does not see.
 pub fn ready(module: Obj) -> Res<()> {
     let slots = types::Slots::new().slot(Py_tp_dealloc, guard_dealloc as destructor as *mut c_void);
     types::add(module, &GUARD, c"stackless._ThreadGuard", size_of::<Guard>(), 0, slots)

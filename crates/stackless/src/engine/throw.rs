@@ -14,13 +14,13 @@ use crate::scheduler::{entry, waits};
 use stackless_cpython::Pending;
 use std::ptr::null_mut;
 
-/// Makes a tasklet runnable with a bomb that goes off when its turn comes. The bomb is taken over.
+/// Makes a tasklet runnable with a bomb that is raised when its turn comes. The bomb is taken over.
 pub fn leave_for_later(t: TaskletRef, bomb: Obj) {
     make_runnable(t);
     drop_ref(t.tempval.replace(bomb));
 }
 
-/// The same with TaskletExit. Without memory for that, the user is told.
+/// As [`leave_for_later`], with TaskletExit. Without memory for it, the error is printed.
 pub fn kill_later(t: TaskletRef) {
     match exit_bomb() {
         Ok(bomb) => {
@@ -37,8 +37,8 @@ pub fn exit_bomb() -> Res<Obj> {
     bomb::of_class(classes::tasklet_exit(), &[])
 }
 
-/// An exception that was left for the running tasklet goes off at its next switching call, before
-/// that call would put something else into its place.
+/// Raises an exception that was left for the running tasklet: at its next switching call, before
+/// that call overwrites its tempval.
 #[inline(always)]
 pub fn raise_pending(me: TaskletRef) -> Res<()> {
     let value = me.tempval.get();
@@ -46,7 +46,7 @@ pub fn raise_pending(me: TaskletRef) -> Res<()> {
         return Ok(());
     }
     if world(|w| !w.in_ring(me.id())) {
-        return Ok(()); // it waits, and this is the exception that it sends
+        return Ok(()); // it waits, and the exception is what it sends
     }
     let value = bomb::unpack(me.tempval.replace(null_mut()))?;
     me.seat().call_back(|| drop_ref(value));
@@ -109,7 +109,7 @@ fn throw_now(entered: Entered, t: TaskletRef, bomb: Obj, call: Pending) -> Res<(
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
 }
 
-/// A tasklet that never began ends without a stack. As after any end, its right neighbour is next.
+/// Ends a tasklet that never began, without a stack. As after any end, its right neighbour is next.
 fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     let s = entered.s;
     if !t.linked() {
@@ -147,7 +147,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     unsafe { switch_and_resume(s, next) }.map(drop_ref)
 }
 
-/// Another thread's tasklet: delivered there, next in its line; nothing switches here.
+/// Throws into a tasklet of another thread: it is next in that thread's ring; nothing switches here.
 fn throw_abroad(t: TaskletRef, bomb: Obj, pending: bool) {
     if pending || world(|w| w.in_ring(t.id())) {
         return leave_for_later(t, bomb);
@@ -184,7 +184,7 @@ fn throw_to_orphan(t: TaskletRef, bomb: Obj) -> Res<()> {
 /// `t.kill(pending)`.
 pub fn kill(t: TaskletRef, pending: bool, call: Pending) -> Res<()> {
     if t.scheduler().is_none() {
-        // Its frames cannot run any more. It is dead; only a queue may still hold it.
+        // Its frames cannot run any more: it has ended. Only a queue may still hold it.
         if t.blocked() {
             world(|w| w.dequeue(t.id()));
             if let Some(recorder) = hooks::recorder() {

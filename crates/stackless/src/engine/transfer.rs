@@ -1,4 +1,7 @@
-//! Channels: send and receive.
+//! Channels: send and receive, close, and what is built on them.
+//!
+//! An operation finds a partner in the channel's queue and *meets* it, or *waits* in the queue itself. The functions
+//! on this path are inlined into the caller; those for observers ([`act_observed`], [`act_recorded`]) are not.
 
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::switch::{hand_over, switch_and_resume};
@@ -22,8 +25,8 @@ use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::ptr::null_mut;
 
-/// Sends `value`, which is taken over; null is None. Returns None. Waits so many nanoseconds at the
-/// longest; None: without a limit. `call` is the primitive's.
+/// Sends `value`, which is taken over; null is None. Returns None. `time` is the maximum wait in nanoseconds,
+/// None for no limit. `call` is the primitive that was called.
 #[inline(always)]
 pub fn send(ch: ChannelRef, value: Obj, time: Option<u64>, call: Pending) -> Res<Obj> {
     act(ch, Direction::Send, WaitsTo::Send, value, time, call)
@@ -34,7 +37,7 @@ pub fn receive(ch: ChannelRef, time: Option<u64>, call: Pending) -> Res<Obj> {
     act(ch, Direction::Receive, WaitsTo::Receive, null_mut(), time, call)
 }
 
-/// The next value of an iteration: `Err` without an exception set is its end.
+/// The next value of an iteration. The end of the iteration is `Err` without an exception set.
 #[inline(always)]
 pub fn iterate(ch: ChannelRef, call: Pending) -> Res<Obj> {
     if world(|w| w.closing(ch.id()) && w.balance(ch.id()) <= 0) {
@@ -92,7 +95,7 @@ fn act_on<const OBSERVED: bool>(
     }
 }
 
-/// The same, with a recording: what is sent is described first, which may run Python code.
+/// As [`act_on`], during a recording: what is sent is described first, which may run Python code.
 #[inline(never)]
 fn act_recorded(
     entered: Entered,
@@ -115,8 +118,8 @@ fn act_recorded(
     act_on::<true>(entered, ch, direction, waits, value, time, call)
 }
 
-/// The same, with a channel callback: before a transfer within the thread, or a wait, so that it sees
-/// the value in the tempval of the tasklet that acts; after a transfer to another thread.
+/// As [`act_on`], with a channel callback. It is called before a transfer within the thread, or a wait, so that it
+/// sees the value in the tempval of the acting tasklet; and after a transfer to another thread.
 #[cold]
 fn act_observed(
     entered: Entered,
@@ -141,7 +144,7 @@ fn act_observed(
         let seat = s.current().seat();
         seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let told = callbacks::announce_operation(s, ch, direction, partner.is_none());
-        seat.call_back(|| s.current().put(null_mut())); // an heir's, maybe
+        seat.call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
         if told.is_err() {
             drop_ref(value);
             return Err(Raised);
@@ -155,7 +158,7 @@ fn act_observed(
     Ok(result)
 }
 
-/// A partner waits. The outer error means that nothing happened.
+/// A partner waits in the queue. The outer error means that nothing happened.
 #[inline(always)]
 fn meet<const OBSERVED: bool>(
     entered: Entered,
@@ -214,8 +217,8 @@ fn meet<const OBSERVED: bool>(
     }
 }
 
-/// Takes the partner out of the queue and exchanges the values: it gets `value`, and what it sent
-/// (or null) is the result.
+/// Takes the partner out of the queue and exchanges the values: it gets `value`, and the result is what it sent,
+/// or null.
 #[inline(always)]
 fn exchange<const OBSERVED: bool>(
     s: &'static Sched,
@@ -237,7 +240,7 @@ fn exchange<const OBSERVED: bool>(
     null_mut()
 }
 
-/// Nobody waits: the running tasklet does. The outer error means that nothing happened.
+/// No partner waits: the running tasklet does. The outer error means that nothing happened.
 #[inline(always)]
 fn wait(
     entered: Entered,
@@ -285,7 +288,7 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Departure> {
     next
 }
 
-/// `close()`: the queue grows no more, and waiting iterations end.
+/// `close()`: no more tasklets are added to the queue, and waiting iterations end.
 pub fn close(ch: ChannelRef) -> Res<()> {
     world(|w| w.close(ch.id()));
     if let Some(recorder) = hooks::recorder() {
@@ -293,7 +296,7 @@ pub fn close(ch: ChannelRef) -> Res<()> {
     }
     let mut dropped = Vec::new();
     while world(|w| w.first_iterating(ch.id())).is_some() {
-        // Making the bomb may run Python code: ask again who waits.
+        // Making the bomb may run Python code: look again which tasklet waits.
         // SAFETY: the exception type exists.
         let bomb = bomb::of_class(unsafe { PyExc_StopIteration }, &[])?;
         let Some(tid) = world(|w| w.first_iterating(ch.id())) else {
@@ -330,7 +333,7 @@ pub fn exception_bomb(args: &[Obj]) -> Res<Obj> {
     bomb::of_parts(args[0], null_mut(), null_mut())
 }
 
-/// `send_sequence(iterable)`: how many were sent.
+/// `send_sequence(iterable)`: the number of values sent.
 pub fn send_sequence(ch: ChannelRef, iterable: Obj) -> Res<Obj> {
     // SAFETY: living objects, owned references.
     unsafe {
@@ -352,7 +355,7 @@ pub fn send_sequence(ch: ChannelRef, iterable: Obj) -> Res<Obj> {
     }
 }
 
-/// A channel that nobody refers to can have waiters whose thread is gone: they leave the queue.
+/// Removes the waiting tasklets of a channel without references: their threads have ended.
 pub fn release_waiters(ch: ChannelRef) {
     world(|w| w.close(ch.id()));
     while let Some(t) = world(|w| w.first_waiting(ch.id())) {

@@ -1,4 +1,4 @@
-//! The memory of tasklet objects: making one, and reusing the memory of destroyed ones.
+//! Memory for tasklet objects: making one, and reusing the memory of destroyed ones.
 
 use crate::model::classes;
 use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
@@ -10,7 +10,7 @@ use pyo3_ffi::*;
 use stackless_core::{RecordKind, TaskletId, ThreadId};
 use std::cell::Cell;
 
-/// What calling a tasklet calls.
+/// The function that a call of a tasklet object calls.
 static VECTORCALL: Gil<Cell<Option<vectorcallfunc>>> = Gil::new(Cell::new(None));
 
 /// Sets the function that `t(...)` calls, before the first tasklet is made.
@@ -22,10 +22,10 @@ impl Tasklet {
     /// Fills a freshly allocated, zeroed object.
     ///
     /// # Safety
-    /// `o` is zeroed memory of a tasklet object, and nobody else knows it yet.
+    /// `o` is zeroed memory of a tasklet object, and no other code knows it yet.
     pub unsafe fn init(o: Obj, id: impl FnOnce(TaskletRef) -> TaskletId, serial: u64) -> TaskletRef {
         // SAFETY: the caller's; null and None are valid for all cells but the id, which is set
-        // before anybody reads it.
+        // before it is read.
         let t = unsafe { Self::from(o) };
         t.vectorcall.set(VECTORCALL.get());
         t.flags.set(Flags::default());
@@ -39,24 +39,24 @@ impl Tasklet {
 
 static SERIAL: Gil<Cell<u64>> = Gil::new(Cell::new(0));
 
-/// Destroyed tasklets of the very type, whose memory the next ones take over: as CPython does for
+/// Destroyed tasklets of exactly this type, whose memory new ones reuse: CPython does the same for
 /// its own short-lived objects.
 static SPARE: Gil<Cell<Vec<Obj>>> = Gil::new(Cell::new(Vec::new()));
 
 const SPARES: usize = 256;
 
 fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
-    // SAFETY: the GIL; no `f` here comes back or runs Python code.
+    // SAFETY: the GIL; no `f` here calls this function again or runs Python code.
     f(unsafe { &mut *SPARE.as_ptr() })
 }
 
-/// The end of a tasklet's destruction: all its cells are empty.
+/// The last step of a tasklet's destruction: all its cells are empty.
 ///
 /// # Safety
-/// Nobody refers to the object, and the collector does not track it.
+/// Nothing refers to the object, and the collector does not track it.
 #[inline(always)]
 pub unsafe fn release(o: Obj) {
-    // The collector's mark that its finaliser has run cannot be taken off again.
+    // The collector's mark that a finaliser has run cannot be removed: such an object is not reused.
     // SAFETY: a tasklet, by the caller's word.
     let kept = std::ptr::eq(type_of(o), classes::tasklet_type())
         && !unsafe { Tasklet::from(o) }.flags.get().finalized
@@ -71,7 +71,7 @@ pub unsafe fn release(o: Obj) {
     unsafe { if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) } }
 }
 
-/// An empty object of the type, its cells zero.
+/// An empty object of the type: all its cells are zero.
 #[inline(always)]
 unsafe fn memory(kind: *mut PyTypeObject) -> Obj {
     let again = if std::ptr::eq(kind, classes::tasklet_type()) { spare(Vec::pop) } else { None };
@@ -95,7 +95,7 @@ unsafe extern "C" {
     fn _Py_NewReference(o: Obj);
 }
 
-/// The number of the tasklet that was made last.
+/// The serial number of the tasklet that was made last.
 pub fn last_serial() -> u64 {
     SERIAL.get()
 }

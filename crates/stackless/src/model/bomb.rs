@@ -1,4 +1,4 @@
-//! `bomb`: an exception under way to a tasklet. Whoever resumes with one as its tempval raises it.
+//! `bomb`: an exception on its way to a tasklet. A tasklet that resumes with a bomb as its tempval raises it.
 
 use crate::model::tasklet::Tasklet;
 use crate::model::thread::of_running_tasklet;
@@ -19,12 +19,12 @@ pub struct Bomb {
     kind: Cell<Obj>,
     value: Cell<Obj>,
     traceback: Cell<Obj>,
-    /// What the pending call returns before the bomb goes off, at the next switching call; null is
-    /// None. Only while it is delayed.
+    /// What the pending call returns before the bomb is raised, at the next switching call; null is
+    /// None. Only while the bomb is delayed.
     first: Cell<Obj>,
     delayed: Cell<bool>,
-    /// Not an exception, but a call to be tried again by the tasklet that finds it, and the function that does
-    /// so: `value` is the socket, `traceback` the buffer.
+    /// Set if this is not an exception but a call to be tried again by the tasklet that finds it, with the function
+    /// that does so: `value` is the socket, `traceback` the buffer.
     call: Cell<Option<(Retry, SocketCall)>>,
 }
 
@@ -40,7 +40,7 @@ fn from(o: Obj) -> &'static Bomb {
     unsafe { &*o.cast::<Bomb>() }
 }
 
-/// Is it a bomb?
+/// True for a bomb.
 #[inline(always)]
 pub fn is_bomb(o: Obj) -> bool {
     std::ptr::eq(type_of(o), BOMB.get())
@@ -52,11 +52,11 @@ pub fn exception(o: Obj) -> Option<Obj> {
     some(bomb.value.get()).or(some(bomb.kind.get())).map(new_ref)
 }
 
-/// A new bomb; the references are taken over. Without memory for it, a MemoryError's own bomb would
-/// need memory too, so the answer is the error: the caller's exception is lost.
+/// A new bomb; the references are taken over. Without memory for it, the error is a MemoryError, and the
+/// caller's exception is lost.
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     let t = BOMB.get();
-    // The running tasklet may be in no list, on its way to another.
+    // No collection: the running tasklet may be in no list, on its way to another one.
     // SAFETY: the type is ready; its memory is zeroed.
     let o = without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) });
     if o.is_null() {
@@ -67,18 +67,18 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     bomb.kind.set(kind);
     bomb.value.set(value);
     bomb.traceback.set(traceback);
-    bomb.call.set(None); // which need not be all zero
+    bomb.call.set(None); // None need not be all zeros
     Ok(o)
 }
 
-/// A bomb that makes a call when it is found; the references are taken over.
+/// A bomb that makes a call when a tasklet finds it; the references are taken over.
 pub fn of_call(socket: Obj, buffer: Obj, call: SocketCall, retry: Retry) -> Res<Obj> {
     let o = new([null_mut(), socket, buffer])?;
     from(o).call.set(Some((retry, call)));
     Ok(o)
 }
 
-/// A bomb of the exception that is set, which is not set any more.
+/// A bomb of the exception that is set, which is cleared.
 pub fn of_raised() -> Obj {
     let exception = without_collection(take_exception);
     debug_assert!(!exception[0].is_null());
@@ -91,8 +91,8 @@ pub fn of_raised() -> Obj {
     }
 }
 
-/// A bomb of `kind(*arguments)`. The exception is made now, so that a failure to make it is the
-/// sender's.
+/// A bomb of `kind(*arguments)`. The exception is made now, so that a failure to make it is raised in the
+/// sender.
 pub fn of_class(kind: Obj, arguments: &[Obj]) -> Res<Obj> {
     // SAFETY: a class and living arguments.
     let value = check(unsafe { PyObject_Vectorcall(kind, arguments.as_ptr(), arguments.len(), null_mut()) })?;
@@ -151,7 +151,7 @@ pub fn of_parts(exc: Obj, val: Obj, tb: Obj) -> Res<Obj> {
     Ok(bomb)
 }
 
-/// For what a tasklet resumes with: a bomb is raised, null becomes None. The reference is taken over.
+/// The result of a pending call: raises a bomb, turns null into None. The reference is taken over.
 #[inline(always)]
 pub fn unpack(value: Obj) -> Res<Obj> {
     if value.is_null() {
@@ -160,7 +160,7 @@ pub fn unpack(value: Obj) -> Res<Obj> {
     if is_bomb(value) { go_off(value) } else { Ok(value) }
 }
 
-/// A bomb was found by the tasklet that it was left for.
+/// A tasklet finds the bomb that was left for it.
 #[cold]
 fn go_off(o: Obj) -> Res<Obj> {
     if let Some((retry, call)) = from(o).call.take() {
@@ -176,7 +176,7 @@ fn go_off(o: Obj) -> Res<Obj> {
     Ok(if first.is_null() { none() } else { first })
 }
 
-/// Delays a bomb: whoever finds it gets this value (taken over, null is None), and the exception at its
+/// Delays a bomb: the tasklet that finds it gets this value (taken over, null is None), and the exception at its
 /// next switching call.
 pub fn put_first(o: Obj, value: Obj) {
     let bomb = from(o);
@@ -184,14 +184,14 @@ pub fn put_first(o: Obj, value: Obj) {
     drop_ref(bomb.first.replace(value));
 }
 
-/// The value that a delayed bomb was to give first, or null. It is not delayed any more.
+/// Takes out the value that a delayed bomb gives first, or null. The bomb is not delayed any more.
 pub fn take_first(o: Obj) -> Obj {
     let bomb = from(o);
     bomb.delayed.set(false);
     bomb.first.replace(null_mut())
 }
 
-/// Raises what is in the bomb; the reference is taken over.
+/// Raises the exception in the bomb; the reference is taken over.
 #[cold]
 pub fn explode(o: Obj) -> Raised {
     let bomb = from(o);
@@ -220,17 +220,17 @@ pub fn explode(o: Obj) -> Raised {
     Raised
 }
 
-/// At the end of a chain longer than this no context is added: an exception that is raised again and again
+/// The maximum length of a chain to which a context is added: an exception that is raised again and again
 /// (by `join()`, for example) does not collect contexts without end.
 const LONGEST_CHAIN: usize = 100;
 
-/// The exception that is set gets the one being handled as its context, as in a `raise` statement. One that
-/// comes from elsewhere with a context keeps it: the other goes to the end of the chain.
+/// Makes the exception that is being handled the context of the one that is set, as a `raise` statement does. An
+/// exception that has a context already keeps it: the handled one goes to the end of the chain.
 #[cold]
 fn add_context(handled: Obj) {
     let exception = take_exception();
     let raised = exception[1];
-    // What ends the chain gets the context. Contexts are borrowed here: their exceptions own them.
+    // The last exception of the chain gets the context. References are borrowed here: exceptions own their contexts.
     let end = chain(raised).take(LONGEST_CHAIN).take_while(|&e| !std::ptr::eq(e, handled)).last();
     let free = end.filter(|&end| context(end).is_none());
     let cyclic = || chain(handled).take(LONGEST_CHAIN).any(|e| free.is_some_and(|end| std::ptr::eq(e, end)));
@@ -241,7 +241,7 @@ fn add_context(handled: Obj) {
     let Raised = set_exception(exception);
 }
 
-/// An exception, its context, the context of that, and so on: borrowed.
+/// An exception, its context, the context's context, and so on: borrowed.
 fn chain(exception: Obj) -> impl Iterator<Item = Obj> {
     std::iter::successors(some(exception).filter(|&e| is_exception(e)), |&e| context(e))
 }
@@ -353,14 +353,14 @@ pub fn add(module: Obj) -> Res<()> {
     types::add(module, &BOMB, c"stackless.bomb", size_of::<Bomb>(), Py_TPFLAGS_HAVE_GC, slots)
 }
 
-/// Is it a bomb of this exception class, or one derived from it?
+/// True for a bomb of this exception class, or of a subclass.
 pub fn is_of(o: Obj, class: Obj) -> bool {
     let kind = from(o).kind.get();
     some(kind).is_some_and(|kind| is_subclass(kind, class))
 }
 
 impl Tasklet {
-    /// Is an exception on its way to it?
+    /// True if an exception is on its way to the tasklet.
     pub fn has_bomb(&self) -> bool {
         some(self.tempval.get()).is_some_and(is_bomb)
     }

@@ -1,4 +1,4 @@
-//! The channel object: its fields.
+//! The channel object: its fields. What is in its queue is in the [`World`](crate::model::world::World).
 
 use crate::python::objects::*;
 use pyo3_ffi::*;

@@ -1,5 +1,5 @@
 //! Data: tasklet, channel, thread, seat, wait, bomb, the world that holds them, settings of the process.
-//! Nothing here runs Python code, but for destructors and the making of exceptions.
+//! Nothing here runs Python code, except by dropping references and making exceptions.
 
 pub mod allocation;
 pub mod bomb;

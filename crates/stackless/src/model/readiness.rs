@@ -13,13 +13,13 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Source {
     pub exhausted: [bool; 2],
-    /// The other side sends no more: what has been received can be read without waiting, to the end.
+    /// True if the other side sends no more: what has been received can be read to its end without waiting.
     pub ended: bool,
-    /// Borrowed: their waits own them. Nearly always there is but one.
+    /// The tasklets that wait for each direction. Borrowed: their waits own them. Nearly always at most one.
     pub waiting: [SmallVec<[TaskletRef; 1]>; 2],
 }
 
-/// By the descriptor's number: the system gives out the lowest that is free.
+/// Indexed by the descriptor's number: the system uses the lowest free number.
 #[derive(Default)]
 pub struct Sources(Vec<Option<Source>>);
 
@@ -32,7 +32,7 @@ impl Sources {
         self.0.get_mut(descriptor as usize)?.as_mut()
     }
 
-    /// Is there memory for it?
+    /// True if there is memory for this descriptor.
     pub fn has_room(&mut self, descriptor: c_int) -> bool {
         let more = (descriptor as usize + 1).saturating_sub(self.0.len());
         memory::strictly(|| self.0.try_reserve(more)).is_ok()
@@ -59,7 +59,7 @@ pub struct Readiness {
     pub poller: RefCell<Poller>,
     pub bell: Bell,
     pub sources: RefCell<Sources>,
-    /// How many tasklets wait.
+    /// The number of tasklets that wait.
     pub waiting: Cell<u32>,
 }
 
@@ -69,14 +69,14 @@ impl Readiness {
         Ok(Self { poller: RefCell::new(poller), bell, sources: RefCell::default(), waiting: Cell::new(0) })
     }
 
-    /// Ends the thread's sleep. If the program has closed the descriptor for that, the sleeper finds out by
-    /// itself: it does not sleep for long at a time.
+    /// Ends the thread's sleep. If the program has closed the bell's descriptor, the thread wakes later by
+    /// itself: its sleeps are short.
     pub fn ring(&self) {
         let _closed = self.bell.ring();
     }
 
-    /// Sleeps until something is ready, somebody rings, a signal arrives, or the time is over. Call it
-    /// without the GIL; then [`Readiness::go_on`] with it.
+    /// Sleeps until something is ready, the bell rings, a signal arrives, or the time is over. Call it
+    /// without the GIL; then `continue_ready` with it.
     pub fn sleep(&self, microseconds: i64) -> std::io::Result<()> {
         let time = Duration::from_micros(microseconds.max(0) as u64);
         self.poller.borrow_mut().wait(Some(time)).map(|_| ())
@@ -89,7 +89,7 @@ impl Readiness {
         }
     }
 
-    /// The descriptor is about to be closed: who waited for it.
+    /// Removes a descriptor that is about to be closed. Returns the tasklets that waited for it.
     pub fn remove(&self, descriptor: c_int) -> Vec<TaskletRef> {
         let Some(source) = self.sources.borrow_mut().remove(descriptor) else { return Vec::new() };
         self.bell.remove(descriptor);

@@ -1,4 +1,6 @@
-//! The seat: where a tasklet with a stack keeps its share of the thread state.
+//! The seat: the record, beside a tasklet's stacks, of its stack and of its share of the thread state.
+//!
+//! [`crate::engine::switch`] has a picture of where it is in memory.
 
 use crate::python::gil::Gil;
 use crate::python::objects::*;
@@ -20,36 +22,36 @@ pub fn register_body(body: Body) {
 
 #[repr(C, align(16))]
 pub struct Seat {
-    /// Null while the tasklet is parked.
+    /// Where the C stack was left; null while the tasklet is parked.
     pub resume: Cell<*mut u8>,
-    /// None on the heap.
+    /// The slot to give back at the end; None for a seat on the heap.
     pub slot: Option<Slot>,
-    /// The primitive in which it waits, if it was called from Python.
+    /// The primitive in which the tasklet waits, if it was called from Python.
     pub pending: Cell<Pending>,
-    /// So much code of the program is under way that a primitive of ours has called.
+    /// The number of calls from primitives of this module back into code of the program that are under way.
     called_back: Cell<u16>,
-    /// What that returns: see [`crate::parking::obstacle::CallReturns`].
+    /// What the pending call returns: see [`crate::parking::obstacle::CallReturns`].
     pub returns: Cell<u8>,
-    /// Is its function a Python function?
+    /// True if the tasklet's function is a Python function.
     pub python: Cell<bool>,
-    /// Does nothing of ours but the call of its function lie below its frames?
+    /// 1 if below the tasklet's frames there is no C code of this module but the call of its function, else 0.
     pub evaluating: Cell<u8>,
-    /// Did it get this stack when it was woken?
+    /// True if the tasklet got this stack when it was woken.
     pub woken: Cell<bool>,
-    /// Has any code run on this stack for it? Destructors of what others left come before its own.
+    /// True if code has run on this stack for the tasklet. Destructors of what others left run before its own code.
     pub begun: Cell<bool>,
-    /// How often it was found waiting: see [`crate::parking::room::make_room`].
+    /// How often the tasklet was found waiting since it ran: see [`crate::parking::room::make_room`].
     pub looks: Cell<u8>,
-    /// The nesting level of one that stays when its thread ends.
+    /// The nesting level of a tasklet that outlives its thread.
     pub last_level: Cell<u16>,
-    /// The seat without a stack that it was woken from, while frames lie there that have not gone on, or
+    /// The seat without a stack from which the tasklet was woken, while frames are there that have not continued, or
     /// null.
     pub woken_from: Cell<*mut Seat>,
     /// The tasklet whose seat it is.
     pub owner: Cell<Option<TaskletId>>,
-    /// The callable and its arguments, while the call is under way.
+    /// The callable and its arguments, during the call.
     pub call: [Cell<Obj>; 3],
-    /// Last: the data stack begins at its end.
+    /// The last field: the data stack begins at its end.
     pub state: UnsafeCell<State>,
 }
 
@@ -85,10 +87,10 @@ impl Seat {
         }
     }
 
-    /// A new seat on the heap, whose state takes so many bytes; null without memory.
+    /// A new seat on the heap, whose state takes `size` bytes; null without memory.
     pub fn allocate(size: usize) -> *mut Self {
         let before = std::mem::offset_of!(Self, state);
-        // SAFETY: as above; only what is there is used of a parked tasklet's seat.
+        // SAFETY: as above; of a parked tasklet's seat only the initialised part is used.
         unsafe {
             let seat = PyMem_RawMalloc(before + size).cast::<Self>();
             if !seat.is_null() {
@@ -101,20 +103,20 @@ impl Seat {
     /// Frees what [`Self::allocate`] made, or does nothing for null.
     ///
     /// # Safety
-    /// Nobody uses it any more.
+    /// It is not used any more.
     pub unsafe fn free(seat: *mut Self) {
         // SAFETY: the caller's.
         unsafe { PyMem_RawFree(seat.cast()) }
     }
 
-    /// Has its tasklet no C stack?
+    /// True if its tasklet has no C stack.
     #[inline(always)]
     pub fn parked(&self) -> bool {
         self.resume.get().is_null() && self.slot.is_none() && self.owner.get().is_some()
     }
 
-    /// Runs code of the program from inside a primitive: a destructor, or a callback. Whatever primitive that
-    /// code waits in, there is C code of ours below.
+    /// Runs code of the program from inside a primitive: a destructor, or a callback. Meanwhile
+    /// there is C code of this module below, whatever primitive that code waits in.
     pub fn call_back<R>(&self, f: impl FnOnce() -> R) -> R {
         self.called_back.set(self.called_back.get() + 1);
         let result = f();

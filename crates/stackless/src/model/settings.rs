@@ -1,4 +1,5 @@
-//! Settings of the process that several layers read. The functions that change them are in `api/`.
+//! Settings of the process that several layers read. The functions that change them are in `api/` and
+//! `observe/leaks.rs`.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64};
@@ -9,7 +10,7 @@ pub fn reported() -> bool {
     REPORTS.load(Relaxed)
 }
 
-/// A process-wide setting: tasklets that start while it is off count as having C state for good.
+/// True if soft switching is on: tasklets that start while it is off count as having C state for ever.
 pub static SOFT: AtomicBool = AtomicBool::new(true);
 
 #[inline(always)]
@@ -17,17 +18,17 @@ pub fn soft_switching() -> bool {
     SOFT.load(Relaxed)
 }
 
-/// Do `t.run()`'s right neighbours run before the caller goes on?
+/// True if the right neighbours of `t` run before `t.run()` returns.
 pub static NESTED: AtomicBool = AtomicBool::new(true);
 
-/// What new threads begin with.
+/// The pickle flags of new threads.
 pub static DEFAULT: AtomicI64 = AtomicI64::new(0);
 
 pub fn default() -> i64 {
     DEFAULT.load(Relaxed)
 }
 
-/// The interpreter is going away: nothing runs in tasklets any more.
+/// True once the interpreter exits: nothing runs in tasklets any more.
 pub static EXITED: AtomicBool = AtomicBool::new(false);
 
 pub fn exited() -> bool {

@@ -14,40 +14,40 @@ use std::cell::{Cell, RefCell};
 use std::ptr::null_mut;
 use std::time::Instant;
 
-/// A thread's share of the runtime.
+/// The scheduler of a thread: its share of the runtime.
 pub struct Sched {
     pub ts: *mut PyThreadState,
-    /// Nobody's while the scheduler is made.
+    /// NONE while the scheduler is being made.
     pub id: Cell<ThreadId>,
-    /// Owned. Null only while the scheduler is made.
+    /// Owned. Null only while the scheduler is being made.
     pub main: Cell<*const Tasklet>,
     pub current: Cell<*const Tasklet>,
     pub main_seat: Cell<*mut Seat>,
-    /// Stacks that no tasklet uses.
+    /// Free stacks, and where the ones in use are.
     pub stacks: RefCell<Pool>,
-    /// Below so many stacks in use there is no point in looking whom to park.
+    /// Skip the search for tasklets to park while fewer stacks than this are in use; 0: do not skip it.
     pub park_at: Cell<usize>,
-    /// Not before this time it looks who has waited long.
+    /// The time from which on the thread looks again for tasklets that have waited long.
     pub park_next: Cell<u64>,
-    /// What whoever runs next drops: one reference, nearly always, and the rest.
+    /// Deferred decrefs, done by the next tasklet to run; nearly always at most one.
     dropped: Cell<Obj>,
     more_dropped: RefCell<Vec<Obj>>,
-    /// `switch_trap`: not 0 forbids switches.
+    /// `switch_trap`: a value other than 0 forbids switches.
     pub trap: Cell<i64>,
     pub in_channel_callback: Cell<bool>,
-    /// Whom a switch goes to, while code of the program runs in the midst of it; else null. Borrowed.
+    /// The tasklet that a switch goes to, while code of the program runs in the middle of it; else null. Borrowed.
     pub next: Cell<*const Tasklet>,
     pub pickle_flags: Cell<i64>,
-    /// Switches in this thread, while they are counted.
+    /// The number of switches in this thread, while they are counted.
     pub switches: Cell<u64>,
-    /// How many tasklets have ended whose class keeps times: see [`crate::observe::counts`].
+    /// The number of ended tasklets whose class keeps times: see [`crate::observe::counts`].
     pub completed: Cell<u64>,
     pub run_limit: RunLimitState,
     pub waits: Waits,
     /// Made when the first tasklet waits for a descriptor; owned.
     pub readiness: Cell<Option<&'static Readiness>>,
     pub asleep: Cell<bool>,
-    /// Asleep, but a signal handler runs.
+    /// True while a signal handler runs during the sleep.
     pub in_handler: Cell<bool>,
     pub rung: Cell<bool>,
     pub alarm: Alarm,
@@ -67,7 +67,7 @@ pub fn of_running_tasklet() -> &'static Sched {
 }
 
 impl Sched {
-    /// A scheduler whose main tasklet and id are still to come.
+    /// A scheduler without a main tasklet and an id, which it gets later.
     pub fn new(ts: *mut PyThreadState, seat: *mut Seat, alarm: Alarm) -> Self {
         Self {
             ts,
@@ -96,7 +96,7 @@ impl Sched {
         }
     }
 
-    /// In its thread: from now on that finds it.
+    /// Called in its thread: from now on [`begun`] finds it there.
     pub fn enter_thread(&'static self) {
         let word = std::ptr::from_ref(self).cast_mut().cast();
         // SAFETY: the thread's own state, and the seat that its main tasklet keeps.
@@ -118,7 +118,7 @@ impl Sched {
         self.current.set(t);
     }
 
-    /// Is a switch to this tasklet of ours under way?
+    /// True while a switch to this tasklet is under way.
     pub fn goes_to(&self, t: TaskletRef) -> bool {
         std::ptr::eq(self.next.get(), t)
     }
@@ -133,7 +133,7 @@ impl Sched {
         self.id.get()
     }
 
-    /// Is it the calling thread's?
+    /// True in the scheduler's own thread.
     pub fn is_here(&self) -> bool {
         std::ptr::eq(self.ts, cpython::thread_state())
     }
@@ -143,7 +143,7 @@ impl Sched {
         unsafe { cpython::ident_of(self.ts) }
     }
 
-    /// Whoever runs next drops this reference.
+    /// Leaves a reference to be dropped by the next tasklet to run.
     #[inline(always)]
     pub fn drop_later(&self, o: Obj) {
         if self.dropped.get().is_null() {
@@ -153,7 +153,7 @@ impl Sched {
         }
     }
 
-    /// Drops what was left to drop. May run Python code, which may switch.
+    /// Drops the references that [`Self::drop_later`] has collected. May run Python code, which may switch.
     #[inline(always)]
     pub fn settle(&self) {
         let o = self.dropped.replace(null_mut());
@@ -177,7 +177,7 @@ impl Sched {
         self.asleep.get()
     }
 
-    /// Somebody made a tasklet of this thread runnable, whose ring was empty.
+    /// Wakes the thread if it sleeps: its ring was empty, and a tasklet is in it now.
     pub fn wake(&self) {
         if self.asleep.get() && !self.rung.replace(true) {
             match self.readiness.get() {
@@ -187,7 +187,7 @@ impl Sched {
         }
     }
 
-    /// The poller is gone, and with it what rang there. From now on it is the alarm again.
+    /// The poller is gone, and the state of its bell with it. From now on the alarm wakes the thread.
     pub fn forget_ring(&self) {
         self.rung.set(false);
     }
@@ -195,20 +195,20 @@ impl Sched {
 
 /// What a timer does when it is due.
 pub enum Due {
-    /// The wait of this tasklet is over.
+    /// Ends the wait of this tasklet.
     Wait(TaskletRef),
-    /// The limit of this number has been reached.
+    /// Reports that the limit with this number has been reached.
     Limit(usize),
 }
 
-/// What a thread knows of its waits.
+/// What a thread knows of the waits of its tasklets.
 pub struct Waits {
     pub timers: RefCell<Timers<Due>>,
-    /// Waits and limits that can still make somebody runnable ...
+    /// The number of waits and limits that can still make a tasklet runnable ...
     pub armed: Cell<u32>,
-    /// ... of tasklets that are no daemons.
+    /// ... and of those whose tasklet is no daemon.
     pub foreground: Cell<u32>,
-    /// When they were last looked at between two switches, and how many switches ago.
+    /// The time of the last look at the clock between two switches, and the number of switches since.
     pub looked: Cell<u64>,
     pub switches: Cell<u32>,
 }
@@ -224,7 +224,7 @@ impl Waits {
         }
     }
 
-    /// Will something make a tasklet of this thread runnable by itself?
+    /// True if something will make a tasklet of this thread runnable by itself.
     pub fn are_armed(&self) -> bool {
         self.armed.get() > 0
     }
@@ -235,7 +235,7 @@ impl Waits {
     }
 }
 
-/// Where the running tasklet is when somebody looks at the clock.
+/// What the running tasklet is doing when the clock is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// It is about to switch, and what its pending call returns is decided; or it has stopped.
@@ -244,18 +244,18 @@ pub enum Moment {
     Running,
 }
 
-/// What a thread knows of the limit in force, besides what the world keeps.
+/// What a thread knows of the limit of `run()` in force, besides what the world keeps.
 pub struct RunLimitState {
-    /// Is there one?
+    /// True if a limit is in force.
     pub on: Cell<bool>,
-    /// Which one: an interrupt that it left pending ends with it. Not 0.
+    /// The number of the limit, not 0: an interrupt that is pending ends with its limit.
     pub number: Cell<u32>,
     pub deadline: Cell<Option<Instant>>,
-    /// May it interrupt at any nesting level?
+    /// True if it may interrupt at any nesting level.
     pub ignore_nesting: Cell<bool>,
-    /// Was `run()` ever called here?
+    /// True if `run()` was ever called in this thread.
     pub used: Cell<bool>,
-    /// For `get_thread_info`: the list that shows who sits in `run()`, owned. Null until somebody asks.
+    /// For `get_thread_info`: the list of the tasklets in `run()`, owned. Null until it is asked for.
     pub shown: Cell<Obj>,
 }
 
@@ -271,12 +271,12 @@ impl RunLimitState {
         }
     }
 
-    /// The list that [`shown_watchdogs`] made, to be dropped.
+    /// Takes out the list of [`Self::shown`], to be dropped.
     pub fn take_shown(&self) -> Obj {
         self.shown.replace(null_mut())
     }
 
-    /// When a sleep must end.
+    /// When a sleep must end because of the limit.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline.get()
     }

@@ -1,4 +1,4 @@
-//! What a tasklet waits for besides a partner in a channel: data.
+//! What a tasklet waits for besides a partner in a channel, and the calls on sockets that are tried again: data.
 
 use stackless_core::TaskletId;
 use stackless_reactor::TimerId;
@@ -10,17 +10,17 @@ pub enum IoDirection {
     Out,
 }
 
-/// A call that can be tried again.
+/// A call on a socket that can be tried again.
 #[derive(Clone, Copy)]
 pub struct SocketCall {
     pub kind: CallKind,
     pub descriptor: c_int,
-    /// How many bytes may come; those that are gone.
+    /// The maximum number of bytes to receive; the number of bytes already sent.
     pub count: usize,
     pub flags: c_int,
-    /// Do short reads mean that nothing is left? Of a stream they do.
+    /// True if a short read means that nothing is left: so it is for streams.
     pub stream: bool,
-    /// Do we hear when the descriptor is closed? Of our own sockets we do.
+    /// True if this module is told when the descriptor is closed: so it is for its own sockets.
     pub followed: bool,
     pub deadline: Deadline,
 }
@@ -29,9 +29,9 @@ pub struct SocketCall {
 pub enum CallKind {
     Recv,
     RecvInto,
-    /// Fill the buffer (MSG_WAITALL), and return it as bytes ...
+    /// Fill the buffer (MSG_WAITALL), and return it as bytes.
     RecvAll,
-    /// ... or how many bytes are in it.
+    /// Fill the buffer (MSG_WAITALL), and return the number of bytes.
     RecvIntoAll,
     Send,
     SendAll,
@@ -40,7 +40,7 @@ pub enum CallKind {
 
 #[derive(Clone, Copy)]
 pub enum Deadline {
-    /// It would block: an error.
+    /// Raise an error if it would block.
     None,
     Until(u64),
     Unlimited,
@@ -61,19 +61,19 @@ impl SocketCall {
 /// What a tasklet waits for.
 #[derive(Clone, Copy)]
 pub enum WaitKind {
-    /// The time alone.
+    /// Time only.
     Time,
-    /// A partner in a channel, for so long.
+    /// A partner in a channel, until a time.
     Partner,
-    /// A call on a worker thread, which only the layer that makes such calls looks into.
+    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses.
     Job(*const c_void),
     /// A descriptor, until it is ready.
     Descriptor(c_int, IoDirection),
-    /// The same, and it is no error if the time is over before.
+    /// The same, but it is no error if the time is over before.
     DescriptorOrTime(c_int, IoDirection),
 }
 
-/// What has to be undone outside the tasklet when its wait is over, for whatever reason.
+/// Undoes what is outside the tasklet when its wait ends, for whatever reason.
 pub type Undo = fn(TaskletId, WaitKind);
 
 pub struct Wait {

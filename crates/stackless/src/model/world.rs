@@ -1,4 +1,4 @@
-//! The one [`World`] of the process with its lists, and the questions about a tasklet or thread that it answers.
+//! The one [`World`] of the process, with its lists, and what it answers about tasklets and threads.
 
 use crate::model::channel;
 use crate::model::seat::Seat;
@@ -11,14 +11,14 @@ use stackless_core::{ChannelId, TaskletId, WaitsTo};
 use stackless_cpython::{self as cpython, Of};
 use std::cell::UnsafeCell;
 
-/// The channel it is blocked on, and what for.
+/// The channel that the tasklet waits in, and for what.
 pub fn waits(t: TaskletRef) -> Option<(ChannelId, WaitsTo)> {
     world(|w| w.waits(t.id()))
 }
 
-/// Where the thread state's fields of a tasklet that has begun are: of a running one in its thread's
-/// state, which is complete while that thread waits for the GIL. For others, the calling thread's
-/// state goes with them, for what has to be done in a thread.
+/// Where the fields of the thread state are for a tasklet that has begun. Those of a running tasklet are in its
+/// thread's state, which is complete while that thread waits for the GIL. For others the result has the calling
+/// thread's state, for operations that need a thread.
 pub fn fields(t: TaskletRef) -> Option<(*mut PyThreadState, Of)> {
     let s = t.scheduler().filter(|_| t.started())?;
     if t.is_current() {
@@ -31,14 +31,14 @@ pub type World = stackless_core::World<TaskletRef, channel::ChannelRef, &'static
 
 static WORLD: Gil<UnsafeCell<World>> = Gil::new(UnsafeCell::new(World::new()));
 
-/// The one access to everybody's lists. `f` must not run Python code and not come back here.
+/// The only access to the world. `f` must not run Python code and not call this function again.
 #[inline(always)]
 pub fn world<R>(f: impl FnOnce(&mut World) -> R) -> R {
-    // SAFETY: the GIL keeps other threads out, and the rule above this very one.
+    // SAFETY: the GIL excludes other threads, and the rule above excludes a second borrow.
     f(unsafe { &mut *WORLD.get() })
 }
 
-/// The object of a tasklet that the world names.
+/// The object of a tasklet that the world knows.
 #[inline(always)]
 pub fn object(t: TaskletId) -> TaskletRef {
     world(|w| w.payload(t))
@@ -57,7 +57,7 @@ impl Tasklet {
         world(|w| w.is_of(self.id(), s.id()))
     }
 
-    /// Has it something to run or to resume?
+    /// True if it has something to run or to resume.
     pub fn alive(&self) -> bool {
         world(|w| w.thread_of(self.id()).is_some())
             && !self.flags.get().ended
@@ -89,7 +89,7 @@ impl Tasklet {
     }
 }
 
-/// All threads that use tasklets.
+/// The schedulers of all threads that use tasklets.
 pub fn threads() -> Vec<&'static Sched> {
     world(|w| w.threads().collect())
 }
@@ -110,13 +110,13 @@ impl Sched {
     }
 }
 
-/// Calls `f` with all tasklets of a thread but the main one: see [`each_tasklet`].
+/// Calls `f` with all tasklets of a thread except the main one: see [`each_tasklet`].
 pub fn each_tasklet_of(s: &'static Sched, f: impl FnMut(TaskletRef)) {
     each_tasklet(|t| t.is_of(s) && !t.is_main(), f);
 }
 
-/// Calls `f` with all tasklets that are `wanted`; not with those that are just being destroyed, or made
-/// meanwhile: `f` may run Python code. There may be no memory for a list of them.
+/// Calls `f`, which may run Python code, with all tasklets that are `wanted`; not with those that are being
+/// destroyed, or are made meanwhile. No list of them is made: there may be no memory for it.
 pub fn each_tasklet(wanted: impl Fn(TaskletRef) -> bool, mut f: impl FnMut(TaskletRef)) {
     let (mut at, end) = (0, world(|w| w.tasklet_end()));
     while let Some(tid) = world(|w| w.tasklet_from(at)).filter(|tid| tid.index() < end) {

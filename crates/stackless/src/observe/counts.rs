@@ -1,4 +1,4 @@
-//! Numbers about the whole process and about switches: for the module `stackless.scheduler`.
+//! Numbers about the whole process and about switches, for the module `stackless.scheduler`; the ages of tasklets.
 
 use crate::model::allocation::last_serial;
 use crate::model::channel::ChannelRef;
@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicPtr, AtomicU64};
 use std::time::Instant;
 
-/// Counts a switch that is about to happen, and keeps its time if that is wanted.
+/// The observer: counts a switch that is about to happen, and keeps its time if that is wanted.
 pub fn observe(s: &'static Sched, next: TaskletRef, watchers: u8) {
     count_switch(s, next);
     if watchers & hooks::AGES != 0 {
@@ -26,7 +26,7 @@ pub fn observe(s: &'static Sched, next: TaskletRef, watchers: u8) {
     }
 }
 
-/// A switch to `next` is about to happen.
+/// Counts a switch to `next`.
 fn count_switch(s: &'static Sched, next: TaskletRef) {
     s.switches.set(s.switches.get() + 1);
     next.switches.set(next.switches.get() + 1);
@@ -39,10 +39,10 @@ fn count_switch(s: &'static Sched, next: TaskletRef) {
     }
 }
 
-/// The class whose instances are told when they begin and end: owned, or null.
+/// The class whose instances get the times when they begin and end: owned, or null.
 static TOLD: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
-/// Sets a slot of a tasklet to the time, if its class is the one that keeps times. Returns whether it is.
+/// Sets a slot of a tasklet to the time, if its class is the one that keeps times. Returns true if it is.
 /// No Python code runs: the slots are member descriptors, and their values are integers.
 fn note_time(t: TaskletRef, slot: &CStr) -> bool {
     let told = TOLD.load(Relaxed);
@@ -68,22 +68,22 @@ fn note_time(t: TaskletRef, slot: &CStr) -> bool {
     true
 }
 
-/// The beginning of the time that [`time`] counts.
+/// The moment at which the time that [`time`] returns is 0.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Nanoseconds since some moment in the past.
+/// Nanoseconds since a moment in the past.
 pub fn time() -> u64 {
     START.elapsed().as_nanos() as u64
 }
 
-/// The same switch, where times are kept: one stops, the other begins to run.
+/// Keeps the time of a switch: one tasklet stops, the other begins to run.
 fn keep_time(stops: TaskletRef, begins: TaskletRef) {
     let now = time();
     stops.since.set(now);
     begins.since.set(now);
 }
 
-/// Times before this one are of a former period of keeping them.
+/// Times before this one belong to an earlier period in which times were kept.
 static KEPT_FROM: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Seconds since a tasklet last began or stopped to run, if that is known.
@@ -108,7 +108,7 @@ fn number(n: u64) -> Obj {
     int_obj(n as i64)
 }
 
-/// The channels in which somebody waits, but for those that are being destroyed.
+/// The channels in which tasklets wait, except those that are being destroyed.
 fn waited_for() -> impl Iterator<Item = ChannelRef> {
     let all = world(|w| w.channels_in_use()).into_iter().map(|c| world(|w| w.channel_payload(c)));
     // SAFETY: a channel's memory is there until the world has forgotten it.

@@ -1,4 +1,4 @@
-//! All tasklets after a fatal signal. Nothing here allocates, locks or drops anything.
+//! The list of all tasklets that is printed after a fatal signal. Nothing here allocates, locks or drops anything.
 
 use crate::model::world;
 use crate::model::world::{object, world};
@@ -10,7 +10,7 @@ use crate::python::{args, types};
 use pyo3_ffi::*;
 use stackless_cpython::crash;
 
-/// So many tasklets are shown.
+/// The maximum number of tasklets shown.
 const SHOWN: usize = 500;
 
 extern "C" fn list() {

@@ -1,9 +1,9 @@
 //! Short texts for values, for people to read: in recordings, and wherever else values are shown.
 //!
-//! A text is at most [`LONGEST`] characters. Plain numbers, strings and the like are written down
-//! without running Python code. For everything else the value's own `repr` is asked, which may do
-//! anything but switch tasklets; what it raises is not passed on. The program may have set a
-//! *redactor*, which is asked first.
+//! A text has at most [`LONGEST`] characters. Plain numbers, strings and the like are written
+//! without running Python code. For everything else the value's own `repr` is called, which may do
+//! anything but switch tasklets; what it raises is part of the text. The program may have set a
+//! *redactor*, which is called first.
 
 use crate::model::bomb;
 use crate::python::objects::*;
@@ -17,14 +17,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 const LONGEST: usize = 80;
 
-/// So many items of a container are shown, so many containers deep.
+/// The maximum number of items shown of a container, and of containers inside one another.
 const ITEMS: usize = 6;
 
 const DEPTH: usize = 3;
 
-/// What a value looks like. The commonest need no memory.
+/// The text for a value. The most frequent texts need no memory.
 pub enum Text {
-    /// Not to be shown.
+    /// The value is not shown.
     Hidden,
     None,
     True,
@@ -50,11 +50,11 @@ impl Text {
 static REDACTOR: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 thread_local! {
-    /// A redactor or a repr is being called: what is described inside is shown by its type.
+    /// True while a redactor or a repr is called: a value that is described meanwhile is shown by its type.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// `set_redactor(function)`: returns the one before, or None.
+/// `set_redactor(function)`: returns the previous one, or None.
 pub fn set_redactor(function: Obj) -> Res<Obj> {
     if !is_none(function) && !is_callable(function) {
         return Err(type_error("the redactor must be callable, or None"));
@@ -64,7 +64,7 @@ pub fn set_redactor(function: Obj) -> Res<Obj> {
 }
 
 /// The text for a value; null counts as None, and a bomb as its exception. May run Python code,
-/// which does not switch. No exception may be set.
+/// which cannot switch. No exception may be set.
 pub fn describe(value: Obj) -> Text {
     if value.is_null() {
         return Text::None;
@@ -122,7 +122,7 @@ fn write(out: &mut String, value: Obj, depth: usize) {
     }
 }
 
-/// What the redactor makes of it, if there is one and it has something to say.
+/// The redactor's text for the value, None if there is no redactor or it has none.
 fn redacted(value: Obj) -> Option<String> {
     let redactor = some(REDACTOR.load(Relaxed))?;
     let kind = || format!("<{}>", type_name(value));
@@ -136,7 +136,7 @@ fn redacted(value: Obj) -> Option<String> {
     cpython::forbid(-1);
     BUSY.set(false);
     let text = if said.is_null() {
-        // Better to show too little than what was to be kept back.
+        // It is better to show too little than what the redactor would have hidden.
         write_unraisable(redactor);
         Some(kind())
     } else if is_none(said) {
@@ -159,7 +159,7 @@ fn integer(out: &mut String, value: Obj) {
     if overflow == 0 {
         return out.push_str(&number.to_string());
     }
-    // Writing down a very long one takes a very long time, or is refused.
+    // Converting a very large int takes a very long time, or is refused.
     // SAFETY: an int, whose method runs no Python code.
     let bits = unsafe {
         let bits = PyObject_CallMethod(value, c"bit_length".as_ptr(), std::ptr::null());
@@ -196,7 +196,7 @@ fn string(out: &mut String, value: Obj) {
         }
         let bytes = std::slice::from_raw_parts(utf8.cast::<u8>(), len as usize);
         match std::str::from_utf8(bytes) {
-            // What repr() would leave as it is.
+            // What repr() would not change.
             Ok(text) if bytes.iter().all(|b| (0x20..0x7F).contains(b) && !b"'\\".contains(b)) => {
                 out.push('\'');
                 out.push_str(text);
@@ -207,7 +207,7 @@ fn string(out: &mut String, value: Obj) {
     }
 }
 
-/// The items of a tuple or a list, asked one after the other: Python code may change the list
+/// The items of a tuple or a list, read one after the other: Python code may change the list
 /// meanwhile.
 fn sequence(out: &mut String, value: Obj, opening: &str, closing: &str, depth: usize) {
     // SAFETY: a living sequence.
@@ -299,7 +299,7 @@ fn asked(out: &mut String, value: Obj) {
     drop_ref(text);
 }
 
-/// At most [`LONGEST`] characters.
+/// The text, cut to [`LONGEST`] characters.
 pub fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         None => text.to_owned(),

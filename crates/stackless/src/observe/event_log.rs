@@ -1,5 +1,5 @@
-//! A recording that is under way: the events, and what they have said so far of tasklets, channels
-//! and threads. [`crate::recording`] holds it, and calls it when something happens.
+//! A recording that is under way: its events, and what they have said so far of tasklets, channels
+//! and threads. [`crate::observe::recording`] owns it, and calls it when something happens.
 //!
 //! Nothing here runs Python code.
 
@@ -16,40 +16,40 @@ use stackless_cpython::{self as cpython, CodePosition, Of};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, State, Texts};
 use std::collections::{HashMap, HashSet};
 
-/// Deeper stacks are cut: so many of the innermost calls are kept.
+/// The maximum depth of a recorded stack: of deeper ones the innermost calls are kept.
 const DEEPEST: usize = 200;
 
 /// A recording that is under way.
 pub struct EventLog {
     pub recorder: Recorder,
-    /// By the world's numbers.
+    /// What is known of tasklets, by the world's index.
     tasklets: Vec<Known>,
-    /// Their numbers, 0 for not seen yet, and labels; by the world's numbers.
+    /// The channels' numbers in the recording, 0 if not seen yet, and labels; by the world's index.
     pub channels: Vec<(u32, u32)>,
     pub threads: HashMap<*const Sched, u16, Fast>,
-    /// The one that was looked up last.
+    /// The thread that was looked up last, and its number.
     pub last_thread: (*const Sched, u16),
-    /// How many channels and threads have been seen.
+    /// The number of channels and of threads seen.
     numbers: (u32, u16),
     /// The code objects on recorded stacks: owned.
     pub codes: HashSet<usize, Fast>,
     room: Vec<CodePosition>,
-    /// Is this the state before the recording?
+    /// True while the state before the recording is written.
     taking_stock: bool,
-    /// Are values shown at all?
+    /// True if values are shown.
     pub values: bool,
-    /// Who has left a queue in a transfer, and is not in its ring yet as far as the recording knows.
+    /// The tasklet that has left a queue in a transfer, and is not in its ring yet as far as the recording knows.
     pub met: Option<TaskletRef>,
-    /// How the tasklet that is ending in a thread ends: by which exception.
+    /// How the tasklet that is ending in a thread ends: the exception.
     pub failing: HashMap<u32, (State, u32), Fast>,
 }
 
 pub type Fast = rustc_hash::FxBuildHasher;
 
-/// What the recording says of a tasklet so far.
+/// What the recording has said of a tasklet so far.
 #[derive(Clone, Copy, Default)]
 pub struct Known {
-    /// Whom this is about: the world uses its numbers again.
+    /// The tasklet's serial number: the world uses its indices again.
     pub number: u32,
     pub in_ring: bool,
     /// The text of what it sends.
@@ -91,8 +91,8 @@ impl EventLog {
         }
     }
 
-    /// An event of the tasklet that runs in this thread; of none, while a thread sleeps on the stack of one that
-    /// has ended, as the recording has said.
+    /// An event of the tasklet that runs in this thread; of none, while the thread sleeps on the stack of a tasklet
+    /// that has ended, as the recording has said.
     pub fn event(&mut self, s: Option<&'static Sched>, kind: Kind) -> Event {
         self.recorder.tick();
         let Some(s) = s else { return Event { kind, ..Event::default() } };
@@ -229,7 +229,7 @@ impl EventLog {
         number
     }
 
-    /// Puts a tasklet that the world has in a ring, and the recording has not, there too.
+    /// Puts a tasklet into a ring that is there in the world, but not yet in the recording.
     pub fn link(&mut self, t: TaskletRef, by: Event, flags: Flags) {
         if self.seen(t).in_ring || world(|w| !w.in_ring(t.id())) {
             return;
@@ -258,7 +258,7 @@ impl EventLog {
         }
     }
 
-    /// Is this the second half of a transfer, with nothing between?
+    /// True if this switch is the second half of a transfer, with nothing between.
     fn handed_over(&mut self, me: TaskletRef, next: TaskletRef) -> bool {
         let beside = world(|w| w.in_ring(me.id()) && w.right_neighbour(me.id()) == next.id());
         let is_that = beside && !self.seen(next).in_ring && self.recorder.hand_over(number(me), number(next));
@@ -269,7 +269,7 @@ impl EventLog {
         is_that
     }
 
-    /// The running tasklet of `s` stops, and `next` goes on, or nobody.
+    /// The running tasklet of `s` stops, and `next` continues; with None, the thread sleeps.
     pub fn switched(&mut self, s: &'static Sched, next: Option<TaskletRef>) {
         if let Some(next) = next
             && self.handed_over(s.current(), next)
@@ -294,7 +294,7 @@ impl EventLog {
             let flags = Flags::of_state(state);
             self.recorder.push(Event { flags, other, place, text, ..event });
         } else {
-            // It stopped when its thread fell asleep, or was waiting to.
+            // The recording stopped it when its thread began to sleep, or was about to.
             self.recorder.push(Event { tasklet: 0, stack: 0, other, ..event });
         }
         if state.is_over() {
@@ -309,7 +309,7 @@ pub fn settings(ch: ChannelRef) -> Flags {
 }
 
 impl EventLog {
-    /// Writes down how everything stands.
+    /// Writes the state of everything at the beginning.
     pub fn take_stock(&mut self, me: &'static Sched, sent: &HashMap<u32, Text, Fast>) {
         self.taking_stock = true;
         let before = Event { flags: Flags::BEFORE, ..Event::default() };

@@ -1,5 +1,5 @@
-//! Questions about tasklets that people ask: in which state, on which channel, at which line, and
-//! what to call it. Nothing here runs Python code or changes anything.
+//! What people want to know of a tasklet: its state, its channel, its line, and its name.
+//! Nothing here runs Python code or changes anything.
 
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{fields, waits, world};
@@ -9,7 +9,7 @@ use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, CodePosition};
 use stackless_record::State;
 
-/// A state in a word or two.
+/// The text for a state: one word or two.
 pub fn word(state: State) -> &'static str {
     match state {
         State::Running => "running",
@@ -48,7 +48,7 @@ pub fn state_of(t: TaskletRef) -> State {
     }
 }
 
-/// The state of one that is blocked.
+/// The state of a blocked tasklet.
 pub fn blocked(waits: WaitsTo) -> State {
     match waits {
         WaitsTo::Send => State::Sending,
@@ -73,7 +73,7 @@ pub fn variable_name(t: TaskletRef, o: Obj) -> String {
     if name.is_null() { String::new() } else { text_of(name).unwrap_or_default() }
 }
 
-/// What to call a tasklet, as [`name_of`], and by its outermost Python function once it has begun.
+/// The name of a tasklet: that of [`name_of`], else of its outermost Python function once it has begun.
 pub fn called(t: TaskletRef) -> String {
     let name = name_of(t);
     if !name.is_empty() {
@@ -88,7 +88,7 @@ pub fn called(t: TaskletRef) -> String {
     }
 }
 
-/// Nobody looks for the outermost of more calls than this.
+/// The maximum number of calls among which the outermost one is looked for.
 const DEEPEST_NAME: usize = 1000;
 
 /// The name of a function by its code.
@@ -101,8 +101,8 @@ pub unsafe fn name_of_code(code: Obj) -> String {
     text_of(name).map_or_else(String::new, |name| short_qualified(&name))
 }
 
-/// What to call a tasklet: its function's name, for one that has not begun; "main" for main ones;
-/// empty if that is not known any more.
+/// The name of a tasklet: its function's name, for one that has not begun; "main" for main tasklets;
+/// empty if it is not known any more.
 pub fn name_of(t: TaskletRef) -> String {
     if t.is_main() { "main".into() } else { callable_name(t.func.get()) }
 }
@@ -144,7 +144,7 @@ fn short_qualified(name: &str) -> String {
     name.rsplit("<locals>.").next().unwrap_or_default().to_owned()
 }
 
-/// Function, file and line of a place.
+/// Function, file and line of a position in code.
 ///
 /// # Safety
 /// `code` is a living code object.

@@ -1,8 +1,8 @@
 //! Leaked tasklets: they wait on a channel that nothing else can reach, and would wait for ever.
 //!
-//! The garbage collector finds them, since a tasklet that could be parked shows it everything that it
+//! The garbage collector finds them, since a tasklet that could be parked shows it all references that it
 //! holds. They are ended with TaskletExit, so that their `finally` blocks run, and reported once. With
-//! the reports off they disappear without running any more.
+//! the reports off they are destroyed without running any more.
 
 use crate::model::settings::REPORTS;
 use crate::model::tasklet::TaskletRef;
@@ -18,7 +18,7 @@ use stackless_core::WaitsTo;
 use stackless_cpython::CodePosition;
 use std::ffi::CString;
 
-/// Warns of a tasklet that the collector has found, which is about to be ended.
+/// Issues the warning about a leaked tasklet, which is about to be ended.
 pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
     let doing = match waits {
@@ -44,7 +44,7 @@ pub fn report(t: TaskletRef) {
     }
 }
 
-/// A tasklet that waits leaves its queue for nowhere, and loses the queue's reference.
+/// Takes a waiting tasklet out of its queue, which gives up its reference.
 pub fn leave_queue(t: TaskletRef) {
     if t.blocked() {
         world(|w| w.dequeue(t.id()));

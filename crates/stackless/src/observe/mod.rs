@@ -1,5 +1,5 @@
 //! Inspection, snapshots, who waits for whom, crash dumps, counters, leak reports, recording.
-//! Nothing here changes anything but its own records. `engine/` and below do not name it: it is registered.
+//! Nothing here changes anything but its own records. `engine/` and below do not name it: `lib.rs` registers it.
 
 pub mod counts;
 pub mod crash;

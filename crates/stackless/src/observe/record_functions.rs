@@ -1,4 +1,4 @@
-//! The recorder's functions in the extension module. The public face is `python/stackless/_recording.py`.
+//! The recorder's functions of the extension module. The public functions are in the package, in Python.
 
 use crate::observe::{describe, recording};
 use crate::python::args::function;
@@ -11,14 +11,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ptr::null_mut;
 
-/// A recording that has ended and was not taken yet.
+/// A recording that has ended and was not saved yet.
 static FINISHED: Gil<RefCell<Option<Recording>>> = Gil::new(RefCell::new(None));
 
-/// What the line callbacks need to know.
+/// What the callbacks for lines need to know.
 struct Lines {
-    /// The files that are not followed begin with one of these.
+    /// The beginnings of the names of files that are not followed.
     quiet: Vec<String>,
-    /// By code object, owned.
+    /// Whether each code object is followed; the code objects are owned.
     followed: HashMap<Obj, bool, rustc_hash::FxBuildHasher>,
     /// `sys.monitoring.DISABLE`: owned.
     disable: Obj,
@@ -167,7 +167,7 @@ function!(follow, |args| {
     Ok(none())
 });
 
-/// Is this code followed line by line? Else what the callback answers.
+/// `Ok` if this code is followed line by line, else the result of the callback.
 fn followed(code: Obj) -> Result<(), Obj> {
     let mut lines = LINES.borrow_mut();
     let Some(lines) = lines.as_mut() else { return Err(none()) };
@@ -181,7 +181,7 @@ fn followed(code: Obj) -> Result<(), Obj> {
     if follow { Ok(()) } else { Err(new_ref(lines.disable)) }
 }
 
-/// The answer to the interpreter.
+/// Records that the running tasklet has reached something; the result is the callback's.
 fn reached(args: &[Obj], kind: Kind) -> Res<Obj> {
     let Some(&code) = args.first() else { return Err(type_error("a code object is required")) };
     if let Err(answer) = followed(code) {

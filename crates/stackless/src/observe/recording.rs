@@ -1,9 +1,7 @@
-//! The recorder's side of the engine: what is told to it, and when.
+//! What the engine tells the recorder, and the beginning and the end of a recording.
 //!
-//! Every function here is called at the point where something happens, by one line of code there,
-//! and does nothing while nobody records. The lists of the world are not watched one by one: a
-//! switch says where the one that stops has gone, and a tasklet that turns up in a ring was put
-//! there since it was last seen.
+//! The engine calls the methods of [`Recorder`], which is implemented here, where something happens. The events go
+//! to an [`EventLog`]. Without a recording, nothing is done.
 //!
 //! Only the functions whose names begin with `describe` may run Python code.
 
@@ -29,17 +27,17 @@ use std::collections::HashMap;
 
 static EVENT_LOG: Gil<RefCell<Option<EventLog>>> = Gil::new(RefCell::new(None));
 
-/// `f` must not run Python code.
+/// Calls `f`, which must not run Python code, with the event log if there is one.
 fn log<R>(f: impl FnOnce(&mut EventLog) -> R) -> Option<R> {
     EVENT_LOG.borrow_mut().as_mut().map(f)
 }
 
-/// Is a recording under way?
+/// True if a recording is under way.
 pub fn is_on() -> bool {
     EVENT_LOG.borrow().is_some()
 }
 
-/// What the engine tells goes to the tape, while there is one.
+/// The recorder: puts what the engine tells into the event log, if there is one.
 pub struct ToEventLog;
 
 impl Recorder for ToEventLog {
@@ -266,7 +264,7 @@ pub fn printed(text: &str, flags: Flags) {
     });
 }
 
-/// The running tasklet begins a line, calls a function, or remarks something.
+/// The running tasklet begins a line, calls a function, or makes a note.
 pub fn reached(kind: Kind, text: &str) {
     log(|log| {
         let event = log.event(begun(), kind);
@@ -305,7 +303,7 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
     Ok(())
 }
 
-/// What the senders that wait are sending.
+/// The texts of what the waiting senders send, by the tasklets' numbers.
 fn describe_waiting() -> HashMap<u32, Text, Fast> {
     let all: Vec<TaskletRef> = world(|w| w.tasklets()).into_iter().map(object).collect();
     let sending = all.into_iter().filter(|t| inspect::state_of(t) == State::Sending);
@@ -321,7 +319,7 @@ fn describe_waiting() -> HashMap<u32, Text, Fast> {
         .collect()
 }
 
-/// Ends the recording. Places in the files for which `hidden` says so are left out.
+/// Ends the recording. Lines in files for which `hidden` is true are left out.
 pub fn stop(hidden: impl Fn(&str) -> bool) -> Res<Recording> {
     let Some(log) = take() else { return Err(runtime_error("no recording is under way")) };
     let lost = log.recorder.texts.lost + log.recorder.stacks.lost;
@@ -331,7 +329,7 @@ pub fn stop(hidden: impl Fn(&str) -> bool) -> Res<Recording> {
                 function: "…".into(), file: String::new(), line: 0
             });
         }
-        // SAFETY: the tape owned a reference to each code on its stacks, which is dropped below.
+        // SAFETY: the event log owned a reference to each code on its stacks, which is dropped below.
         let (function, file, line) =
             unsafe { inspect::resolve(std::ptr::with_exposed_provenance_mut(code), at) };
         (!hidden(&file)).then_some(stackless_record::SourceLine { function, file, line })
@@ -346,14 +344,14 @@ fn take() -> Option<EventLog> {
     EVENT_LOG.borrow_mut().take()
 }
 
-/// Forgets the recording: in a child process after a fork.
+/// Discards the recording: in a child process after a fork.
 pub fn forget() {
     if let Some(log) = take() {
         log.codes.into_iter().for_each(|code| drop_ref(std::ptr::with_exposed_provenance_mut(code)));
     }
 }
 
-/// How many events there are, and how many were dropped.
+/// The number of events, and of dropped events.
 pub fn counts() -> Option<(usize, u64)> {
     log(|log| (log.recorder.len(), log.recorder.dropped()))
 }

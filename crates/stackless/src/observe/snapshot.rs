@@ -1,7 +1,7 @@
-//! What all tasklets are doing, for people: as data, piece by piece, and in reprs.
+//! A snapshot of all tasklets, as data in slices; and the reprs of tasklets and channels.
 //!
 //! Nothing here runs Python code or makes Python objects while it looks, so that nothing changes
-//! meanwhile. The public face is `python/stackless/explain.py`.
+//! meanwhile. The public functions are in the package, in `stackless.explain`.
 
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::tasklet::{Tasklet, TaskletRef};
@@ -20,24 +20,24 @@ use stackless_record::State;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Of deeper stacks, so many of the innermost calls are shown.
+/// The maximum number of calls shown: of deeper stacks the innermost ones.
 const SHOWN: usize = 100;
 
-/// Of still deeper ones, the tasklet's function is not looked for.
+/// The maximum number of calls looked at: of deeper stacks the tasklet's function is not looked for.
 const DEEPEST: usize = 1000;
 
 /// File, line, function.
 type CallLine = (String, u32, String);
 
-/// Some of the tasklets. Numbers of stacks and channels are indices into the lists beside them.
+/// Some of the tasklets. Stacks and channels are given by their indices in the lists.
 #[derive(Serialize, Default)]
 struct Slice {
-    /// Where the next slice begins; none after the last one.
+    /// Where the next slice begins; None after the last one.
     next: Option<usize>,
-    /// How many tasklet objects there are.
+    /// The number of tasklet objects.
     objects: usize,
     tasklets: Vec<Row>,
-    /// The calls, innermost first; and is that all of them?
+    /// The calls, innermost first; and true if these are all of them.
     stacks: Vec<(Vec<CallLine>, bool)>,
     channels: Vec<Waited>,
 }
@@ -64,7 +64,7 @@ struct Waited {
     closing: bool,
 }
 
-/// What has been seen in this slice.
+/// Collects one slice.
 struct Collector {
     slice: Slice,
     stacks: HashMap<Vec<(usize, i32)>, usize>,
@@ -94,7 +94,7 @@ impl Collector {
         });
     }
 
-    /// The number of its stack, which gives it a name if it has none.
+    /// The index of the tasklet's stack, which gives the tasklet a name if it has none.
     fn stack(&mut self, t: TaskletRef, name: &mut String) -> usize {
         let mut room = std::mem::take(&mut self.room);
         let mut places = &*inspect::places(t, &mut room[..]);
@@ -139,7 +139,7 @@ fn call(place: &CodePosition) -> CallLine {
     (file, line, function)
 }
 
-/// The tasklets whose numbers are not below `start`, as many as can be looked at in this time.
+/// The tasklets from index `start` on, as many as can be looked at in this time.
 fn slice(start: usize, time: Duration) -> Slice {
     let begun = Instant::now();
     let now = counts::time();
@@ -182,7 +182,7 @@ unsafe extern "C" fn explain_slice(_: Obj, args: *mut Obj, count: Py_ssize_t) ->
     give(bytes_obj(&json))
 }
 
-// `_explain_servant(on)`: the calling thread only answers questions, or there is none any more.
+// `_explain_servant(on)`: from now on the calling thread only answers questions, or no thread does.
 function!(explain_servant, |args| args::one_argument("_explain_servant", args).and_then(|on| {
     idle::set_servant(is_true(on)?);
     Ok(none())
@@ -201,7 +201,7 @@ pub fn functions() -> Vec<PyMethodDef> {
 
 // ---------------------------------------------------------------------- reprs
 
-/// The default repr with something more before its end.
+/// The default repr with more text before its end.
 ///
 /// # Safety
 /// `o` is a living object.

@@ -1,4 +1,11 @@
-//! Who waits for whom: the note in deadlock errors.
+//! Which tasklet waits for which: the note in deadlock errors.
+//!
+//! The texts of the errors are the contract's; the note is this project's own, in the exception's `__notes__`. It is
+//! made of names and places alone. A tasklet that could wake another one must have a reference to the channel; so
+//! the variables of tasklets are searched, as the garbage collector would, a few references deep. Everything has
+//! a maximum, as a program may run into deadlocks all the time.
+//!
+//! Meanwhile no Python code runs and no Python object is made.
 
 use crate::engine::deadlock::Wish;
 use crate::model::channel::ChannelRef;
@@ -17,12 +24,12 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
 use std::fmt::Write;
 
-/// So many tasklets are looked at, and so many lines of a kind written.
+/// The maximum number of tasklets looked at, and of lines of each kind.
 const TASKLETS: usize = 300;
 
 const LINES: usize = 10;
 
-/// How many calls of a tasklet are searched for channels, how many objects in all, how deep.
+/// The maximum number of calls of a tasklet that are searched for channels, of objects in all, and the depth.
 const CALLS: c_int = 10;
 
 const OBJECTS: usize = 1000;
@@ -34,24 +41,24 @@ pub fn explain(s: &'static Sched, wish: Wish) -> String {
     Scene::of(s, wish).note()
 }
 
-/// A tasklet in the picture.
+/// A tasklet in the note.
 struct Actor {
     t: TaskletRef,
     name: String,
     state: State,
-    /// What it waits for, or would.
+    /// What it waits for, or wanted to wait for.
     waits: Wish,
-    /// The channels in the picture that it refers to.
+    /// The addresses of the channels in the note that it refers to.
     knows: HashSet<usize>,
 }
 
 struct Scene {
     actors: Vec<Actor>,
-    /// By address.
+    /// Names of channels, by address.
     channels: HashMap<usize, String>,
-    /// Who asked in vain.
+    /// The tasklet whose operation failed.
     last: TaskletRef,
-    /// There are more tasklets than were looked at.
+    /// True if there are more tasklets than were looked at.
     more: bool,
 }
 
@@ -217,7 +224,7 @@ impl Scene {
         rest(out, channels.len());
     }
 
-    /// Why this one does not wake anybody.
+    /// Why this tasklet does not wake another one.
     fn excuse(&self, actor: &Actor) -> String {
         match (actor.waits, actor.state) {
             (Some((ch, waits)), _) => format!("which {} {}", verb(waits), self.short(ch)),
@@ -228,7 +235,7 @@ impl Scene {
         }
     }
 
-    /// Some tasklets each of which waits for a channel that the next one knows, round and round.
+    /// Some tasklets each of which waits for a channel that the next one refers to, in a circle.
     fn circle(&self) -> Option<Vec<&Actor>> {
         let mut done = HashSet::new();
         let waiting = |a: &&Actor| a.waits.is_some();
@@ -238,7 +245,7 @@ impl Scene {
     fn round<'a>(&'a self, path: &mut Vec<&'a Actor>, done: &mut HashSet<usize>) -> Option<Vec<&'a Actor>> {
         let (ch, _) = path.last()?.waits?;
         for next in self.actors.iter().filter(|a| a.knows.contains(&ch.obj().addr())) {
-            // One that waits in the same channel does not help, nor does the same one.
+            // A tasklet that waits in the same channel does not help, nor does the same tasklet.
             if next.waits.is_none_or(|(other, _)| std::ptr::eq(other, ch)) {
                 continue;
             }
@@ -304,7 +311,7 @@ fn rest(out: &mut String, count: usize) {
     }
 }
 
-/// Looks for channels in what variables hold.
+/// Searches what variables refer to for channels.
 struct Search<'a> {
     wanted: &'a HashMap<usize, String>,
     found: &'a mut HashSet<usize>,
@@ -313,9 +320,9 @@ struct Search<'a> {
     left: usize,
 }
 
-/// The visitor: `arg` is a [`Search`]. Not 0 ends the visit.
+/// The visitor: `arg` is a [`Search`]. A result other than 0 ends the visit.
 unsafe extern "C" fn reach(o: Obj, arg: *mut c_void) -> c_int {
-    // SAFETY: a search, which nobody else uses meanwhile.
+    // SAFETY: a search, which no other code uses meanwhile.
     let search = unsafe { &mut *arg.cast::<Search>() };
     if search.left == 0 {
         return 1;
@@ -353,7 +360,7 @@ impl Search<'_> {
     fn expand(&mut self, o: Obj) {
         // SAFETY: a living object.
         let is = |kind: *mut PyTypeObject| unsafe { PyObject_TypeCheck(o, kind) != 0 };
-        // Through these, everything is reachable.
+        // Nearly everything can be reached through these.
         // SAFETY: the types exist; a tracked object may be traversed at any time.
         unsafe {
             if PyObject_GC_IsTracked(o) == 0

@@ -1,4 +1,4 @@
-//! Stacks for tasklets, and tasklets without one: parking, its obstacles, which tasklets to park.
+//! Stacks for tasklets, and tasklets without one: parking, its obstacles, the choice of tasklets to park.
 //! Nothing here switches.
 
 pub mod obstacle;

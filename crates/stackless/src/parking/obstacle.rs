@@ -5,7 +5,7 @@ use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Does, RefusalKind};
 use std::sync::OnceLock;
 
-/// What a pending call of a primitive returns when its tasklet goes on.
+/// What a pending call of a primitive returns when its tasklet continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum CallReturns {
@@ -18,14 +18,14 @@ pub enum CallReturns {
 /// Why a tasklet cannot be parked.
 pub enum Obstacle {
     Because(&'static str),
-    /// In this code.
+    /// This code refuses.
     At(cpython::Refusal),
-    /// No memory.
+    /// There is no memory.
     Memory,
 }
 
 impl Obstacle {
-    /// The reason in words. May run Python code.
+    /// The reason, as a text. May run Python code.
     pub fn text(&self) -> String {
         match self {
             Self::Because(text) => (*text).into(),
@@ -44,7 +44,7 @@ impl Obstacle {
         }
     }
 
-    /// The exception for whoever needs it parked.
+    /// The exception for a caller that needs the tasklet parked.
     pub fn raise(self) -> Raised {
         match self {
             Self::Memory => raise(Exc::Memory, &self.text()),
@@ -102,7 +102,7 @@ fn words(o: &cpython::Refusal) -> String {
     }
 }
 
-/// Some Python function was called by C code that ran for this instruction.
+/// The reason where C code that ran for this instruction has called a Python function.
 fn between(place: &str, o: &cpython::Refusal, callee: Option<String>) -> String {
     let called = code_name(o.called);
     match (o.what, callee) {
@@ -160,7 +160,7 @@ fn remedy(o: &cpython::Refusal) -> &'static str {
     }
 }
 
-/// `module.qualname` of a callable, or what its type is called.
+/// `module.qualname` of a callable, or the name of its type.
 fn callable_name(o: Obj) -> String {
     aside(|| {
         let attribute = |name: &std::ffi::CStr| {

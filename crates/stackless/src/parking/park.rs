@@ -1,11 +1,10 @@
-//! Parking: a suspended tasklet that needs no C stack, kept as its frames alone.
+//! Parking: a suspended tasklet that needs no C stack is kept as its frames alone.
 //!
 //! `crates/cpython/src/park.c` has the picture. A parked tasklet keeps a [`Seat`] of exactly its size,
-//! on the heap instead of in a slot; whoever wants to continue it [`wake`]s it first, which is part of
-//! [`crate::kernel::prepare`]. Whether a tasklet is parked cannot be told from outside: it is done when
-//! it is pickled or moves to another thread, when too many stacks are in use ([`make_room`]), when it has
-//! waited long and its thread has time ([`park_idle`]), and when it ends without running any more
-//! ([`take_frames`]).
+//! on the heap instead of in a slot; before it continues it is woken, which is part of
+//! [`crate::parking::stacks::prepare`]. A program cannot tell whether a tasklet is parked. It is done when
+//! the tasklet is pickled or moves to another thread, when too many stacks are in use or it has waited long
+//! ([`crate::parking::room`]), and when it ends without running any more ([`crate::types::tasklet_gc`]).
 
 use crate::model::seat::Seat;
 use crate::model::tasklet;
@@ -22,7 +21,7 @@ use stackless_stack::Slot;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-/// A tasklet that was given a stack, but has not begun, gives it back; not one that was given a trace
+/// Takes the stack of a tasklet that has not begun, unless it was given a trace
 /// function, which is kept on the stack.
 pub fn unseat(s: &'static Sched, t: TaskletRef) {
     // SAFETY: a suspended tasklet's.
@@ -31,7 +30,7 @@ pub fn unseat(s: &'static Sched, t: TaskletRef) {
     }
 }
 
-/// The same for any that has not begun. Its trace function is discarded; the next tasklet to run drops the reference.
+/// Takes the stack of any tasklet that has not begun. A trace function is discarded: the next tasklet to run drops it.
 pub fn unseat_traced(s: &'static Sched, t: TaskletRef) {
     let seat = t.seat();
     // SAFETY: the seat is the tasklet's, and nothing has run on it.
@@ -46,7 +45,7 @@ pub fn unseat_traced(s: &'static Sched, t: TaskletRef) {
     }
 }
 
-/// It was given a stack, and nothing has run on it.
+/// True if it was given a stack, and nothing has run on it.
 pub fn has_not_begun(t: TaskletRef) -> bool {
     t.started() && t.seat().slot.is_some() && !t.seat().woken.get() && !t.seat().begun.get()
 }
@@ -72,17 +71,17 @@ pub unsafe fn traverse(t: TaskletRef, visit: visitproc, arg: *mut c_void) -> c_i
     }
 }
 
-/// Is it parked?
+/// True if it is parked.
 pub fn is_parked(t: TaskletRef) -> bool {
     t.started() && t.seat().parked()
 }
 
-/// Does it need a C stack when it goes on? If so, why.
+/// Checks that it needs no C stack to continue. The error says why it does.
 pub fn can_park(t: TaskletRef) -> Result<(), Obstacle> {
     look(t).map(drop)
 }
 
-/// The same. What it waits in, if it has a C stack that it can do without.
+/// As [`can_park`]. Returns the call it waits in, if it has a C stack that it does not need.
 fn look(t: TaskletRef) -> Result<Option<CallLayout>, Obstacle> {
     if !t.started() {
         return Ok(None);
@@ -143,7 +142,7 @@ pub unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
     }
 }
 
-/// Parks a suspended tasklet. What its C stack held is dropped by whoever runs next.
+/// Parks a suspended tasklet. The next tasklet to run drops what its C stack held.
 pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
     let found = look(t)?;
     if has_not_begun(t) {
@@ -175,7 +174,7 @@ pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
         if !std::ptr::eq(new, rest) {
             Seat::free(rest);
         }
-        // One that was woken, and has not gone on, knows already what its call returns.
+        // A tasklet that was woken, and has not continued, knows already what its call returns.
         (*new).returns.set(match found {
             Some(_) if seat.pending.get().gives_none() => CallReturns::Nothing as u8,
             Some(_) => CallReturns::Value as u8,
@@ -192,7 +191,7 @@ pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
     Ok(())
 }
 
-/// The same, on a seat that nobody sits on.
+/// Gives a parked tasklet this free seat, with its stack.
 pub fn wake_on(s: &'static Sched, t: TaskletRef, seat: &'static Seat) -> Res<()> {
     let old = t.seat.get();
     let slot: Slot = seat.slot.expect("main tasklets are not parked");
@@ -216,10 +215,8 @@ pub fn wake_on(s: &'static Sched, t: TaskletRef, seat: &'static Seat) -> Res<()>
     Ok(())
 }
 
-// ---------------------------------------------------------------------- without its finally blocks
-
-/// May a tasklet that is not running disappear without running any more code of its own? As contract
-/// 10 has it: it was not started with soft switching off, and no C code is in between.
+/// True if a tasklet that is not running may be destroyed without running any more code of its own, by section 10 of
+/// the contract: it was not started with soft switching off, and there is no C code among its frames.
 pub fn is_soft(t: TaskletRef) -> bool {
     !t.flags.get().hard && can_park(t).is_ok()
 }

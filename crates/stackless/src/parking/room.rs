@@ -1,4 +1,4 @@
-//! Which tasklets to park: when stacks run out, and when a thread has time.
+//! Which tasklets to park: when too many stacks are in use, and when a thread has time.
 
 use crate::model::seat::Seat;
 use crate::model::thread::Sched;
@@ -10,7 +10,7 @@ use stackless_reactor::coarse;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
-/// From how many stacks in use in a thread on the longest waiting tasklets are parked.
+/// The number of stacks in use in a thread from which on the tasklets that have waited longest are parked.
 static MOST: AtomicUsize = AtomicUsize::new(4096);
 
 pub fn most_stacks() -> usize {
@@ -21,22 +21,22 @@ pub fn set_most_stacks(most: usize) {
     MOST.store(most, Relaxed);
 }
 
-/// A thread uses so many stacks, which are enough, and needs another: some of the tasklets that have
-/// waited longest are parked, a quarter of the number or as many as can be.
+/// Parks some of the tasklets that have waited longest, where a thread needs another stack and has reached the limit:
+/// a quarter of the limit, or as many as can be parked.
 #[cold]
 pub fn make_room(s: &'static Sched, used: usize) {
-    // Unless most of those that could not be parked have gone since then.
+    // Nothing to do unless most of those that could not be parked have ended since then.
     let again = s.park_at.get();
     if used < again && used * 2 > again {
         return;
     }
     let wanted = (most_stacks() / 4).max(1);
     let parked = park_waiting(s, wanted);
-    // Where nearly all are unparkable, looking again soon is of no use.
+    // If nearly all cannot be parked, looking again soon is of no use.
     s.park_at.set(if parked < wanted / 2 { used + used / 4 } else { 0 });
 }
 
-/// Parks the tasklets of a thread that have waited longest. How many were parked?
+/// Parks the tasklets of a thread that have waited longest. Returns the number of parked ones.
 #[cold]
 pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
     let mut waiting = look_who_waits(s);
@@ -44,8 +44,8 @@ pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
     park_some(waiting, wanted)
 }
 
-/// The seats with stacks whose tasklets wait; where memory is short, some of them. A seat counts the looks
-/// that found its tasklet waiting since it ran last.
+/// The seats with stacks whose tasklets wait, each with the number of looks that found the tasklet waiting since it
+/// ran; if memory is short, some of them.
 fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
     let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
     for slot in s.stacks.borrow().slots() {
@@ -70,20 +70,20 @@ fn park_some(waiting: Vec<(u8, &'static Seat)>, wanted: usize) -> usize {
     parked.take(wanted).count()
 }
 
-/// After how many nanoseconds of waiting a thread that has nothing to do parks a tasklet; with the
-/// largest number, never.
+/// Nanoseconds of waiting after which a thread that has nothing to do parks a tasklet; u64::MAX
+/// for never.
 static AFTER: AtomicU64 = AtomicU64::new(1_000_000_000);
 
-/// So many stacks are not worth it.
+/// The number of stacks up to which parking is not worth the time.
 const FEW: usize = 64;
 
-/// So many free ones are kept at least.
+/// The minimum number of free stacks that are kept.
 const WARM: usize = 8;
 
-/// How many are parked, or given back, before somebody else may have a turn: a millisecond's work.
+/// The maximum number of tasklets parked, or stacks given back, before other tasklets get a turn: a millisecond's work.
 const SOME: usize = 1024;
 
-/// Of a thread that sleeps on, after so many looks nobody is left who was not looked at before.
+/// The number of looks after which a thread that still sleeps has looked at all tasklets.
 pub const LOOKS: u32 = 2;
 
 pub fn idle_time() -> u64 {
@@ -94,9 +94,9 @@ pub fn set_idle_time(nanoseconds: u64) {
     AFTER.store(nanoseconds, Relaxed);
 }
 
-/// A thread is about to sleep. Now and then it uses the time to park those who have waited since the
-/// last look, and to give back the stacks that nobody needs. Was there anything to do? If not, that was
-/// one of the `looks`.
+/// Called when a thread is about to sleep. If it is time for it, parks the tasklets that have waited since the
+/// last look, and gives back stacks that are not needed. Returns true if there was anything to do; if not, one of the
+/// `looks` is used up.
 pub fn park_idle(s: &'static Sched, looks: &mut u32) -> bool {
     if s.stacks.borrow().kept() <= FEW {
         return false;

@@ -1,4 +1,4 @@
-//! Stacks for tasklets: a fresh one gets its first, a parked one gets one again.
+//! Stacks for tasklets: a fresh tasklet gets its first stack, a parked one gets a stack again.
 
 use crate::model::seat::Seat;
 use crate::model::settings;
@@ -12,7 +12,7 @@ use stackless_cpython::{self as cpython};
 use stackless_stack::{Slot, StackError};
 use std::ptr::null_mut;
 
-/// Sees to it that a tasklet can be switched to: gives a fresh or a parked one its stack.
+/// Prepares a tasklet for a switch to it: gives a fresh or a parked one its stack.
 #[inline(always)]
 pub fn prepare(s: &'static Sched, t: TaskletRef) -> Res<()> {
     if !t.started() {
@@ -31,7 +31,7 @@ pub fn seat(s: &'static Sched, t: TaskletRef) -> Res<()> {
     Ok(())
 }
 
-/// A stack from the pool. Where too many are in use, or there are no more, others are parked first.
+/// A stack from the pool. If too many are in use, or there are no more, other tasklets are parked first.
 pub fn new_stack(s: &'static Sched) -> Res<Slot> {
     let used = s.stacks.borrow().used();
     if used >= room::most_stacks() {
@@ -53,7 +53,7 @@ fn far_stack(s: &'static Sched) -> Res<Slot> {
     })
 }
 
-/// A fresh tasklet takes a seat that nobody sits on.
+/// Assigns a free seat to a fresh tasklet.
 pub fn take_seat(s: &'static Sched, t: TaskletRef, seat: &'static Seat) {
     let slot = seat.slot.expect("main tasklets keep their seats");
     let end = slot.top().wrapping_add(slot.room());
@@ -70,7 +70,7 @@ fn no_stack(error: StackError) -> Raised {
     raise(Exc::Memory, &format!("no C stack for another tasklet: {error}"))
 }
 
-/// A parked tasklet gets a stack again.
+/// Gives a parked tasklet a stack again.
 #[cold]
 pub fn wake(s: &'static Sched, t: TaskletRef) -> Res<()> {
     let slot = new_stack(s)?;

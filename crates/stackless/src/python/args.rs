@@ -12,7 +12,7 @@ fn plural(n: usize) -> &'static str {
 /// The positional arguments of a METH_FASTCALL call.
 ///
 /// # Safety
-/// `args` points to `count` living objects, as the calling convention has it.
+/// `args` points to `count` living objects, by the calling convention.
 pub unsafe fn positional<'a>(args: *const Obj, count: Py_ssize_t) -> &'a [Obj] {
     if count == 0 {
         return &[];
@@ -58,7 +58,7 @@ pub fn at_most(name: &str, most: usize, given: usize) -> Res<()> {
     Err(type_error(&format!("{name}() takes at most {most} argument{} ({given} given)", plural(most))))
 }
 
-/// Sorts positional and keyword arguments into named places; null where nothing was given.
+/// Sorts positional and keyword arguments into named places; null for those that were not given.
 ///
 /// # Safety
 /// The arguments are those of a METH_FASTCALL | METH_KEYWORDS call: `args` holds `count` positional
@@ -149,15 +149,15 @@ unsafe fn text_of<'a>(o: Obj) -> Res<&'a str> {
     }
 }
 
-/// How many arguments a METH_FASTCALL | METH_KEYWORDS call has.
+/// The number of arguments of a METH_FASTCALL | METH_KEYWORDS call.
 #[inline(always)]
 pub fn arguments(count: Py_ssize_t, names: Obj) -> Py_ssize_t {
     // SAFETY: a tuple or null.
     if names.is_null() { count } else { count + unsafe { PyTuple_GET_SIZE(names) } }
 }
 
-/// Nanoseconds from a number of seconds; None for None. More than some 500 years are no limit either,
-/// but still a time.
+/// Nanoseconds from a number of seconds; None for None. A time of more than about 500 years, infinity included,
+/// gives the largest number.
 pub fn time(seconds: Obj, name: &str) -> Res<Option<u64>> {
     let Some(seconds) = some(seconds) else { return Ok(None) };
     // SAFETY: a living object.
@@ -175,8 +175,8 @@ pub fn time(seconds: Obj, name: &str) -> Res<Option<u64>> {
     Ok(Some((value * 1e9) as u64)) // saturates
 }
 
-/// `function!(name, |args| body)` is a C function for METH_FASTCALL that takes no `self`: `body` gets the arguments
-/// as a slice, and its `Res<Obj>` becomes the answer.
+/// `function!(name, |args| body)` defines a C function for METH_FASTCALL without `self`: `body` gets the arguments
+/// as a slice, and its `Res<Obj>` is the result.
 macro_rules! function {
     ($name:ident, $body:expr) => {
         unsafe extern "C" fn $name(

@@ -1,12 +1,12 @@
-//! [`Gil`]: a static that is reached with the GIL held only.
+//! [`Gil`]: a static that is accessed with the GIL held only.
 
 use std::ops::Deref;
 
-/// A value in a static, protected by the GIL. Code of this crate runs with the GIL held; where it gives the GIL up
-/// (a sleep, a worker thread that waits), it reaches no `Gil` until it has the GIL back.
+/// A value in a static, protected by the GIL. Code of this crate runs with the GIL held; where it releases the GIL
+/// (a sleep, a worker thread that waits), it accesses no `Gil` until it has the GIL again.
 pub struct Gil<T>(T);
 
-// SAFETY: the GIL lets one thread at a time reach the value, by the rule above.
+// SAFETY: by the rule above, one thread at a time accesses the value.
 unsafe impl<T> Sync for Gil<T> {}
 
 impl<T> Gil<T> {

@@ -1,9 +1,9 @@
 //! What happens when there is no memory.
 //!
-//! Python raises MemoryError; the collections of Rust end the process. So what a program can make grow without
-//! end asks first: [`strictly`] for large pieces, [`enough`] before a call that needs many small ones. All
-//! else is small and soon over: what destructors, the ends of tasklets and threads, and errors need. It comes
-//! from a reserve when the system gives nothing.
+//! Python raises MemoryError; the collections of Rust end the process. So memory that a program can make grow without
+//! end is asked for first: by [`strictly`] for large pieces, by [`enough`] before a call that needs many small ones.
+//! Everything else is small and short-lived: what destructors, the ends of tasklets and threads, and errors need. It
+//! comes from a reserve when the system has no memory.
 //!
 //! ```text
 //!   an allocation ──> the system ── has memory ──> done
@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering::*;
 /// The size in bytes: address space only, until it is used.
 const SIZE: usize = 4 << 20;
 
-/// No collection of ours needs more.
+/// The maximum alignment that the reserve serves: no collection of this crate needs more.
 const ALIGN: usize = 64;
 
 #[repr(C, align(64))]
@@ -39,11 +39,11 @@ struct Reserve {
     /// Bytes handed out from the beginning, and the number of pieces; accessed only while `busy` is held.
     used: Cell<usize>,
     pieces: Cell<usize>,
-    /// Something was handed out since [`enough`] last found that there is memory again.
+    /// True if something was handed out since [`enough`] last found that there is memory again.
     low: AtomicBool,
 }
 
-// SAFETY: `busy` is a lock for the cells; each piece of the room belongs to whom it was handed out to.
+// SAFETY: `busy` is a lock for the cells; each piece of the room belongs to the code it was handed out to.
 unsafe impl Sync for Reserve {}
 
 static RESERVE: Reserve = Reserve {

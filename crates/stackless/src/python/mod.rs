@@ -1,5 +1,5 @@
 //! The C API of Python: references, errors, arguments, types, memory, cells that the GIL protects.
-//! Nothing here knows of tasklets.
+//! Nothing here knows tasklets.
 
 pub mod args;
 pub mod gil;

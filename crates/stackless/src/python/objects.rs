@@ -1,12 +1,11 @@
-//! A thin face over the C API for the rest of this crate.
+//! Safe functions over the C API, for the rest of this crate: references, errors, tests, conversions.
 //!
 //! Everything in this crate runs with the GIL held. An [`Obj`] is a pointer to a living object, or
-//! null where a function says so; the names say what happens to references: `new_ref` makes one,
-//! `drop_ref` ends one, and a `Cell<Obj>` in a struct owns one unless it says otherwise.
+//! null where a function says so. The names say what happens to references: `new_ref` makes one,
+//! `drop_ref` ends one, and a `Cell<Obj>` in a struct owns one unless its comment says otherwise.
 //!
-//! The functions here are safe to call under these two rules, which the compiler cannot check: it
-//! is whoever brings a pointer into the crate (an entry point, a slot of a type) that vouches for
-//! it.
+//! The functions here are safe to call under these two rules, which the compiler cannot check: the code
+//! that brings a pointer into the crate (an entry point, a slot of a type) is responsible for it.
 
 use pyo3_ffi::*;
 use std::cell::Cell;
@@ -23,7 +22,7 @@ pub fn class_name(class: Obj) -> String {
     name.to_string_lossy().rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// A str's text; lone surrogates, which UTF-8 has not, become question marks.
+/// The text of a str; lone surrogates, which UTF-8 does not have, become question marks.
 pub fn text_of(o: Obj) -> Option<String> {
     // SAFETY: a str; what is made of it is dropped.
     unsafe {
@@ -55,7 +54,7 @@ unsafe extern "C" {
 
 pub type Obj = *mut PyObject;
 
-/// A Python exception is set. Where it goes is decided by taking this apart: `let Raised = raise(...)`.
+/// A Python exception is set. Where the exception goes elsewhere, this is taken apart: `let Raised = raise(...)`.
 #[derive(Debug)]
 #[must_use = "the exception that is set has to go somewhere"]
 pub struct Raised;
@@ -69,7 +68,7 @@ pub fn new_ref(o: Obj) -> Obj {
     o
 }
 
-/// Null is fine.
+/// Drops a reference; null is allowed.
 #[inline(always)]
 pub fn drop_ref(o: Obj) {
     // SAFETY: an owned reference or null.
@@ -83,7 +82,7 @@ pub fn none() -> Obj {
     new_ref(unsafe { Py_None() })
 }
 
-/// Borrowed.
+/// None, borrowed.
 pub fn none_borrowed() -> Obj {
     // SAFETY: None exists.
     unsafe { Py_None() }
@@ -95,7 +94,7 @@ pub fn is_none(o: Obj) -> bool {
     std::ptr::eq(o, unsafe { Py_None() })
 }
 
-/// Null for null and for None.
+/// The object; None for null and for Python's None.
 #[inline(always)]
 pub fn some(o: Obj) -> Option<Obj> {
     (!o.is_null() && !is_none(o)).then_some(o)
@@ -125,7 +124,7 @@ pub fn bytes_obj(data: &[u8]) -> Res<Obj> {
     check(unsafe { PyBytes_FromStringAndSize(data.as_ptr().cast(), data.len() as Py_ssize_t) })
 }
 
-/// A list of what is given, which it takes over.
+/// A new list of these items, which are taken over.
 pub fn list_of(items: Vec<Obj>) -> Res<Obj> {
     // SAFETY: a new list takes over the references put into it.
     unsafe {
@@ -158,14 +157,14 @@ pub fn check(o: Obj) -> Res<Obj> {
     if o.is_null() { Err(Raised) } else { Ok(o) }
 }
 
-/// For the return value of an entry point.
+/// The return value of an entry point: null for an error.
 #[must_use]
 #[inline(always)]
 pub fn give(result: Res<Obj>) -> Obj {
     result.unwrap_or(null_mut())
 }
 
-/// The exception types that we raise.
+/// The exception types that this crate raises.
 #[derive(Clone, Copy)]
 pub enum Exc {
     Type,
@@ -204,7 +203,7 @@ pub fn runtime_error(text: &str) -> Raised {
     raise(Exc::Runtime, text)
 }
 
-/// The exception that is set, taken away: (type, value, traceback), owned, null where there is none.
+/// Takes the exception that is set: (type, value, traceback), owned, null if there is none.
 #[must_use]
 pub fn take_exception() -> [Obj; 3] {
     let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
@@ -229,7 +228,7 @@ pub fn set_exception([kind, value, traceback]: [Obj; 3]) -> Raised {
     Raised
 }
 
-/// Is an exception set?
+/// True if an exception is set.
 #[must_use]
 #[inline(always)]
 pub fn raised() -> bool {
@@ -237,7 +236,7 @@ pub fn raised() -> bool {
     unsafe { !PyErr_Occurred().is_null() }
 }
 
-/// Tells the user, through `sys.unraisablehook`, of an exception that has nowhere to go.
+/// Reports an exception that cannot be raised anywhere, through `sys.unraisablehook`.
 pub fn write_unraisable(context: Obj) {
     // SAFETY: an exception is set, the context lives or is null.
     unsafe { PyErr_WriteUnraisable(context) }
@@ -254,7 +253,7 @@ pub fn aside<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `f`, which must not run Python code, with the garbage collector off: on 3.11, making an object may
-/// collect, and finalisers could switch in the midst of whatever the caller does.
+/// collect, and finalisers could switch in the middle of what the caller does.
 pub fn without_collection<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: the GIL is held.
     let collects = unsafe { PyGC_Disable() } != 0;
@@ -271,19 +270,19 @@ pub fn is_callable(o: Obj) -> bool {
     unsafe { PyCallable_Check(o) != 0 }
 }
 
-/// Is it a class derived from BaseException?
+/// True for a class derived from BaseException.
 pub fn is_exception_class(o: Obj) -> bool {
     // SAFETY: a living object.
     unsafe { PyExceptionClass_Check(o) != 0 }
 }
 
-/// Is it an instance of BaseException?
+/// True for an instance of BaseException.
 pub fn is_exception(o: Obj) -> bool {
     // SAFETY: a living object.
     unsafe { PyExceptionInstance_Check(o) != 0 }
 }
 
-/// Is `kind`, an exception class, `base` or derived from it?
+/// True if `kind`, an exception class, is `base` or derived from it.
 pub fn is_subclass(kind: Obj, base: Obj) -> bool {
     // SAFETY: both live.
     unsafe { PyErr_GivenExceptionMatches(kind, base) != 0 }
@@ -312,14 +311,14 @@ pub fn bool_arg(o: Obj, text: &str) -> Res<bool> {
     }
 }
 
-/// `Type.__name__`.
+/// `Type.__name__` of an object's type.
 pub fn type_name(o: Obj) -> String {
     // SAFETY: type names end with NUL and live as long as the type.
     let name = unsafe { CStr::from_ptr((*type_of(o)).tp_name) }.to_string_lossy().into_owned();
     name.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// A NUL-terminated text that lives for ever: for tables that CPython keeps pointers to.
+/// A NUL-terminated text that is never freed: for tables that CPython keeps pointers to.
 pub fn forever(text: &str) -> *const c_char {
     CString::new(text).expect("no NUL in a constant").into_raw()
 }

@@ -22,7 +22,7 @@ pub fn add_object(module: Obj, name: &CStr, o: Obj) -> Res<()> {
     if unsafe { PyModule_AddObjectRef(module, name.as_ptr(), o) } < 0 { Err(Raised) } else { Ok(()) }
 }
 
-/// A type that is made when the module is.
+/// A type, which is made with the module.
 pub struct TypeCell(AtomicPtr<PyTypeObject>);
 
 impl TypeCell {
@@ -70,7 +70,7 @@ impl Slots {
         self.slot(Py_tp_methods, method_table(methods).cast())
     }
 
-    /// `offsets` are the "special" members, such as `__weaklistoffset__`.
+    /// Sets the "special" members, such as `__weaklistoffset__`.
     pub fn offsets(self, offsets: &[(&str, usize)]) -> Self {
         let mut table: Vec<PyMemberDef> = offsets
             .iter()
@@ -123,7 +123,7 @@ pub fn add(
     Ok(())
 }
 
-/// Makes a type that derives from another one, with methods alone; its objects end with fields of ours.
+/// Makes a type that derives from another one and adds only methods; its objects end with fields of this crate.
 pub fn derive(
     cell: &TypeCell,
     name: &'static CStr,
@@ -150,10 +150,10 @@ pub fn derive(
     Ok(())
 }
 
-/// The end of a `tp_dealloc`: the memory and, as for every heap type, the type's reference.
+/// The last step of a `tp_dealloc`: frees the memory and drops, as for every heap type, the type's reference.
 ///
 /// # Safety
-/// `o` is an object of a type of ours (or derived from it) that nobody refers to.
+/// `o` is an object of a type of this crate (or derived from it) to which there are no references.
 pub unsafe fn free(o: Obj) {
     // SAFETY: the caller's.
     unsafe {
@@ -163,7 +163,7 @@ pub unsafe fn free(o: Obj) {
     }
 }
 
-/// Visits objects for the garbage collector; null is passed over.
+/// Visits objects for the garbage collector; null is skipped.
 pub fn visit_all<const N: usize>(objects: [Obj; N], visit: visitproc, arg: *mut c_void) -> c_int {
     for o in objects.into_iter().filter(|o| !o.is_null()) {
         // SAFETY: a living object and the collector's own function.
@@ -193,17 +193,17 @@ fn entry(name: &str, doc: &str, ml_meth: PyMethodDefPointer, ml_flags: c_int) ->
     PyMethodDef { ml_name: forever(name), ml_meth, ml_flags, ml_doc: forever(doc) }
 }
 
-/// METH_NOARGS: for what is not called often.
+/// METH_NOARGS: for functions that are not called often.
 pub fn method_noargs(name: &str, doc: &str, f: PyCFunction) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunction: f }, METH_NOARGS)
 }
 
-/// METH_O: for what is not called often.
+/// METH_O: for functions that are not called often.
 pub fn method_one(name: &str, doc: &str, f: PyCFunction) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunction: f }, METH_O)
 }
 
-/// METH_FASTCALL: for everything that switches or is called often; it checks its arguments itself.
+/// METH_FASTCALL: for functions that switch or are called often; they check their arguments themselves.
 pub fn method(name: &str, doc: &str, f: PyCFunctionFast) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunctionFast: f }, METH_FASTCALL)
 }
@@ -213,7 +213,7 @@ pub fn method_keywords(name: &str, doc: &str, f: PyCFunctionFastWithKeywords) ->
     entry(name, doc, PyMethodDefPointer { PyCFunctionFastWithKeywords: f }, METH_FASTCALL | METH_KEYWORDS)
 }
 
-/// A table that ends as CPython expects and lives for ever.
+/// A table that ends as CPython expects and is never freed.
 pub fn method_table(methods: &[PyMethodDef]) -> *mut PyMethodDef {
     let mut table = methods.to_vec();
     table.push(PyMethodDef::zeroed());

@@ -36,12 +36,12 @@ impl Callback {
         !self.0.load(Relaxed).is_null()
     }
 
-    /// A new reference to the callable, None if there is none.
+    /// A new reference to the callable, None if none is set.
     pub fn get(&self) -> Obj {
         some(self.0.load(Relaxed)).map_or_else(none, new_ref)
     }
 
-    /// Sets another one, None to set none; returns the one before as `get` does.
+    /// Sets a callable, or none with None; returns the previous one as [`Self::get`] does.
     pub fn set(&self, callable: Obj) -> Obj {
         let old = self.0.swap(some(callable).map_or(null_mut(), new_ref), Relaxed);
         if old.is_null() { none() } else { old }
@@ -61,7 +61,7 @@ impl Callback {
         check(result).map(drop_ref)
     }
 
-    /// Calls it with arguments that are taken over. None if there is no hook: they are given back.
+    /// Calls it with arguments that are taken over. `Err` if no callable is set: it gives them back.
     pub fn offer(&self, arguments: [Obj; 3]) -> Result<Res<()>, [Obj; 3]> {
         if !self.is_set() {
             return Err(arguments);
@@ -73,22 +73,22 @@ impl Callback {
     }
 }
 
-/// Sets the schedule callback and returns the one before, as [`Callback::set`] does.
+/// Sets the schedule callback and returns the previous one, as [`Callback::set`] does.
 pub fn set_schedule_callback(callable: Obj) -> Obj {
     let old = ON_SCHEDULE.set(callable);
     watch(CALLBACK, ON_SCHEDULE.is_set());
     old
 }
 
-/// The same for the channel callback.
+/// Sets the channel callback and returns the previous one, as [`Callback::set`] does.
 pub fn set_channel_callback(callable: Obj) -> Obj {
     let old = ON_CHANNEL.set(callable);
     watch(CHANNEL, ON_CHANNEL.is_set());
     old
 }
 
-/// Tells the schedule callback of a switch that is about to happen. It must not switch; whatever
-/// else it does to the run queue, `next` is the one that runs.
+/// Calls the schedule callback before a switch. It must not switch; whatever
+/// else it does to the run queue, `next` is the tasklet that runs.
 pub fn announce_switch(s: &'static Sched, previous: Option<TaskletRef>, next: TaskletRef) {
     let previous = previous.map_or_else(none, |t| new_ref(t.obj()));
     s.amid_switch(next, || {
@@ -99,7 +99,7 @@ pub fn announce_switch(s: &'static Sched, previous: Option<TaskletRef>, next: Ta
     s.drop_later(previous);
 }
 
-/// Tells the channel callback of an operation.
+/// Calls the channel callback for an operation.
 #[cold]
 pub fn announce_operation(
     s: &'static Sched,
@@ -128,7 +128,7 @@ pub fn change_trap(s: &'static Sched, change: i64) -> i64 {
 }
 
 impl Sched {
-    /// Runs code of the program in the midst of a switch to `next`. It must not switch. Whatever it does,
+    /// Runs code of the program in the middle of a switch to `next`. It must not switch. Whatever it does,
     /// `next` heads the ring afterwards; but it may have no stack any more.
     pub fn amid_switch(&self, next: TaskletRef, f: impl FnOnce()) {
         new_ref(next.obj());

@@ -14,14 +14,14 @@ use stackless_core::{RecordKind, ThreadId};
 use stackless_cpython::{self as cpython, Alarm};
 use std::cell::{Cell, UnsafeCell};
 
-/// Does the interpreter exit, and is this a tasklet of another thread? Such a thread may be stopped for good, in
-/// the middle of anything, its own end included; then its state is freed, and its tasklets still name it.
+/// True if the interpreter exits and this is a tasklet of another thread. Such a thread may be stopped for ever, at
+/// any point, even in the middle of its own end; then its state is freed, and its tasklets still name it.
 pub fn is_stranded(t: TaskletRef) -> bool {
     exited() && t.scheduler().is_some_and(|s| !s.is_here())
 }
 
-/// The calling thread's scheduler, made at the first use. Threads and thread states are one to one
-/// in the main interpreter, the only one we work in.
+/// The calling thread's scheduler, made at the first use. Each thread has one thread state
+/// in the main interpreter, the only one that this module works in.
 #[inline(always)]
 pub fn current() -> Res<&'static Sched> {
     let s: *const Sched = cpython::word().cast();
@@ -29,8 +29,8 @@ pub fn current() -> Res<&'static Sched> {
     if s.is_null() { begin(cpython::thread_state()) } else { Ok(unsafe { &*s }) }
 }
 
-/// The same for a call that may switch. Refused outright while the running tasklet is on its way out
-/// of the ring: in a signal handler during a sleep, and in a schedule callback.
+/// The calling thread's scheduler for a call that may switch. It is an error while the running tasklet is leaving
+/// the ring: in a signal handler during a sleep, and in a schedule callback.
 #[inline(always)]
 pub fn enter() -> Res<Entered> {
     let entered = enter_anywhere()?;
@@ -38,7 +38,7 @@ pub fn enter() -> Res<Entered> {
     Ok(entered)
 }
 
-/// The same for a call that has something to do there as well.
+/// As [`enter`], for a call that has something to do in those places as well.
 #[inline(always)]
 pub fn enter_anywhere() -> Res<Entered> {
     let (word, refused) = cpython::enter();
@@ -50,7 +50,7 @@ pub fn enter_anywhere() -> Res<Entered> {
     Ok(Entered { s: unsafe { &*s }, refused })
 }
 
-/// The same where the thread may not have begun, and does not begin by this.
+/// As [`enter_anywhere`], but a thread that has not used tasklets does not get a scheduler.
 #[inline(always)]
 pub fn enter_begun() -> Option<Entered> {
     let (word, refused) = cpython::enter();
@@ -59,7 +59,7 @@ pub fn enter_begun() -> Option<Entered> {
     (!s.is_null()).then(|| Entered { s: unsafe { &*s }, refused })
 }
 
-/// A thread's scheduler, and whether a switch would be wrong now.
+/// A thread's scheduler, and whether a switch is refused now.
 #[derive(Clone, Copy)]
 pub struct Entered {
     pub s: &'static Sched,
@@ -71,7 +71,7 @@ impl Entered {
         self.refused
     }
 
-    /// Does the running tasklet stand in the ring?
+    /// Checks that the running tasklet is in the ring.
     #[inline(always)]
     pub fn at_rest(self) -> Res<()> {
         if self.refused && !world(|w| w.in_ring(self.s.current().id())) {
@@ -108,7 +108,7 @@ fn refuse_switch(s: &'static Sched) -> Raised {
     )
 }
 
-/// The same for any Python thread: one that has not used tasklets gets its scheduler now.
+/// The scheduler of any Python thread: a thread that has not used tasklets gets one now.
 pub fn of_ident(ident: u64) -> Res<Option<&'static Sched>> {
     if let Some(s) = find_ident(ident) {
         return Ok(Some(s));
@@ -126,7 +126,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
         return Err(runtime_error("this thread is ending, and its tasklets have ended"));
     }
     let s = match find(ts) {
-        Some(s) => s, // another thread has asked for it
+        Some(s) => s, // another thread has made it
         None => make(ts)?,
     };
     s.enter_thread();
@@ -137,7 +137,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     Ok(s)
 }
 
-/// A collection in the middle would run finalisers that come back here.
+/// Without garbage collection, whose finalisers would call this again.
 fn make(ts: *mut PyThreadState) -> Res<&'static Sched> {
     without_collection(|| make_now(ts))
 }
@@ -153,7 +153,7 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
     let s: &'static Sched = Box::leak(Box::new(Sched::new(ts, seat, alarm)));
     let made = guard_thread(s).and_then(|()| allocation::allocate_plain(ThreadId::NONE));
     let Ok(main) = made else {
-        // SAFETY: nobody has seen them. (The guard, if it was made, finds no scheduler to end.)
+        // SAFETY: no other code has seen them. (The guard, if it was made, finds no scheduler to end.)
         unsafe {
             drop(Box::from_raw(seat));
             drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
@@ -168,9 +168,7 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
     Ok(s)
 }
 
-// ---------------------------------------------------------------------- the end of a thread
-
-/// Lies in the thread state's dict: CPython destroys it when the thread ends, in that thread.
+/// Is in the thread state's dict: CPython destroys it when the thread ends, in that thread.
 #[repr(C)]
 pub struct Guard {
     head: UnsafeCell<PyObject>,

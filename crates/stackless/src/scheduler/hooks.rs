@@ -1,4 +1,5 @@
-//! The flags byte: which observers want to know of switches and channel operations.
+//! The flags byte, by which hot paths test with one load whether any observer wants to know of a switch or of a
+//! channel operation; and the registers of these observers.
 
 use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
@@ -10,7 +11,7 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Who wants to know of switches: one bit each.
+/// One bit for each reason to call an observer.
 pub static WATCHERS: AtomicU8 = AtomicU8::new(0);
 
 /// The schedule callback is set.
@@ -22,28 +23,28 @@ pub const LIMIT: u8 = 2;
 /// Switches are counted.
 pub const COUNT: u8 = 4;
 
-/// A recording is under way: it wants to know of everything.
+/// A recording is under way: it is told of switches, channel operations and much else.
 pub const RECORDER: u8 = 8;
 
-/// The channel callback is set: it wants to know of channel operations, not of switches.
+/// The channel callback is set: it is told of channel operations, not of switches.
 pub const CHANNEL: u8 = 16;
 
-/// Switches are counted, and their times kept.
+/// Switches are counted, and their times are kept.
 pub const AGES: u8 = 32;
 
-/// The C hook of [`capi`] is set.
+/// The C hook of `api/c_table.rs` is set.
 pub const FAST: u8 = 64;
 
-/// A timer runs, or somebody waits for a worker thread.
+/// A timer runs, or a tasklet waits for a worker thread.
 pub const TIMED: u8 = 128;
 
-/// Does anybody want to know of switches?
+/// True if a switch has to be told to an observer.
 #[inline(always)]
 pub fn watched() -> bool {
     WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES | FAST | TIMED) != 0
 }
 
-/// Does anybody want to know of channel operations?
+/// True if a channel operation has to be told to an observer.
 #[inline(always)]
 pub fn channels_watched() -> bool {
     WATCHERS.load(Relaxed) & (CHANNEL | RECORDER) != 0
@@ -57,31 +58,31 @@ pub fn watch(who: u8, on: bool) {
     }
 }
 
-/// What a recording wants to know. While one is under way (the flag [`RECORDER`]), each method is called at the point
-/// where that happens, by [`recorder`]. The lists of the world are not watched one by one: a switch says where the
-/// tasklet that stops has gone, and a tasklet that turns up in a ring was put there since it was last seen.
+/// What a recording is told. While one is under way (the flag [`RECORDER`]), each method is called by one line of
+/// code where the event happens: see [`recorder`]. Not every change of the world's lists is told: a switch tells
+/// where the tasklet that stops has gone, and a tasklet that appears in a ring was put there since it was last seen.
 ///
 /// Only the methods whose names begin with `describe` may run Python code.
 pub trait Recorder: Sync {
     /// A switch is about to happen; the world's lists agree already.
     fn switched(&self, s: &'static Sched, next: TaskletRef);
 
-    /// The thread falls asleep on the running tasklet's stack.
+    /// The thread begins to sleep on the running tasklet's stack.
     fn slept(&self, s: &'static Sched);
 
-    /// The thread wakes. Who goes on is told by a switch, unless it is the one it fell asleep on.
+    /// The thread wakes. A switch tells which tasklet continues, unless it is the one on whose stack it slept.
     fn woke(&self, s: &'static Sched);
 
     /// A tasklet was put into a ring.
     fn linked(&self, t: TaskletRef);
 
-    /// A tasklet of a ring has got another place in one.
+    /// A tasklet of a ring has got another place in it, or in another ring.
     fn moved(&self, t: TaskletRef);
 
-    /// A tasklet was taken out of a ring or a queue, and put nowhere.
+    /// A tasklet was taken out of a ring or a queue, and is in no list now.
     fn unlinked(&self, t: TaskletRef);
 
-    /// A tasklet is gone that may never have run.
+    /// A tasklet has ended that may never have run.
     fn gone(&self, t: TaskletRef);
 
     /// The running tasklet is about to send this value.
@@ -100,32 +101,32 @@ pub trait Recorder: Sync {
     /// The settings of a channel were changed.
     fn channel_changed(&self, ch: ChannelRef);
 
-    /// A channel is no more.
+    /// A channel is destroyed.
     fn channel_gone(&self, ch: ChannelRef);
 
-    /// A tasklet was bound, with arguments: its label says so.
+    /// A tasklet was bound, with arguments: they are its label.
     fn describe_bound(&self, t: TaskletRef);
 
-    /// The text of an exception that is about to be thrown, for [`thrown`].
+    /// The text of an exception that is about to be thrown, for [`Self::thrown`].
     fn describe_bomb(&self, bomb: Obj) -> u32;
 
     /// An exception is on its way into a tasklet.
     fn thrown(&self, t: TaskletRef, text: u32);
 
-    /// The running tasklet's function is left by this exception.
+    /// An exception leaves the running tasklet's function.
     fn describe_failure(&self, s: &'static Sched, exception: &[Obj; 3]);
 
-    /// A thread's tasklets are orphans now.
+    /// A thread has ended: its tasklets are orphans now.
     fn thread_ended(&self, s: &'static Sched);
 
-    /// What a recording calls a channel or a tasklet that has no repr of its own; None for other objects,
+    /// The name, in the recording, of a channel or a tasklet that has no repr of its own; None for other objects,
     /// and without a recording.
     fn name_of(&self, o: Obj) -> Option<String>;
 }
 
 static THE_RECORDER: Gil<Cell<Option<&'static dyn Recorder>>> = Gil::new(Cell::new(None));
 
-/// Tells the engine, once, where recordings are made.
+/// Sets the recorder, once.
 pub fn register_recorder(recorder: &'static dyn Recorder) {
     THE_RECORDER.set(Some(recorder));
 }

@@ -12,20 +12,20 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The state of the thread that only answers questions: it never wakes anybody.
+/// The state of the thread that only answers questions about tasklets: it never wakes one. Null if there is none.
 static SERVANT: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
 
 fn is_servant(ts: *mut PyThreadState) -> bool {
     std::ptr::eq(SERVANT.load(Relaxed), ts)
 }
 
-/// The calling thread is that one from now on, or there is none any more.
+/// Makes the calling thread that one, or no thread.
 pub fn set_servant(on: bool) {
     SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
 }
 
 impl Sched {
-    /// Could another Python thread still make a tasklet of this one runnable? One that was woken and
+    /// True if another Python thread could still make a tasklet of this one runnable. A thread that was woken and
     /// has not got the GIL yet could.
     pub fn others_can_act(&self) -> bool {
         // SAFETY: the GIL is held.
@@ -33,8 +33,8 @@ impl Sched {
             .any(|ts| !std::ptr::eq(ts, self.ts) && !is_servant(ts) && find(ts).is_none_or(Sched::can_act))
     }
 
-    /// Is there a reason for `run(threadblock=True)` to wait: another thread that could act, or one
-    /// that is stuck in a channel, and will find out that this is a deadlock?
+    /// True if there is a reason for `run(threadblock=True)` to wait: another thread that could act, or one
+    /// that is stuck in a channel, and will find out that this is a deadlock.
     pub fn others_may_come(&self) -> bool {
         let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.id())).is_none();
         self.others_can_act() || threads().into_iter().any(|s| !std::ptr::eq(s, self) && stuck(s))
@@ -45,15 +45,15 @@ impl Sched {
     }
 }
 
-/// What becomes of a thread whose ring is empty.
+/// What a thread does whose ring is empty.
 pub enum IdleAction {
     Resume(TaskletRef),
     Sleep,
-    /// This one should go on, and waits for a partner that cannot come.
+    /// This tasklet should continue, but waits for a partner that cannot come.
     Deadlock(TaskletRef),
 }
 
-/// The same when `leaving`, the only one in its ring, is about to leave it.
+/// What the thread does when `leaving`, the only tasklet in its ring, leaves it.
 pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
     let armed = s.waits.are_armed();
     match world(|w| w.when_idle(leaving.id())) {
@@ -66,7 +66,7 @@ pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
     }
 }
 
-/// Does this one, which should go on when the ring is empty, wait for what is armed instead? A
+/// True if `watcher`, which should continue when the ring is empty, waits for something armed instead: a
 /// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
 pub fn goes_on_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
     if !watcher.wait.get().is_null() {
@@ -76,8 +76,8 @@ pub fn goes_on_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
     !returns && are_in_foreground(s, watcher)
 }
 
-/// Does a tasklet that is no daemon wait? Limits over those who sit in `run()`, and over `watcher`,
-/// who does or is about to, do not count.
+/// True if a tasklet that is no daemon waits. Limits over tasklets in `run()`, and over `watcher`, which
+/// is in `run()` or about to call it, do not count.
 pub fn are_in_foreground(s: &'static Sched, watcher: TaskletRef) -> bool {
     let foreground = s.waits.foreground.get();
     if foreground == 0 {
@@ -91,7 +91,7 @@ pub fn are_in_foreground(s: &'static Sched, watcher: TaskletRef) -> bool {
     foreground > sitting.into_iter().map(|t| own(object(t))).sum()
 }
 
-/// Whose `run()` returns in a thread that sleeps, since nobody is left whom it waits for.
+/// The tasklet whose `run()` returns in a thread that sleeps, since there is no tasklet left that it waits for.
 pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
     let (watcher, for_threads) = world(|w| (w.watcher(s.id()), w.waiting(s.id()).is_some()));
     let in_run = world(|w| w.is_watchdog(watcher));

@@ -1,9 +1,9 @@
-//! `with stackless.timeout()`: a limit that hangs over a tasklet while it is in a block.
+//! `with stackless.timeout()`: a limit over a tasklet while it is in a block.
 //!
-//! When the time is over, TimeoutExit is raised in the tasklet: where it waits, if it does. If it is
-//! runnable, its pending call has succeeded and returns what it should (a value that was received
-//! must not be lost); the exception goes off at its next switching call. The bomb for that is made
-//! when the block is entered, so that nothing can fail when the time has come.
+//! When the time is over, TimeoutExit is raised in the tasklet: at once if it waits. If it is
+//! runnable, its pending call has succeeded and returns its result (a value that was received
+//! must not be lost); the exception is raised at its next switching call. The bomb for it is made
+//! when the block is entered, so that nothing can fail when the time is over.
 
 use crate::model::bomb;
 use crate::model::tasklet::TaskletRef;
@@ -30,19 +30,19 @@ struct Limit {
     bomb: Obj,
     /// None once it was reached.
     timer: Option<TimerId>,
-    /// The next one out over the same tasklet, as [`Tasklet::limits`](crate::tasklet::Tasklet).
+    /// The next outer limit over the same tasklet: its number + 1, or 0.
     outer: u32,
 }
 
 static LIMITS: Gil<UnsafeCell<Slab<Limit>>> = Gil::new(UnsafeCell::new(Slab::new()));
 
-/// The one access. `f` must not run Python code and not come back here.
+/// The only access to the limits. `f` must not run Python code and not call this function again.
 fn limits<R>(f: impl FnOnce(&mut Slab<Limit>) -> R) -> R {
     // SAFETY: the GIL, and the rule above.
     f(unsafe { &mut *LIMITS.get() })
 }
 
-/// So long after the attempt a limit tries again that found another exception on its way.
+/// Nanoseconds after which a limit tries again that found another exception on its way.
 const AGAIN: u64 = 1_000_000;
 
 /// The limits over a tasklet, innermost first.
@@ -53,12 +53,12 @@ fn over(t: TaskletRef) -> impl Iterator<Item = usize> {
     })
 }
 
-/// How many limits over a tasklet were not reached yet.
+/// The number of limits over a tasklet that were not reached yet.
 pub fn armed_of(t: TaskletRef) -> u32 {
     over(t).filter(|&number| limits(|all| all[number].timer.is_some())).count() as u32
 }
 
-/// A limit over the running tasklet; `owner` is the exception's argument. Returns its number.
+/// Begins a limit over the running tasklet; `owner` is the exception's argument. Returns the limit's number.
 pub fn start(owner: Obj, time: u64) -> Res<usize> {
     let s = entry::current()?;
     memory::enough()?;
@@ -78,8 +78,8 @@ pub fn start(owner: Obj, time: u64) -> Res<usize> {
     Ok(number)
 }
 
-/// The block has been left: the limit is gone, and so is its exception if that did not go off yet.
-/// Unknown numbers are passed over.
+/// Ends a limit, whose block has been left, and removes its exception if that was not raised yet.
+/// Unknown numbers are ignored.
 pub fn stop(number: usize) {
     let Some(Limit { t, bomb, timer, outer }) = limits(|all| all.try_remove(number)) else { return };
     unchain(t, number, outer);
@@ -109,14 +109,14 @@ fn disarm(t: TaskletRef, timer: Option<TimerId>) {
     }
 }
 
-/// A tasklet has ended, or its thread has: no limit hangs over it any more.
+/// Ends all limits over a tasklet that has ended, or whose thread has.
 pub fn end_all(t: TaskletRef) {
     while t.limits.get() != 0 {
         stop(t.limits.get() as usize - 1);
     }
 }
 
-/// The time of a limit is over. If several over the same tasklet are, the innermost counts.
+/// The time of a limit is over. If several limits over the same tasklet are over, the innermost counts.
 pub fn reached(s: &'static Sched, number: usize, now: u64, moment: Moment) {
     let t = limits(|all| all[number].t);
     let due = |&number: &usize| limits(|all| all[number].timer.is_some_and(|timer| timer.at() <= now));
@@ -132,7 +132,7 @@ pub fn reached(s: &'static Sched, number: usize, now: u64, moment: Moment) {
     }
 }
 
-/// Leaves the exception where the tasklet will find it. Not if another one is under way already.
+/// Leaves the exception where the tasklet will find it. Returns false if another exception is on its way already.
 fn raise_in(s: &'static Sched, t: TaskletRef, exception: Obj, moment: Moment) -> bool {
     let value = t.tempval.get();
     if !world(|w| w.in_ring(t.id())) {
@@ -154,7 +154,7 @@ fn raise_in(s: &'static Sched, t: TaskletRef, exception: Obj, moment: Moment) ->
 
 pub static TIMEOUT_EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
-/// A tasklet becomes a daemon, or is none any more.
+/// Makes a tasklet a daemon, or not.
 pub fn set_daemon(t: TaskletRef, on: bool) {
     let armed = i32::from(!t.wait.get().is_null()) + armed_of(t) as i32;
     let s = t.scheduler().filter(|_| armed > 0);

@@ -1,5 +1,5 @@
-//! Who runs when: entering, the ring, waits, limits, timers, readiness, idle threads, the flags byte and callbacks.
-//! Nothing here switches, and only callbacks run Python code.
+//! Which tasklet runs when: entering, the ring, waits, limits, timers, readiness, idle threads, the flags byte and
+//! callbacks. Nothing here switches, and only callbacks run Python code.
 
 pub mod callbacks;
 pub mod entry;

@@ -1,13 +1,13 @@
 //! Tasklets that wait until a descriptor is ready.
 //!
-//! Each thread that does this has a [`Poller`] of its own. A descriptor is registered at the first call
-//! that would block, once, for both directions and edge-triggered. What is known of it since is in its
-//! [`Source`]: *exhausted* means that a call found nothing to do, and that the system will tell when
-//! that changes; until then nobody need ask.
+//! Each thread that does this has a [`stackless_reactor::Poller`] of its own. A descriptor is registered at the first
+//! call that would block, once, for both directions and edge-triggered. What is known of it since is in its
+//! [`Source`](crate::model::readiness::Source): *exhausted* means that a call found nothing to do, and that the system
+//! will tell when that changes; until then no call needs to try.
 //!
-//! Whoever waits is in one of the source's lists besides having a wait ([`crate::waits`]). When the
-//! descriptor becomes ready, all in that direction go on and try again, in the order in which they
-//! came. What they do then is the bomb in their tempval: see [`crate::socket_calls`].
+//! A tasklet that waits is in one of the source's lists, and has a wait ([`crate::scheduler::waits`]). When the
+//! descriptor becomes ready, all tasklets that wait for that direction continue and try again, in the order in which
+//! they came. What they do then is the bomb in their tempval: see [`crate::sockets::calls`].
 
 use crate::model::bomb;
 use crate::model::readiness::Readiness;
@@ -22,7 +22,7 @@ use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::time::Duration;
 
-/// Would a call in this direction not block? So it is for what is closed or cannot be polled, too.
+/// True if a call in this direction would not block. Also true if the descriptor is closed or cannot be polled.
 pub fn is_ready(descriptor: c_int, direction: IoDirection) -> bool {
     let events = if direction == IoDirection::In { libc::POLLIN } else { libc::POLLOUT };
     let mut asked = libc::pollfd { fd: descriptor, events, revents: 0 };
@@ -31,8 +31,8 @@ pub fn is_ready(descriptor: c_int, direction: IoDirection) -> bool {
 }
 
 impl Readiness {
-    /// Makes those runnable whose descriptors became ready.
-    pub fn go_on(&self) {
+    /// Makes the tasklets runnable whose descriptors became ready.
+    pub fn continue_ready(&self) {
         let mut woken = Vec::new();
         for ready in self.poller.borrow().found() {
             let mut sources = self.sources.borrow_mut();
@@ -51,20 +51,20 @@ impl Readiness {
     }
 }
 
-/// Makes those runnable whose descriptors are ready now.
+/// Makes the tasklets runnable whose descriptors are ready now.
 pub fn look(s: &'static Sched) {
     let Some(readiness) = s.readiness.get().filter(|readiness| readiness.waiting.get() > 0) else { return };
     let found = readiness.poller.borrow_mut().wait(Some(Duration::ZERO));
     match found {
-        Ok(true) => readiness.go_on(),
+        Ok(true) => readiness.continue_ready(),
         Ok(false) => {}
-        Err(_) => lose(s), // those who wait get the error
+        Err(_) => lose(s), // the tasklets that wait get the error
     }
 }
 
-/// The program has closed the poller's own descriptors, with many others at once, perhaps: whoever waits gets
-/// the OSError of a closed one, and the next to wait makes a new poller. The old one is not closed: its
-/// numbers may be another's by now.
+/// Called when the program has closed the poller's own descriptors, perhaps with many others: the tasklets that wait
+/// get the OSError of a closed one, and the next one to wait makes a new poller. The old one is not closed: its
+/// descriptor numbers may belong to other files by now.
 pub fn lose(s: &'static Sched) {
     let Some(lost) = s.readiness.get() else { return };
     let mut waiting = Vec::new();
@@ -78,7 +78,7 @@ pub fn lose(s: &'static Sched) {
     }
 }
 
-/// Is it worth trying a call of this kind?
+/// False if it is known that a call in this direction would block.
 #[inline(always)]
 pub fn may_be_ready(s: &'static Sched, descriptor: c_int, direction: IoDirection) -> bool {
     s.readiness.get().is_none_or(|readiness| {
@@ -87,8 +87,8 @@ pub fn may_be_ready(s: &'static Sched, descriptor: c_int, direction: IoDirection
     })
 }
 
-/// A call got less than it asked for: there is no more now, and the system will tell. (Not where
-/// nobody has asked it to yet, and not at the end.)
+/// A call got less than it asked for: there is no more now, and the system will tell when there is. (Not if
+/// the descriptor is not registered yet, and not at the end of the data.)
 #[inline(always)]
 pub fn exhausted(s: &'static Sched, descriptor: c_int, direction: IoDirection) {
     let Some(readiness) = s.readiness.get() else { return };
@@ -97,7 +97,7 @@ pub fn exhausted(s: &'static Sched, descriptor: c_int, direction: IoDirection) {
     }
 }
 
-/// Does this error, of an attempt to watch a descriptor, say that the poller's own one is not what it was?
+/// True if this error, of an attempt to watch a descriptor, means that the poller's own descriptor was closed.
 pub fn is_of_poller(error: &std::io::Error, descriptor: c_int) -> bool {
     // SAFETY: it changes nothing.
     matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL))
@@ -114,7 +114,7 @@ pub fn of_thread(s: &'static Sched) -> Res<&'static Readiness> {
     Ok(made)
 }
 
-/// A tasklet does not wait for a descriptor any more: what a wait for one undoes.
+/// Removes a tasklet from the list of a descriptor: what a wait for one undoes.
 pub fn forget(t: TaskletId, kind: WaitKind) {
     let (WaitKind::Descriptor(descriptor, direction) | WaitKind::DescriptorOrTime(descriptor, direction)) =
         kind
@@ -124,12 +124,12 @@ pub fn forget(t: TaskletId, kind: WaitKind) {
     let t = object(t);
     let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
     if let Some(readiness) = s.readiness.get() {
-        readiness.forget(t, descriptor, direction); // else it was lost
+        readiness.forget(t, descriptor, direction); // else the poller was lost
     }
 }
 
 /// A socket was made of a descriptor. If one that was waited for had the same number, and was closed
-/// without a word, nobody has told the system of this one yet.
+/// unnoticed, the system does not watch the new one yet.
 pub fn opened(descriptor: c_int) {
     let mut waiting = Vec::new();
     threads().into_iter().for_each(|s| {
@@ -149,8 +149,8 @@ pub fn opened(descriptor: c_int) {
     }
 }
 
-/// A descriptor is about to be closed, or handed to somebody else: whoever waits for it, in any thread,
-/// gets the OSError of a closed one.
+/// A descriptor is about to be closed, or handed over: the tasklets that wait for it, in any thread,
+/// get the OSError of a closed one.
 pub fn closed(descriptor: c_int) -> Res<()> {
     let mut waiting = Vec::new();
     threads().into_iter().for_each(|s| {
@@ -161,7 +161,7 @@ pub fn closed(descriptor: c_int) -> Res<()> {
     wake_with_error(waiting)
 }
 
-/// Makes those runnable who waited for a descriptor, with the OSError of a closed one.
+/// Makes tasklets runnable that waited for a descriptor, with the OSError of a closed one.
 fn wake_with_error(waiting: Vec<TaskletRef>) -> Res<()> {
     let owned: Vec<Obj> = waiting.iter().map(|t| new_ref(t.obj())).collect();
     let mut result = Ok(());
@@ -169,7 +169,7 @@ fn wake_with_error(waiting: Vec<TaskletRef>) -> Res<()> {
         let Raised = raise_os_error(&std::io::Error::from_raw_os_error(libc::EBADF));
         let bomb = bomb::of_raised();
         if t.wait.get().is_null() {
-            drop_ref(bomb); // making the exception ran Python code, and that woke it
+            drop_ref(bomb); // making the exception ran Python code, which woke the tasklet
         } else if bomb.is_null() {
             result = Err(raise(Exc::Memory, "no memory for an exception"));
         } else {
@@ -182,11 +182,11 @@ fn wake_with_error(waiting: Vec<TaskletRef>) -> Res<()> {
     result
 }
 
-/// In the child of a fork: the poller is shared with the parent, so this process makes one of its own.
+/// In the child of a fork: the poller is shared with the parent, so the child makes one of its own.
 pub fn after_fork(s: &'static Sched) -> Res<()> {
     let Some(old) = s.readiness.get() else { return Ok(()) };
     let new = Readiness::new()?;
-    // SAFETY: nobody else has it: it is the thread's, which has no other reference at rest.
+    // SAFETY: it is the thread's own, to which there is no other reference now.
     let old = unsafe { Box::from_raw(std::ptr::from_ref(old).cast_mut()) };
     let mut lost = Vec::new();
     for (descriptor, source) in old.sources.borrow_mut().each() {

@@ -9,7 +9,7 @@ use crate::scheduler::{limits, readiness};
 use stackless_reactor::{coarse, now};
 use std::ptr::null_mut;
 
-/// Makes all those runnable whose time has come: at the end of the ring.
+/// Makes the tasklets runnable whose time has come: at the end of the ring.
 pub fn look(s: &'static Sched, moment: Moment) {
     readiness::look(s);
     if s.waits.timers.borrow().next().is_none() {
@@ -30,10 +30,10 @@ pub fn look(s: &'static Sched, moment: Moment) {
     }
 }
 
-/// So many switches may pass without a look at the clock's fine hand.
+/// The maximum number of switches between two looks at the exact clock.
 const SWITCHES: u32 = 64;
 
-/// A switch is about to happen, and something is armed somewhere: looks, but not each time.
+/// Called before a switch while something is armed somewhere: looks at the clock, but not each time.
 pub fn before_switch(s: &'static Sched) {
     let waits = &s.waits;
     if waits.armed.get() == 0 {

@@ -1,14 +1,14 @@
 //! Tasklets that wait for something besides a partner: for time, a descriptor, or a worker thread.
 //!
-//! Whoever waits so has a [`Wait`]: in no list of the world (asleep, a call on a worker thread), or
-//! beside its place in a channel's queue (`receive(timeout=)`). The wait owns one reference to it.
-//! *Whoever makes the tasklet runnable ends the wait*: all paths there test `Tasklet::wait`. So the
+//! Such a tasklet has a [`Wait`]. It is in no list of the world (asleep, a call on a worker thread), or
+//! in a channel's queue as well (`receive(timeout=)`). The wait owns one reference to the tasklet.
+//! *What makes the tasklet runnable ends the wait*: all paths that do so test `Tasklet::wait`. So the
 //! pending call has nothing to clean up; what it returns or raises is its tempval.
 //!
-//! `with stackless.timeout()` is something else: a limit that hangs over a tasklet, whatever it does
-//! meanwhile. See [`crate::limits`]. Both kinds are *armed*: while one is, this thread has a future,
-//! and a ring that is empty means sleeping instead of a deadlock. A `run()` goes on while one of a
-//! tasklet that is no daemon is armed.
+//! `with stackless.timeout()` is something else: a limit over a tasklet, whatever it does
+//! meanwhile. See [`crate::scheduler::limits`]. Both kinds are *armed*: while one is, a tasklet of this thread will
+//! become runnable by itself, and the thread sleeps when its ring is empty, instead of reporting a deadlock. A `run()`
+//! does not return while one of a tasklet that is no daemon is armed.
 
 use crate::model::bomb;
 use crate::model::tasklet::TaskletRef;
@@ -24,10 +24,10 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Counts what is armed in all threads: between switches, nobody looks at the clock without it.
+/// The number of armed waits and limits in all threads: while it is 0, no switch looks at the clock.
 static ARMED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
-/// One more of a tasklet's waits and limits is armed, or one less.
+/// Counts one more, or one less, of a tasklet's waits and limits as armed.
 pub fn count_armed(s: &'static Sched, t: TaskletRef, change: i32) {
     let add = |cell: &Cell<u32>| {
         cell.set(cell.get().checked_add_signed(change).expect("what is disarmed was armed"));
@@ -40,8 +40,8 @@ pub fn count_armed(s: &'static Sched, t: TaskletRef, change: i32) {
     hooks::watch(hooks::TIMED, add(&ARMED) > 0);
 }
 
-/// The running tasklet is about to wait, until this time at the longest. If nothing comes of it, call
-/// [`disarm`].
+/// Begins a wait of the running tasklet, until this time at the latest. `undo` is called when the wait ends. If
+/// the tasklet does not wait after all, call [`disarm`].
 pub fn arm(
     s: &'static Sched,
     t: TaskletRef,
@@ -58,7 +58,7 @@ pub fn arm(
     Ok(())
 }
 
-/// The wait of a tasklet is over, if it has one. Somebody else owns the tasklet.
+/// Ends the wait of a tasklet, if it has one. The caller owns the tasklet.
 #[inline(always)]
 pub fn ends(t: TaskletRef) {
     if !t.wait.get().is_null() {
@@ -81,12 +81,12 @@ pub fn disarm(t: TaskletRef) {
     drop_ref(t.obj());
 }
 
-/// Is it in a wait of its thread, or under a limit?
+/// True if it is in a wait of its thread, or under a limit.
 pub fn is_tied(t: TaskletRef) -> bool {
     !t.wait.get().is_null() || t.limits.get() != 0
 }
 
-/// Does it wait for a worker thread?
+/// True if it waits for a worker thread.
 pub fn waits_for_job(t: TaskletRef) -> bool {
     // SAFETY: a wait lives as long as the tasklet's pointer to it.
     unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job(_)))
@@ -101,12 +101,12 @@ pub fn timed_out() -> Obj {
     TIMED_OUT.load(Relaxed)
 }
 
-/// Raises `stackless.TimeoutError`, for a wait of no time at all.
+/// Raises `stackless.TimeoutError`, for a wait whose time is 0.
 pub fn raise_timed_out() -> Raised {
     bomb::explode(new_ref(timed_out()))
 }
 
-/// Makes the exception.
+/// Makes `stackless.TimeoutError`, and puts it into the module.
 pub fn ready(module: Obj) -> Res<()> {
     let doc =
         forever("The time for a wait is over. A subclass of the built-in TimeoutError and of RuntimeError.");

@@ -1,8 +1,8 @@
 //! The table of C functions that the Carbon engine's C++ code finds as `scheduler._C_API`.
 //!
-//! The order of the entries and their types are that scheduler's interface. Each calls what a Python
+//! The order of the entries and their types are that scheduler's interface. Each entry calls what a Python
 //! program would call, so that subclasses work; all need the GIL, like the rest of the C API. An `int`
-//! result is -1 with an exception set where it can fail, else 0 or the answer.
+//! result is -1 with an exception set if the entry can fail, else 0 or the answer.
 
 use crate::model::classes;
 use crate::model::tasklet::{Tasklet, TaskletRef};
@@ -15,12 +15,10 @@ use crate::scheduler::{entry, hooks};
 use pyo3_ffi::*;
 use std::ffi::{CStr, c_char, c_int, c_long, c_longlong};
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// `stackless.scheduler`, owned.
 static SCHEDULER: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
-
 static EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 type FastHook = unsafe extern "C" fn(Obj, Obj) -> c_int;
@@ -28,11 +26,11 @@ type FastHook = unsafe extern "C" fn(Obj, Obj) -> c_int;
 /// The fast schedule hook, or null.
 static FAST: AtomicPtr<std::ffi::c_void> = AtomicPtr::new(null_mut());
 
-/// Tells the fast hook of a switch. It must not run Python code; what it answers is ignored.
+/// Calls the fast hook before a switch. It must not run Python code; its result is ignored.
 pub fn announce(s: &'static Sched, next: TaskletRef, _: u8) {
     let hook = FAST.load(Relaxed);
     if !hook.is_null() {
-        // SAFETY: it was stored as this very type, and the tasklets live.
+        // SAFETY: it was stored as exactly this type, and the tasklets live.
         unsafe {
             std::mem::transmute::<*mut std::ffi::c_void, FastHook>(hook)(s.current().obj(), next.obj())
         };
@@ -79,7 +77,7 @@ fn attribute(o: Obj, name: &CStr) -> Obj {
     unsafe { PyObject_GetAttrString(o, name.as_ptr()) }
 }
 
-/// Sets an attribute to a value that is taken over; there is no way to say that it failed.
+/// Sets an attribute to a value that is taken over. The caller cannot be told of an error.
 fn set(o: Obj, name: &CStr, value: Obj) {
     // SAFETY: as above.
     if value.is_null() || unsafe { PyObject_SetAttrString(o, name.as_ptr(), value) } < 0 {
@@ -93,7 +91,7 @@ fn is_instance(o: Obj, kind: Obj) -> c_int {
     unsafe { PyObject_IsInstance(o, kind) }
 }
 
-/// Null stands for None.
+/// The object; None for null.
 fn or_none(o: Obj) -> Obj {
     // SAFETY: None exists.
     if o.is_null() { unsafe { Py_None() } } else { o }
@@ -157,7 +155,7 @@ unsafe extern "C" fn tasklet_times_switched_to(t: Obj) -> c_long {
     t.switches.get() as c_long
 }
 
-/// The text lives as long as the tasklet has it; null with an exception, also where it has none.
+/// The text lives as long as the tasklet refers to it. Null with an exception set, also if the tasklet has none.
 unsafe extern "C" fn tasklet_context(t: Obj) -> *const c_char {
     let text = attribute(t, c"context");
     if text.is_null() {
@@ -293,7 +291,7 @@ unsafe extern "C" fn switched_count() -> c_int {
     int(function(c"get_tasklets_switched_last_run_with_timeout", &[]))
 }
 
-// `_c_api(scheduler)`: the capsule for that module, whose classes `tasklet` and `channel` are the
+// `_c_api(scheduler)`: the capsule for that module; its classes `tasklet` and `channel` are the
 // types in the table. Called once.
 function!(c_api, |args| args::one_argument("_c_api", args).and_then(make));
 
@@ -345,7 +343,7 @@ fn make(scheduler: Obj) -> Res<Obj> {
     table.push(EXIT.as_ptr() as usize);
     table.extend(table![tasklet_times_switched_to, tasklet_context]);
     let table = table.leak().as_mut_ptr();
-    // SAFETY: the table and the name live for ever.
+    // SAFETY: the table and the name are never freed.
     check(unsafe { PyCapsule_New(table.cast(), c"scheduler._C_API".as_ptr(), None) })
 }
 

@@ -1,4 +1,4 @@
-//! The extension module's functions and constants.
+//! The extension module: its functions that belong to no other file, and its contents.
 
 use crate::api::{c_table, parking, pickle, pickle_flags, self_test};
 use crate::engine::schedule::{schedule, schedule_remove};
@@ -18,14 +18,13 @@ use crate::sockets::{blocking, byte_queue, methods, standard};
 use crate::types::{channel, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use stackless_stack::{self as stack, Limits};
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-// ---------------------------------------------------------------------- questions
+// ---------------------------------------------------------------------- tasklets and threads
 
 function!(getcurrent, |args| args::no_arguments("getcurrent", args)
     .and_then(|()| entry::current())
@@ -67,7 +66,6 @@ unsafe extern "C" fn getuncollectables(_: Obj, _: Obj) -> Obj {
 function!(get_thread_info, |args| do_get_thread_info(args));
 
 const SERIALS: u64 = 1 << 30;
-
 const WATCHDOGS: u64 = 1 << 31;
 
 fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
@@ -108,7 +106,7 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
     tuple(all)
 }
 
-/// A new tuple of references that are taken over; null among them is an exception.
+/// A new tuple of these references, which are taken over; a null among them means that an exception is set.
 fn tuple(all: Vec<Obj>) -> Res<Obj> {
     if all.iter().any(|o| o.is_null()) {
         all.into_iter().for_each(drop_ref);
@@ -248,8 +246,8 @@ fn do_change_stack_limits(args: &[Obj]) -> Res<()> {
 
 // ---------------------------------------------------------------------- for the package
 
-/// Called when the interpreter exits, before it takes anything apart: the main thread's tasklets are ended,
-/// with or without C state, and what those of ended threads hold is released.
+/// Called when the interpreter exits, before it takes anything apart: ends the main thread's tasklets,
+/// with or without C state, and drops what those of ended threads refer to.
 unsafe extern "C" fn at_exit(_: Obj, _: Obj) -> Obj {
     give(entry::current().map(|s| {
         if std::ptr::eq(s.current(), s.main()) {
@@ -274,7 +272,7 @@ unsafe extern "C" fn get_nested(_: Obj, _: Obj) -> Obj {
     bool_obj(NESTED.load(Relaxed))
 }
 
-/// `_after_fork()`, in the child: it has one thread, no worker threads, and a poller that is the parent's.
+/// `_after_fork()`, called in the child: it has one thread, no worker threads, and shares its poller with the parent.
 unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     to_thread::after_fork();
     blocking::after_fork();
@@ -285,7 +283,7 @@ unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     }))
 }
 
-/// Does nothing, in the cheapest way a C function can be called: what benchmarks compare with.
+/// Does nothing, as cheaply as a C function can be called: benchmarks compare with it.
 unsafe extern "C" fn noop(_: Obj, _: *mut Obj, _: Py_ssize_t) -> Obj {
     none()
 }
@@ -301,8 +299,8 @@ fn functions() -> Vec<PyMethodDef> {
         types::method_keywords(
             "schedule_remove",
             "schedule_remove($module, /, retval=<current>)\n--\n\nLet the next tasklet run, and leave the run queue: the caller is paused.\n\n\
-             Returns retval, by default the calling tasklet, when somebody inserts or runs it; its\n\
-             tempval decides. Raises RuntimeError where nobody is left to run (deadlock).",
+             Returns retval, by default the calling tasklet, when it is inserted or run; its\n\
+             tempval decides. Raises RuntimeError where no tasklet is left to run (deadlock).",
             schedule_remove,
         ),
         types::method(
@@ -354,7 +352,7 @@ fn functions() -> Vec<PyMethodDef> {
         types::method_keywords(
             "set_error_handler",
             "set_error_handler($module, /, handler=None)\n--\n\nLet handler(type, value, traceback) deal with exceptions that tasklets do not catch.\n\n\
-             It is called in the dying tasklet. What it raises goes on to the run() caller. Not called\n\
+             It is called in the dying tasklet. What it raises goes to the caller of run(). Not called\n\
              for TaskletExit and SystemExit. Returns the previous handler, or None.",
             set_error_handler,
         ),
@@ -429,11 +427,11 @@ fn functions() -> Vec<PyMethodDef> {
     all
 }
 
-/// What the module was filled with: a dict, owned; null before.
+/// The module's contents: a dict, owned; null before it was filled.
 static FILLED: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
-/// Fills the module. One that is made anew, since the package was taken out of `sys.modules` and imported
-/// again, gets what the first one got: there are tasklets and channels of these types, exceptions under
+/// Fills the module. A module that is made again, since the package was removed from `sys.modules` and imported
+/// again, gets the contents of the first one: there are tasklets and channels of these types, exceptions on their
 /// way, and main tasklets.
 pub fn fill_once(module: Obj) -> Res<()> {
     // SAFETY: a module, whose dict is borrowed.
@@ -453,7 +451,7 @@ pub fn fill_once(module: Obj) -> Res<()> {
         unsafe { PyErr_SetString(PyExc_ImportError, c"the interpreter that used stackless exits".as_ptr()) };
         return Err(Raised);
     }
-    // The names that every module has are there already: they stay.
+    // The names that every module has are set already: they are not replaced.
     // SAFETY: living dicts.
     if unsafe { PyDict_Merge(dict, filled, 0) } < 0 { Err(Raised) } else { begin_here() }
 }
@@ -488,13 +486,13 @@ fn fill(module: Obj) -> Res<()> {
     begin_here()
 }
 
-/// The thread that imports us has its main tasklet from now on: inside a greenlet it would be too late to
-/// find out which stack is the thread's own.
+/// Makes the main tasklet of the importing thread. Later, inside a greenlet, it could not be
+/// found out which stack is the thread's own.
 fn begin_here() -> Res<()> {
     entry::current().map(|_| ())
 }
 
-/// Is this the interpreter that we can work in?
+/// Checks that the module can work in this interpreter.
 pub fn check_interpreter() -> Res<()> {
     // SAFETY: the GIL is held.
     let main = unsafe { PyInterpreterState_Get() == PyInterpreterState_Main() };

@@ -1,4 +1,4 @@
-//! Functions about parking, for the package.
+//! Functions about parking, for the Python code of the package.
 
 use crate::model::classes;
 use crate::model::tasklet::TaskletRef;
@@ -9,7 +9,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 
 function!(park_function, |args| tasklet_argument("_park", args).and_then(|t| {
     park(t).map_err(Obstacle::raise)?;

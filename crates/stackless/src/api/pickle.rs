@@ -1,5 +1,5 @@
-//! What `stackless.pickling` needs of the engine: tasklets and generators as data, and made from data.
-//! The rest of pickling is Python.
+//! What the Python code of `stackless.pickling` needs of the engine: data from tasklets and generators, and
+//! tasklets and generators from data.
 
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
@@ -72,7 +72,7 @@ fn channel(o: Obj) -> Res<ChannelRef> {
     classes::as_channel(o).ok_or_else(|| type_error(&format!("a channel is needed, not {}", type_name(o))))
 }
 
-/// A tuple of new references; null stands for None.
+/// A tuple of these references, which are taken over; null stands for None.
 fn tuple<const N: usize>(items: [Obj; N]) -> Res<Obj> {
     // SAFETY: a new tuple takes over the references.
     unsafe {
@@ -92,7 +92,7 @@ fn new_or_null(o: Obj) -> Obj {
     if o.is_null() { o } else { new_ref(o) }
 }
 
-// `_tasklet_call(t)`: what a tasklet will call that has not begun.
+// `_tasklet_call(t)`: what a tasklet that has not begun will call.
 function!(call_of, |args| args::exactly("_tasklet_call", args).and_then(|&[o]| {
     let t = tasklet(o)?;
     if t.args.get().is_null() {
@@ -101,7 +101,7 @@ function!(call_of, |args| args::exactly("_tasklet_call", args).and_then(|&[o]| {
     tuple([&t.func, &t.args, &t.kwargs].map(|cell| new_or_null(cell.get())))
 }));
 
-// `_tasklet_picture(t)`: parks it.
+// `_tasklet_picture(t)`: parks the tasklet and returns its frames.
 function!(tasklet_picture, |args| args::exactly("_tasklet_picture", args).and_then(|&[o]| {
     let t = tasklet(o)?;
     park::park(t).map_err(obstacle::Obstacle::raise)?;
@@ -140,7 +140,7 @@ function!(restore_tasklet, |args| args::exactly("_restore_tasklet", args).and_th
         }
         // SAFETY: the list is the caller's, and no Python code runs until the frames are built.
         let chain = unsafe { TaskletFrames::read(frames) }.ok_or(Raised)?;
-        // SAFETY: memory of the size that the chain needs; the tasklet takes the seat over.
+        // SAFETY: memory of the size that the frames need; the tasklet takes over the seat.
         unsafe {
             let seat = Seat::allocate(chain.size());
             if seat.is_null() {
@@ -183,7 +183,7 @@ function!(enqueue, |args| args::exactly("_enqueue", args).and_then(|&[ch, o, sen
     Ok(none())
 }));
 
-// `_tasklet_flags(t)`: bits 0 and 1 of a pickle's flags are not here.
+// `_tasklet_flags(t)`: without bits 0 and 1 of a pickle's flags.
 function!(flags, |args| args::exactly("_tasklet_flags", args).and_then(|&[o]| {
     let f = tasklet(o)?.flags.get();
     let bits = [
@@ -200,7 +200,7 @@ function!(flags, |args| args::exactly("_tasklet_flags", args).and_then(|&[o]| {
 function!(context_of, |args| args::exactly("_tasklet_context", args)
     .and_then(|&[o]| tasklet_attributes::context(tasklet(o)?).map(new_ref)));
 
-// `_channel_queue(channel)`: who waits, the longest first.
+// `_channel_queue(channel)`: the waiting tasklets, the one that has waited longest first.
 function!(queue, |args| args::exactly("_channel_queue", args).and_then(|&[ch]| {
     let ch = channel(ch)?;
     let mut tasklets = Vec::new();
@@ -225,7 +225,11 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),
         types::method("_tasklet_flags", "The flags of a tasklet, as in its pickles.", flags),
         types::method("_tasklet_context", "The context of a tasklet.", context_of),
-        types::method("_channel_queue", "Who waits in a channel, the longest first.", queue),
+        types::method(
+            "_channel_queue",
+            "The tasklets that wait in a channel, the longest wait first.",
+            queue,
+        ),
         types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
     ]
 }

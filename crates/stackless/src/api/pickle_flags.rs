@@ -1,4 +1,4 @@
-//! What goes into pickles besides the usual: `pickle_flags()`, one set of flags for each thread.
+//! What pickles contain besides the usual: `pickle_flags()`, one set of flags for each thread.
 //! (Stackless contract, section 13.5.)
 
 use crate::model::settings::{DEFAULT, default};
@@ -20,7 +20,6 @@ pub const AGEN_RESET: i64 = 4;
 
 /// The tasklet's context.
 pub const CONTEXT: i64 = 8;
-
 const ALL: i64 = TRACING | AGEN_BY_VALUE | AGEN_RESET | CONTEXT;
 
 /// The flags after `new` was applied where `mask` has bits; -1 changes nothing.

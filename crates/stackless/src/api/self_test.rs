@@ -1,8 +1,8 @@
-//! The self-test of the import: does this interpreter do what parking needs?
+//! The self-test at import: whether this interpreter does what parking needs.
 //!
-//! One small function of `stackless._check` runs on a stack of its own, waits in [`wait`], is looked at as
-//! any tasklet is, parked, woken and evaluated to its end. Nothing of the scheduler takes part: the module
-//! has no functions yet. What does not come out as it should turns parking off, for the process, with the
+//! A small function of `stackless._check` runs on a stack of its own and waits in [`wait`]; then it is examined like
+//! any tasklet, parked, woken and evaluated to its end. The scheduler is not used: the module
+//! has no functions yet. If any result is not as expected, parking is turned off for the process, with the
 //! reason; tasklets then keep their stacks.
 
 use crate::parking::obstacle;
@@ -11,18 +11,16 @@ use crate::python::objects::*;
 use crate::python::types;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, CallLayout, Evaluator, Pending, State, Unparked};
-use stackless_stack::{self as stack};
+use stackless_stack as stack;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 const C_STACK: usize = 1 << 20;
-
 const DATA_STACK: usize = 64 << 10;
 
-/// More than the frames take. What was theirs is written over after parking: nothing may depend on it.
+/// More bytes than the frames take. After parking they are overwritten: nothing may depend on them.
 const USED: usize = 4 << 10;
 
 struct Trial {
@@ -32,7 +30,7 @@ struct Trial {
     home_point: Cell<*mut u8>,
     point: Cell<*mut u8>,
     pending: Cell<Pending>,
-    /// The function, our `wait`, and what `wait` is called with and returns. Borrowed.
+    /// The function, the test's `wait`, and what `wait` is called with and returns. Borrowed.
     function: Obj,
     arguments: [Obj; 2],
     woken: Cell<bool>,
@@ -43,7 +41,7 @@ static TRIAL: AtomicPtr<Trial> = AtomicPtr::new(null_mut());
 
 impl Trial {
     /// Continues the trial's stack at a resume point, until it waits or has ended.
-    fn go_on(&self, point: *mut u8) {
+    fn continue_at(&self, point: *mut u8) {
         // SAFETY: the state and the stack belong together and are suspended; nothing is owned in the frames
         // of this stack that the other one could miss.
         unsafe {
@@ -53,7 +51,7 @@ impl Trial {
     }
 }
 
-/// What the function waits in.
+/// The primitive that the function waits in.
 unsafe extern "C" fn wait(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: null or the trial that is under way.
     let Some(trial) = (unsafe { TRIAL.load(Relaxed).as_ref() }) else {
@@ -63,7 +61,7 @@ unsafe extern "C" fn wait(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         return new_ref(trial.arguments[1]); // it was called again
     }
     trial.pending.set(Pending::call(wait as *const c_void, args, count));
-    // SAFETY: as in `go_on`.
+    // SAFETY: as in `continue_at`.
     unsafe {
         cpython::swap(trial.state, trial.home.get());
         stack::switch(trial.point.as_ptr(), trial.home_point.get());
@@ -90,7 +88,7 @@ unsafe extern "C" fn begin(trial: *mut u8) -> ! {
     unreachable!("a stack that has ended is not continued");
 }
 
-/// Makes the test, unless it was made. An error is one that has nothing to do with it, such as Ctrl-C.
+/// Runs the test, unless it was run. An error has another cause than the test, such as Ctrl-C.
 pub fn run() -> Res<()> {
     if !obstacle::is_tested() {
         // SAFETY: the calling thread's.
@@ -116,7 +114,7 @@ fn attempt() -> Res<Option<String>> {
         let outcome = if wait.is_null() || token.is_null() {
             Err(Raised)
         } else {
-            // Finalizers of garbage have no business on that stack.
+            // Finalisers of garbage must not run on that stack.
             let collecting = PyGC_Disable();
             let outcome = with_stack(function, [wait, token]);
             if collecting != 0 {
@@ -130,7 +128,7 @@ fn attempt() -> Res<Option<String>> {
 }
 
 fn with_stack(function: Obj, arguments: [Obj; 2]) -> Res<Option<String>> {
-    // SAFETY: the memory is ours until it is freed, after the trial; mapped, and not touched but where used.
+    // SAFETY: the memory belongs to this function until it is freed, after the trial; it is touched only where used.
     unsafe {
         let low = PyMem_RawMalloc(C_STACK + DATA_STACK).cast::<u8>();
         if low.is_null() {
@@ -162,7 +160,7 @@ fn with_stack(function: Obj, arguments: [Obj; 2]) -> Res<Option<String>> {
     }
 }
 
-/// Runs the function to its end; why it could not be parked in the middle.
+/// Runs the function to its end. The result is why it could not be parked in the middle, None if it could.
 ///
 /// # Safety
 /// The trial's C stack lies between `low` and its state, and its data stack behind that.
@@ -170,10 +168,10 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
     let argument = std::ptr::from_ref(trial).cast_mut().cast();
     let top = trial.state.cast::<u8>();
     let (size, end) = (top.addr() - low.addr(), low.wrapping_add(C_STACK + DATA_STACK));
-    // SAFETY: the caller's; each step is made where its precondition holds, which the one before has found out.
+    // SAFETY: the caller's; each step is made where its precondition holds, as the step before has found out.
     unsafe {
         cpython::init(trial.ts, trial.state, end, size, null_mut());
-        trial.go_on(stack::prepare(top, begin, argument));
+        trial.continue_at(stack::prepare(top, begin, argument));
         if trial.result.get().is_some() {
             return Some("the function did not wait".into());
         }
@@ -181,14 +179,14 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
             Ok(found) => found,
             Err(obstacle) => {
                 let text = Obstacle::At(obstacle).text();
-                trial.go_on(trial.point.get());
+                trial.continue_at(trial.point.get());
                 return Some(text);
             }
         };
         let bytes = cpython::parked_size(trial.state);
         let parked = if bytes < USED { PyMem_RawMalloc(bytes).cast::<State>() } else { null_mut() };
         if parked.is_null() {
-            trial.go_on(trial.point.get());
+            trial.continue_at(trial.point.get());
             return Some(format!("its frames would take {bytes} bytes"));
         }
         cpython::park(trial.state, Some(&found), parked, bytes);
@@ -197,13 +195,13 @@ unsafe fn parks_and_wakes(trial: &Trial, low: *mut u8) -> Option<String> {
         let woken = cpython::wake(trial.ts, trial.state, end, size, parked);
         assert!(woken != Unparked::NoMemory, "two frames fit into a new data stack");
         trial.woken.set(true);
-        trial.go_on(stack::prepare(top, begin, argument));
+        trial.continue_at(stack::prepare(top, begin, argument));
         PyMem_RawFree(parked.cast());
         None
     }
 }
 
-/// What the function returned, owned, tells whether all its variables were in place.
+/// Checks what the function returned, owned: whether all its variables were unchanged.
 fn verdict(why_not: Option<String>, result: Obj, expected: Obj) -> Res<Option<String>> {
     if result.is_null() {
         let exception = take_exception();

@@ -13,8 +13,8 @@ use crate::python::objects::*;
 use crate::scheduler::{hooks, ring};
 use pyo3_ffi::*;
 use stackless_core::Turn;
-use stackless_cpython::{self as cpython};
-use stackless_stack::{self as stack};
+use stackless_cpython as cpython;
+use stackless_stack as stack;
 use std::cell::Cell;
 use std::ptr::null_mut;
 
@@ -196,7 +196,7 @@ fn pass_on(s: &'static Sched, mut next: TaskletRef) {
         cpython::load(to.state());
         stack::switch(&mut nowhere, to.resume.get());
     }
-    unreachable!("nobody continues an ended tasklet");
+    unreachable!("an ended tasklet does not continue");
 }
 
 /// The running tasklet was woken: continues its frames. Returns true if its function returned; else an exception

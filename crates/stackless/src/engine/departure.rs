@@ -1,4 +1,4 @@
-//! How the running tasklet leaves the ring: plan who continues, then commit.
+//! How the running tasklet leaves the ring: plan which tasklet continues, then commit.
 
 use crate::engine::deadlock::{Wish, deadlock};
 use crate::engine::switch::{prepared, resumed, switch};

@@ -12,7 +12,7 @@ use crate::scheduler::idle::IdleAction;
 use crate::scheduler::ring::{deliver, leave_value, link};
 use crate::scheduler::{idle, limits};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 
 /// The running tasklet's function has returned, or raised. Removes the tasklet from all lists and
 /// returns the tasklet that continues. The tasklet's own stack stays in use until then.
@@ -53,7 +53,7 @@ pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
         deliver(s, watcher(), bomb);
     }
     s.drop_later(me.obj());
-    s.runs_next().expect("somebody goes on")
+    s.runs_next().expect("a tasklet continues")
 }
 
 /// The bomb for a watcher that waits in a channel, when the last tasklet that could wake it has ended.

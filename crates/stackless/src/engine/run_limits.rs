@@ -8,7 +8,7 @@ use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::hooks;
 use stackless_core::{RunLimit, Turn};
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 

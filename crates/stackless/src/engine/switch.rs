@@ -55,7 +55,7 @@ use crate::scheduler::hooks::{CALLBACK, LIMIT, TIMED, WATCHERS};
 use crate::scheduler::{hooks, ring, timers};
 use stackless_core::Turn;
 use stackless_cpython::{self as cpython, Pending};
-use stackless_stack::{self as stack};
+use stackless_stack as stack;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
 

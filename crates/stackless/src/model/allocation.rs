@@ -42,7 +42,6 @@ static SERIAL: Gil<Cell<u64>> = Gil::new(Cell::new(0));
 /// Destroyed tasklets of exactly this type, whose memory new ones reuse: CPython does the same for
 /// its own short-lived objects.
 static SPARE: Gil<Cell<Vec<Obj>>> = Gil::new(Cell::new(Vec::new()));
-
 const SPARES: usize = 256;
 
 fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {

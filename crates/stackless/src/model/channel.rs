@@ -22,7 +22,7 @@ impl Channel {
     /// The channel behind an object that is one.
     ///
     /// # Safety
-    /// `o` is an instance of our channel type, initialised by its `tp_new`.
+    /// `o` is an instance of the channel type, initialised by its `tp_new`.
     #[inline(always)]
     pub unsafe fn from(o: Obj) -> ChannelRef {
         // SAFETY: the caller's.

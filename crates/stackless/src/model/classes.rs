@@ -6,13 +6,10 @@ use crate::python::objects::*;
 use crate::python::types::TypeCell;
 use pyo3_ffi::*;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 pub static TASKLET: TypeCell = TypeCell::new();
-
 pub static CHANNEL: TypeCell = TypeCell::new();
-
 pub static TASKLET_EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 pub fn tasklet_type() -> *mut PyTypeObject {

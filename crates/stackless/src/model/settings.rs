@@ -1,8 +1,7 @@
 //! Settings of the process that several layers read. The functions that change them are in `api/` and
 //! `observe/leaks.rs`.
 
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 pub static REPORTS: AtomicBool = AtomicBool::new(true);
 

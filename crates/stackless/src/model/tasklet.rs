@@ -87,7 +87,7 @@ impl Tasklet {
     /// The tasklet behind an object that is one.
     ///
     /// # Safety
-    /// `o` is an instance of our tasklet type, initialised by [`crate::model::allocation::allocate`].
+    /// `o` is an instance of the tasklet type, initialised by [`crate::model::allocation::allocate`].
     #[inline(always)]
     pub unsafe fn from(o: Obj) -> TaskletRef {
         // SAFETY: the caller's; the layout begins with the object head.

@@ -14,8 +14,7 @@ use pyo3_ffi::*;
 use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicU64};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// The observer: counts a switch that is about to happen, and keeps its time if that is wanted.
@@ -164,8 +163,12 @@ function!(switches, |args| match args {
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        types::method_noargs("_channels", "The channels in which somebody waits.", channels),
-        types::method_noargs("_channel_count", "How many channels somebody waits in.", channel_count),
+        types::method_noargs("_channels", "The channels in which tasklets wait.", channels),
+        types::method_noargs(
+            "_channel_count",
+            "The number of channels in which tasklets wait.",
+            channel_count,
+        ),
         types::method_noargs("_tasklet_count", "How many tasklet objects there are.", tasklet_count),
         types::method_noargs("_all_time_count", "How many tasklets were ever made.", all_time_count),
         types::method_noargs("_thread_count", "How many threads use tasklets.", thread_count),

@@ -9,17 +9,15 @@ use crate::model::bomb;
 use crate::python::objects::*;
 use crate::scheduler::hooks;
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 const LONGEST: usize = 80;
 
 /// The maximum number of items shown of a container, and of containers inside one another.
 const ITEMS: usize = 6;
-
 const DEPTH: usize = 3;
 
 /// The text for a value. The most frequent texts need no memory.

@@ -1,4 +1,4 @@
-//! Inspection, snapshots, who waits for whom, crash dumps, counters, leak reports, recording.
+//! Inspection, snapshots, which tasklet waits for which, crash dumps, counters, leak reports, recording.
 //! Nothing here changes anything but its own records. `engine/` and below do not name it: `lib.rs` registers it.
 
 pub mod counts;

@@ -193,7 +193,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_explain_slice", "Some tasklets, as JSON: (start, seconds).", explain_slice),
         types::method(
             "_explain_servant",
-            "This thread wakes nobody: a deadlock is one in spite of it.",
+            "This thread wakes no tasklet: it does not prevent deadlock errors.",
             explain_servant,
         ),
     ]

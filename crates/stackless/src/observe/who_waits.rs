@@ -26,14 +26,11 @@ use std::fmt::Write;
 
 /// The maximum number of tasklets looked at, and of lines of each kind.
 const TASKLETS: usize = 300;
-
 const LINES: usize = 10;
 
 /// The maximum number of calls of a tasklet that are searched for channels, of objects in all, and the depth.
 const CALLS: c_int = 10;
-
 const OBJECTS: usize = 1000;
-
 const STEPS: usize = 3;
 
 /// The note about a deadlock: see [`crate::engine::deadlock::Explain`].

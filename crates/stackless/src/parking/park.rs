@@ -30,7 +30,7 @@ pub fn unseat(s: &'static Sched, t: TaskletRef) {
     }
 }
 
-/// Takes the stack of any tasklet that has not begun. A trace function is discarded: the next tasklet to run drops it.
+/// Takes the stack of any tasklet that has not begun. The next tasklet to run drops its trace function.
 pub fn unseat_traced(s: &'static Sched, t: TaskletRef) {
     let seat = t.seat();
     // SAFETY: the seat is the tasklet's, and nothing has run on it.

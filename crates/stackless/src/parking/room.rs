@@ -7,8 +7,7 @@ use crate::model::world::world;
 use crate::parking::park::park;
 use crate::python::memory;
 use stackless_reactor::coarse;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The number of stacks in use in a thread from which on the tasklets that have waited longest are parked.
 static MOST: AtomicUsize = AtomicUsize::new(4096);
@@ -80,7 +79,8 @@ const FEW: usize = 64;
 /// The minimum number of free stacks that are kept.
 const WARM: usize = 8;
 
-/// The maximum number of tasklets parked, or stacks given back, before other tasklets get a turn: a millisecond's work.
+/// The maximum number of tasklets parked, or stacks given back, before other tasklets get a turn: this takes a
+/// millisecond.
 const SOME: usize = 1024;
 
 /// The number of looks after which a thread that still sleeps has looked at all tasklets.

@@ -8,7 +8,7 @@ use crate::parking::park::wake_on;
 use crate::parking::room;
 use crate::python::memory;
 use crate::python::objects::*;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use stackless_stack::{Slot, StackError};
 use std::ptr::null_mut;
 
@@ -26,7 +26,7 @@ pub fn prepare(s: &'static Sched, t: TaskletRef) -> Res<()> {
 
 pub fn seat(s: &'static Sched, t: TaskletRef) -> Res<()> {
     let slot = new_stack(s)?;
-    // SAFETY: the slot is ours alone now.
+    // SAFETY: no other code uses the slot now.
     take_seat(s, t, unsafe { Seat::in_slot(slot) });
     Ok(())
 }
@@ -74,7 +74,7 @@ fn no_stack(error: StackError) -> Raised {
 #[cold]
 pub fn wake(s: &'static Sched, t: TaskletRef) -> Res<()> {
     let slot = new_stack(s)?;
-    // SAFETY: the slot is ours alone.
+    // SAFETY: no other code uses the slot.
     let seat = unsafe { Seat::in_slot(slot) };
     wake_on(s, t, seat).inspect_err(|_| {
         // SAFETY: nothing has run on it.

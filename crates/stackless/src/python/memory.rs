@@ -21,8 +21,7 @@ use crate::python::objects::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::*;
+use std::sync::atomic::{AtomicBool, Ordering::*};
 
 /// The size in bytes: address space only, until it is used.
 const SIZE: usize = 4 << 20;

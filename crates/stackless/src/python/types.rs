@@ -4,8 +4,7 @@ use crate::python::objects::*;
 use pyo3_ffi::*;
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicPtr};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
 /// Sets a flag, unless None was given, and returns what it was.
 pub fn setting(setting: &AtomicBool, flag: Obj, function: &str) -> Res<Obj> {

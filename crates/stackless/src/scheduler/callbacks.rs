@@ -9,10 +9,9 @@ use crate::scheduler::hooks::{CALLBACK, CHANNEL, watch};
 use crate::scheduler::ring::link;
 use pyo3_ffi::*;
 use stackless_core::Direction;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// A callable that the program has set, or null: owned.
 pub struct Callback(AtomicPtr<PyObject>);
@@ -22,7 +21,6 @@ pub static ON_SCHEDULE: Callback = Callback::new();
 
 /// Set it with [`set_channel_callback`].
 pub static ON_CHANNEL: Callback = Callback::new();
-
 pub static ON_ERROR: Callback = Callback::new();
 
 impl Callback {

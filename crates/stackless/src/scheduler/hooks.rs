@@ -8,33 +8,25 @@ use crate::python::gil::Gil;
 use crate::python::objects::Obj;
 use stackless_core::Direction;
 use std::cell::Cell;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// One bit for each reason to call an observer.
 pub static WATCHERS: AtomicU8 = AtomicU8::new(0);
 
 /// The schedule callback is set.
 pub const CALLBACK: u8 = 1;
-
 /// A `run()` has a limit.
 pub const LIMIT: u8 = 2;
-
 /// Switches are counted.
 pub const COUNT: u8 = 4;
-
 /// A recording is under way: it is told of switches, channel operations and much else.
 pub const RECORDER: u8 = 8;
-
 /// The channel callback is set: it is told of channel operations, not of switches.
 pub const CHANNEL: u8 = 16;
-
 /// Switches are counted, and their times are kept.
 pub const AGES: u8 = 32;
-
 /// The C hook of `api/c_table.rs` is set.
 pub const FAST: u8 = 64;
-
 /// A timer runs, or a tasklet waits for a worker thread.
 pub const TIMED: u8 = 128;
 
@@ -50,11 +42,12 @@ pub fn channels_watched() -> bool {
     WATCHERS.load(Relaxed) & (CHANNEL | RECORDER) != 0
 }
 
-pub fn watch(who: u8, on: bool) {
+/// Sets or clears flags.
+pub fn watch(flags: u8, on: bool) {
     if on {
-        WATCHERS.fetch_or(who, Relaxed);
+        WATCHERS.fetch_or(flags, Relaxed);
     } else {
-        WATCHERS.fetch_and(!who, Relaxed);
+        WATCHERS.fetch_and(!flags, Relaxed);
     }
 }
 

@@ -7,10 +7,9 @@ use crate::model::world::{find, object, world};
 use crate::scheduler::limits;
 use pyo3_ffi::*;
 use stackless_core::Idle;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// The state of the thread that only answers questions about tasklets: it never wakes one. Null if there is none.
 static SERVANT: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
@@ -57,7 +56,7 @@ pub enum IdleAction {
 pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
     let armed = s.waits.are_armed();
     match world(|w| w.when_idle(leaving.id())) {
-        Idle::Resume(watcher) if goes_on_waiting(s, object(watcher)) => IdleAction::Sleep,
+        Idle::Resume(watcher) if keeps_waiting(s, object(watcher)) => IdleAction::Sleep,
         Idle::Resume(watcher) => IdleAction::Resume(object(watcher)),
         Idle::Wait(_) if armed || s.others_may_come() => IdleAction::Sleep,
         Idle::Stuck(_) if armed || s.others_can_act() => IdleAction::Sleep,
@@ -68,7 +67,7 @@ pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
 
 /// True if `watcher`, which should continue when the ring is empty, waits for something armed instead: a
 /// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
-pub fn goes_on_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
+pub fn keeps_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
     if !watcher.wait.get().is_null() {
         return true;
     }
@@ -96,6 +95,6 @@ pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
     let (watcher, for_threads) = world(|w| (w.watcher(s.id()), w.waiting(s.id()).is_some()));
     let in_run = world(|w| w.is_watchdog(watcher));
     let watcher = object(watcher);
-    let sits = !watcher.linked() && (in_run || !std::ptr::eq(watcher, s.current()));
-    (sits && !for_threads && !goes_on_waiting(s, watcher)).then_some(watcher)
+    let is_inside = !watcher.linked() && (in_run || !std::ptr::eq(watcher, s.current()));
+    (is_inside && !for_threads && !keeps_waiting(s, watcher)).then_some(watcher)
 }

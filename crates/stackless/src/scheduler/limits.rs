@@ -20,8 +20,7 @@ use slab::Slab;
 use stackless_reactor::{TimerId, now};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 struct Limit {
     /// Owned.

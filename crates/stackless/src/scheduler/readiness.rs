@@ -1,9 +1,9 @@
 //! Tasklets that wait until a descriptor is ready.
 //!
-//! Each thread that does this has a [`stackless_reactor::Poller`] of its own. A descriptor is registered at the first
-//! call that would block, once, for both directions and edge-triggered. What is known of it since is in its
-//! [`Source`](crate::model::readiness::Source): *exhausted* means that a call found nothing to do, and that the system
-//! will tell when that changes; until then no call needs to try.
+//! Each thread that does this has a [`stackless_reactor::Poller`] of its own. A descriptor is registered at the
+//! first call that would block, once, for both directions and edge-triggered. What is known of it since is in its
+//! [`Source`](crate::model::readiness::Source): *exhausted* means that a call found nothing to do, and that the
+//! system will tell when that changes; until then no call needs to try.
 //!
 //! A tasklet that waits is in one of the source's lists, and has a wait ([`crate::scheduler::waits`]). When the
 //! descriptor becomes ready, all tasklets that wait for that direction continue and try again, in the order in which

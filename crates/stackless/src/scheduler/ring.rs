@@ -52,7 +52,8 @@ pub fn leave_value(s: &'static Sched, t: TaskletRef, value: Obj) {
     }
 }
 
-/// Takes the running tasklet out of the ring and puts it in no list: the next tasklet to run drops the ring's reference.
+/// Takes the running tasklet out of the ring and puts it in no list: the next tasklet to run drops the ring's
+/// reference.
 pub fn unlink_running(s: &'static Sched) {
     let me = s.current();
     world(|w| w.unlink(me.id()));

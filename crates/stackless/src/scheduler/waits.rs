@@ -6,9 +6,9 @@
 //! pending call has nothing to clean up; what it returns or raises is its tempval.
 //!
 //! `with stackless.timeout()` is something else: a limit over a tasklet, whatever it does
-//! meanwhile. See [`crate::scheduler::limits`]. Both kinds are *armed*: while one is, a tasklet of this thread will
-//! become runnable by itself, and the thread sleeps when its ring is empty, instead of reporting a deadlock. A `run()`
-//! does not return while one of a tasklet that is no daemon is armed.
+//! meanwhile. See [`crate::scheduler::limits`]. Both kinds are *armed*: while one is, a tasklet of this thread
+//! will become runnable by itself, and the thread sleeps when its ring is empty, instead of reporting a deadlock. A
+//! `run()` does not return while one of a tasklet that is no daemon is armed.
 
 use crate::model::bomb;
 use crate::model::tasklet::TaskletRef;
@@ -21,8 +21,7 @@ use crate::scheduler::hooks;
 use pyo3_ffi::*;
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// The number of armed waits and limits in all threads: while it is 0, no switch looks at the clock.
 static ARMED: Gil<Cell<u32>> = Gil::new(Cell::new(0));
@@ -93,7 +92,6 @@ pub fn waits_for_job(t: TaskletRef) -> bool {
 }
 
 static TIMEOUT_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
-
 static TIMED_OUT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 /// The bomb of a wait whose time is over: borrowed.

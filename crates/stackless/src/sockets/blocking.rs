@@ -1,9 +1,9 @@
 //! System calls that have no flag for "do not wait", on descriptors that block.
 //!
-//! What a descriptor's flags say holds for all who share it: other threads, and processes. So `accept` is
-//! called on a listener as it is, when a connection is there and no other thread of this process can take
-//! it meanwhile. For `connect` and TLS, of which two at a time on one connection make no sense, the
-//! descriptor is non-blocking for the moment of the call; of several at a time, the last one to leave
+//! A descriptor's flags hold for all that share it: other threads, and other processes. So `accept` is
+//! called on a listener without a change of flags, when a connection is there and no other thread of this process can
+//! take it meanwhile. For `connect` and TLS, of which two at a time on one connection make no sense, the
+//! descriptor is non-blocking during the call; of several calls at a time, the last one to return
 //! restores it.
 
 use crate::model::wait::IoDirection;
@@ -20,13 +20,13 @@ use std::ffi::c_int;
 use std::io::Error;
 use std::ptr::null_mut;
 
-/// A file, whatever descriptors it has.
+/// Identifies a file, whatever descriptors it has.
 type File = (libc::dev_t, libc::ino_t);
 
 struct Calls {
     /// The listeners on which an `accept` is under way.
     accepting: Vec<File>,
-    /// The descriptors that are non-blocking for the moment, and for how many calls.
+    /// The descriptors that are non-blocking now, and the number of calls for which they are.
     changed: Vec<(c_int, usize)>,
 }
 
@@ -100,7 +100,7 @@ function!(while_nonblocking, |args| (|| {
     check(result)
 })());
 
-/// Makes it non-blocking. False: it is, and stays so.
+/// Makes a descriptor non-blocking. Returns false if it was so already, and stays so.
 fn enter(descriptor: c_int) -> Res<bool> {
     calls(|calls| {
         if let Some((_, count)) = calls.changed.iter_mut().find(|(other, _)| *other == descriptor) {
@@ -122,7 +122,7 @@ fn enter(descriptor: c_int) -> Res<bool> {
     })
 }
 
-/// The last one to leave makes it blocking again, unless it was closed meanwhile.
+/// Makes it blocking again if this is the last call, and it was not closed meanwhile.
 fn leave(socket: Obj, descriptor: c_int) {
     let is_last = calls(|calls| {
         let Some(at) = calls.changed.iter().position(|(other, _)| *other == descriptor) else { return false };
@@ -152,7 +152,7 @@ fn leave(socket: Obj, descriptor: c_int) {
     }
 }
 
-/// In the child of a fork: the calls of other threads are the parent's.
+/// In the child of a fork: the other calls belong to threads of the parent.
 pub fn after_fork() {
     calls(|calls| {
         calls.accepting.clear();

@@ -1,6 +1,6 @@
-//! Bytes that a connection has brought and nobody has read yet: what the buffered readers of
-//! `stackless.socket` are made of. They fetch what is missing in Python, so that a tasklet which waits
-//! for it has no C code below that.
+//! Bytes that a connection has received and that were not read yet: the buffered readers of
+//! `stackless.socket` are built on them. They fetch missing bytes in Python code, so that a tasklet that waits
+//! for them has no C code below.
 //!
 //! An empty queue keeps no memory: there is one for each idle connection.
 
@@ -14,15 +14,15 @@ use std::ptr::null_mut;
 /// Where the bytes are.
 enum Store {
     Own(Vec<u8>),
-    /// As they came, in a bytes object, which is owned: whoever reads just that much gets it back.
+    /// In the bytes object that was received, which is owned: a read of exactly these bytes returns it.
     Object(Obj),
 }
 
 struct Bytes {
     store: Store,
-    /// Those before are gone.
+    /// The number of bytes at the beginning that were read already.
     start: usize,
-    /// So many of the others are known to have no end of a line among them.
+    /// The number of the following bytes that are known to have no end of a line among them.
     scanned: usize,
 }
 
@@ -56,7 +56,7 @@ impl Bytes {
         &self.all()[self.start..]
     }
 
-    /// False without memory: then nothing has changed but where the bytes are.
+    /// Adds bytes. Returns false without memory: then the content is unchanged.
     fn add(&mut self, more: &[u8]) -> bool {
         let (left, scanned) = (self.left().len(), self.scanned);
         if let Store::Own(bytes) = &mut self.store {
@@ -78,7 +78,7 @@ impl Bytes {
         true
     }
 
-    /// The same for a bytes object.
+    /// Adds a bytes object. Returns false without memory.
     fn add_object(&mut self, o: Obj) -> bool {
         let new = Self { store: Store::Object(new_ref(o)), ..Self::default() };
         if !self.left().is_empty() {
@@ -88,7 +88,7 @@ impl Bytes {
         true
     }
 
-    /// The object, if all that is in the queue is one, of which nothing was taken, and so long.
+    /// The object, if the queue consists of one object of this length, of which nothing was read.
     fn whole(&self, count: usize) -> Option<Obj> {
         match self.store {
             Store::Object(o) if self.start == 0 && self.all().len() == count => Some(new_ref(o)),
@@ -104,7 +104,7 @@ impl Bytes {
         }
     }
 
-    /// How many bytes a line has that is there, or the part of it that may be had; None: it goes on.
+    /// The length of the first line, or of the part of it that may be read; None if its end is missing.
     fn line(&mut self, limit: usize) -> Option<usize> {
         let left = self.left();
         let seen = left.len().min(limit);
@@ -127,11 +127,11 @@ struct Queue {
 static TYPE: types::TypeCell = types::TypeCell::new();
 
 fn queue<'a>(o: Obj) -> &'a RefCell<Bytes> {
-    // SAFETY: called with objects of our type, made by `tp_new`.
+    // SAFETY: called with objects of this type, made by `tp_new`.
     unsafe { &(*o.cast::<Queue>()).queue }
 }
 
-/// A number of bytes; negative, or None: all.
+/// A number of bytes; a negative number, or None, means all.
 fn number(o: Obj) -> Res<usize> {
     let Some(o) = some(o) else { return Ok(usize::MAX) };
     // SAFETY: a living object.
@@ -191,7 +191,7 @@ unsafe extern "C" fn take_into(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj
         with_buffer(buffer, true, |start, size| {
             let mut bytes = queue(o).borrow_mut();
             let count = bytes.left().len().min(size);
-            // SAFETY: the buffer has room for so many; it is not ours.
+            // SAFETY: the buffer has room for them, and is not the queue's.
             unsafe { start.copy_from_nonoverlapping(bytes.left().as_ptr(), count) };
             bytes.drop_first(count);
             Ok(int_obj(count as i64))
@@ -214,7 +214,7 @@ unsafe extern "C" fn add(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
             return if added { Ok(none()) } else { Err(memory::no_memory()) };
         }
         with_buffer(buffer, false, |start, size| {
-            // An empty buffer may have no address.
+            // The address of an empty buffer may be null.
             // SAFETY: the bytes of the buffer.
             let more = if size == 0 { &[] } else { unsafe { std::slice::from_raw_parts(start, size) } };
             let added = queue(o).borrow_mut().add(more);
@@ -228,7 +228,7 @@ unsafe extern "C" fn length(o: Obj) -> Py_ssize_t {
 }
 
 unsafe extern "C" fn tp_new(t: *mut PyTypeObject, args: Obj, kwargs: Obj) -> Obj {
-    // SAFETY: a type, a tuple, a dict or null; a new object gets its field before anybody sees it.
+    // SAFETY: a type, a tuple, a dict or null; a new object gets its field before other code sees it.
     unsafe {
         if PyTuple_GET_SIZE(args) > 0 || !kwargs.is_null() {
             let Raised = type_error("_ByteQueue() takes no arguments");
@@ -243,7 +243,7 @@ unsafe extern "C" fn tp_new(t: *mut PyTypeObject, args: Obj, kwargs: Obj) -> Obj
 }
 
 unsafe extern "C" fn tp_dealloc(o: Obj) {
-    // SAFETY: nobody refers to it any more.
+    // SAFETY: there is no reference to it any more.
     unsafe {
         (&raw mut (*o.cast::<Queue>()).queue).drop_in_place();
         types::free(o);
@@ -255,17 +255,17 @@ pub fn ready(module: Obj) -> Res<()> {
     let methods = [
         types::method(
             "line",
-            "line($self, limit, /)\n--\n\nTake a line of at most so many bytes (negative, None: any number); None: it has not come yet.",
+            "line($self, limit, /)\n--\n\nTake a line of at most limit bytes (negative, None: no limit). None: its end has not come yet.",
             line,
         ),
         types::method(
             "take",
-            "take($self, most, /)\n--\n\nTake so many bytes (negative, None: all), or what is there.",
+            "take($self, most, /)\n--\n\nTake at most this number of bytes (negative, None: all).",
             take,
         ),
         types::method(
             "take_exactly",
-            "take_exactly($self, count, /)\n--\n\nTake so many bytes, or return None.",
+            "take_exactly($self, count, /)\n--\n\nTake exactly this number of bytes, or return None.",
             take_exactly,
         ),
         types::method(

@@ -1,13 +1,13 @@
-//! The calls of `stackless.socket` that matter for speed: one system call each, and no Python
-//! exception where that would block.
+//! The calls of `stackless.socket` whose speed matters: one system call each, and no Python
+//! exception where it would block.
 //!
 //! A call is tried first. If it would block, the tasklet waits until the descriptor is ready, with the
-//! call itself as its tempval, in a bomb; that tries again when the tasklet goes on, and may wait again.
-//! So a waiting call keeps nothing in its C frame. The descriptor keeps the flags that it has: the
-//! calls themselves say MSG_DONTWAIT.
+//! call itself as its tempval, in a bomb; the bomb tries again when the tasklet continues, and the tasklet may wait
+//! again. So a waiting call keeps nothing in its C frame. The descriptor's flags are not changed: the
+//! calls themselves use MSG_DONTWAIT.
 //!
-//! A tasklet whose calls on our sockets find everything ready takes turns all the same: every so many
-//! calls, as `schedule()` does. Not for calls that would not wait whatever happens, and not for the
+//! A tasklet whose calls on this module's sockets find everything ready lets others run all the same: after a number
+//! of calls, as `schedule()` does. Not for calls that do not wait in any case, and not for the
 //! standard sockets: their callers may hold a lock of the thread, and do not expect a switch then.
 
 use crate::engine::departure::depart;
@@ -38,25 +38,23 @@ unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut Obj, size: Py_ssize_t) -> c_int;
 }
 
-/// Bytes that a `recv` may get without a detour: a whole one of most protocols.
+/// The maximum size that a `recv` reads into a static buffer first: most messages of most protocols fit.
 const SCRATCH: usize = 64 * 1024;
-
 static BUFFER: Gil<UnsafeCell<[u8; SCRATCH]>> = Gil::new(UnsafeCell::new([0; SCRATCH]));
 
-/// So many calls in a row do not wait before others have a turn.
+/// The maximum number of calls in a row without a wait before other tasklets get a turn.
 const CALLS: u32 = 64;
-
 static DONE: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 
-/// What a try has brought.
+/// The result of a try.
 enum Tried {
     Done(Obj),
-    /// It would block; so much is to be done then.
+    /// It would block; this call is to be made then.
     Blocks(SocketCall),
 }
 
-/// Makes the call, for a tasklet that runs. `buffer` is what it reads from or writes to, or null;
-/// `pending` the primitive's call, None if the tasklet has waited in it already.
+/// Makes the call, for the running tasklet. `buffer` is what it reads into or writes, or null;
+/// `pending` is the primitive's call, None if the tasklet has waited in it already.
 pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>) -> Res<Obj> {
     let entered = entry::enter_anywhere()?;
     let s = entered.s;
@@ -95,7 +93,8 @@ pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>
     }
 }
 
-/// A call is done without waiting, and returns this, which is taken over; now and then others run before.
+/// A call was made without waiting, and returns `result`, which is taken over. Now and then other tasklets run
+/// before.
 #[inline(always)]
 fn done(entered: Entered, call: SocketCall, result: Obj, pending: Option<Pending>) -> Res<Obj> {
     if !call.followed || matches!(call.deadline, Deadline::None) {
@@ -109,12 +108,12 @@ fn done(entered: Entered, call: SocketCall, result: Obj, pending: Option<Pending
     take_turn(entered.s, result, pending)
 }
 
-/// Others run before the call returns this, which is taken over.
+/// Lets other tasklets run before the call returns `result`, which is taken over.
 fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Obj> {
     timers::look(s, Moment::Running);
     let me = s.current();
     let next = world(|w| w.right_neighbour_payload(me.id()));
-    // An exception that has come up goes off at the next call: the result is not lost.
+    // If an exception has come up, it is raised at the next call, so that this result is not lost.
     if std::ptr::eq(next, me) || !me.tempval.get().is_null() {
         return Ok(result);
     }
@@ -129,9 +128,9 @@ fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Ob
     unsafe { switch_and_resume(s, next) }
 }
 
-/// The tasklet that waited with this call goes on. The references are taken over.
+/// Continues a tasklet that waited with this call. The references are taken over.
 fn again(socket: Obj, buffer: Obj, call: SocketCall) -> Res<Obj> {
-    // Whoever goes on next drops them: this frame may not come back. The waiting call below owns both.
+    // The next tasklet to run drops them: this frame may never continue. The waiting call below owns both.
     let s = thread::of_running_tasklet();
     [socket, buffer].into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
     if descriptor_of(socket)? != Some(call.descriptor) {
@@ -170,7 +169,7 @@ fn attempt(s: &'static Sched, buffer: Obj, call: SocketCall) -> Res<Tried> {
             if call.kind == CallKind::RecvIntoAll {
                 return Ok(Tried::Done(int_obj(call.count as i64)));
             }
-            // SAFETY: so many bytes are there.
+            // SAFETY: that many bytes are there.
             check(unsafe { PyBytes_FromStringAndSize(start.cast(), call.count as Py_ssize_t) })
                 .map(Tried::Done)
         }),
@@ -203,11 +202,11 @@ fn receive(s: &'static Sched, call: SocketCall) -> Res<Tried> {
     if call.count <= SCRATCH {
         let start = BUFFER.get().cast::<u8>();
         let Some(count) = read(s, start, call.count, &call)? else { return Ok(Tried::Blocks(call)) };
-        // SAFETY: so many bytes were written there.
+        // SAFETY: that many bytes were written there.
         return check(unsafe { PyBytes_FromStringAndSize(start.cast(), count as Py_ssize_t) })
             .map(Tried::Done);
     }
-    // SAFETY: a new bytes object, which nobody has seen, of this size.
+    // SAFETY: a new bytes object of this size, which no other code has seen.
     unsafe {
         let mut bytes = check(PyBytes_FromStringAndSize(null_mut(), call.count as Py_ssize_t))?;
         match read(s, PyBytes_AsString(bytes).cast(), call.count, &call) {
@@ -225,7 +224,7 @@ fn receive(s: &'static Sched, call: SocketCall) -> Res<Tried> {
     }
 }
 
-/// How many bytes came; None if it would block.
+/// Reads. The number of bytes received; None if it would block.
 fn read(s: &'static Sched, start: *mut u8, room: usize, call: &SocketCall) -> Res<Option<usize>> {
     // SAFETY: the caller's room.
     let count = system_call(|| unsafe {
@@ -242,7 +241,7 @@ fn read(s: &'static Sched, start: *mut u8, room: usize, call: &SocketCall) -> Re
     Ok(count)
 }
 
-/// How many bytes went; None if it would block.
+/// Writes. The number of bytes sent; None if it would block.
 fn write(start: *mut u8, size: usize, call: &SocketCall) -> Res<Option<usize>> {
     // SAFETY: the caller's bytes.
     system_call(|| unsafe {

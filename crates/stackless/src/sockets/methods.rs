@@ -1,5 +1,5 @@
 //! The type under `stackless.socket.socket`, and the entry points of its calls, which are in
-//! [`crate::socket_calls`].
+//! [`crate::sockets::calls`].
 
 use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall};
 use crate::python::args::function;
@@ -17,7 +17,7 @@ use std::io::Error;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Is it of our type, or a standard one that is known by now?
+/// True for this module's type, and for a standard socket once the standard type is known.
 pub fn is_socket(o: Obj) -> bool {
     is_ours(o) || socket::is_socket(o)
 }
@@ -37,7 +37,7 @@ fn call(socket: Obj, kind: CallKind, count: usize, flags: c_int) -> Res<SocketCa
     call_in_time(socket, kind, count, flags, time)
 }
 
-/// The same, whatever timeout the socket has.
+/// As [`call`], with a given timeout instead of the socket's.
 fn call_in_time(
     socket: Obj,
     kind: CallKind,
@@ -79,12 +79,12 @@ pub fn do_recv(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
     if !waits_for_all(&call) {
         return make(o, null_mut(), call, Some(pending));
     }
-    // SAFETY: no bytes are read from the null pointer: the new object has room for so many.
+    // SAFETY: no bytes are read from the null pointer: the new object has room for them.
     let buffer = check(unsafe { PyByteArray_FromStringAndSize(std::ptr::null(), size as Py_ssize_t) })?;
     make_owning(o, buffer, SocketCall { kind: CallKind::RecvAll, count: 0, ..call }, pending)
 }
 
-/// Must it fill its buffer? Only where it may wait as long as it takes, as in the standard module.
+/// True if it must fill its buffer: only if it may wait without a limit, as in the standard module.
 fn waits_for_all(call: &SocketCall) -> bool {
     let all = call.flags & (libc::MSG_WAITALL | libc::MSG_PEEK) == libc::MSG_WAITALL;
     all && matches!(call.deadline, Deadline::Unlimited) && is_stream(call.descriptor)
@@ -100,7 +100,7 @@ fn is_stream(descriptor: c_int) -> bool {
     done == 0 && kind == libc::SOCK_STREAM
 }
 
-/// Makes a call whose buffer is taken over: whoever runs next drops it, if the call waits.
+/// Makes a call whose buffer is taken over: if the call waits, the next tasklet to run drops it.
 fn make_owning(socket: Obj, buffer: Obj, call: SocketCall, pending: Pending) -> Res<Obj> {
     entry::enter_anywhere()?.s.drop_later(buffer);
     make(socket, buffer, call, Some(pending))
@@ -206,7 +206,7 @@ unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
     })())
 }
 
-/// `_attach(descriptor, stream, timeout)`; a negative descriptor: nobody calls it any more.
+/// `_attach(descriptor, stream, timeout)`; a negative descriptor means that the socket is closed.
 unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     let args = unsafe { args::positional(args, count) };
@@ -235,7 +235,7 @@ unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 // `_socket_type(base)`: the type, made once, of `socket.socket`.
 function!(socket_type, |args| args::one_argument("_socket_type", args).and_then(make_type));
 
-/// What the four fast methods are in C.
+/// The C functions behind the four fast methods.
 pub struct Entries {
     pub recv: PyCFunctionFast,
     pub recv_into: PyCFunctionFastWithKeywords,
@@ -243,7 +243,7 @@ pub struct Entries {
     pub sendall: PyCFunctionFast,
 }
 
-/// The methods that both our sockets and the patched standard ones have.
+/// The methods that this module's sockets and the patched standard ones both have.
 pub fn methods(calls: &Entries) -> [PyMethodDef; 4] {
     [
         types::method(
@@ -263,7 +263,7 @@ pub fn methods(calls: &Entries) -> [PyMethodDef; 4] {
         ),
         types::method(
             "sendall",
-            "sendall($self, data, flags=0, /)\n--\n\nSend all of data. Only the calling tasklet waits. After an error nobody knows how much was sent.",
+            "sendall($self, data, flags=0, /)\n--\n\nSend all of data. Only the calling tasklet waits. After an error it is not known how much was sent.",
             calls.sendall,
         ),
     ]

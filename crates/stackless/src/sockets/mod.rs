@@ -1,4 +1,4 @@
-//! The socket type, its calls, the patched standard ones, and the byte queue. Only `api/` knows it.
+//! The socket type, its calls, the patched standard ones, and the byte queue. Only `api/` uses it.
 
 pub mod blocking;
 pub mod byte_queue;

@@ -1,4 +1,4 @@
-//! The fields of our socket type, and what is asked of the standard one.
+//! The fields that this module's socket type adds, and what is asked of the standard type.
 
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -6,15 +6,14 @@ use pyo3_ffi::*;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicUsize};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-/// What our sockets have besides `socket.socket`'s own fields. All zero at first.
+/// What this module's sockets have after `socket.socket`'s own fields. All zeros at first.
 pub struct Field {
-    /// And 1; 0 if it is closed, or was not opened yet.
+    /// File descriptor + 1; 0 while closed.
     pub descriptor: Cell<c_int>,
     pub stream: Cell<bool>,
-    /// Nanoseconds and 1; 0: no limit.
+    /// Nanoseconds + 1; 0 for no limit.
     pub timeout: Cell<u64>,
 }
 
@@ -25,29 +24,29 @@ impl Field {
     }
 }
 
-/// Where it lies in an object.
+/// The offset of the field in an object.
 pub static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 pub fn field<'a>(socket: Obj) -> &'a Field {
-    // SAFETY: called with objects of our type, which end with the field.
+    // SAFETY: called with objects of this module's type, which end with the field.
     unsafe { &*socket.byte_add(OFFSET.load(Relaxed)).cast::<Field>() }
 }
 
-/// Is it of our type? Other sockets are of the standard one.
+/// True for this module's type. Other sockets have the standard one.
 pub fn is_ours(socket: Obj) -> bool {
     let ours = TYPE.get();
     // SAFETY: a living object, and a type.
     !ours.is_null() && unsafe { PyObject_TypeCheck(socket, ours) } != 0
 }
 
-/// The descriptor of a socket of any kind; None if it is closed.
+/// The descriptor of any socket; None if it is closed.
 pub fn descriptor_of(socket: Obj) -> Res<Option<c_int>> {
     if is_ours(socket) { Ok(field(socket).descriptor()) } else { descriptor(socket) }
 }
 
 pub static TYPE: types::TypeCell = types::TypeCell::new();
 
-/// A standard function or method: null before the first patch, then there for good.
+/// A standard function or method: null before the first patch, then kept for ever.
 pub struct Original(AtomicPtr<PyObject>);
 
 impl Original {
@@ -59,7 +58,7 @@ impl Original {
         self.0.load(Relaxed)
     }
 
-    /// Takes the reference over.
+    /// Stores a reference, which is taken over.
     pub fn set(&self, o: Obj) {
         drop_ref_if_any(self.0.swap(o, Relaxed));
     }
@@ -72,9 +71,7 @@ pub fn drop_ref_if_any(o: Obj) {
 }
 
 pub static SOCKET: Original = Original::new();
-
 pub static FILENO: Original = Original::new();
-
 pub static GETTIMEOUT: Original = Original::new();
 
 pub fn is_socket(o: Obj) -> bool {
@@ -95,7 +92,7 @@ pub fn descriptor(socket: Obj) -> Res<Option<c_int>> {
     Ok(Some(descriptor as c_int).filter(|descriptor| *descriptor >= 0))
 }
 
-/// Its timeout in nanoseconds.
+/// The timeout of a standard socket in nanoseconds, None for no limit.
 pub fn timeout(socket: Obj) -> Res<Option<u64>> {
     let seconds = ask(&GETTIMEOUT, socket)?;
     let timeout = args::time(seconds, "timeout");

@@ -1,7 +1,7 @@
 //! What `stackless.monkey` puts in the place of the standard library's own calls.
 //!
-//! Each decides anew whenever it is called: where somebody else can run meanwhile, it waits in the
-//! calling tasklet as ours do; else it makes the standard call, with the arguments as they are.
+//! Each call decides anew: if other tasklets can run meanwhile, it waits in the
+//! calling tasklet as this module's own calls do; else it makes the standard call, with unchanged arguments.
 
 use crate::model::settings;
 use crate::model::tasklet::TaskletRef;
@@ -21,18 +21,14 @@ use stackless_cpython::Pending;
 use std::ptr::null_mut;
 
 static RECV: Original = Original::new();
-
 static RECV_INTO: Original = Original::new();
-
 static SEND: Original = Original::new();
-
 static SENDALL: Original = Original::new();
-
 static SLEEP: Original = Original::new();
 
-/// Does a call wait in the calling tasklet? Not in a thread without tasklets, not in a main tasklet that
-/// is alone, and not where nothing can switch: in a greenlet, a signal handler during a sleep, a
-/// callback. (Under `switch_trap` it does, and fails.)
+/// True if a call waits in the calling tasklet. False in a thread without tasklets, in a main tasklet that
+/// is alone, and where nothing can switch: in a greenlet, a signal handler during a sleep, a
+/// callback. (Under `switch_trap` it is true, and the call fails.)
 pub fn cooperates() -> bool {
     let Some(entered) = entry::enter_begun() else { return false };
     let s = entered.s;
@@ -44,7 +40,7 @@ pub fn cooperates() -> bool {
         || world(|w| w.run_count(s.id()) > 1 || w.any_blocked(s.id()))
 }
 
-/// More arguments than any of the calls takes.
+/// A number of arguments that no call takes.
 const MOST: usize = 8;
 
 /// Makes the standard call for this object, with the arguments of a METH_FASTCALL | METH_KEYWORDS call.
@@ -167,7 +163,7 @@ unsafe extern "C" fn scoped_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> 
             }
             _ => {}
         }
-        original(&SLEEP, null_mut(), args, count, null_mut()) // which says what is wrong, if it is
+        original(&SLEEP, null_mut(), args, count, null_mut()) // it raises the error, if there is one
     }
 }
 
@@ -190,7 +186,7 @@ fn duration(seconds: Obj) -> Option<u64> {
     (0.0..=9e9).contains(&value).then_some((value * 1e9) as u64)
 }
 
-// `_standard_sleep(sleep)`: what takes the place of `time.sleep`, which is given.
+// `_standard_sleep(sleep)`: the function that replaces `time.sleep`, which is given.
 function!(standard_sleep, |args| {
     args::one_argument("_standard_sleep", args).and_then(|sleep| {
         SLEEP.set(new_ref(sleep));
@@ -215,13 +211,13 @@ unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
 
 // ---------------------------------------------------------------------- locks
 
-/// Who may own a lock: a tasklet, or a thread, whose main tasklet it also is. One address is never the
-/// other's.
+/// The owner of a lock: a tasklet, or a thread, whose main tasklet it also is. Addresses of tasklets and identities
+/// of threads do not overlap.
 fn owner(s: &'static Sched, t: TaskletRef) -> u64 {
     if t.is_main() { s.ident() } else { t.obj() as u64 }
 }
 
-/// `_owner()`: does not make a thread use tasklets that has not yet.
+/// `_owner()`: does not make a scheduler for a thread that has not used tasklets.
 unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
     // SAFETY: the calling thread's state.
     let running = || unsafe { stackless_cpython::ident_of(stackless_cpython::thread_state()) };
@@ -238,10 +234,10 @@ function!(runs_others, |args| args::one_argument("_runs_others", args).and_then(
     if asked == u64::MAX && raised() {
         return Err(Raised);
     }
-    let sits = |s: &'static Sched| {
+    let in_run = |s: &'static Sched| {
         world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
     };
-    Ok(bool_obj(entry::enter_begun().is_some_and(|entered| sits(entered.s))))
+    Ok(bool_obj(entry::enter_begun().is_some_and(|entered| in_run(entered.s))))
 }));
 
 pub fn functions() -> Vec<PyMethodDef> {
@@ -251,7 +247,7 @@ pub fn functions() -> Vec<PyMethodDef> {
             "Would a patched call wait in the calling tasklet?",
             does_cooperate,
         ),
-        types::method_noargs("_owner", "Who owns the locks that are acquired now.", running_owner),
+        types::method_noargs("_owner", "The owner of locks that are acquired now.", running_owner),
         types::method("_runs_others", "Does this owner wait in run() of this thread?", runs_others),
         types::method(
             "_standard_methods",

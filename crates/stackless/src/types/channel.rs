@@ -18,7 +18,7 @@ use std::ptr::null_mut;
 
 const DOC: &str = "channel()\n--\n\n\
 A rendezvous point at which tasklets exchange values, unbuffered.\n\n\
-send() and receive() wait until somebody does the opposite. Channels may be used\n\
+send() and receive() wait until another tasklet does the opposite. Channels may be used\n\
 between threads: a partner in another thread is made runnable there. Iterating\n\
 receives until StopIteration is sent or the channel is closed. Arguments are\n\
 ignored, so that subclasses may have their own. (Stackless contract, section 5.)";
@@ -62,7 +62,7 @@ unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> 
 }
 
 unsafe extern "C" fn tp_clear(_: Obj) -> c_int {
-    // The queue empties itself: the finalizers of its tasklets take them out.
+    // The queue needs no clearing: the finalisers of its tasklets take them out.
     0
 }
 
@@ -84,7 +84,7 @@ unsafe extern "C" fn send(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     let Ok(time) = (unsafe { timeout("send", args, count, names) }) else { return null_mut() };
     let Ok(value) = args::one_argument("send", given) else { return null_mut() };
     let value = if is_none(value) { null_mut() } else { new_ref(value) };
-    // Two calls, so that the usual one does not know of times.
+    // Two calls, so that the usual one has no code for times.
     give(if time.is_none() { transfer::send(ch, value, None, call) } else { send_for(ch, value, time, call) })
 }
 
@@ -193,15 +193,10 @@ unsafe extern "C" fn open(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 }
 
 const BALANCE: usize = 0;
-
 const QUEUE: usize = 1;
-
 const CLOSING: usize = 2;
-
 const CLOSED: usize = 3;
-
 const PREFERENCE: usize = 4;
-
 const SCHEDULE_ALL: usize = 5;
 
 unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
@@ -233,7 +228,7 @@ unsafe extern "C" fn set(o: Obj, value: Obj, which: *mut c_void) -> c_int {
     if done.is_ok() { 0 } else { -1 }
 }
 
-/// The sign of an int, however large. Null is an attempt to delete the attribute.
+/// The sign of an int of any size. Null means that the program tries to delete the attribute.
 fn sign(value: Obj, text: &str) -> Res<i8> {
     if value.is_null() {
         return Err(raise(Exc::Attribute, "the attribute cannot be deleted"));
@@ -254,11 +249,11 @@ pub fn add(module: Obj) -> Res<()> {
     let mut methods = vec![
         types::method_keywords(
             "send",
-            "send($self, value, /, *, timeout=None)\n--\n\nSend a value; wait until somebody receives it. Returns None.\n\n\
-             timeout: wait so many seconds at the longest, then raise TimeoutError; 0 does not wait at all.\n\
-             By default the receiver goes on at once (see preference).\n\
-             Raises ValueError on a closing channel with no receiver waiting, RuntimeError if nobody\n\
-             is left who could receive (deadlock) or if block_trap is set; for a timeout, ValueError if\n\
+            "send($self, value, /, *, timeout=None)\n--\n\nSend a value; wait until it is received. Returns None.\n\n\
+             timeout: the maximum wait in seconds, then TimeoutError is raised; 0 does not wait at all.\n\
+             By default the receiver continues at once (see preference).\n\
+             Raises ValueError on a closing channel with no receiver waiting, RuntimeError if no tasklet\n\
+             is left that could receive (deadlock) or if block_trap is set; for a timeout, ValueError if\n\
              it is negative or NaN.",
             send,
         ),
@@ -300,10 +295,10 @@ pub fn add(module: Obj) -> Res<()> {
         types::getter("balance", "int: n > 0 senders wait, or -n receivers (read-only).", get, BALANCE),
         types::getter("queue", "The longest waiting tasklet, or None (read-only).", get, QUEUE),
         types::getter("closing", "bool: close() was called (read-only).", get, CLOSING),
-        types::getter("closed", "bool: closing, and nobody waits (read-only).", get, CLOSED),
+        types::getter("closed", "bool: closing, and no tasklet waits (read-only).", get, CLOSED),
         types::property(
             "preference",
-            "int: who goes on after a transfer: -1 the receiver (default), 0 the caller, 1 the sender.",
+            "int: which tasklet continues after a transfer: -1 the receiver (default), 0 the caller, 1 the sender.",
             get,
             set,
             PREFERENCE,

@@ -1,5 +1,5 @@
 //! `tasklet` and `channel` as Python sees them: slots, methods, attributes, garbage collection.
-//! No rules are here: a method parses its arguments and calls `engine/` or `scheduler/`.
+//! A method parses its arguments and calls `engine/` or `scheduler/`: the rules are there.
 
 pub mod channel;
 pub mod reduce;

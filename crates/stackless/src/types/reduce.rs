@@ -1,4 +1,4 @@
-//! `__reduce__` and `__setstate__` of tasklets and channels, which call `stackless.pickling`.
+//! `__reduce__` and `__setstate__` of tasklets and channels, which call the Python code of `stackless.pickling`.
 
 use crate::python::objects::*;
 use crate::python::types;

@@ -1,4 +1,4 @@
-//! The type `stackless.tasklet`: making, binding, starting; its table of methods.
+//! The type `stackless.tasklet`: making, binding and starting tasklets; its table of methods.
 
 use crate::engine::outcome;
 use crate::model::allocation::allocate;
@@ -12,7 +12,7 @@ use crate::scheduler::ring::link;
 use crate::scheduler::{entry, hooks};
 use crate::types::{reduce, tasklet_attributes, tasklet_control, tasklet_gc, tasklet_join};
 use pyo3_ffi::*;
-use stackless_cpython::{self as cpython};
+use stackless_cpython as cpython;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -26,7 +26,7 @@ unsafe extern "C" fn tp_new(kind: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
     give(entry::current().and_then(|s| allocate(kind, s.id())).map(Tasklet::obj))
 }
 
-/// `tasklet(...)`, of that very class: without the detour over `__new__`, `__init__` and `bind`.
+/// `tasklet(...)`, of exactly this class: does not call `__new__`, `__init__` and `bind` one by one.
 unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj) -> Obj {
     // SAFETY: a vectorcall of the type.
     unsafe {
@@ -58,7 +58,7 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
 
 const PARAMETERS: [&str; 3] = ["func", "args", "kwargs"];
 
-/// Subclasses come here: `__init__` calls `self.bind`, which may be overridden.
+/// For subclasses: `__init__` calls `self.bind`, which may be overridden.
 unsafe extern "C" fn tp_init(o: Obj, args: Obj, kwargs: Obj) -> c_int {
     // SAFETY: the argument tuple and dict of a type call.
     unsafe {
@@ -85,8 +85,8 @@ unsafe extern "C" fn bind(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
     }
 }
 
-/// `bind`: null counts as None. What is to be stored is made first, as making it may run Python
-/// code; then the tasklet's state is checked and changed in one go; last, the old values are dropped.
+/// `bind`: null counts as None. What will be stored is made first, as making it may run Python
+/// code; then the tasklet's state is checked and changed without a call in between; last, the old values are dropped.
 #[inline(always)]
 fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     let (func, args, kwargs) = (some(func), some(args), some(kwargs));
@@ -108,7 +108,7 @@ fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
             None => null_mut(),
         };
         let kwargs = kwargs.map_or(null_mut(), |k| PyDict_Copy(k));
-        // The tasklet will run in the context of whoever binds its function.
+        // The tasklet will run in the context of the caller of `bind`.
         let context = match func {
             Some(_) => cpython::current_context(cpython::thread_state()),
             None => null_mut(),
@@ -136,7 +136,7 @@ fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     }
 }
 
-/// What `bind` is to store: owned references or null.
+/// What `bind` will store: owned references or null.
 struct New {
     func: Obj,
     args: Obj,
@@ -184,7 +184,7 @@ fn store(t: TaskletRef, new: New) {
     t.since.set(0);
     let outcome = outcome::take_outcome(t);
     let old = if new.func.is_null() && !new.is_nothing() {
-        // The function that was bound before keeps its place, and its context.
+        // The function that was bound before stays, and its context.
         [
             null_mut(),
             t.args.replace(new.args),
@@ -229,7 +229,7 @@ unsafe extern "C" fn setup(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
 unsafe fn start(t: TaskletRef, args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<()> {
     // SAFETY: the caller's.
     let (tuple, dict) = unsafe { args::tuple_and_dict(args, count, names) }?;
-    // Making these may have run Python code; from here to the end of the change nothing does.
+    // Making these may have run Python code; from here to the end of the change no Python code runs.
     let refused = if t.started() || !t.args.get().is_null() || t.linked() {
         Some("tasklet is alive")
     } else if t.func.get().is_null() {

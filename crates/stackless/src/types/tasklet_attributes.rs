@@ -1,4 +1,4 @@
-//! The attributes of `tasklet`, and the methods that only set one.
+//! The attributes of `tasklet`, and the methods that only set one of them.
 
 use crate::engine::interrupts;
 use crate::engine::nesting::{nesting, set_trace_of};
@@ -14,7 +14,7 @@ use stackless_cpython::{self as cpython, Of};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-/// Each read-only attribute: its name, what it says, and how it is found.
+/// A read-only attribute: its name, its docstring, and the function that returns it.
 type Getter = (&'static str, &'static str, fn(TaskletRef) -> Obj);
 
 const READ_ONLY: [Getter; 17] = [
@@ -69,7 +69,7 @@ fn recursion_depth(t: TaskletRef) -> Obj {
     int_obj(fields(t).map_or(0, |(ts, of)| unsafe { cpython::depth(ts, of) }))
 }
 
-/// Could it be parked? What the running one will wait in is not known: there it is the level that counts.
+/// True if it could be parked. What the running tasklet will wait in is not known: for it the nesting level counts.
 fn restorable(t: TaskletRef) -> Obj {
     bool_obj(if t.is_current() { nesting(t) == 0 } else { park::is_soft(t) })
 }
@@ -139,8 +139,8 @@ fn do_set_context(t: TaskletRef, new: Obj) -> Res<()> {
     Ok(())
 }
 
-/// Calls in the tasklet's context, from the caller's tasklet. (`Context.run` would mark it as
-/// entered; here it only becomes the calling tasklet's context for a while.)
+/// Calls in the tasklet's context, from the calling tasklet. (`Context.run` would mark it as
+/// entered; here it is the calling tasklet's context during the call.)
 unsafe extern "C" fn context_run(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a tasklet's method.
     unsafe {
@@ -164,16 +164,12 @@ unsafe extern "C" fn context_run(o: Obj, args: *const Obj, count: Py_ssize_t, na
     }
 }
 
-// ---------------------------------------------------------------------- what can be set
+// ---------------------------------------------------------------------- attributes that can be set
 
 const TEMPVAL: usize = 0;
-
 const BLOCK_TRAP: usize = 1;
-
 const TRACE: usize = 2;
-
 const PROFILE: usize = 3;
-
 const DAEMON: usize = 4;
 
 unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {

@@ -1,4 +1,4 @@
-//! The methods of tasklets that change where they stand: insert, remove, run, switch, throw, kill, bind_thread.
+//! The methods of tasklets that make them run or stop: insert, remove, run, switch, throw, kill, bind_thread.
 
 use crate::engine::switch::{resumed, switch_and_resume};
 use crate::engine::throw;
@@ -20,7 +20,7 @@ use stackless_cpython::Pending;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// May this tasklet be made runnable? What is wrong with its thread is `no_thread`.
+/// Checks that the tasklet may be made runnable. `no_thread` is the error's text if its thread has ended.
 #[inline(always)]
 fn can_run(t: TaskletRef, no_thread: &str) -> Res<()> {
     if t.blocked() {
@@ -113,7 +113,7 @@ fn do_bind_thread(t: TaskletRef, args: &[Obj]) -> Res<()> {
     Ok(())
 }
 
-/// `t.run()` and, if the caller is to leave the ring, `t.switch()`.
+/// `t.run()` and, if `leave` is true, `t.switch()`, in which the caller leaves the ring.
 fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
     can_run(t, "tasklet has no thread")?;
     let entered = entry::enter()?;
@@ -156,7 +156,7 @@ fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
     if !t.linked() {
         link(t);
     } else if !leave && !NESTED.load(Relaxed) {
-        // Directly before the caller, as one that was paused: then the caller goes on after it.
+        // It gets the place directly before the caller, as if it had been paused: then the caller continues after it.
         world(|w| {
             w.unlink(t.id());
             w.link(t.id());
@@ -286,7 +286,7 @@ pub fn methods() -> Vec<PyMethodDef> {
         types::method(
             "switch",
             "switch($self, /)\n--\n\nRun this tasklet now and take the caller out of the run queue: it is paused.\n\n\
-             Returns the caller's tempval when somebody resumes it. Raises RuntimeError as run(), and\n\
+             Returns the caller's tempval when it is resumed. Raises RuntimeError as run(), and\n\
              for a tasklet of another thread.",
             switch,
         ),

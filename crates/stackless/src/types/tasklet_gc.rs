@@ -1,15 +1,15 @@
 //! How tasklet objects are collected and destroyed.
 //!
-//! A tasklet that is suspended holds a C stack full of references that nobody can list. It is never
-//! thrown away: when nothing refers to it any more, its finaliser raises TaskletExit in it, and the
-//! stack unwinds by itself. Where an object must go although its stack is still alive (a subclass
-//! whose `__del__` does not call ours), the stack moves to a new plain tasklet object, which is
-//! finalised instead.
+//! A suspended tasklet has a C stack full of references, and there is no list of them. Its stack is never
+//! simply freed: when nothing refers to the tasklet any more, its finaliser raises TaskletExit in it, and the
+//! stack unwinds by itself. If an object is destroyed although its stack is still in use (a subclass
+//! whose `__del__` does not call the one of `tasklet`), the stack goes to a new plain tasklet object, its
+//! *heir*, which is finalised instead.
 //!
-//! The collector empties what it takes for garbage, after the finalisers. A tasklet that could still
-//! run then would find its variables gone. So a suspended tasklet shows the collector what its frames
-//! hold only while our finaliser is sure to end it: before it has run once, and if no subclass has put
-//! another in its place. Else the frames count as in use, and at worst a cycle stays.
+//! The collector clears what it takes for garbage, after the finalisers. The variables of a tasklet that could still
+//! run then would be gone. So a suspended tasklet shows the collector what its frames
+//! refer to only while the finaliser is sure to end it: before it has run once, and if no subclass has
+//! replaced it. Else the frames count as in use, and in the worst case a cycle is not collected.
 
 use crate::engine::outcome;
 use crate::engine::throw::{exit_bomb, kill_later, throw};
@@ -106,14 +106,14 @@ pub unsafe extern "C" fn tp_dealloc(o: Obj) {
 }
 
 unsafe extern "C" fn destroy(o: Obj) {
-    // SAFETY: nobody refers to the object; the usual steps of a garbage-collected heap type.
+    // SAFETY: there is no reference to the object; the usual steps of a garbage-collected heap type.
     unsafe {
         let t = Tasklet::from(o);
         let frames = if vanishes(t) { take_frames(t) } else { null_mut() };
         if t.started() {
             aside(|| outlive(t));
         }
-        // Nobody may find it any more while destructors run.
+        // From here on the world does not have it any more, while destructors run.
         if let Some(recorder) = hooks::recorder() {
             recorder.gone(t);
         }
@@ -130,14 +130,14 @@ unsafe extern "C" fn destroy(o: Obj) {
     }
 }
 
-/// When nothing refers to it any more, do its frames go without running? As contract 12 has it for
-/// those that are paused and have no C state; those that wait are ended, so that somebody gets to know.
+/// True if its frames are dropped, without running, when nothing refers to it any more. By section 12 of the contract
+/// that is so for paused tasklets without C state; those that wait are ended, so that they can be reported.
 pub fn vanishes(t: TaskletRef) -> bool {
     let waits = t.blocked() && t.scheduler().is_some();
     t.started() && !world(|w| w.in_ring(t.id())) && !(waits && settings::reported()) && park::is_soft(t)
 }
 
-/// Its frames go, before the finalisers of the generators among them are called. Without memory for that
+/// Drops the frames, before the finalisers of the generators among them are called. Without memory for that
 /// nothing happens.
 fn vanish(t: TaskletRef) {
     let frames = take_frames(t);
@@ -147,21 +147,21 @@ fn vanish(t: TaskletRef) {
     drop_frames(frames);
 }
 
-/// The same for a tasklet of a thread that has ended, which nothing will continue: files that it has open are
-/// closed. One with C state stays as it is.
+/// Drops the frames of a tasklet of a thread that has ended, which nothing will continue: files that it has open are
+/// closed. A tasklet with C state stays as it is.
 pub fn release_frames(t: TaskletRef) {
     if t.started() && park::is_soft(t) {
         vanish(t);
     }
 }
 
-/// The object goes, its stack is alive.
+/// The object is destroyed, but its stack is in use.
 fn outlive(t: TaskletRef) {
     let seat = t.seat.replace(null_mut());
     let thread = world(|w| w.thread_of(t.id())).filter(|_| !settings::exited());
     let Some(thread) = thread else {
-        // It can never run again: its frames are leaked, and with them its stack.
-        // SAFETY: a suspended state that nobody will load.
+        // It can never run again: its frames and its stack are leaked.
+        // SAFETY: a suspended state that will never be loaded.
         return unsafe {
             (*seat).owner.set(None);
             cpython::abandon((*seat).state())
@@ -200,8 +200,8 @@ pub fn methods() -> Vec<PyMethodDef> {
     )]
 }
 
-/// Takes the frames away from a soft tasklet that is in no list: it has ended then, and no code of it
-/// runs. Null if it has none, or if there is no memory for that.
+/// Takes the frames from a soft tasklet that is in no list: it has ended then, and no code of it
+/// runs any more. Null if it has none, or if there is no memory for that.
 pub fn take_frames(t: TaskletRef) -> *mut Seat {
     if has_not_begun(t)
         && let Some(s) = t.scheduler()
@@ -216,10 +216,10 @@ pub fn take_frames(t: TaskletRef) -> *mut Seat {
     t.seat.replace(null_mut())
 }
 
-/// Drops what these frames hold. May run any code.
+/// Drops what these frames refer to. May run any code.
 pub fn drop_frames(frames: *mut Seat) {
     if !frames.is_null() {
-        // SAFETY: a parked seat that nobody refers to any more; the calling thread's state.
+        // SAFETY: a parked seat to which nothing refers any more; the calling thread's state.
         unsafe {
             cpython::drop_parked(cpython::thread_state(), (*frames).state());
             Seat::free(frames);
@@ -230,27 +230,27 @@ pub fn drop_frames(frames: *mut Seat) {
     }
 }
 
-/// `t.kill()`: TaskletExit, at once, wherever it stands.
+/// `t.kill()`: raises TaskletExit in it at once, whatever it waits for.
 pub fn kill_now(t: TaskletRef) -> Res<()> {
     throw(t, exit_bomb()?, false, Pending::NONE)
 }
 
 /// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
-/// that its `finally` blocks run. One that refuses ten times is kept in `gc.garbage`.
+/// that its `finally` blocks run. A tasklet that does not end after ten attempts is kept in `gc.garbage`.
 pub fn finalize(t: TaskletRef) {
     let Some(owner) = t.scheduler() else { return };
     if !t.started() || t.is_current() || t.is_main() || settings::exited() {
         return;
     }
     if world(|w| w.in_ring(t.id())) {
-        return; // called by hand: it has a future
+        return; // the program has called `__del__`: the tasklet will run
     }
     if vanishes(t) {
-        return; // when the object is destroyed
+        return; // its frames go when the object is destroyed
     }
     let Ok(entered) = entry::enter_anywhere() else { return write_unraisable(t.obj()) };
     if !std::ptr::eq(entered.s, owner) || entered.refused() {
-        // It dies where it belongs, when its turn comes.
+        // It ends in its own thread, when its turn comes.
         return kill_later(t);
     }
     for _ in 0..10 {
@@ -258,7 +258,7 @@ pub fn finalize(t: TaskletRef) {
             write_unraisable(t.obj());
         }
         if !t.started() || world(|w| w.is_linked(t.id())) {
-            return; // dead, or it found something to do
+            return; // it has ended, or waits or runs again
         }
     }
     t.set_flags(|f| f.zombie = true);
@@ -280,8 +280,8 @@ fn keep_as_garbage(o: Obj) -> Res<()> {
     }
 }
 
-/// A tasklet ends without running any more: nothing is left of its waits, and those who wait for its
-/// end go on.
+/// A tasklet ends without running any more: its waits end, and tasklets that wait for its
+/// end continue.
 pub fn abandon(t: TaskletRef) {
     ends(t);
     limits::end_all(t);

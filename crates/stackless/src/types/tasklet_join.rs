@@ -1,4 +1,4 @@
-//! `tasklet.join()`: waiting for the end of a tasklet.
+//! `tasklet.join()`: waiting for the end of a tasklet. [`crate::engine::outcome`] has what it returns.
 
 use crate::engine::outcome::{channel_of, outcome};
 use crate::engine::{throw, transfer};
@@ -59,12 +59,12 @@ pub fn methods() -> Vec<PyMethodDef> {
         types::method_keywords(
             "join",
             "join($self, /, timeout=None)\n--\n\nWait until this tasklet has ended; return what its function returned.\n\n\
-             An exception that its function did not catch is raised here, in all who wait in join(), and\n\
-             nowhere else. A killed tasklet gives None, and so does one that had ended before the first\n\
-             join(), unless run_tasklet() started it. If its exception went elsewhere since nobody\n\
+             An exception that its function did not catch is raised here, in all tasklets that wait in\n\
+             join(), and nowhere else. A killed tasklet gives None, and so does one that had ended before the first\n\
+             join(), unless run_tasklet() started it. If its exception went elsewhere since no tasklet\n\
              waited, that is a RuntimeError. timeout: seconds, None for no limit; TimeoutError is raised\n\
              when they are over. Works from any thread. Raises RuntimeError for the current tasklet, for\n\
-             main ones, and where nobody is left who could end it (deadlock).",
+             main ones, and where no tasklet is left that could end it (deadlock).",
             join,
         ),
         types::method_noargs("_keep_result", "Its result is kept for join().", keep_result),

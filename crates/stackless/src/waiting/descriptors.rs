@@ -1,7 +1,7 @@
-//! Waits for descriptors that are no sockets of ours, for `stackless.select` and servers.
+//! Waits for descriptors other than this module's own sockets, for `stackless.select` and servers.
 //!
 //! The caller asks the system itself whether there is something to do, before and after. So such a wait
-//! may end early, and returns nothing: neither whether the descriptor is ready, nor that the time is over.
+//! may end early, and returns neither whether the descriptor is ready nor whether the time is over.
 
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::throw;
@@ -66,7 +66,7 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method(
             "_wait_ready",
-            "Waits until a descriptor may be ready, so long at the most, or for less.",
+            "Waits until a descriptor may be ready, at most for this time; may end earlier.",
             wait_ready,
         ),
         types::method(
@@ -77,9 +77,9 @@ pub fn functions() -> Vec<PyMethodDef> {
     ]
 }
 
-/// A call would block: plans the running tasklet's departure until the descriptor is ready. `kind` names
-/// the descriptor and the way. If it is not `followed`, it may have been closed since, and its number be
-/// another one's: it is watched anew.
+/// A call would block: plans the running tasklet's departure until the descriptor is ready. `kind` has
+/// the descriptor and the direction. A descriptor that is not `followed` may have been closed since the last call,
+/// and its number may belong to another file: it is registered again.
 pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed: bool) -> Res<Departure> {
     let (WaitKind::Descriptor(descriptor, direction) | WaitKind::DescriptorOrTime(descriptor, direction)) =
         kind

@@ -1,4 +1,4 @@
-//! `sleep()`, `timeout()`, `run()`, worker threads, waits for descriptors. The layers below do not know it.
+//! `sleep()`, `timeout()`, `run()`, worker threads, waits for descriptors. The layers below do not use it.
 
 pub mod descriptors;
 pub mod run;

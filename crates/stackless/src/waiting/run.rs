@@ -1,4 +1,4 @@
-//! `run()` and `run_n_tasklets()`.
+//! `run()` and `run_n_tasklets()`, and the list of the tasklets that are inside them.
 
 use crate::engine::departure::{Departure, leave};
 use crate::engine::interrupts::{interrupt, must_raise, settled, throw_in, tick};
@@ -53,7 +53,7 @@ fn run_arguments([timeout, flags @ .., seconds, block]: [Obj; 7]) -> Res<Run> {
         *truth = is_true(flag)?;
     }
     let [waits, soft, ignore_nesting, total] = truths;
-    // Infinity, which saturates, is no limit.
+    // Infinity becomes the largest number: it is no limit.
     let time = args::time(seconds, "seconds")?.filter(|&time| time < u64::MAX).map(Duration::from_nanos);
     let limited = ticks > 0 || time.is_some();
     let ticks = if ticks > 0 { ticks as u64 } else { u64::MAX };
@@ -111,20 +111,20 @@ fn do_run(run: Run) -> Res<Obj> {
         prepare(s, next)?;
         Departure::Switch(next)
     };
-    // The ring's reference is the watchdogs' from here on.
+    // The ring's reference belongs to the watchdogs from here on.
     if world(|w| w.enter_run(me.id(), run.waits, run.limit)) {
         begin_limit(s, &run);
     }
     show_watchdogs(s);
     // SAFETY: nothing is owned in this frame.
     unsafe { leave(s, next) };
-    let me = s.current(); // an heir may have taken over the stack
+    let me = s.current(); // another tasklet object may have inherited the stack
     let (found, inner) = world(|w| w.leave_run(me.id()));
     if s.run_limit.on.get() && world(|w| w.timer(s.id()).is_none()) {
         end_limit(s);
     }
     for t in inner.into_iter().map(object) {
-        // Their run() calls return as well, in turn.
+        // The run() calls of these tasklets return as well, one after the other.
         if world(|w| w.is_linked(t.id())) {
             s.drop_later(t.obj());
         } else {
@@ -138,8 +138,8 @@ fn do_run(run: Run) -> Res<Obj> {
     resumed(s)
 }
 
-/// The list of watchdogs, kept up to date for whoever has it: whom a limit wakes, or None; then who
-/// sits in `run()`, outermost first. None before the thread's first `run()`.
+/// The list of watchdogs, which is kept up to date: first the tasklet that a limit wakes, or None; then the
+/// tasklets in `run()`, outermost first. None before the thread's first `run()`.
 pub fn shown_watchdogs(s: &'static Sched) -> Res<Obj> {
     if !s.run_limit.used.get() {
         return Ok(none());
@@ -152,8 +152,8 @@ pub fn shown_watchdogs(s: &'static Sched) -> Res<Obj> {
     Ok(new_ref(s.run_limit.shown.get()))
 }
 
-/// Brings the list up to date. The running tasklet may be in no list itself: what the program has put there
-/// is dropped by whoever runs next.
+/// Brings the list up to date. The running tasklet may be in no list itself, so the next tasklet to run drops what
+/// the program has put into this list.
 fn show_watchdogs(s: &'static Sched) {
     let list = s.run_limit.shown.get();
     if list.is_null() {
@@ -188,13 +188,13 @@ pub fn functions() -> Vec<PyMethodDef> {
             "run($module, /, timeout=0, threadblock=False, soft=False, ignore_nesting=False, totaltimeout=False, *, seconds=None, block=True)\n--\n\n\
              Run tasklets until none is left in this thread's run queue, or until a limit is reached.\n\n\
              Blocked and paused tasklets do not keep it waiting; those that sleep, wait with a timeout or\n\
-             for a worker thread do, unless they are daemons. With block=False nobody does: run() never\n\
+             for a worker thread do, unless they are daemons. With block=False none does: run() never\n\
              sleeps then. An uncaught exception of a tasklet is\n\
              raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\n\
-             timeout: the running tasklet is interrupted when it has not switched for so many ticks; 0 for\n\
+             timeout: the running tasklet is interrupted when it has not switched for this number of ticks; 0 for\n\
              no limit. A turn of a loop or a Python call is 5 ticks. The\n\
              interrupted tasklet is paused, and returned. seconds: the same, for so much time since the\n\
-             call. totaltimeout: the ticks of all tasklets count, from the call on. soft: nobody is\n\
+             call. totaltimeout: the ticks of all tasklets count, from the call on. soft: no tasklet is\n\
              interrupted; at the next switch after the limit run() returns None. ignore_nesting:\n\
              interrupt also where C code has called back into Python. Only the outermost limit counts.\n\n\
              threadblock: when the queue is empty, wait until another thread makes a tasklet of this one\n\

@@ -1,4 +1,4 @@
-//! `sleep()`, and amounts of time as arguments.
+//! `sleep()`: the calling tasklet waits for a time.
 
 use crate::engine::departure::{depart, plan_departure};
 use crate::engine::{schedule, throw};
@@ -26,7 +26,7 @@ fn do_sleep(seconds: Obj, call: Pending) -> Res<Obj> {
     sleep_for(time, call)
 }
 
-/// For so many nanoseconds.
+/// Sleeps for `time` nanoseconds; 0 lets other tasklets run.
 pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
     let entered = entry::enter()?;
     let s = entered.s;
@@ -53,9 +53,9 @@ pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
 pub fn functions() -> Vec<PyMethodDef> {
     vec![types::method(
         "sleep",
-        "sleep($module, seconds, /)\n--\n\nLet the calling tasklet rest; the others of its thread run meanwhile. Returns None.\n\n\
-         With nobody else to run, the thread sleeps. 0 lets all runnable tasklets, and those whose\n\
-         time has come, have a turn. Whoever inserts or runs the tasklet wakes it before its time.\n\
+        "sleep($module, seconds, /)\n--\n\nSuspend the calling tasklet for a time; the others of its thread run meanwhile. Returns None.\n\n\
+         With no other tasklet to run, the thread sleeps. 0 lets all runnable tasklets, and those whose\n\
+         time has come, have a turn. insert() and run() wake the tasklet before its time.\n\
          Raises ValueError if seconds is negative or NaN, TypeError if it is no number, RuntimeError\n\
          where nothing can switch.",
         sleep,

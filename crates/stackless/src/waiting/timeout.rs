@@ -1,4 +1,4 @@
-//! Functions behind `with stackless.timeout()`.
+//! The functions behind `with stackless.timeout()`; [`crate::scheduler::limits`] has the rules.
 
 use crate::engine::throw;
 use crate::python::args::function;
@@ -29,13 +29,13 @@ function!(limit_stop, |args| args::one_argument("_limit_stop", args).and_then(|n
     Ok(none())
 }));
 
-/// Makes the exception.
+/// Makes `stackless.TimeoutExit`, and puts it into the module.
 pub fn ready(module: Obj) -> Res<()> {
     let doc = forever(
         "Raised inside a `with stackless.timeout()` block whose time is over; the block turns it into\n\
          TimeoutError. A BaseException, so that `except Exception` in between does not stop it.",
     );
-    // SAFETY: a living class; the reference is kept for good.
+    // SAFETY: a living class; the reference is kept for ever.
     unsafe {
         let made = check(PyErr_NewExceptionWithDoc(
             c"stackless.TimeoutExit".as_ptr(),

@@ -1,9 +1,9 @@
 //! `to_thread()`: calls that would block the thread, made by worker threads.
 //!
-//! A worker takes the GIL, and with it a thread state, for a job only; idle ones hold neither, so that
-//! they do not count as threads that could wake somebody. When the call has returned, the worker makes
-//! the waiting tasklet runnable, as any other thread would. If that one does not wait any more (its
-//! time was over, it was killed), nobody can stop the call: its result is dropped, an exception goes to
+//! A worker takes the GIL, and with it a thread state, for a job only; idle workers have neither, so that
+//! they do not count as threads that could wake a tasklet. When the call has returned, the worker makes
+//! the waiting tasklet runnable, as any other thread would. If the tasklet does not wait any more (its
+//! time was over, it was killed), the call cannot be stopped: its result is dropped, an exception goes to
 //! `sys.unraisablehook`. A call that has not begun by then is not made.
 
 use crate::engine::departure::{depart, plan_departure};
@@ -23,19 +23,18 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{c_ulong, c_void};
 use std::ptr::{null, null_mut};
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A call. Its fields are touched with the GIL held only; the references are owned.
+/// A call. Its fields are accessed with the GIL held only; the references are owned.
 pub struct Job {
     func: Obj,
     args: Obj,
-    /// Null: none.
+    /// Null for no keyword arguments.
     kwargs: Obj,
     context: Obj,
-    /// Who waits, as its wait says; null if nobody does any more.
+    /// The tasklet that waits, whose wait names this job; null if it does not wait any more.
     waiter: Cell<*const Tasklet>,
 }
 
@@ -62,31 +61,31 @@ struct Pool {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<JobPointer>,
-    /// Workers that wait for a job, and all workers.
+    /// The number of workers that wait for a job, and of all workers.
     idle: usize,
     workers: usize,
-    /// Workers that have taken a job, and not the GIL yet.
+    /// The number of workers that have taken a job, but not the GIL yet.
     beginning: usize,
-    /// The interpreter exits: no job is begun any more.
+    /// True once the interpreter exits: no job is begun any more.
     closed: bool,
 }
 
 struct JobPointer(*mut Job);
 
-// SAFETY: worker threads touch a job with the GIL held only.
+// SAFETY: worker threads access a job with the GIL held only.
 unsafe impl Send for JobPointer {}
 
-/// Never freed: workers may look at it at any time.
+/// Never freed: workers may access it at any time.
 static POOL: AtomicPtr<Pool> = AtomicPtr::new(null_mut());
 
-/// An idle worker ends after so long.
+/// The time after which an idle worker ends.
 const IDLE: Duration = Duration::from_secs(10);
 
 fn most_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).saturating_add(4).min(32)
 }
 
-/// The pool of this process. Call it with the GIL.
+/// The pool of this process. The GIL is held.
 fn pool() -> &'static Pool {
     if POOL.load(Relaxed).is_null() {
         POOL.store(Box::into_raw(Box::default()), Relaxed);
@@ -100,7 +99,7 @@ impl Pool {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a job to the workers, of which there are more afterwards if all are busy.
+    /// Gives a job to the workers. If all are busy, one more is started.
     fn submit(&'static self, job: *mut Job) -> Res<()> {
         let mut queue = self.queue();
         if queue.closed {
@@ -124,7 +123,7 @@ impl Pool {
         Ok(())
     }
 
-    /// For a worker: it has the GIL.
+    /// Called by a worker that has the GIL.
     fn begun(&self) {
         let mut queue = self.queue();
         queue.beginning -= 1;
@@ -133,8 +132,8 @@ impl Pool {
         }
     }
 
-    /// No job is begun any more. Waits, without the GIL, for those who are about to take it: once the
-    /// interpreter takes itself apart, they could not have it.
+    /// From now on no job is begun. Waits, without the GIL, for workers that are about to take the GIL: once the
+    /// interpreter is being taken apart, they could not get it.
     fn close(&self) {
         let mut queue = self.queue();
         queue.closed = true;
@@ -144,7 +143,7 @@ impl Pool {
         }
     }
 
-    /// For a worker: the next job; None if there was none for a long time.
+    /// Called by a worker: the next job; None if there was none for a long time.
     fn next(&self) -> Option<*mut Job> {
         let mut queue = self.queue();
         loop {
@@ -172,7 +171,7 @@ unsafe extern "C" {
     fn PyThread_start_new_thread(work: unsafe extern "C" fn(*mut c_void), argument: *mut c_void) -> c_ulong;
 }
 
-/// A worker's life. At exit, the interpreter ends it where it asks for the GIL; nothing of Rust that
+/// What a worker runs. At exit, the interpreter ends it where it requests the GIL; no Rust value that
 /// needs dropping is alive there.
 unsafe extern "C" fn work(pool: *mut c_void) {
     // SAFETY: what `submit` gave.
@@ -188,7 +187,7 @@ unsafe extern "C" fn work(pool: *mut c_void) {
     }
 }
 
-/// Makes the call and reports to whoever waits for it.
+/// Makes the call and reports to the tasklet that waits for it.
 ///
 /// # Safety
 /// The GIL is held; the job came from the queue.
@@ -290,7 +289,7 @@ fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, departure::Depart
     }
 }
 
-/// The interpreter is about to exit.
+/// Called when the interpreter is about to exit.
 pub fn close() {
     let pool = POOL.load(Relaxed);
     if pool.is_null() {
@@ -327,7 +326,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         "to_thread",
         "to_thread($module, func, /, *args, **kwargs)\n--\n\nReturn func(*args, **kwargs), called on a worker thread; only the calling tasklet waits.\n\n\
              What the call raises is raised here. It runs in a copy of the caller's context. A tasklet\n\
-             that stops waiting (with stackless.timeout(), kill(), throw()) goes on at once; a call that\n\
+             that stops waiting (with stackless.timeout(), kill(), throw()) continues at once; a call that\n\
              has not begun is not made then, and of one that has, the result is dropped and an exception\n\
              goes to sys.unraisablehook. At most processors + 4, and at most 32, calls run at a time; the\n\
              others queue. At interpreter exit, calls are abandoned.\n\

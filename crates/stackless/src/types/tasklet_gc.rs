@@ -133,8 +133,11 @@ unsafe extern "C" fn destroy(o: Obj) {
 /// True if its frames are dropped, without running, when nothing refers to it any more. By section 12 of the contract
 /// that is so for paused tasklets without C state; those that wait are ended, so that they can be reported.
 pub fn vanishes(t: TaskletRef) -> bool {
+    if !t.started() || world(|w| w.in_ring(t.id())) {
+        return false;
+    }
     let waits = t.blocked() && t.scheduler().is_some();
-    t.started() && !world(|w| w.in_ring(t.id())) && !(waits && settings::reported()) && park::is_soft(t)
+    !(waits && settings::reported()) && park::is_soft(t)
 }
 
 /// Drops the frames, before the finalisers of the generators among them are called. Without memory for that

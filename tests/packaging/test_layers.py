@@ -67,6 +67,13 @@ def test_a_folder_is_not_imported_as_a_whole(tree: Path) -> None:
     assert "engine/switch.rs uses lib.rs" in done.stderr
 
 
+def test_a_folder_has_no_code_of_its_own(tree: Path) -> None:
+    append(tree / SOURCE / "engine" / "mod.rs", "pub use crate::observe::counts;\n")
+    done = check(tree)
+    assert done.returncode == 1
+    assert "engine/mod.rs has more than comments" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("crate", "file", "use"),
     [

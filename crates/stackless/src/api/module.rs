@@ -34,12 +34,9 @@ function!(getmain, |args| args::no_arguments("getmain", args)
     .and_then(|()| entry::current())
     .map(|s| new_ref(s.main().obj())));
 
-unsafe extern "C" fn getruncount(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    let s = args::no_arguments("getruncount", args).and_then(|()| entry::current());
-    give(s.map(|s| int_obj(world(|w| w.run_count(s.id())).into())))
-}
+function!(getruncount, |args| args::no_arguments("getruncount", args)
+    .and_then(|()| entry::current())
+    .map(|s| int_obj(world(|w| w.run_count(s.id())).into())));
 
 function!(getcurrentid, |args| {
     let s = args::no_arguments("getcurrentid", args).and_then(|()| entry::current());

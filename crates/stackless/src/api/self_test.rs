@@ -5,8 +5,7 @@
 //! has no functions yet. If any result is not as expected, parking is turned off for the process, with the
 //! reason; tasklets then keep their stacks.
 
-use crate::parking::obstacle;
-use crate::parking::obstacle::Obstacle;
+use crate::parking::obstacle::{self, Obstacle};
 use crate::python::objects::*;
 use crate::python::types;
 use pyo3_ffi::*;

@@ -134,22 +134,18 @@ unsafe extern "C" fn thread_count(_: Obj, _: Obj) -> Obj {
     number(world(|w| w.thread_count()) as u64)
 }
 
-/// `_count_switches(told=None)`.
-unsafe extern "C" fn count_switches(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
-    // SAFETY: a METH_FASTCALL call.
-    let args = unsafe { args::positional(args, count) };
-    give(args::at_most("_count_switches", 1, args.len()).and_then(|()| {
-        if let Some(&told) = args.first() {
-            // SAFETY: a living object.
-            if unsafe { PyType_Check(told) } == 0 {
-                return Err(type_error("_count_switches() takes a class"));
-            }
-            drop_ref(TOLD.swap(new_ref(told), Relaxed));
+// `_count_switches(told=None)`.
+function!(count_switches, |args| args::at_most("_count_switches", 1, args.len()).and_then(|()| {
+    if let Some(&told) = args.first() {
+        // SAFETY: a living object.
+        if unsafe { PyType_Check(told) } == 0 {
+            return Err(type_error("_count_switches() takes a class"));
         }
-        hooks::watch(hooks::COUNT, true);
-        Ok(none())
-    }))
-}
+        drop_ref(TOLD.swap(new_ref(told), Relaxed));
+    }
+    hooks::watch(hooks::COUNT, true);
+    Ok(none())
+}));
 
 unsafe extern "C" fn completed(_: Obj, _: Obj) -> Obj {
     give(entry::current().map(|s| number(s.completed.get())))

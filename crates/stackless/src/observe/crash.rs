@@ -1,9 +1,7 @@
 //! The list of all tasklets that is printed after a fatal signal. Nothing here allocates, locks or drops anything.
 
-use crate::model::world;
-use crate::model::world::{object, world};
-use crate::observe::inspect;
-use crate::observe::inspect::word;
+use crate::model::world::{self, object, world};
+use crate::observe::inspect::{self, word};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};

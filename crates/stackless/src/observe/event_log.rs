@@ -6,8 +6,7 @@
 use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::world;
-use crate::model::world::{object, world};
+use crate::model::world::{self, object, world};
 use crate::observe::describe::Text;
 use crate::observe::inspect;
 use crate::python::objects::{new_ref, text_of};

@@ -6,8 +6,7 @@
 
 use crate::model::settings::REPORTS;
 use crate::model::tasklet::TaskletRef;
-use crate::model::world;
-use crate::model::world::world;
+use crate::model::world::{self, world};
 use crate::observe::inspect;
 use crate::python::args::function;
 use crate::python::objects::*;

@@ -5,8 +5,7 @@
 
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::tasklet::{Tasklet, TaskletRef};
-use crate::model::world;
-use crate::model::world::{object, world};
+use crate::model::world::{self, object, world};
 use crate::observe::inspect::word;
 use crate::observe::{counts, inspect};
 use crate::python::args::function;

@@ -7,8 +7,7 @@
 //! ([`crate::parking::room`]), and when it ends without running any more ([`crate::types::tasklet_gc`]).
 
 use crate::model::seat::Seat;
-use crate::model::tasklet;
-use crate::model::tasklet::TaskletRef;
+use crate::model::tasklet::{self, TaskletRef};
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::parking::obstacle::{self, CallReturns, NO_PYTHON, Obstacle, because};

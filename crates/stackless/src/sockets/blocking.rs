@@ -54,7 +54,7 @@ fn open_descriptor(socket: Obj) -> Res<c_int> {
 }
 
 // `_accept_if_ready(socket, accept)`: see its text below.
-function!(accept_if_ready, |args| (|| {
+function!(accept_if_ready, |args| {
     let [socket, accept] = *args else {
         return Err(type_error("_accept_if_ready() takes exactly two arguments"));
     };
@@ -71,7 +71,7 @@ function!(accept_if_ready, |args| (|| {
     let result = unsafe { PyObject_CallOneArg(accept, socket) };
     calls(|calls| calls.accepting.retain(|other| *other != file));
     check(result)
-})());
+});
 
 fn file_of(descriptor: c_int) -> Res<File> {
     // SAFETY: all zero is a valid value, and a place to write to.
@@ -86,7 +86,7 @@ fn file_of(descriptor: c_int) -> Res<File> {
 }
 
 // `_while_nonblocking(socket, call, *arguments)`
-function!(while_nonblocking, |args| (|| {
+function!(while_nonblocking, |args| {
     let [socket, call, arguments @ ..] = args else {
         return Err(type_error("_while_nonblocking() takes at least two arguments"));
     };
@@ -98,7 +98,7 @@ function!(while_nonblocking, |args| (|| {
         leave(*socket, descriptor);
     }
     check(result)
-})());
+});
 
 /// Makes a descriptor non-blocking. Returns false if it was so already, and stays so.
 fn enter(descriptor: c_int) -> Res<bool> {

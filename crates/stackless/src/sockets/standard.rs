@@ -12,8 +12,7 @@ use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
-use crate::sockets::methods;
-use crate::sockets::methods::Entries;
+use crate::sockets::methods::{self, Entries};
 use crate::sockets::socket::{FILENO, GETTIMEOUT, Original, SOCKET, drop_ref_if_any};
 use crate::waiting::sleep;
 use pyo3_ffi::*;
@@ -110,7 +109,7 @@ unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
 
 // `_standard_methods(base, kind)`: for the class `kind` of the module `socket`, whose methods are those
 // of `base`, the ones that wait in tasklets, by name.
-function!(standard_methods, |args| (|| {
+function!(standard_methods, |args| {
     let [base, kind] = *args else { return Err(type_error("two types are required")) };
     // SAFETY: living objects; types, where they are compared.
     let derived = unsafe {
@@ -147,7 +146,7 @@ function!(standard_methods, |args| (|| {
         }
         Ok(made)
     }
-})());
+});
 
 // ---------------------------------------------------------------------- time
 

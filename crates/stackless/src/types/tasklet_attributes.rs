@@ -2,8 +2,7 @@
 
 use crate::engine::interrupts;
 use crate::engine::nesting::{nesting, set_trace_of};
-use crate::model::tasklet;
-use crate::model::tasklet::{SETTING, Tasklet, TaskletRef};
+use crate::model::tasklet::{self, SETTING, Tasklet, TaskletRef};
 use crate::model::world::{fields, object, world};
 use crate::parking::{park, stacks};
 use crate::python::objects::*;

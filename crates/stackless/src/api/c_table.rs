@@ -264,7 +264,7 @@ unsafe extern "C" fn set_schedule_callback(callback: Obj) -> c_int {
 
 unsafe extern "C" fn set_fast_callback(hook: Option<FastHook>) {
     FAST.store(hook.map_or(null_mut(), |hook| hook as *mut std::ffi::c_void), Relaxed);
-    hooks::watch(hooks::FAST, hook.is_some());
+    hooks::set_flags(hooks::FAST, hook.is_some());
 }
 
 unsafe extern "C" fn manager_count() -> c_int {

@@ -13,7 +13,7 @@ use stackless_cpython as cpython;
 
 function!(park_function, |args| tasklet_argument("_park", args).and_then(|t| {
     park(t).map_err(Obstacle::raise)?;
-    entry::current()?.settle();
+    entry::current()?.drop_deferred();
     Ok(none())
 }));
 

@@ -113,7 +113,7 @@ function!(tasklet_picture, |args| args::exactly("_tasklet_picture", args).and_th
     let (frames, exception) =
         unsafe { (check(cpython::tasklet_frames(seat.state()))?, cpython::handled(seat.state())) };
     let made = tuple([frames, int_obj(seat.returns.get().into()), new_or_null(exception)]);
-    entry::current()?.settle();
+    entry::current()?.drop_deferred();
     made
 }));
 

@@ -25,7 +25,7 @@ pub unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     loop {
         s.current().seat().begun.set(true);
         let value = s.current().tempval.replace(null_mut());
-        s.settle(); // another tasklet object may have inherited the stack
+        s.drop_deferred(); // another tasklet object may have inherited the stack
         let woken = s.current().seat().woken.replace(false);
         let returned = if woken { continue_woken(s, value) } else { run_body(s.current(), value) };
         s.current().seat().call.iter().for_each(clear);
@@ -170,7 +170,7 @@ fn pass_on(s: &'static Sched, mut next: TaskletRef) {
         next = switch::before_switch(s, next, Turn::Over);
         // The callback may have left a context, or a trace function.
         // SAFETY: the running tasklet's own state.
-        s.amid_switch(next, || unsafe { cpython::finish(s.ts, seat.state()) });
+        s.during_switch(next, || unsafe { cpython::finish(s.ts, seat.state()) });
     }
     ended.seat.set(null_mut());
     seat.owner.set(None);

@@ -11,10 +11,10 @@ use stackless_core::WaitsTo;
 use std::cell::Cell;
 
 /// The channel operation that the running tasklet asked for when no tasklet was left to run, if it was one.
-pub type Wish = Option<(ChannelRef, WaitsTo)>;
+pub type Request = Option<(ChannelRef, WaitsTo)>;
 
 /// Explains a deadlock: which tasklet waits for which. Runs no Python code.
-pub type Explain = fn(&'static Sched, Wish) -> String;
+pub type Explain = fn(&'static Sched, Request) -> String;
 
 static EXPLAIN: Gil<Cell<Option<Explain>>> = Gil::new(Cell::new(None));
 
@@ -25,8 +25,8 @@ pub fn register_explanation(explain: Explain) {
 
 /// The error where the last runnable tasklet cannot block.
 #[cold]
-pub fn deadlock(s: &'static Sched, wish: Wish) -> Raised {
-    raise_explained(s, wish, "Deadlock: the last runnable tasklet cannot be blocked.")
+pub fn deadlock(s: &'static Sched, request: Request) -> Raised {
+    raise_explained(s, request, "Deadlock: the last runnable tasklet cannot be blocked.")
 }
 
 /// The error where all other tasklets have ended, and the watcher waits in a channel.
@@ -40,8 +40,8 @@ pub fn stuck(s: &'static Sched, watcher: TaskletRef) -> Raised {
     raise_explained(s, None, text)
 }
 
-fn raise_explained(s: &'static Sched, wish: Wish, text: &str) -> Raised {
-    let note = EXPLAIN.get().map_or_else(String::new, |explain| explain(s, wish));
+fn raise_explained(s: &'static Sched, request: Request, text: &str) -> Raised {
+    let note = EXPLAIN.get().map_or_else(String::new, |explain| explain(s, request));
     let raised = runtime_error(text);
     let [kind, value, traceback] = take_exception();
     // SAFETY: a new RuntimeError, whose method runs no Python code; owned references are dropped.

@@ -1,6 +1,6 @@
 //! How the running tasklet leaves the ring: plan which tasklet continues, then commit.
 
-use crate::engine::deadlock::{Wish, deadlock};
+use crate::engine::deadlock::{Request, deadlock};
 use crate::engine::switch::{prepared, resumed, switch};
 use crate::model::bomb;
 use crate::model::tasklet::TaskletRef;
@@ -24,9 +24,9 @@ pub enum Departure {
 }
 
 /// Plans the departure of the running tasklet from the ring, to a queue or to no list. The error is
-/// a deadlock; its note explains why this `wish` cannot be granted.
+/// a deadlock; its note explains why this `request` cannot be granted.
 #[inline(always)]
-pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Departure> {
+pub fn plan_departure(entered: Entered, request: Request) -> Res<Departure> {
     let s = entered.s;
     let me = s.current();
     let neighbour = world(|w| w.right_neighbour_payload(me.id()));
@@ -35,18 +35,18 @@ pub fn plan_departure(entered: Entered, wish: Wish) -> Res<Departure> {
         prepare(s, neighbour)?;
         return Ok(Departure::Switch(neighbour));
     }
-    let next = when_alone(s, me, wish)?;
+    let next = when_alone(s, me, request)?;
     entered.may_switch()?;
     Ok(next)
 }
 
 #[cold]
-fn when_alone(s: &'static Sched, me: TaskletRef, wish: Wish) -> Res<Departure> {
+fn when_alone(s: &'static Sched, me: TaskletRef, request: Request) -> Res<Departure> {
     match idle::idle_action(s, me) {
         IdleAction::Resume(watcher) => Ok(Departure::Switch(watcher)),
         IdleAction::Sleep => Ok(Departure::Sleep),
         // Making the error may collect garbage, which runs code of the program.
-        IdleAction::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, wish))),
+        IdleAction::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, request))),
     }
 }
 

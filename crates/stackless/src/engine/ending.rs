@@ -68,14 +68,14 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     if let Some(recorder) = hooks::recorder() {
         recorder.describe_failure(s, &exception);
     }
-    if !ends_quietly(&exception) {
+    if !is_exit(&exception) {
         match outcome::failed(s.current(), exception).or_else(handle) {
             Ok(()) => return None,
             // The exception as it was, or the one that the handler raised: both go to the watcher.
             Err(theirs) => exception = theirs,
         }
     }
-    if !ends_quietly(&exception) {
+    if !is_exit(&exception) {
         let Raised = set_exception(exception);
         return Some(bomb::of_raised());
     }
@@ -88,7 +88,7 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
 }
 
 /// True for SystemExit and TaskletExit, which is a subclass of it.
-fn ends_quietly(exception: &[Obj; 3]) -> bool {
+fn is_exit(exception: &[Obj; 3]) -> bool {
     // SAFETY: the exception type exists.
     is_subclass(exception[0], unsafe { PyExc_SystemExit })
 }

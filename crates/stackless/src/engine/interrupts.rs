@@ -1,7 +1,7 @@
 //! Interrupting the running tasklet in the middle of its Python code, when a limit of `run()` is reached.
 
 use crate::engine::nesting::nesting;
-use crate::engine::run_limits::{LIMITED, interrupt_pending, look_at_clock};
+use crate::engine::run_limits::{LIMITED, check_deadline, interrupt_pending};
 use crate::engine::switch::switch;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{object, world};
@@ -28,7 +28,7 @@ pub unsafe extern "C" fn tick(count: c_int) -> Answer {
     if entered.refused() && s.trap.get() == 0 {
         return Answer::Nothing; // a callback or a foreign stack: the time is not the tasklet's own
     }
-    look_at_clock(s);
+    check_deadline(s);
     world(|w| w.tick(s.id(), count as u64));
     if !world(|w| w.due(s.id())) {
         return Answer::Nothing;
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn interrupt(can_raise: c_int) -> c_int {
     }
     let me = thread::of_running_tasklet().current();
     if can_raise != 0 || !me.has_bomb() {
-        return if explode(me).is_ok() { 0 } else { -1 };
+        return if drop_or_raise(me).is_ok() { 0 } else { -1 };
     }
     me.set_flags(|f| f.must_raise = true);
     1
@@ -68,13 +68,13 @@ pub unsafe extern "C" fn must_raise() -> c_int {
 pub unsafe extern "C" fn throw_in() {
     let me = thread::of_running_tasklet().current();
     me.set_flags(|f| f.must_raise = false);
-    if explode(me).is_ok() {
+    if drop_or_raise(me).is_ok() {
         let Raised = runtime_error("an exception was thrown into the tasklet, and taken away again");
     }
 }
 
 /// Drops what an interrupted tasklet finds when it continues, or raises it.
-fn explode(me: TaskletRef) -> Res<()> {
+fn drop_or_raise(me: TaskletRef) -> Res<()> {
     bomb::unpack(me.tempval.replace(null_mut())).map(drop_ref)
 }
 
@@ -116,7 +116,7 @@ fn try_interrupt(entered: Entered) -> bool {
     me.seat().pending.set(Pending::interrupted());
     // SAFETY: nothing is owned in this frame.
     unsafe { switch(s, owner, Turn::Over) };
-    s.settle();
+    s.drop_deferred();
     true
 }
 
@@ -124,7 +124,7 @@ fn try_interrupt(entered: Entered) -> bool {
 pub fn retry() -> Res<()> {
     let Some(entered) = limited() else { return Ok(()) };
     if interrupt_pending(entered.s, entered.s.current()) && try_interrupt(entered) {
-        return explode(thread::of_running_tasklet().current());
+        return drop_or_raise(thread::of_running_tasklet().current());
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub fn begin_limit(s: &'static Sched, run: &Run) {
     s.run_limit.deadline.set(run.time.and_then(|time| Instant::now().checked_add(time)));
     s.run_limit.ignore_nesting.set(run.ignore_nesting);
     LIMITED.set(LIMITED.get() + 1);
-    hooks::watch(hooks::LIMIT, true);
+    hooks::set_flags(hooks::LIMIT, true);
     if run.needs_ticks() {
         // SAFETY: the thread's own state.
         unsafe { cpython::show_ticks(s.ts, true) };
@@ -52,7 +52,7 @@ pub fn end_limit(s: &'static Sched) {
     }
     s.run_limit.deadline.set(None);
     LIMITED.set(LIMITED.get() - 1);
-    hooks::watch(hooks::LIMIT, LIMITED.get() > 0);
+    hooks::set_flags(hooks::LIMIT, LIMITED.get() > 0);
     if std::ptr::eq(s.ts, cpython::thread_state()) {
         // SAFETY: the thread's own state.
         unsafe { cpython::show_ticks(s.ts, false) };
@@ -60,7 +60,7 @@ pub fn end_limit(s: &'static Sched) {
 }
 
 /// Tells the world if the time is up.
-pub fn look_at_clock(s: &'static Sched) {
+pub fn check_deadline(s: &'static Sched) {
     if s.run_limit.deadline.get().is_some_and(|deadline| Instant::now() >= deadline) {
         world(|w| w.expire(s.id()));
     }
@@ -71,7 +71,7 @@ pub fn before_switch(s: &'static Sched, next: TaskletRef, turn: Turn) -> Tasklet
     if !s.run_limit.on.get() {
         return next;
     }
-    look_at_clock(s);
+    check_deadline(s);
     let owner = world(|w| w.timer(s.id())).map(object);
     let linked = owner.is_some_and(|t| t.linked());
     match world(|w| w.turn(s.id(), turn, interrupt_pending(s, next))).map(object) {
@@ -101,7 +101,7 @@ pub fn yields_alone(s: &'static Sched) -> Option<TaskletRef> {
 /// The tasklet that ends the sleep of its thread: the one whose time is up, or the one that waits
 /// for other threads when there are none left.
 pub fn ends_sleep(s: &'static Sched) -> Option<TaskletRef> {
-    look_at_clock(s);
+    check_deadline(s);
     let (due, waits) = world(|w| (w.expired(s.id()), w.waiting(s.id())));
     due.or_else(|| waits.filter(|_| !s.others_may_come())).map(object)
 }

@@ -1,7 +1,7 @@
 //! `schedule()` and `schedule_remove()`: other tasklets of the ring run, and the caller stays in it or leaves it.
 
 use crate::engine::departure::{depart, plan_departure};
-use crate::engine::switch::{MANY, foresee, switch_and_resume};
+use crate::engine::switch::{PREFETCH_FROM, prefetch_next, switch_and_resume};
 use crate::engine::{run_limits, throw};
 use crate::model::thread::{Moment, Sched};
 use crate::model::world::world;
@@ -40,10 +40,10 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     keep(s, value);
     let many = world(|w| {
         w.run_now_in(s.id(), next.id());
-        w.run_count(s.id()) >= MANY
+        w.run_count(s.id()) >= PREFETCH_FROM
     });
     if many {
-        foresee(next);
+        prefetch_next(next);
     }
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, next) }
@@ -57,7 +57,7 @@ fn alone(entered: Entered, value: Obj) -> Res<Obj> {
     }
     let s = entered.s;
     if s.waits.are_armed() {
-        timers::look(s, Moment::Running);
+        timers::wake_due(s, Moment::Running);
         throw::raise_pending(s.current())?;
         let next = world(|w| w.right_neighbour_payload(s.current().id()));
         if !std::ptr::eq(next, s.current()) {

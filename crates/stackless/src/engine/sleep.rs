@@ -36,7 +36,7 @@ impl Sched {
     fn sleep_on(&'static self) -> Res<()> {
         let mut looks = room::LOOKS;
         while self.runs_next().is_none() {
-            timers::look(self, Moment::Leaving);
+            timers::wake_due(self, Moment::Leaving);
             if self.runs_next().is_some() {
                 break;
             }
@@ -68,7 +68,7 @@ impl Sched {
             match woken {
                 Ok(Woken::ByAlarm) => self.rung.set(false),
                 Ok(_) => {}
-                Err(_) => readiness::lose(self), // the tasklets that wait for descriptors get the error
+                Err(_) => readiness::drop_poller(self), // the tasklets that wait for descriptors get the error
             }
             if let Some(readiness) = self.readiness.get() {
                 readiness.continue_ready();

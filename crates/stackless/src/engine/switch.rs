@@ -82,14 +82,14 @@ pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> Tas
     next
 }
 
-/// The minimum length of the ring from which on [`foresee`] pays.
-pub const MANY: u32 = 64;
+/// The minimum length of the ring from which on [`prefetch_next`] pays.
+pub const PREFETCH_FROM: u32 = 64;
 
 /// Prefetches what the next switches need. With many tasklets in the ring, it has left the processor's first cache.
 /// This asks for the object of the third tasklet, and for the seat and the stack of the second one, assuming that it
 /// was left at the same depth as `next`. The number of lines is what a tasklet touches that calls `schedule` in a
 /// loop: more lines would evict these.
-pub fn foresee(next: TaskletRef) {
+pub fn prefetch_next(next: TaskletRef) {
     let (second, third) = world(|w| {
         let second = w.right_neighbour(next.id());
         (w.payload(second), w.right_neighbour_payload(second))
@@ -149,7 +149,7 @@ pub fn resumed(s: &'static Sched) -> Res<Obj> {
     // If the tasklet is suspended again from here on (in a destructor), it no longer waits in that primitive.
     me.seat().pending.set(Pending::NONE);
     let value = me.tempval.replace(null_mut());
-    s.settle();
+    s.drop_deferred();
     bomb::unpack(value)
 }
 

@@ -23,7 +23,7 @@ unsafe extern "C" fn guard_dealloc(o: Obj) {
     unsafe {
         let sched = (*o.cast::<Guard>()).sched.get();
         if let Some(s) = world(|w| w.threads().find(|s| std::ptr::eq(*s, sched))) {
-            aside(|| end(s));
+            saving_exception(|| end(s));
         }
         types::free(o);
     }
@@ -91,7 +91,7 @@ pub fn end(s: &'static Sched) {
     }
     in_ring.into_iter().for_each(|t| drop_ref(object(t).obj()));
     owned.into_iter().for_each(drop_ref);
-    s.settle();
+    s.drop_deferred();
     drop_ref(main.obj());
     if mine {
         readiness::end(s);

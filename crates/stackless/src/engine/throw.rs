@@ -68,7 +68,7 @@ pub fn throw(t: TaskletRef, bomb: Obj, pending: bool, call: Pending) -> Res<()> 
     };
     let s = entered.s;
     if std::ptr::eq(s.current(), t) && std::ptr::eq(s, owner) {
-        return Err(bomb::explode(bomb));
+        return Err(bomb::raise_bomb(bomb));
     }
     if !t.alive() {
         return throw_to_dead(bomb);
@@ -77,7 +77,7 @@ pub fn throw(t: TaskletRef, bomb: Obj, pending: bool, call: Pending) -> Res<()> 
         recorder.thrown(t, text);
     }
     if !std::ptr::eq(s, owner) {
-        throw_abroad(t, bomb, pending);
+        throw_to_other_thread(t, bomb, pending);
         return Ok(());
     }
     if pending {
@@ -138,7 +138,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     outcome::ended(s, t);
     s.drop_later(t.obj()); // the ring's
     if !switches {
-        s.settle();
+        s.drop_deferred();
         return Ok(());
     }
     world(|w| w.run_now(next.id()));
@@ -148,7 +148,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
 }
 
 /// Throws into a tasklet of another thread: it is next in that thread's ring; nothing switches here.
-fn throw_abroad(t: TaskletRef, bomb: Obj, pending: bool) {
+fn throw_to_other_thread(t: TaskletRef, bomb: Obj, pending: bool) {
     if pending || world(|w| w.in_ring(t.id())) {
         return leave_for_later(t, bomb);
     }

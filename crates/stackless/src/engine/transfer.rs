@@ -139,8 +139,8 @@ fn act_observed(
         return Err(runtime_error("Recursive channel call due to callbacks!"));
     }
     let partner = world(|w| w.partner(ch.id(), direction)).map(object);
-    let abroad = partner.is_some_and(|t| !t.is_of(s));
-    if !abroad {
+    let elsewhere = partner.is_some_and(|t| !t.is_of(s));
+    if !elsewhere {
         let seat = s.current().seat();
         seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let told = callbacks::announce_operation(s, ch, direction, partner.is_none());
@@ -151,7 +151,7 @@ fn act_observed(
         }
     }
     let result = act_recorded(entered, ch, direction, waits, value, time, call)?;
-    if abroad && callbacks::announce_operation(s, ch, direction, false).is_err() {
+    if elsewhere && callbacks::announce_operation(s, ch, direction, false).is_err() {
         drop_ref(result);
         return Err(Raised);
     }
@@ -185,7 +185,7 @@ fn meet<const OBSERVED: bool>(
             } else {
                 adopt_link(partner);
             }
-            s.settle();
+            s.drop_deferred();
             Ok(bomb::unpack(mine))
         }
         Successor::Partner => {

@@ -157,19 +157,19 @@ pub fn unpack(value: Obj) -> Res<Obj> {
     if value.is_null() {
         return Ok(none());
     }
-    if is_bomb(value) { go_off(value) } else { Ok(value) }
+    if is_bomb(value) { open_bomb(value) } else { Ok(value) }
 }
 
 /// A tasklet finds the bomb that was left for it.
 #[cold]
-fn go_off(o: Obj) -> Res<Obj> {
+fn open_bomb(o: Obj) -> Res<Obj> {
     if let Some((retry, call)) = from(o).call.take() {
         let [socket, buffer] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
         drop_ref(o);
         return retry(socket, buffer, call);
     }
     if !from(o).delayed.get() {
-        return Err(explode(o));
+        return Err(raise_bomb(o));
     }
     let first = take_first(o);
     drop_ref(of_running_tasklet().current().tempval.replace(o));
@@ -193,7 +193,7 @@ pub fn take_first(o: Obj) -> Obj {
 
 /// Raises the exception in the bomb; the reference is taken over.
 #[cold]
-pub fn explode(o: Obj) -> Raised {
+pub fn raise_bomb(o: Obj) -> Raised {
     let bomb = from(o);
     let parts = [&bomb.kind, &bomb.value, &bomb.traceback].map(|cell| {
         let part = cell.get();

@@ -71,7 +71,7 @@ impl Readiness {
 
     /// Ends the thread's sleep. If the program has closed the bell's descriptor, the thread wakes later by
     /// itself: its sleeps are short.
-    pub fn ring(&self) {
+    pub fn ring_bell(&self) {
         let _closed = self.bell.ring();
     }
 

@@ -155,14 +155,14 @@ impl Sched {
 
     /// Drops the references that [`Self::drop_later`] has collected. May run Python code, which may switch.
     #[inline(always)]
-    pub fn settle(&self) {
+    pub fn drop_deferred(&self) {
         let o = self.dropped.replace(null_mut());
         if !o.is_null() {
-            self.settle_all(o);
+            self.drop_all_deferred(o);
         }
     }
 
-    fn settle_all(&self, o: Obj) {
+    fn drop_all_deferred(&self, o: Obj) {
         // SAFETY: it stays while code runs on it; null at the thread's end.
         let seat = unsafe { self.current().seat.get().as_ref() };
         let drop_one = |o| seat.map_or_else(|| drop_ref(o), |seat| seat.call_back(|| drop_ref(o)));
@@ -181,14 +181,14 @@ impl Sched {
     pub fn wake(&self) {
         if self.asleep.get() && !self.rung.replace(true) {
             match self.readiness.get() {
-                Some(readiness) => readiness.ring(),
+                Some(readiness) => readiness.ring_bell(),
                 None => self.alarm.ring(),
             }
         }
     }
 
     /// The poller is gone, and the state of its bell with it. From now on the alarm wakes the thread.
-    pub fn forget_ring(&self) {
+    pub fn forget_bell(&self) {
         self.rung.set(false);
     }
 }

@@ -39,18 +39,18 @@ fn count_switch(s: &'static Sched, next: TaskletRef) {
 }
 
 /// The class whose instances get the times when they begin and end: owned, or null.
-static TOLD: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
+static TIMED_CLASS: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 /// Sets a slot of a tasklet to the time, if its class is the one that keeps times. Returns true if it is.
 /// No Python code runs: the slots are member descriptors, and their values are integers.
 fn note_time(t: TaskletRef, slot: &CStr) -> bool {
-    let told = TOLD.load(Relaxed);
+    let told = TIMED_CLASS.load(Relaxed);
     // SAFETY: living types, a tasklet, and NUL-terminated text; owned references are dropped.
     unsafe {
         if told.is_null() || PyObject_TypeCheck(t.obj(), told.cast()) == 0 {
             return false;
         }
-        aside(|| {
+        saving_exception(|| {
             let (name, time) = (PyUnicode_InternFromString(slot.as_ptr()), number(stackless_reactor::now()));
             let set = if name.is_null() || time.is_null() {
                 -1
@@ -94,7 +94,7 @@ pub fn age(t: TaskletRef, now: u64) -> Option<f64> {
 // `_keep_ages(on)`.
 function!(keep_ages, |args| args::one_argument("_keep_ages", args).and_then(|on| {
     let on = is_true(on)?;
-    hooks::watch(hooks::AGES, on);
+    hooks::set_flags(hooks::AGES, on);
     match (on, KEPT_FROM.load(Relaxed)) {
         (true, u64::MAX) => KEPT_FROM.store(time(), Relaxed),
         (true, _) => {}
@@ -141,9 +141,9 @@ function!(count_switches, |args| args::at_most("_count_switches", 1, args.len())
         if unsafe { PyType_Check(told) } == 0 {
             return Err(type_error("_count_switches() takes a class"));
         }
-        drop_ref(TOLD.swap(new_ref(told), Relaxed));
+        drop_ref(TIMED_CLASS.swap(new_ref(told), Relaxed));
     }
-    hooks::watch(hooks::COUNT, true);
+    hooks::set_flags(hooks::COUNT, true);
     Ok(none())
 }));
 

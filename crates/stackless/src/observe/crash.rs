@@ -1,7 +1,7 @@
 //! The list of all tasklets that is printed after a fatal signal. Nothing here allocates, locks or drops anything.
 
 use crate::model::world::{self, object, world};
-use crate::observe::inspect::{self, word};
+use crate::observe::inspect::{self, state_text};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -29,7 +29,7 @@ extern "C" fn list() {
         crash::write("\nTasklet ");
         crash::write_number(t.serial.get(), 10);
         crash::write(if t.is_main() { " (main): " } else { ": " });
-        crash::write(word(state));
+        crash::write(state_text(state));
         if let Some((c, _)) = world::waits(t) {
             crash::write(", channel at 0x");
             crash::write_number(world(|w| w.channel_payload(c)).obj().addr() as u64, 16);

@@ -10,7 +10,7 @@ use stackless_cpython::{self as cpython, CodePosition};
 use stackless_record::State;
 
 /// The text for a state: one word or two.
-pub fn word(state: State) -> &'static str {
+pub fn state_text(state: State) -> &'static str {
     match state {
         State::Running => "running",
         State::Runnable => "runnable",
@@ -74,7 +74,7 @@ pub fn variable_name(t: TaskletRef, o: Obj) -> String {
 }
 
 /// The name of a tasklet: that of [`name_of`], else of its outermost Python function once it has begun.
-pub fn called(t: TaskletRef) -> String {
+pub fn display_name(t: TaskletRef) -> String {
     let name = name_of(t);
     if !name.is_empty() {
         return name;

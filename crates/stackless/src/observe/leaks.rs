@@ -28,7 +28,7 @@ pub fn report(t: TaskletRef) {
     let mut text = format!(
         "leaked tasklet {}: it waits to {doing} on a channel that nothing else can reach, and is ended with \
          TaskletExit\nTraceback of the tasklet (most recent call last):",
-        inspect::called(t)
+        inspect::display_name(t)
     );
     let mut room = [CodePosition::NONE; 64];
     for place in inspect::places(t, &mut room).iter().rev() {

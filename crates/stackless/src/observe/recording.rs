@@ -299,7 +299,7 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
     let mut new = EventLog::new(limit, values);
     new.take_stock(s, &sent);
     *EVENT_LOG.borrow_mut() = Some(new);
-    hooks::watch(hooks::RECORDER, true);
+    hooks::set_flags(hooks::RECORDER, true);
     Ok(())
 }
 
@@ -340,7 +340,7 @@ pub fn stop(hidden: impl Fn(&str) -> bool) -> Res<Recording> {
 }
 
 fn take() -> Option<EventLog> {
-    hooks::watch(hooks::RECORDER, false);
+    hooks::set_flags(hooks::RECORDER, false);
     EVENT_LOG.borrow_mut().take()
 }
 

@@ -6,7 +6,7 @@
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{self, object, world};
-use crate::observe::inspect::word;
+use crate::observe::inspect::state_text;
 use crate::observe::{counts, inspect};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -72,7 +72,7 @@ struct Collector {
 }
 
 impl Collector {
-    fn look(&mut self, t: TaskletRef, now: u64) {
+    fn add(&mut self, t: TaskletRef, now: u64) {
         let state = inspect::state_of(t);
         if !t.is_owned() || (state.is_over() && state != State::Lost) {
             return;
@@ -84,7 +84,7 @@ impl Collector {
             serial: t.serial.get(),
             name,
             thread: t.scheduler().map_or(0, |s| s.ident()),
-            state: word(state),
+            state: state_text(state),
             started: t.started(),
             channel,
             stack,
@@ -154,7 +154,7 @@ fn slice(start: usize, time: Duration) -> Slice {
             seen.slice.next = Some(at);
             break;
         }
-        seen.look(object(t), now);
+        seen.add(object(t), now);
         at = t.index() + 1;
     }
     seen.slice
@@ -227,9 +227,9 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
     let what = match state {
         State::Ended => "nothing to run",
         State::Runnable if !t.started() => "runnable, not started",
-        _ => word(state),
+        _ => state_text(state),
     };
-    let name = if state.is_over() { String::new() } else { inspect::called(t) };
+    let name = if state.is_over() { String::new() } else { inspect::display_name(t) };
     let more = if name.is_empty() { what.to_owned() } else { format!("{name}, {what}") };
     // SAFETY: as above.
     unsafe { default_with(o, &more) }

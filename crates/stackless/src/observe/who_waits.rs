@@ -7,13 +7,13 @@
 //!
 //! Meanwhile no Python code runs and no Python object is made.
 
-use crate::engine::deadlock::Wish;
+use crate::engine::deadlock::Request;
 use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
-use crate::observe::inspect::{self, word};
+use crate::observe::inspect::{self, state_text};
 use crate::python::objects::*;
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
@@ -33,23 +33,23 @@ const OBJECTS: usize = 1000;
 const STEPS: usize = 3;
 
 /// The note about a deadlock: see [`crate::engine::deadlock::Explain`].
-pub fn explain(s: &'static Sched, wish: Wish) -> String {
-    Scene::of(s, wish).note()
+pub fn explain(s: &'static Sched, request: Request) -> String {
+    Explanation::of(s, request).note()
 }
 
 /// A tasklet in the note.
-struct Actor {
+struct Participant {
     t: TaskletRef,
     name: String,
     state: State,
     /// What it waits for, or wanted to wait for.
-    waits: Wish,
+    waits: Request,
     /// The addresses of the channels in the note that it refers to.
     knows: HashSet<usize>,
 }
 
-struct Scene {
-    actors: Vec<Actor>,
+struct Explanation {
+    participants: Vec<Participant>,
     /// Names of channels, by address.
     channels: HashMap<usize, String>,
     /// The tasklet whose operation failed.
@@ -58,34 +58,34 @@ struct Scene {
     more: bool,
 }
 
-impl Scene {
-    fn of(s: &'static Sched, wish: Wish) -> Self {
+impl Explanation {
+    fn of(s: &'static Sched, request: Request) -> Self {
         let last = s.current();
-        let mut scene = Self { actors: Vec::new(), channels: HashMap::new(), last, more: false };
+        let mut explanation = Self { participants: Vec::new(), channels: HashMap::new(), last, more: false };
         for t in [last, s.main()] {
-            scene.add(t, wish);
+            explanation.add(t, request);
         }
         let mut at = 0;
         while let Some(t) = world(|w| w.tasklet_from(at)) {
             at = t.index() + 1;
-            if scene.actors.len() >= TASKLETS {
-                scene.more = true;
+            if explanation.participants.len() >= TASKLETS {
+                explanation.more = true;
                 break;
             }
-            scene.add(object(t), wish);
+            explanation.add(object(t), request);
         }
-        scene.look_for_channels();
-        scene
+        explanation.look_for_channels();
+        explanation
     }
 
-    fn add(&mut self, t: TaskletRef, wish: Wish) {
+    fn add(&mut self, t: TaskletRef, request: Request) {
         let state = inspect::state_of(t);
-        let known = self.actors.iter().any(|a| std::ptr::eq(a.t, t));
+        let known = self.participants.iter().any(|a| std::ptr::eq(a.t, t));
         if known || !t.is_owned() || state.is_over() {
             return;
         }
         let own = world::waits(t).map(|(c, waits)| (world(|w| w.channel_payload(c)), waits));
-        let waits = own.or(wish.filter(|_| std::ptr::eq(t, self.last)));
+        let waits = own.or(request.filter(|_| std::ptr::eq(t, self.last)));
         if let Some((ch, _)) = waits {
             let name = inspect::variable_name(t, ch.obj());
             let known = self.channels.entry(ch.obj().addr()).or_default();
@@ -93,21 +93,27 @@ impl Scene {
                 *known = name;
             }
         }
-        self.actors.push(Actor { t, name: inspect::called(t), state, waits, knows: HashSet::new() });
+        self.participants.push(Participant {
+            t,
+            name: inspect::display_name(t),
+            state,
+            waits,
+            knows: HashSet::new(),
+        });
     }
 
     fn look_for_channels(&mut self) {
         let mut left = OBJECTS * 20;
-        for actor in &mut self.actors {
+        for participant in &mut self.participants {
             let mut search = Search {
                 wanted: &self.channels,
-                found: &mut actor.knows,
+                found: &mut participant.knows,
                 seen: HashSet::new(),
                 reached: Vec::new(),
                 left: left.min(OBJECTS),
             };
             let before = search.left;
-            search.variables_of(actor.t);
+            search.variables_of(participant.t);
             left -= before - search.left;
         }
     }
@@ -132,12 +138,12 @@ impl Scene {
     fn note(&self) -> String {
         let mut out = String::from("Who waits:");
         self.waiters(&mut out);
-        self.wakers(&mut out);
+        self.others(&mut out);
         if let Some(circle) = self.circle() {
             out.push_str("\nA circle: ");
-            for (i, actor) in circle.iter().enumerate() {
-                let Some((ch, waits)) = actor.waits else { continue };
-                let who = if i == 0 { actor.named() } else { format!("; {}", actor.named()) };
+            for (i, participant) in circle.iter().enumerate() {
+                let Some((ch, waits)) = participant.waits else { continue };
+                let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
                 let holder = circle[(i + 1) % circle.len()].named();
                 write(&mut out, format_args!("{who} {} {}, known to {holder}", verb(waits), self.short(ch)));
             }
@@ -149,20 +155,20 @@ impl Scene {
     }
 
     fn waiters(&self, out: &mut String) {
-        let mut lines: Vec<(String, Vec<&Actor>)> = Vec::new();
-        for actor in &self.actors {
-            let wants = match actor.waits {
+        let mut lines: Vec<(String, Vec<&Participant>)> = Vec::new();
+        for participant in &self.participants {
+            let wants = match participant.waits {
                 Some((ch, waits)) => {
                     let balance = world(|w| w.balance(ch.id()));
                     format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
                 }
-                None if std::ptr::eq(actor.t, self.last) => "to leave the run queue".into(),
+                None if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
                 None => continue,
             };
-            let line = wants + &place(actor.t);
-            match lines.iter_mut().find(|(known, who)| *known == line && who[0].name == actor.name) {
-                Some((_, who)) => who.push(actor),
-                None => lines.push((line, vec![actor])),
+            let line = wants + &place(participant.t);
+            match lines.iter_mut().find(|(known, who)| *known == line && who[0].name == participant.name) {
+                Some((_, who)) => who.push(participant),
+                None => lines.push((line, vec![participant])),
             }
         }
         for (line, who) in lines.iter().take(LINES) {
@@ -180,9 +186,9 @@ impl Scene {
         rest(out, lines.len());
     }
 
-    fn wakers(&self, out: &mut String) {
+    fn others(&self, out: &mut String) {
         let mut channels: Vec<ChannelRef> = Vec::new();
-        for (ch, _) in self.actors.iter().filter_map(|a| a.waits) {
+        for (ch, _) in self.participants.iter().filter_map(|a| a.waits) {
             if !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
                 channels.push(ch);
             }
@@ -192,14 +198,17 @@ impl Scene {
         }
         out.push_str("\nWho else knows these channels:");
         for ch in channels.iter().take(LINES) {
-            let mut who: Vec<(String, &Actor, usize)> = Vec::new();
-            let waits_here = |a: &Actor| a.waits.is_some_and(|(other, _)| std::ptr::eq(other, *ch));
-            let knowing = self.actors.iter().filter(|a| a.knows.contains(&ch.obj().addr()));
-            for actor in knowing.filter(|a| !waits_here(a)) {
-                let text = self.excuse(actor);
-                match who.iter_mut().find(|(known, first, _)| *known == text && first.name == actor.name) {
+            let mut who: Vec<(String, &Participant, usize)> = Vec::new();
+            let waits_here = |a: &Participant| a.waits.is_some_and(|(other, _)| std::ptr::eq(other, *ch));
+            let knowing = self.participants.iter().filter(|a| a.knows.contains(&ch.obj().addr()));
+            for participant in knowing.filter(|a| !waits_here(a)) {
+                let text = self.reason(participant);
+                match who
+                    .iter_mut()
+                    .find(|(known, first, _)| *known == text && first.name == participant.name)
+                {
                     Some((_, _, count)) => *count += 1,
-                    None => who.push((text, actor, 1)),
+                    None => who.push((text, participant, 1)),
                 }
             }
             let mut texts: Vec<_> = who
@@ -221,26 +230,30 @@ impl Scene {
     }
 
     /// Why this tasklet does not wake another one.
-    fn excuse(&self, actor: &Actor) -> String {
-        match (actor.waits, actor.state) {
+    fn reason(&self, participant: &Participant) -> String {
+        match (participant.waits, participant.state) {
             (Some((ch, waits)), _) => format!("which {} {}", verb(waits), self.short(ch)),
             (None, State::Watching) => "which waits in run()".into(),
             (None, State::Paused) => "which is paused".into(),
             (None, State::Fresh) => "which was not started".into(),
-            (None, state) => format!("which is {}", word(state)),
+            (None, state) => format!("which is {}", state_text(state)),
         }
     }
 
     /// Some tasklets each of which waits for a channel that the next one refers to, in a circle.
-    fn circle(&self) -> Option<Vec<&Actor>> {
+    fn circle(&self) -> Option<Vec<&Participant>> {
         let mut done = HashSet::new();
-        let waiting = |a: &&Actor| a.waits.is_some();
-        self.actors.iter().filter(waiting).find_map(|first| self.round(&mut vec![first], &mut done))
+        let waiting = |a: &&Participant| a.waits.is_some();
+        self.participants.iter().filter(waiting).find_map(|first| self.round(&mut vec![first], &mut done))
     }
 
-    fn round<'a>(&'a self, path: &mut Vec<&'a Actor>, done: &mut HashSet<usize>) -> Option<Vec<&'a Actor>> {
+    fn round<'a>(
+        &'a self,
+        path: &mut Vec<&'a Participant>,
+        done: &mut HashSet<usize>,
+    ) -> Option<Vec<&'a Participant>> {
         let (ch, _) = path.last()?.waits?;
-        for next in self.actors.iter().filter(|a| a.knows.contains(&ch.obj().addr())) {
+        for next in self.participants.iter().filter(|a| a.knows.contains(&ch.obj().addr())) {
             // A tasklet that waits in the same channel does not help, nor does the same tasklet.
             if next.waits.is_none_or(|(other, _)| std::ptr::eq(other, ch)) {
                 continue;
@@ -260,7 +273,7 @@ impl Scene {
     }
 }
 
-impl Actor {
+impl Participant {
     fn named(&self) -> String {
         match self.name.as_str() {
             "main" if self.t.is_main() => "main".into(),

@@ -162,7 +162,7 @@ fn remedy(o: &cpython::Refusal) -> &'static str {
 
 /// `module.qualname` of a callable, or the name of its type.
 fn callable_name(o: Obj) -> String {
-    aside(|| {
+    saving_exception(|| {
         let attribute = |name: &std::ffi::CStr| {
             // SAFETY: a living object and a NUL-terminated name.
             let value = unsafe { PyObject_GetAttrString(o, name.as_ptr()) };

@@ -64,7 +64,7 @@ pub unsafe fn traverse(t: TaskletRef, visit: visitproc, arg: *mut c_void) -> c_i
         let top = if seat.parked() || (seat.woken.get() && !seat.begun.get()) {
             cpython::parked_values(seat.state())
         } else {
-            look(t).ok().flatten().map_or(-1, |found| found.values)
+            examine(t).ok().flatten().map_or(-1, |found| found.values)
         };
         cpython::traverse(seat.state(), top, visit, arg)
     }
@@ -77,11 +77,11 @@ pub fn is_parked(t: TaskletRef) -> bool {
 
 /// Checks that it needs no C stack to continue. The error says why it does.
 pub fn can_park(t: TaskletRef) -> Result<(), Obstacle> {
-    look(t).map(drop)
+    examine(t).map(drop)
 }
 
 /// As [`can_park`]. Returns the call it waits in, if it has a C stack that it does not need.
-fn look(t: TaskletRef) -> Result<Option<CallLayout>, Obstacle> {
+fn examine(t: TaskletRef) -> Result<Option<CallLayout>, Obstacle> {
     if !t.started() {
         return Ok(None);
     }
@@ -143,7 +143,7 @@ pub unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
 
 /// Parks a suspended tasklet. The next tasklet to run drops what its C stack held.
 pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
-    let found = look(t)?;
+    let found = examine(t)?;
     if has_not_begun(t) {
         if let Some(s) = t.scheduler() {
             unseat(s, t);

@@ -38,14 +38,14 @@ pub fn make_room(s: &'static Sched, used: usize) {
 /// Parks the tasklets of a thread that have waited longest. Returns the number of parked ones.
 #[cold]
 pub fn park_waiting(s: &'static Sched, wanted: usize) -> usize {
-    let mut waiting = look_who_waits(s);
+    let mut waiting = find_waiting(s);
     waiting.sort_unstable_by_key(|(looks, _)| std::cmp::Reverse(*looks));
     park_some(waiting, wanted)
 }
 
 /// The seats with stacks whose tasklets wait, each with the number of looks that found the tasklet waiting since it
 /// ran; if memory is short, some of them.
-fn look_who_waits(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
+fn find_waiting(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
     let mut waiting: Vec<(u8, &'static Seat)> = Vec::new();
     for slot in s.stacks.borrow().slots() {
         // SAFETY: a slot begins with a seat, which has no owner if the slot is free, or was never used and
@@ -106,7 +106,7 @@ pub fn park_idle(s: &'static Sched, looks: &mut u32) -> bool {
         return false;
     }
     s.park_next.set(now.saturating_add(after));
-    let mut waiting = look_who_waits(s);
+    let mut waiting = find_waiting(s);
     if waiting.len() <= FEW {
         waiting.clear();
     }

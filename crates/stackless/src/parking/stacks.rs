@@ -38,11 +38,11 @@ pub fn new_stack(s: &'static Sched) -> Res<Slot> {
         room::make_room(s, used);
     }
     let at_hand = s.stacks.borrow_mut().at_hand();
-    at_hand.map_or_else(|| far_stack(s), Ok)
+    at_hand.map_or_else(|| refilled_stack(s), Ok)
 }
 
 #[cold]
-fn far_stack(s: &'static Sched) -> Res<Slot> {
+fn refilled_stack(s: &'static Sched) -> Res<Slot> {
     let refill = || memory::strictly(|| s.stacks.borrow_mut().refill());
     refill().or_else(|error| {
         if room::park_waiting(s, 64) == 0 {

@@ -160,11 +160,11 @@ pub fn strictly<R>(f: impl FnOnce() -> R) -> R {
 /// Checks that there is memory for many small allocations. Sets a MemoryError otherwise.
 #[inline(always)]
 pub fn enough() -> Res<()> {
-    if RESERVE.low.load(Relaxed) { look_again() } else { Ok(()) }
+    if RESERVE.low.load(Relaxed) { check_again() } else { Ok(()) }
 }
 
 #[cold]
-fn look_again() -> Res<()> {
+fn check_again() -> Res<()> {
     let back = RESERVE.locked(|| RESERVE.used.get() == 0);
     if !back || !is_there(SIZE / 16) {
         return Err(no_memory());

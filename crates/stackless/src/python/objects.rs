@@ -243,7 +243,7 @@ pub fn write_unraisable(context: Obj) {
 }
 
 /// Runs `f` with no exception set, and then sets the one that was set before again.
-pub fn aside<R>(f: impl FnOnce() -> R) -> R {
+pub fn saving_exception<R>(f: impl FnOnce() -> R) -> R {
     let before = take_exception();
     let result = f();
     if !before[0].is_null() {

@@ -5,7 +5,7 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
 use crate::python::objects::*;
-use crate::scheduler::hooks::{CALLBACK, CHANNEL, watch};
+use crate::scheduler::hooks::{CALLBACK, CHANNEL, set_flags};
 use crate::scheduler::ring::link;
 use pyo3_ffi::*;
 use stackless_core::Direction;
@@ -74,14 +74,14 @@ impl Callback {
 /// Sets the schedule callback and returns the previous one, as [`Callback::set`] does.
 pub fn set_schedule_callback(callable: Obj) -> Obj {
     let old = ON_SCHEDULE.set(callable);
-    watch(CALLBACK, ON_SCHEDULE.is_set());
+    set_flags(CALLBACK, ON_SCHEDULE.is_set());
     old
 }
 
 /// Sets the channel callback and returns the previous one, as [`Callback::set`] does.
 pub fn set_channel_callback(callable: Obj) -> Obj {
     let old = ON_CHANNEL.set(callable);
-    watch(CHANNEL, ON_CHANNEL.is_set());
+    set_flags(CHANNEL, ON_CHANNEL.is_set());
     old
 }
 
@@ -89,7 +89,7 @@ pub fn set_channel_callback(callable: Obj) -> Obj {
 /// else it does to the run queue, `next` is the tasklet that runs.
 pub fn announce_switch(s: &'static Sched, previous: Option<TaskletRef>, next: TaskletRef) {
     let previous = previous.map_or_else(none, |t| new_ref(t.obj()));
-    s.amid_switch(next, || {
+    s.during_switch(next, || {
         if ON_SCHEDULE.call(&[previous, next.obj()]).is_err() {
             write_unraisable(null_mut());
         }
@@ -128,7 +128,7 @@ pub fn change_trap(s: &'static Sched, change: i64) -> i64 {
 impl Sched {
     /// Runs code of the program in the middle of a switch to `next`. It must not switch. Whatever it does,
     /// `next` heads the ring afterwards; but it may have no stack any more.
-    pub fn amid_switch(&self, next: TaskletRef, f: impl FnOnce()) {
+    pub fn during_switch(&self, next: TaskletRef, f: impl FnOnce()) {
         new_ref(next.obj());
         let seat = self.current().seat();
         let pending = seat.pending.get();

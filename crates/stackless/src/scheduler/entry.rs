@@ -132,7 +132,7 @@ fn begin(ts: *mut PyThreadState) -> Res<&'static Sched> {
     s.enter_thread();
     if callbacks::ON_SCHEDULE.is_set() {
         callbacks::announce_switch(s, None, s.main());
-        s.settle();
+        s.drop_deferred();
     }
     Ok(s)
 }

@@ -43,7 +43,7 @@ pub fn channels_watched() -> bool {
 }
 
 /// Sets or clears flags.
-pub fn watch(flags: u8, on: bool) {
+pub fn set_flags(flags: u8, on: bool) {
     if on {
         WATCHERS.fetch_or(flags, Relaxed);
     } else {

@@ -45,7 +45,7 @@ fn limits<R>(f: impl FnOnce(&mut Slab<Limit>) -> R) -> R {
 const AGAIN: u64 = 1_000_000;
 
 /// The limits over a tasklet, innermost first.
-fn over(t: TaskletRef) -> impl Iterator<Item = usize> {
+fn limits_over(t: TaskletRef) -> impl Iterator<Item = usize> {
     let step = |at: u32| (at != 0).then(|| at as usize - 1);
     std::iter::successors(step(t.limits.get()), move |&number| {
         step(limits(|all| all.get(number).map_or(0, |limit| limit.outer)))
@@ -54,7 +54,7 @@ fn over(t: TaskletRef) -> impl Iterator<Item = usize> {
 
 /// The number of limits over a tasklet that were not reached yet.
 pub fn armed_of(t: TaskletRef) -> u32 {
-    over(t).filter(|&number| limits(|all| all[number].timer.is_some())).count() as u32
+    limits_over(t).filter(|&number| limits(|all| all[number].timer.is_some())).count() as u32
 }
 
 /// Begins a limit over the running tasklet; `owner` is the exception's argument. Returns the limit's number.
@@ -95,7 +95,7 @@ fn unchain(t: TaskletRef, number: usize, outer: u32) {
     if t.limits.get() == me {
         return t.limits.set(outer);
     }
-    let inner = over(t).find(|&inner| limits(|all| all[inner].outer == me));
+    let inner = limits_over(t).find(|&inner| limits(|all| all[inner].outer == me));
     if let Some(inner) = inner {
         limits(|all| all[inner].outer = outer);
     }
@@ -119,7 +119,7 @@ pub fn end_all(t: TaskletRef) {
 pub fn reached(s: &'static Sched, number: usize, now: u64, moment: Moment) {
     let t = limits(|all| all[number].t);
     let due = |&number: &usize| limits(|all| all[number].timer.is_some_and(|timer| timer.at() <= now));
-    let innermost = over(t).find(due).unwrap_or(number);
+    let innermost = limits_over(t).find(due).unwrap_or(number);
     let raised = raise_in(s, t, limits(|all| all[innermost].bomb), moment);
     if raised {
         let timer = limits(|all| all[innermost].timer.take());

@@ -52,27 +52,27 @@ impl Readiness {
 }
 
 /// Makes the tasklets runnable whose descriptors are ready now.
-pub fn look(s: &'static Sched) {
+pub fn wake_ready(s: &'static Sched) {
     let Some(readiness) = s.readiness.get().filter(|readiness| readiness.waiting.get() > 0) else { return };
     let found = readiness.poller.borrow_mut().wait(Some(Duration::ZERO));
     match found {
         Ok(true) => readiness.continue_ready(),
         Ok(false) => {}
-        Err(_) => lose(s), // the tasklets that wait get the error
+        Err(_) => drop_poller(s), // the tasklets that wait get the error
     }
 }
 
 /// Called when the program has closed the poller's own descriptors, perhaps with many others: the tasklets that wait
 /// get the OSError of a closed one, and the next one to wait makes a new poller. The old one is not closed: its
 /// descriptor numbers may belong to other files by now.
-pub fn lose(s: &'static Sched) {
+pub fn drop_poller(s: &'static Sched) {
     let Some(lost) = s.readiness.get() else { return };
     let mut waiting = Vec::new();
     for (_, source) in lost.sources.borrow_mut().each() {
         waiting.extend(source.waiting.iter_mut().flat_map(|direction| direction.drain(..)));
     }
     s.readiness.set(None);
-    s.forget_ring();
+    s.forget_bell();
     if wake_with_error(waiting).is_err() {
         write_unraisable(null_mut());
     }

@@ -10,8 +10,8 @@ use stackless_reactor::{coarse, now};
 use std::ptr::null_mut;
 
 /// Makes the tasklets runnable whose time has come: at the end of the ring.
-pub fn look(s: &'static Sched, moment: Moment) {
-    readiness::look(s);
+pub fn wake_due(s: &'static Sched, moment: Moment) {
+    readiness::wake_ready(s);
     if s.waits.timers.borrow().next().is_none() {
         return;
     }
@@ -47,5 +47,5 @@ pub fn before_switch(s: &'static Sched) {
     }
     waits.switches.set(0);
     waits.looked.set(tick);
-    look(s, Moment::Leaving);
+    wake_due(s, Moment::Leaving);
 }

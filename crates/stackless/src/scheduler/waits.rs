@@ -36,7 +36,7 @@ pub fn count_armed(s: &'static Sched, t: TaskletRef, change: i32) {
     if !t.flags.get().daemon {
         add(&s.waits.foreground);
     }
-    hooks::watch(hooks::TIMED, add(&ARMED) > 0);
+    hooks::set_flags(hooks::TIMED, add(&ARMED) > 0);
 }
 
 /// Begins a wait of the running tasklet, until this time at the latest. `undo` is called when the wait ends. If
@@ -101,7 +101,7 @@ pub fn timed_out() -> Obj {
 
 /// Raises `stackless.TimeoutError`, for a wait whose time is 0.
 pub fn raise_timed_out() -> Raised {
-    bomb::explode(new_ref(timed_out()))
+    bomb::raise_bomb(new_ref(timed_out()))
 }
 
 /// Makes `stackless.TimeoutError`, and puts it into the module.

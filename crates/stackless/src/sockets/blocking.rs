@@ -141,7 +141,7 @@ fn leave(socket: Obj, descriptor: c_int) {
             false
         }
     };
-    if is_last && aside(is_open) {
+    if is_last && saving_exception(is_open) {
         // SAFETY: no memory is involved. Nothing is left to be done if this fails.
         unsafe {
             let flags = libc::fcntl(descriptor, libc::F_GETFL);

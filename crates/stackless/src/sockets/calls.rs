@@ -79,7 +79,7 @@ pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>
             let next = match descriptors::plan_wait(entered, what, until, call.followed) {
                 Ok(next) => next,
                 Err(Raised) => {
-                    aside(|| drop_ref(again));
+                    saving_exception(|| drop_ref(again));
                     return Err(Raised);
                 }
             };
@@ -110,7 +110,7 @@ fn done(entered: Entered, call: SocketCall, result: Obj, pending: Option<Pending
 
 /// Lets other tasklets run before the call returns `result`, which is taken over.
 fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Obj> {
-    timers::look(s, Moment::Running);
+    timers::wake_due(s, Moment::Running);
     let me = s.current();
     let next = world(|w| w.right_neighbour_payload(me.id()));
     // If an exception has come up, it is raised at the next call, so that this result is not lost.

@@ -130,7 +130,7 @@ fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
             Ok(())
         }
         Err(raised) => {
-            aside(|| new.drop());
+            saving_exception(|| new.drop());
             Err(raised)
         }
     }

@@ -124,8 +124,8 @@ fn do_set_context(t: TaskletRef, new: Obj) -> Res<()> {
         return Err(type_error("a contextvars.Context is required"));
     }
     let s = entry::current()?;
-    let abroad = t.scheduler().is_some_and(|owner| !std::ptr::eq(owner, s));
-    if abroad && (t.is_current() || t.linked()) {
+    let elsewhere = t.scheduler().is_some_and(|owner| !std::ptr::eq(owner, s));
+    if elsewhere && (t.is_current() || t.linked()) {
         return Err(runtime_error("tasklet belongs to a different thread"));
     }
     if let Some((ts, of)) = fields(t) {

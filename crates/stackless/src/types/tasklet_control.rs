@@ -107,7 +107,7 @@ fn do_bind_thread(t: TaskletRef, args: &[Obj]) -> Res<()> {
     }
     world(|w| w.set_thread(t.id(), s.id()));
     if let Some(owner) = owner.filter(|owner| owner.is_here()) {
-        owner.settle();
+        owner.drop_deferred();
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
     let finalizer = unsafe { (*type_of(o)).tp_finalize };
     let will_end = !t.flags.get().finalized
         && finalizer.is_some_and(|f| std::ptr::fn_addr_eq(f, tp_finalize as destructor));
-    if !will_end && !vanishes(t) {
+    if !will_end && !ends_without_running(t) {
         return 0;
     }
     // SAFETY: started, not current: suspended.
@@ -60,8 +60,8 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
 pub unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a tasklet.
     let t = unsafe { Tasklet::from(o) };
-    if vanishes(t) {
-        vanish(t); // a subclass has a finaliser of its own
+    if ends_without_running(t) {
+        end_without_running(t); // a subclass has a finaliser of its own
     }
     if !t.started() {
         t.unbind();
@@ -75,9 +75,9 @@ pub unsafe extern "C" fn tp_finalize(o: Obj) {
     let t = unsafe { Tasklet::from(o) };
     t.set_flags(|f| f.finalized = true);
     if t.started() && !entry::is_stranded(t) {
-        aside(|| {
-            if vanishes(t) {
-                return vanish(t);
+        saving_exception(|| {
+            if ends_without_running(t) {
+                return end_without_running(t);
             }
             if t.blocked() && !settings::exited() {
                 leaks::report(t);
@@ -108,9 +108,9 @@ unsafe extern "C" fn destroy(o: Obj) {
     // SAFETY: there is no reference to the object; the usual steps of a garbage-collected heap type.
     unsafe {
         let t = Tasklet::from(o);
-        let frames = if vanishes(t) { take_frames(t) } else { null_mut() };
+        let frames = if ends_without_running(t) { take_frames(t) } else { null_mut() };
         if t.started() {
-            aside(|| outlive(t));
+            saving_exception(|| outlive(t));
         }
         // From here on the world does not have it any more, while destructors run.
         if let Some(recorder) = hooks::recorder() {
@@ -123,7 +123,7 @@ unsafe extern "C" fn destroy(o: Obj) {
         t.unbind();
         clear(&t.sequel);
         if !frames.is_null() {
-            aside(|| drop_frames(frames));
+            saving_exception(|| drop_frames(frames));
         }
         release(o);
     }
@@ -131,7 +131,7 @@ unsafe extern "C" fn destroy(o: Obj) {
 
 /// True if its frames are dropped, without running, when nothing refers to it any more. By section 12 of the contract
 /// that is so for paused tasklets without C state; those that wait are ended, so that they can be reported.
-pub fn vanishes(t: TaskletRef) -> bool {
+pub fn ends_without_running(t: TaskletRef) -> bool {
     if !t.started() || world(|w| w.in_ring(t.id())) {
         return false;
     }
@@ -141,7 +141,7 @@ pub fn vanishes(t: TaskletRef) -> bool {
 
 /// Drops the frames, before the finalisers of the generators among them are called. Without memory for that
 /// nothing happens.
-fn vanish(t: TaskletRef) {
+fn end_without_running(t: TaskletRef) {
     let frames = take_frames(t);
     if !t.started() {
         leaks::leave_queue(t);
@@ -153,7 +153,7 @@ fn vanish(t: TaskletRef) {
 /// closed. A tasklet with C state stays as it is.
 pub fn release_frames(t: TaskletRef) {
     if t.started() && park::is_soft(t) {
-        vanish(t);
+        end_without_running(t);
     }
 }
 
@@ -228,7 +228,7 @@ pub fn drop_frames(frames: *mut Seat) {
         }
     }
     if let Some(entered) = entry::enter_begun() {
-        entered.s.settle();
+        entered.s.drop_deferred();
     }
 }
 
@@ -247,7 +247,7 @@ pub fn finalize(t: TaskletRef) {
     if world(|w| w.in_ring(t.id())) {
         return; // the program has called `__del__`: the tasklet will run
     }
-    if vanishes(t) {
+    if ends_without_running(t) {
         return; // its frames go when the object is destroyed
     }
     let Ok(entered) = entry::enter_anywhere() else { return write_unraisable(t.obj()) };

@@ -10,8 +10,8 @@ use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use crate::scheduler::entry::Entered;
+use crate::scheduler::readiness::{drop_poller, of_thread};
 use crate::scheduler::readiness::{is_of_poller, is_ready};
-use crate::scheduler::readiness::{lose, of_thread};
 use crate::scheduler::ring::unlink_running;
 use crate::scheduler::{entry, readiness, waits};
 use pyo3_ffi::*;
@@ -94,7 +94,7 @@ pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed:
     if !followed || readiness.sources.borrow().get(descriptor).is_none() {
         let mut added = readiness.bell.add(descriptor);
         if added.as_ref().is_err_and(|error| is_of_poller(error, descriptor)) {
-            lose(s);
+            drop_poller(s);
             readiness = of_thread(s)?;
             added = readiness.bell.add(descriptor);
         }

@@ -94,7 +94,7 @@ fn do_run(run: Run) -> Res<Obj> {
             return Err(Raised);
         }
     }
-    timers::look(s, Moment::Running);
+    timers::wake_due(s, Moment::Running);
     let me = s.current();
     throw::raise_pending(me)?;
     let next = world(|w| w.payload(w.right_neighbour(me.id())));

@@ -32,7 +32,7 @@ pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
     let s = entered.s;
     throw::raise_pending(s.current())?;
     if time == 0 {
-        timers::look(s, Moment::Running);
+        timers::wake_due(s, Moment::Running);
         return schedule::do_schedule(none_borrowed(), call);
     }
     let me = s.current();

@@ -198,7 +198,7 @@ unsafe fn perform(job: *mut Job) {
             let entered = PyContext_Enter((*job).context);
             let result =
                 if entered < 0 { null_mut() } else { PyObject_Call((*job).func, (*job).args, (*job).kwargs) };
-            aside(|| {
+            saving_exception(|| {
                 if entered == 0 && PyContext_Exit((*job).context) < 0 {
                     write_unraisable((*job).func);
                 }
@@ -249,7 +249,7 @@ unsafe fn new_job(args: *const Obj, count: Py_ssize_t, names: Obj) -> Res<*mut J
         let job = Job { func: new_ref(func), args: tuple, kwargs: dict, context, waiter: Cell::new(null()) };
         let job = Box::new(job);
         if context.is_null() {
-            aside(|| job.free());
+            saving_exception(|| job.free());
             return Err(Raised);
         }
         Ok(Box::into_raw(job))
@@ -262,7 +262,7 @@ fn do_to_thread(job: *mut Job, call: Pending) -> Res<Obj> {
         Ok((s, next)) => unsafe { depart(s, next) },
         Err(Raised) => {
             // SAFETY: it was not handed out.
-            aside(|| unsafe { Box::from_raw(job) }.free());
+            saving_exception(|| unsafe { Box::from_raw(job) }.free());
             Err(Raised)
         }
     }

@@ -289,7 +289,7 @@ fn functions() -> Vec<PyMethodDef> {
     let mut all = vec![
         types::method_keywords(
             "schedule",
-            "schedule($module, /, retval=<current>)\n--\n\nLet the next tasklet of the run queue run; go on when the queue comes round.\n\n\
+            "schedule($module, /, retval=<current>)\n--\n\nLet the next tasklet of the run queue run; continue when the queue comes round.\n\n\
              Returns retval, by default the calling tasklet. Alone in the queue: returns at once.",
             schedule,
         ),
@@ -331,7 +331,7 @@ fn functions() -> Vec<PyMethodDef> {
         types::method(
             "enable_softswitch",
             "enable_softswitch($module, flag, /)\n--\n\nAllow or forbid soft switching, in the whole process; None only asks. Returns the old value.\n\n\
-             Tasklets that start while it is forbidden have a nesting level above 0 for good, and so has\n\
+             Tasklets that start while it is forbidden have a nesting level above 0 for ever, and so has\n\
              main meanwhile: they are interrupted only with ignore_nesting. Raises TypeError for what is\n\
              not None, a bool or an int. (Stackless contract, section 10.)",
             enable_softswitch,
@@ -349,7 +349,7 @@ fn functions() -> Vec<PyMethodDef> {
         types::method_keywords(
             "set_error_handler",
             "set_error_handler($module, /, handler=None)\n--\n\nLet handler(type, value, traceback) deal with exceptions that tasklets do not catch.\n\n\
-             It is called in the dying tasklet. What it raises goes to the caller of run(). Not called\n\
+             It is called in the tasklet that ends. What it raises goes to the caller of run(). Not called\n\
              for TaskletExit and SystemExit. Returns the previous handler, or None.",
             set_error_handler,
         ),
@@ -357,7 +357,7 @@ fn functions() -> Vec<PyMethodDef> {
             "set_schedule_callback",
             "set_schedule_callback($module, callback, /)\n--\n\nCall callback(previous, next) before every switch, on any thread; None: do not.\n\n\
              It must not switch. Its exceptions go to sys.unraisablehook. previous is None when a thread\n\
-             begins. Returns the callback before, or None. Raises TypeError for what is not callable.",
+             begins. Returns the previous callback, or None. Raises TypeError for what is not callable.",
             set_schedule_callback,
         ),
         types::method(
@@ -369,7 +369,7 @@ fn functions() -> Vec<PyMethodDef> {
             "set_channel_callback",
             "set_channel_callback($module, callback, /)\n--\n\nCall callback(channel, tasklet, sending, willblock) at every channel operation; None: do not.\n\n\
              The value under way is the tasklet's tempval. An exception refuses the operation. Using a\n\
-             channel inside is a RuntimeError. Returns the callback before, or None.",
+             channel inside is a RuntimeError. Returns the previous callback, or None.",
             set_channel_callback,
         ),
         types::method(
@@ -388,7 +388,7 @@ fn functions() -> Vec<PyMethodDef> {
             "The limits (size, count, park_above, park_after).",
             stack_limits,
         ),
-        types::method_noargs("_guards_are_free", "Do guards cost no mapping each?", guards_are_free),
+        types::method_noargs("_guards_are_free", "True if guards cost no mapping each.", guards_are_free),
         types::method(
             "_set_stack_limits",
             "Sets the limits (size, count, park_above, park_after).",
@@ -397,7 +397,7 @@ fn functions() -> Vec<PyMethodDef> {
         types::method_noargs("_at_exit", "Ends the main thread's tasklets.", at_exit),
         types::method(
             "_set_use_nested_tasklets",
-            "_set_use_nested_tasklets($module, flag, /)\n--\n\nWhether t.run() lets those behind t run before it returns.",
+            "_set_use_nested_tasklets($module, flag, /)\n--\n\nSets whether t.run() lets the right neighbours of t run before it returns.",
             set_nested,
         ),
         types::method_noargs("_get_use_nested_tasklets", "The flag.", get_nested),

@@ -44,14 +44,18 @@ fn tasklet_argument(name: &str, args: &[Obj]) -> Res<TaskletRef> {
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        types::method("_park", "Gives up the C stack of a suspended tasklet.", park_function),
-        types::method("_is_parked", "Has this tasklet no C stack at the moment?", is_parked_function),
+        types::method("_park", "Parks a suspended tasklet: it gives back its C stack.", park_function),
+        types::method("_is_parked", "True if this tasklet has no C stack at the moment.", is_parked_function),
         types::method_noargs(
             "_why_never_parked",
             "Why no tasklet can be parked, or None.",
             why_never_function,
         ),
         types::method("_why_not_parked", "Why a tasklet cannot be parked, or None.", why_not),
-        types::method("_how_to_park", "What can be done about that, or None.", how_to_park),
+        types::method(
+            "_how_to_park",
+            "What to change so that a tasklet can be parked, or None.",
+            how_to_park,
+        ),
     ]
 }

@@ -218,7 +218,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_new_generator", "A generator without contents.", new_generator),
         types::method("_restore_generator", "Fills a generator.", restore_generator),
         types::method("_step_picture", "An awaitable of an asynchronous generator as data.", step_picture),
-        types::method("_new_step", "Makes one of these.", new_step),
+        types::method("_new_step", "Makes such an awaitable.", new_step),
         types::method("_set_caller", "Gives a frame of a restored traceback its f_back.", set_caller),
         types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
         types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),

@@ -178,7 +178,11 @@ pub fn functions() -> Vec<PyMethodDef> {
             "How many instances of the class given to _count_switches have ended in the calling thread.",
             completed,
         ),
-        types::method("_keep_ages", "Are switches counted, with their times? (on)", keep_ages),
+        types::method(
+            "_keep_ages",
+            "Sets whether switches are counted and their times kept. (on)",
+            keep_ages,
+        ),
         types::method(
             "_switches",
             "Switches to a tasklet since it was bound; without one, in the calling thread.",

@@ -63,7 +63,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         "enable_leak_reports($module, flag, /)\n--\n\nWhether leaked tasklets are ended and reported; returns the old value. None only asks.\n\n\
          A tasklet is leaked when it waits on a channel that nothing else can reach. The garbage\n\
          collector ends it with TaskletExit, so that its finally blocks run, and issues a\n\
-         ResourceWarning with its traceback. With flag False it disappears, and no code of it runs.\n\
+         ResourceWarning with its traceback. With flag False it is destroyed, and no code of it runs.\n\
          The setting is the process's, True at first. Raises TypeError unless flag is None, a bool or\n\
          an int.",
         enable_leak_reports,

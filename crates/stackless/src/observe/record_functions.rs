@@ -209,9 +209,9 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method(
             "set_redactor",
             "set_redactor($module, function, /)\n--\n\nLet function(value) say how a value is shown where values are shown; None: all as they are.\n\n\
-             It is asked for every value that a recording shows. It returns the text to show, or None for\n\
+             It is called for every value that a recording shows. It returns the text to show, or None for\n\
              the value's usual text. It must not switch. If it raises, only the value's type is shown, and\n\
-             the exception goes to sys.unraisablehook. Returns the function before, or None. Raises TypeError\n\
+             the exception goes to sys.unraisablehook. Returns the previous function, or None. Raises TypeError\n\
              for what is not callable. One for all threads.",
             set_redactor,
         ),
@@ -223,7 +223,7 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_record_counts", "(events, dropped) of the recording under way.", counts),
         types::method("_record_forget", "Forgets the recording under way.", forget),
         types::method("_record_output", "The running tasklet prints: (text, to_stderr).", output),
-        types::method("_record_note", "The running tasklet remarks something.", note),
+        types::method("_record_note", "Records a note of the running tasklet.", note),
         types::method("_record_follow", "What lines are recorded: (quiet, disable).", follow),
         types::method("_record_line", "Callback for a line.", line),
         types::method("_record_call", "Callback for the start of a function.", call),

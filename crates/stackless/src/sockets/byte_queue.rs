@@ -270,14 +270,14 @@ pub fn ready(module: Obj) -> Res<()> {
         ),
         types::method(
             "take_into",
-            "take_into($self, buffer, /)\n--\n\nTake what fits into a buffer; return how many bytes.",
+            "take_into($self, buffer, /)\n--\n\nTake what fits into a buffer; return the number of bytes.",
             take_into,
         ),
         types::method("peek", "peek($self, /)\n--\n\nReturn all that is there, and leave it there.", peek),
         types::method("add", "add($self, data, /)\n--\n\nPut bytes at the end.", add),
     ];
     let slots = types::Slots::new()
-        .doc("Bytes that have come and are not read yet.")
+        .doc("Bytes that were received and not read yet.")
         .slot(Py_tp_new, tp_new as newfunc as *mut c_void)
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
         .slot(Py_sq_length, length as lenfunc as *mut c_void)

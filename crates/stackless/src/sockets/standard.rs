@@ -243,11 +243,11 @@ pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method_noargs(
             "_cooperates",
-            "Would a patched call wait in the calling tasklet?",
+            "True if a patched call would wait in the calling tasklet.",
             does_cooperate,
         ),
         types::method_noargs("_owner", "The owner of locks that are acquired now.", running_owner),
-        types::method("_runs_others", "Does this owner wait in run() of this thread?", runs_others),
+        types::method("_runs_others", "True if this owner waits in run() of this thread.", runs_others),
         types::method(
             "_standard_methods",
             "Methods for the standard sockets. (base, kind)",

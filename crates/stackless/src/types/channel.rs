@@ -283,7 +283,7 @@ pub fn add(module: Obj) -> Res<()> {
         ),
         types::method(
             "close",
-            "close($self, /)\n--\n\nLet the queue grow no more.\n\n\
+            "close($self, /)\n--\n\nFrom now on no tasklet is added to the queue.\n\n\
              Tasklets that wait in send() or receive() are still served. Those that wait in an\n\
              iteration are made runnable, and their iteration ends.",
             close,

@@ -38,7 +38,7 @@ const READ_ONLY: [Getter; 17] = [
         neighbour(world(|w| w.prev(t.id())))
     }),
     ("frame", "The innermost Python frame, or None.", frame),
-    ("nesting_level", "int: how often C code has called back into Python on its stack.", nesting_level),
+    ("nesting_level", "int: the number of calls from C code back into Python on its stack.", nesting_level),
     ("recursion_depth", "int: Python calls in progress.", recursion_depth),
     ("context_id", "int: the id() of its contextvars.Context.", context_id),
     ("_channel", "The channel it waits in, or None.", channel),

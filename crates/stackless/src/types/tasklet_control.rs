@@ -270,7 +270,7 @@ pub fn methods() -> Vec<PyMethodDef> {
         types::method(
             "bind_thread",
             "bind_thread($self, thread_id=-1, /)\n--\n\nMove this tasklet to another thread; -1 is the calling one.\n\n\
-             Raises RuntimeError if it is runnable or has started (it has a C stack then), ValueError for a\n\
+             Raises RuntimeError if it is runnable or has C state on its stack, ValueError for a\n\
              thread that does not exist or has not used tasklets, OverflowError for other negative ids.",
             bind_thread,
         ),

@@ -193,7 +193,7 @@ pub fn functions() -> Vec<PyMethodDef> {
              raised here; the others stay in the queue. May be nested: the innermost call returns first.\n\n\
              timeout: the running tasklet is interrupted when it has not switched for this number of ticks; 0 for\n\
              no limit. A turn of a loop or a Python call is 5 ticks. The\n\
-             interrupted tasklet is paused, and returned. seconds: the same, for so much time since the\n\
+             interrupted tasklet is paused, and returned. seconds: the same, for a time since the\n\
              call. totaltimeout: the ticks of all tasklets count, from the call on. soft: no tasklet is\n\
              interrupted; at the next switch after the limit run() returns None. ignore_nesting:\n\
              interrupt also where C code has called back into Python. Only the outermost limit counts.\n\n\

@@ -51,6 +51,6 @@ pub fn ready(module: Obj) -> Res<()> {
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_limit_start", "Begins a limit over the running tasklet.", limit_start),
-        types::method("_limit_stop", "Ends it.", limit_stop),
+        types::method("_limit_stop", "Ends a limit.", limit_stop),
     ]
 }

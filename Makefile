@@ -122,10 +122,11 @@ performance-table: ## Check the ratios on every Python found; the table goes int
 
 # ------------------------------------------------------------------ check and release
 
-lint: build ## Formatting, warnings, types, stubs, changelog
+lint: build ## Formatting, warnings, layers, types, stubs, changelog
 	cargo fmt --all --check
 	PYO3_PYTHON="$(CURDIR)/$(VENV)/bin/python" CARGO_TARGET_DIR="$(CURDIR)/target/lint" \
 	  cargo clippy -q --workspace --all-targets -- -D warnings
+	tools/check-layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -20,7 +20,7 @@ pub enum Successor {
     Neighbour,
 }
 
-impl<P: Copy, C: Copy> World<P, C> {
+impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// n if n senders wait, -n if n receivers wait.
     #[inline(always)]
     pub fn balance(&self, c: ChannelId) -> i32 {

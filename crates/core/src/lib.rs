@@ -33,7 +33,7 @@
 //!
 //! let mut world = World::<&str, ()>::new();
 //! let main = world.add_tasklet(None, "main");
-//! let thread = world.add_thread(main);
+//! let thread = world.add_thread(main, ());
 //! let receiver = world.add_tasklet(Some(thread), "receiver");
 //! let channel = world.add_channel(());
 //!

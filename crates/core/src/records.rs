@@ -86,15 +86,17 @@ pub(crate) struct ChannelRecord<C> {
     pub(crate) payload: C,
 }
 
-pub(crate) struct ThreadRecord {
+pub(crate) struct ThreadRecord<H> {
     /// The ring's running tasklet, NONE while no tasklet of this thread can run.
     pub(crate) head: u32,
     pub(crate) count: u32,
+    /// NONE in a free record.
     pub(crate) main: u32,
     /// The tasklets inside `run()`, outermost first.
     pub(crate) watchdogs: Vec<Watchdog>,
     /// The limit of the outermost `run()` that has one.
     pub(crate) timer: Option<RunTimer>,
+    pub(crate) payload: H,
 }
 
 /// A tasklet inside `run()`.
@@ -133,11 +135,11 @@ pub(crate) struct RunTimer {
 }
 
 /// Every tasklet, channel and thread of a process. `P` is what the caller wants back for a
-/// tasklet's id, and `C` for a channel's: pointers to their objects, usually.
-pub struct World<P, C> {
+/// tasklet's id, `C` for a channel's, and `H` for a thread's: pointers to their objects, usually.
+pub struct World<P, C, H = ()> {
     pub(crate) tasklets: Slots<TaskletRecord<P>>,
     pub(crate) channels: Slots<ChannelRecord<C>>,
-    pub(crate) threads: Slots<ThreadRecord>,
+    pub(crate) threads: Slots<ThreadRecord<H>>,
 }
 
 /// A kind of record.
@@ -148,7 +150,7 @@ pub enum RecordKind {
     Thread,
 }
 
-impl<P: Copy, C: Copy> World<P, C> {
+impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// An empty world.
     pub const fn new() -> Self {
         Self { tasklets: Slots::new(), channels: Slots::new(), threads: Slots::new() }
@@ -268,6 +270,23 @@ impl<P: Copy, C: Copy> World<P, C> {
         self.channels[c.0].payload
     }
 
+    /// What the caller stored for this thread.
+    #[inline(always)]
+    pub fn thread_payload(&self, h: ThreadId) -> H {
+        self.threads[h.0].payload
+    }
+
+    /// What the caller stored for each thread there is.
+    pub fn threads(&self) -> impl Iterator<Item = H> {
+        self.threads.items.iter().filter(|thread| thread.main != NONE).map(|thread| thread.payload)
+    }
+
+    /// True if a tasklet belongs to this thread.
+    #[inline(always)]
+    pub fn is_of(&self, t: TaskletId, h: ThreadId) -> bool {
+        self.tasklets[t.0].thread == h.0
+    }
+
     /// The thread a tasklet belongs to, None once that has ended.
     #[inline(always)]
     pub fn thread_of(&self, t: TaskletId) -> Option<ThreadId> {
@@ -275,7 +294,7 @@ impl<P: Copy, C: Copy> World<P, C> {
         (h != NONE).then_some(ThreadId(h))
     }
 
-    /// Gives a tasklet that is in no ring to another thread.
+    /// Gives a tasklet that is in no ring to another thread, or to none.
     pub fn set_thread(&mut self, t: TaskletId, h: ThreadId) {
         debug_assert_ne!(self.tasklets[t.0].list, Membership::Ring);
         self.tasklets[t.0].thread = h.0;
@@ -304,7 +323,7 @@ impl<P: Copy, C: Copy> World<P, C> {
     }
 }
 
-impl<P: Copy, C: Copy> Default for World<P, C> {
+impl<P: Copy, C: Copy, H: Copy> Default for World<P, C, H> {
     fn default() -> Self {
         Self::new()
     }

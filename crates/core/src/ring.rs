@@ -2,15 +2,16 @@
 
 use crate::records::{Membership, NONE, TaskletId, ThreadId, ThreadRecord, World, tasklet_at};
 
-impl<P: Copy, C: Copy> World<P, C> {
+impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// A new thread whose ring holds `main` alone, and runs it.
-    pub fn add_thread(&mut self, main: TaskletId) -> ThreadId {
+    pub fn add_thread(&mut self, main: TaskletId, payload: H) -> ThreadId {
         let h = self.threads.insert(ThreadRecord {
             head: NONE,
             count: 0,
             main: main.0,
             watchdogs: Vec::new(),
             timer: None,
+            payload,
         });
         self.tasklets[main.0].thread = h;
         self.link(main);
@@ -40,6 +41,7 @@ impl<P: Copy, C: Copy> World<P, C> {
         }
         self.threads[h.0].watchdogs = Vec::new();
         self.threads[h.0].timer = None;
+        self.threads[h.0].main = NONE;
         self.threads.remove(h.0);
         unlinked
     }

@@ -35,7 +35,7 @@ pub enum Turn {
     HandOver,
 }
 
-impl<P: Copy, C: Copy> World<P, C> {
+impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// The innermost tasklet inside `run()`, else main: it gets the exceptions that other tasklets do not
     /// catch, and continues when the ring is empty.
     pub fn watcher(&self, h: ThreadId) -> TaskletId {

@@ -1,90 +1,60 @@
 //! `stackless._stackless`: tasklets and channels for CPython.
 //!
-//! | file | holds |
-//! |---|---|
-//! | `kernel` | the switch, and the rules for everything around it |
-//! | `park` | suspended tasklets without a C stack |
-//! | `self_test` | does this interpreter do what parking needs? |
-//! | `thread` | one scheduler per thread: its beginning, sleep and end |
-//! | `ending` | how a tasklet ends; uncaught exceptions |
-//! | `throw` | exceptions from one tasklet into another |
-//! | `channel` | send and receive |
-//! | `hooks` | callbacks and the switch trap |
-//! | `counts` | how many tasklets, threads, waited-for channels and switches |
-//! | `inspect`, `describe` | state, channel, line and name of a tasklet; short texts for values |
-//! | `explain`, `deadlock` | what all tasklets are doing, as data and in reprs; deadlock errors and who waits for whom |
-//! | `crash` | all tasklets after a fatal signal |
-//! | `recording`, `tape`, `record_module` | what the recorder is told; what it has written down; its functions |
-//! | `waits` | who waits for time or a worker thread; what becomes of a thread that has nothing to run |
-//! | `sleep`, `limits`, `pool`, `join` | `sleep()`; `with timeout()`; `to_thread()`; `tasklet.join()` |
-//! | `readiness`, `socket_calls`, `socket_type`, `descriptors` | who waits for a descriptor; the quick calls of sockets; their type; waits for other descriptors |
-//! | `blocking` | system calls on descriptors that block, which must not block the thread |
-//! | `byte_queue` | bytes that were received and not read yet |
-//! | `standard` | what takes the place of the standard library's calls |
-//! | `watchdog` | `run()`, its limits, and interrupts |
-//! | `tasklet` | the tasklet object |
-//! | `tasklet_type`, `moves`, `attributes`, `lifetime` | its type: making and binding; methods that move; attributes; the collector's side |
-//! | `leaks` | tasklets that wait for ever, found by the collector |
-//! | `channel_type`, `bomb` | the other types |
-//! | `pickle` | tasklets, channels and generators as data, for `stackless.pickling` |
-//! | `pickle_flags` | what goes into pickles besides the usual |
-//! | `capi` | the table of C functions for C++ code |
-//! | `module` | the functions |
-//! | `memory` | what happens when there is none |
-//! | `py`, `args`, `types` | the C API: references and errors; arguments; types and tables |
+//! The source has layers, one folder each. A file uses its own folder and folders further down; `tools/check-layers`
+//! checks this, and that no files use one another in a circle. What a lower layer has to call in an upper one is
+//! registered here.
+//!
+//! | folder | holds | may not |
+//! |---|---|---|
+//! | `lib.rs` | module initialization; the one place where parts are registered with one another | |
+//! | `api/` | functions of the module (`module`, `parking`), the C table (`c_table`), the bridge to pickling (`pickle`, `pickle_flags`), the self-test of the import (`self_test`) | |
+//! | `types/` | the types `tasklet` (`tasklet`, `tasklet_attributes`, `tasklet_control`, `tasklet_gc`, `tasklet_join`) and `channel`, and how both are pickled (`reduce`) | hold rules: a method parses its arguments and calls `engine/` or `scheduler/` |
+//! | `sockets/` | the socket type (`socket`, `methods`), its calls (`calls`), calls that have no flag against blocking (`blocking`), the patched standard ones (`standard`), buffers of what was received (`byte_queue`) | be used by anything but `api/` |
+//! | `waiting/` | `sleep()` (`sleep`), `with timeout()` (`timeout`), `run()` (`run`), worker threads (`to_thread`), waits for other descriptors (`descriptors`) | be used further down |
+//! | `observe/` | state, name and line of a tasklet (`inspect`), short texts for values (`describe`), snapshots and reprs (`snapshot`), which tasklet waits for which (`who_waits`), the list after a fatal signal (`crash`), counters (`counts`), leak reports (`leaks`), recordings (`recording`, `event_log`, `record_functions`) | change anything but its own records; be used by `engine/` and below |
+//! | `engine/` | the switch (`switch`), send and receive (`transfer`), `schedule()` (`schedule`), leaving the ring (`departure`), the body of a tasklet (`body`), its end (`ending`, `outcome`), deadlocks (`deadlock`), the sleep of a thread (`sleep`) and its end (`thread_end`), exceptions into tasklets (`throw`), limits of `run()` (`run_limits`, `interrupts`), the nesting level (`nesting`) | it is the only folder that changes C stacks |
+//! | `parking/` | parking (`park`), what prevents it (`obstacle`), the choice of tasklets to park (`room`), stacks (`stacks`) | switch |
+//! | `scheduler/` | the calling thread's scheduler (`entry`), the ring (`ring`), waits (`waits`), limits (`limits`), timers (`timers`), descriptors (`readiness`), idle threads (`idle`), the flags byte and observers (`hooks`), callbacks of the program (`callbacks`) | switch; run Python code, except in callbacks |
+//! | `model/` | data: `tasklet`, `channel`, `thread`, `seat`, `wait`, `readiness`, `bomb`, the `world` that holds them, memory for tasklets (`allocation`), `classes`, `settings` | run Python code |
+//! | `python/` | references and errors (`objects`), arguments (`args`), types (`types`), exhausted memory (`memory`), cells that the GIL protects (`gil`) | know tasklets |
 
-mod args;
-mod attributes;
-mod blocking;
-mod bomb;
-mod byte_queue;
-mod capi;
-mod channel;
-mod channel_type;
-mod counts;
-mod crash;
-mod deadlock;
-mod describe;
-mod descriptors;
-mod ending;
-mod explain;
-mod hooks;
-mod inspect;
-mod join;
-mod kernel;
-mod leaks;
-mod lifetime;
-mod limits;
-mod memory;
-mod module;
-mod moves;
-mod park;
-mod pickle;
-mod pickle_flags;
-mod pool;
-mod py;
-mod readiness;
-mod record_module;
-mod recording;
-mod self_test;
-mod sleep;
-mod socket_calls;
-mod socket_type;
-mod standard;
-mod tape;
-mod tasklet;
-mod tasklet_type;
-mod thread;
-mod throw;
+mod api;
+mod engine;
+mod model;
+mod observe;
+mod parking;
+mod python;
+mod scheduler;
+mod sockets;
 mod types;
-mod waits;
-mod watchdog;
+mod waiting;
 
+use api::{c_table, module};
+use engine::{body, deadlock};
+use model::{allocation, seat};
+use observe::{counts, recording, who_waits};
 use pyo3_ffi::*;
+use scheduler::hooks;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
+use std::sync::Once;
+use types::tasklet;
+
+/// Registers functions with layers below, which do not name the layers of these functions.
+fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        seat::register_body(body::begin);
+        allocation::register_vectorcall(tasklet::call);
+        deadlock::register_explanation(who_waits::explain);
+        hooks::register_recorder(&recording::ToEventLog);
+        hooks::register_observer(hooks::COUNT | hooks::AGES, counts::observe);
+        hooks::register_observer(hooks::FAST, c_table::announce);
+    });
+}
 
 unsafe extern "C" fn exec(module: *mut PyObject) -> c_int {
+    register();
     let done = module::check_interpreter().and_then(|()| module::fill_once(module));
     if done.is_ok() { 0 } else { -1 }
 }
@@ -112,6 +82,6 @@ pub extern "C" fn PyInit__stackless() -> *mut PyObject {
         m_clear: None,
         m_free: None,
     }));
-    // SAFETY: the definition lives for ever.
+    // SAFETY: the definition is never freed.
     unsafe { PyModuleDef_Init(definition) }
 }

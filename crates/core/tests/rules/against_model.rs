@@ -181,7 +181,7 @@ impl Both {
     fn new_thread(&mut self) {
         let main = self.new_tasklet(None);
         let h = self.hids.len();
-        self.hids.push(self.world.add_thread(self.tids[main]));
+        self.hids.push(self.world.add_thread(self.tids[main], ()));
         self.model.tasklets[main] = Some(model::Tasklet { thread: Some(h) });
         self.model.threads.push(Some(model::Thread {
             main,

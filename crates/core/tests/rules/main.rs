@@ -21,7 +21,7 @@ type Named = World<&'static str, &'static str>;
 /// A thread with a main tasklet called "main".
 fn thread(w: &mut Named) -> ThreadId {
     let main = w.add_tasklet(None, "main");
-    w.add_thread(main)
+    w.add_thread(main, ())
 }
 
 /// A tasklet in no list.

@@ -50,7 +50,7 @@ struct Play {
 pub fn play(main: &[Step], tasklets: &[Program], set_up: impl FnOnce(&mut Toy, ChannelId)) -> String {
     let mut world = Toy::new();
     let main_tasklet = world.add_tasklet(None, 0);
-    let thread = world.add_thread(main_tasklet);
+    let thread = world.add_thread(main_tasklet, ());
     let channel = world.add_channel(());
     set_up(&mut world, channel);
     let mut play = Play {

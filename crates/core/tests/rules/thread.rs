@@ -9,7 +9,7 @@ fn a_new_thread_runs_main() {
     let mut w = Named::new();
     let main = w.add_tasklet(None, "main");
     assert_eq!(w.thread_of(main), None);
-    let h = w.add_thread(main);
+    let h = w.add_thread(main, ());
     assert_eq!((w.thread_of(main), w.main(h), w.head(h), w.run_count(h)), (Some(h), main, Some(main), 1));
 }
 

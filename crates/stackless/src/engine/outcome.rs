@@ -1,0 +1,97 @@
+//! The outcome of a tasklet, for `tasklet.join()`: what its function returned or raised.
+//!
+//! `join()` receives from a channel of the tasklet's own, which the program does not see. At the end all tasklets
+//! that wait there get the outcome. A tasklet's `sequel` is this channel until the end, then the outcome (a value or
+//! a bomb) if it was asked for before the end.
+
+use crate::model::channel::{Channel, ChannelRef};
+use crate::model::tasklet::TaskletRef;
+use crate::model::thread::Sched;
+use crate::model::world::{object, world};
+use crate::model::{bomb, thread};
+use crate::python::objects::*;
+use crate::scheduler::ring::{adopt_link, leave_value};
+use std::ptr::null_mut;
+
+/// The channel in which `join()` waits, if there was a `join()`, and the tasklet has not ended since.
+pub fn channel_of(t: TaskletRef) -> Option<ChannelRef> {
+    let o = t.sequel.get();
+    // SAFETY: before the end, the sequel is a channel.
+    (!o.is_null() && !t.flags.get().has_outcome).then(|| unsafe { Channel::from(o) })
+}
+
+pub fn outcome(t: TaskletRef) -> Res<Obj> {
+    let kept = t.sequel.get();
+    if kept.is_null() || !t.flags.get().has_outcome {
+        return Ok(none());
+    }
+    bomb::unpack(new_ref(kept))
+}
+
+/// True if a tasklet waits for its end.
+pub fn is_joined(t: TaskletRef) -> bool {
+    channel_of(t).is_some_and(|ch| world(|w| w.balance(ch.id())) < 0)
+}
+
+/// The running tasklet's function has returned `result`, which is taken over and kept if it is wanted: in `kwargs`,
+/// which is free by then.
+#[inline(always)]
+pub fn returned(result: Obj) {
+    let t = thread::of_running_tasklet().current();
+    if t.flags.get().keeps_result {
+        drop_ref(t.kwargs.replace(result));
+    } else {
+        drop_ref(result);
+    }
+}
+
+/// The running tasklet ends with an uncaught exception. Tasklets that join it get the exception; without
+/// them, it is given back, and goes to the error handler or to the watcher.
+pub fn failed(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
+    if is_joined(t) {
+        let Raised = set_exception(exception);
+        drop_ref(t.kwargs.replace(bomb::of_raised()));
+        return Ok(());
+    }
+    if t.flags.get().keeps_result {
+        let Raised = runtime_error(
+            "the tasklet ended with an exception, which went to the caller of run() or to the error handler",
+        );
+        drop_ref(t.kwargs.replace(bomb::of_raised()));
+    }
+    Err(exception)
+}
+
+/// A tasklet has ended, or its thread has: tasklets that wait for its end continue.
+pub fn ended(s: &'static Sched, t: TaskletRef) {
+    let outcome = t.kwargs.replace(null_mut());
+    let joined = channel_of(t);
+    if outcome.is_null() && joined.is_none() {
+        return;
+    }
+    while let Some(tid) = joined.and_then(|ch| world(|w| w.first_waiting(ch.id()))) {
+        let waiter = object(tid);
+        world(|w| w.dequeue(tid));
+        if waiter.scheduler().is_some() {
+            leave_value(s, waiter, if outcome.is_null() { outcome } else { new_ref(outcome) });
+            adopt_link(waiter);
+        } else {
+            s.drop_later(waiter.obj());
+        }
+    }
+    let old = t.sequel.replace(outcome);
+    if !old.is_null() {
+        s.drop_later(old);
+    }
+    t.set_flags(|f| (f.keeps_result, f.has_outcome) = (false, true));
+}
+
+/// Takes out the outcome of a tasklet that has ended and is bound again, to be dropped. Tasklets that wait for
+/// the end of one that has not begun still wait.
+pub fn take_outcome(t: TaskletRef) -> Obj {
+    if !t.flags.get().has_outcome {
+        return null_mut();
+    }
+    t.set_flags(|f| f.has_outcome = false);
+    t.sequel.replace(null_mut())
+}

@@ -1,0 +1,14 @@
+//! Data: tasklet, channel, thread, seat, wait, bomb, the world that holds them, settings of the process.
+//! Nothing here runs Python code, except by dropping references and making exceptions.
+
+pub mod allocation;
+pub mod bomb;
+pub mod channel;
+pub mod classes;
+pub mod readiness;
+pub mod seat;
+pub mod settings;
+pub mod tasklet;
+pub mod thread;
+pub mod wait;
+pub mod world;

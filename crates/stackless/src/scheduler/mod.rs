@@ -1,0 +1,12 @@
+//! Which tasklet runs when: entering, the ring, waits, limits, timers, readiness, idle threads, the flags byte and
+//! callbacks. Nothing here switches, and only callbacks run Python code.
+
+pub mod callbacks;
+pub mod entry;
+pub mod hooks;
+pub mod idle;
+pub mod limits;
+pub mod readiness;
+pub mod ring;
+pub mod timers;
+pub mod waits;

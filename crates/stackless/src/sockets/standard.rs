@@ -1,0 +1,258 @@
+//! What `stackless.monkey` puts in the place of the standard library's own calls.
+//!
+//! Each call decides anew: if other tasklets can run meanwhile, it waits in the
+//! calling tasklet as this module's own calls do; else it makes the standard call, with unchanged arguments.
+
+use crate::model::settings;
+use crate::model::tasklet::TaskletRef;
+use crate::model::thread::Sched;
+use crate::model::world::{object, world};
+use crate::python::args::arguments;
+use crate::python::args::function;
+use crate::python::objects::*;
+use crate::python::{args, types};
+use crate::scheduler::entry;
+use crate::sockets::methods::{self, Entries};
+use crate::sockets::socket::{FILENO, GETTIMEOUT, Original, SOCKET, drop_ref_if_any};
+use crate::waiting::sleep;
+use pyo3_ffi::*;
+use stackless_cpython::Pending;
+use std::ptr::null_mut;
+
+static RECV: Original = Original::new();
+static RECV_INTO: Original = Original::new();
+static SEND: Original = Original::new();
+static SENDALL: Original = Original::new();
+static SLEEP: Original = Original::new();
+
+/// True if a call waits in the calling tasklet. False in a thread without tasklets, in a main tasklet that
+/// is alone, and where nothing can switch: in a greenlet, a signal handler during a sleep, a
+/// callback. (Under `switch_trap` it is true, and the call fails.)
+pub fn cooperates() -> bool {
+    let Some(entered) = entry::enter_begun() else { return false };
+    let s = entered.s;
+    if settings::exited() || (entered.refused() && s.trap.get() == 0) {
+        return false;
+    }
+    !s.current().is_main()
+        || s.waits.are_armed()
+        || world(|w| w.run_count(s.id()) > 1 || w.any_blocked(s.id()))
+}
+
+/// A number of arguments that no call takes.
+const MOST: usize = 8;
+
+/// Makes the standard call for this object, with the arguments of a METH_FASTCALL | METH_KEYWORDS call.
+///
+/// # Safety
+/// As for such a call.
+unsafe fn original(method: &Original, o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    let count = count as usize;
+    // SAFETY: the caller's; a tuple or null.
+    unsafe {
+        let all = count + if names.is_null() { 0 } else { PyTuple_GET_SIZE(names) as usize };
+        let values = args::positional(args, all as Py_ssize_t);
+        let start = usize::from(o.is_null());
+        if all >= MOST {
+            let given = [&[o], values].concat(); // refused before anything can switch
+            return PyObject_Vectorcall(method.get(), given.as_ptr().add(start), count + 1 - start, names);
+        }
+        let mut given = [o; MOST];
+        given[1..=all].copy_from_slice(values);
+        PyObject_Vectorcall(method.get(), given.as_ptr().add(start), count + 1 - start, names)
+    }
+}
+
+unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&RECV, o, args, count, null_mut());
+        }
+        let pending = Pending::call(recv as _, args, count);
+        give(methods::do_recv(o, args::positional(args, count), pending))
+    }
+}
+
+unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&RECV_INTO, o, args, count, names);
+        }
+        let pending = Pending::call(recv_into as _, args, arguments(count, names));
+        give(methods::do_recv_into(o, args, count, names, pending))
+    }
+}
+
+unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&SEND, o, args, count, null_mut());
+        }
+        let pending = Pending::call(send as _, args, count);
+        give(methods::do_send(o, args::positional(args, count), pending))
+    }
+}
+
+unsafe extern "C" fn sendall(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call of a socket's method.
+    unsafe {
+        if !cooperates() {
+            return original(&SENDALL, o, args, count, null_mut());
+        }
+        let pending = Pending::call(sendall as _, args, count);
+        give(methods::do_sendall(o, args::positional(args, count), pending))
+    }
+}
+
+// `_standard_methods(base, kind)`: for the class `kind` of the module `socket`, whose methods are those
+// of `base`, the ones that wait in tasklets, by name.
+function!(standard_methods, |args| {
+    let [base, kind] = *args else { return Err(type_error("two types are required")) };
+    // SAFETY: living objects; types, where they are compared.
+    let derived = unsafe {
+        PyType_Check(base) != 0 && PyType_Check(kind) != 0 && PyType_IsSubtype(kind.cast(), base.cast()) != 0
+    };
+    if !derived {
+        return Err(type_error("_standard_methods() needs a type and one derived from it"));
+    }
+    for (name, method) in [
+        (c"fileno", &FILENO),
+        (c"gettimeout", &GETTIMEOUT),
+        (c"recv", &RECV),
+        (c"recv_into", &RECV_INTO),
+        (c"send", &SEND),
+        (c"sendall", &SENDALL),
+    ] {
+        // SAFETY: a living object, and a name.
+        method.set(check(unsafe { PyObject_GetAttrString(base, name.as_ptr()) })?);
+    }
+    SOCKET.set(new_ref(base));
+    // SAFETY: the definitions live for ever; owned references.
+    unsafe {
+        let made = check(PyDict_New())?;
+        for definition in methods::methods(&Entries { recv, recv_into, send, sendall }) {
+            let name = definition.ml_name;
+            let definition = Box::leak(Box::new(definition));
+            let method = PyDescr_NewMethod(kind.cast(), definition);
+            if method.is_null() || PyDict_SetItemString(made, name, method) < 0 {
+                drop_ref_if_any(method);
+                drop_ref(made);
+                return Err(Raised);
+            }
+            drop_ref(method);
+        }
+        Ok(made)
+    }
+});
+
+// ---------------------------------------------------------------------- time
+
+unsafe extern "C" fn scoped_sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+    // SAFETY: a METH_FASTCALL call.
+    unsafe {
+        let given = args::positional(args, count);
+        match given {
+            [seconds] if cooperates() => {
+                if let Some(time) = duration(*seconds) {
+                    return give(sleep::sleep_for(time, Pending::call(scoped_sleep as _, args, count)));
+                }
+            }
+            _ => {}
+        }
+        original(&SLEEP, null_mut(), args, count, null_mut()) // it raises the error, if there is one
+    }
+}
+
+/// Nanoseconds from what `time.sleep` takes: a float, or what can be an int.
+fn duration(seconds: Obj) -> Option<u64> {
+    // SAFETY: a living object; an error is dropped.
+    let value = unsafe {
+        if PyFloat_Check(seconds) != 0 {
+            PyFloat_AsDouble(seconds)
+        } else {
+            let whole = PyNumber_Index(seconds);
+            let value = if whole.is_null() { -1.0 } else { PyLong_AsDouble(whole) };
+            drop_ref_if_any(whole);
+            if raised() {
+                PyErr_Clear();
+            }
+            value
+        }
+    };
+    (0.0..=9e9).contains(&value).then_some((value * 1e9) as u64)
+}
+
+// `_standard_sleep(sleep)`: the function that replaces `time.sleep`, which is given.
+function!(standard_sleep, |args| {
+    args::one_argument("_standard_sleep", args).and_then(|sleep| {
+        SLEEP.set(new_ref(sleep));
+        let definition = types::method(
+            "sleep",
+            "sleep($module, seconds, /)\n--\n\nLet the calling tasklet rest, or the thread if no other tasklet is there.",
+            scoped_sleep,
+        );
+        // SAFETY: the definition lives for ever; owned references.
+        unsafe {
+            let module = check(PyUnicode_FromString(c"time".as_ptr()))?;
+            let made = PyCFunction_NewEx(Box::leak(Box::new(definition)), null_mut(), module);
+            drop_ref(module);
+            check(made)
+        }
+    })
+});
+
+unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
+    bool_obj(cooperates())
+}
+
+// ---------------------------------------------------------------------- locks
+
+/// The owner of a lock: a tasklet, or a thread, whose main tasklet it also is. Addresses of tasklets and identities
+/// of threads do not overlap.
+fn owner(s: &'static Sched, t: TaskletRef) -> u64 {
+    if t.is_main() { s.ident() } else { t.obj() as u64 }
+}
+
+/// `_owner()`: does not make a scheduler for a thread that has not used tasklets.
+unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
+    // SAFETY: the calling thread's state.
+    let running = || unsafe { stackless_cpython::ident_of(stackless_cpython::thread_state()) };
+    let id = entry::enter_begun().map_or_else(running, |entered| owner(entered.s, entered.s.current()));
+    // SAFETY: no precondition.
+    unsafe { PyLong_FromUnsignedLongLong(id) }
+}
+
+// `_runs_others(owner)`: true if the owner is inside `run()` of the calling thread, and continues only when the
+// other tasklets have run.
+function!(runs_others, |args| args::one_argument("_runs_others", args).and_then(|asked| {
+    // SAFETY: a living object.
+    let asked = unsafe { PyLong_AsUnsignedLongLong(asked) };
+    if asked == u64::MAX && raised() {
+        return Err(Raised);
+    }
+    let in_run = |s: &'static Sched| {
+        world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
+    };
+    Ok(bool_obj(entry::enter_begun().is_some_and(|entered| in_run(entered.s))))
+}));
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![
+        types::method_noargs(
+            "_cooperates",
+            "True if a patched call would wait in the calling tasklet.",
+            does_cooperate,
+        ),
+        types::method_noargs("_owner", "The owner of locks that are acquired now.", running_owner),
+        types::method("_runs_others", "True if this owner waits in run() of this thread.", runs_others),
+        types::method(
+            "_standard_methods",
+            "Methods for the standard sockets. (base, kind)",
+            standard_methods,
+        ),
+        types::method("_standard_sleep", "What takes the place of time.sleep. (sleep)", standard_sleep),
+    ]
+}

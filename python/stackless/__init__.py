@@ -21,7 +21,7 @@ from __future__ import annotations
 import os as _os
 import sys as _sys
 
-from stackless import _check
+from stackless._package import check as _check
 
 try:
     import stackless._stackless as _stackless
@@ -31,11 +31,20 @@ except ImportError as _error:
 import atexit as _atexit
 import builtins as _builtins
 
-from stackless import _import_lock, explain
-from stackless._dump import dump
-from stackless._features import Features, features
-from stackless._module import Module as _Module
-from stackless._recording import record
+from stackless import explain
+from stackless._package import import_lock as _import_lock
+from stackless._package.dump import dump
+from stackless._package.features import Features, features
+from stackless._package.limits import (
+    StackLimits,
+    atomic,
+    get_stack_limits,
+    getthreads,
+    set_stack_limits,
+)
+from stackless._package.module import Module as _Module
+from stackless._package.time import run_all, run_tasklet, timeout
+from stackless._record.recording import record
 from stackless._stackless import (
     TaskletExit,
     TimeoutExit,
@@ -70,8 +79,6 @@ from stackless._stackless import (
 from stackless._stackless import (
     TimeoutError as TimeoutError,
 )
-from stackless._time import run_all, run_tasklet, timeout
-from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 from stackless.explain import snapshot
 from stackless.pickling import dumps, load, loads, why_not_picklable
 

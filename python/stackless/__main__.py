@@ -8,14 +8,18 @@ from importlib import import_module
 
 import stackless
 
-#: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
+#: Subcommand -> the module in this package that has `main(argv: list[str]) -> int`, and a line
+#: about it.
 COMMANDS = {
-    "compat": ("stackless._compat", "list what an old Stackless program has to change"),
-    "features": ("stackless._features", "say what this Python and this system let it do"),
-    "ps": ("stackless._ps", "list the tasklets of a running process"),
-    "pstree": ("stackless._pstree", "the same as a tree of threads, channels and tasklets"),
-    "record": ("stackless._record_cli", "run a script and save what its tasklets did"),
-    "top": ("stackless._top", "show which tasklets of a running process are switched to most"),
+    "compat": ("_compat.report", "list what an old Stackless program has to change"),
+    "features": ("_package.features", "say what this Python and this system let it do"),
+    "ps": ("_explain.ps", "list the tasklets of a running process"),
+    "pstree": ("_explain.pstree", "the same as a tree of threads, channels and tasklets"),
+    "record": ("_record.cli", "run a script and save what its tasklets did"),
+    "top": (
+        "_explain.top",
+        "show which tasklets of a running process are switched to most",
+    ),
 }
 
 
@@ -54,7 +58,7 @@ def main(argv: list[str]) -> int:
         print(overview(), file=sys.stderr)
         return 2
     module, _ = COMMANDS[argv[0]]
-    status: int = import_module(module).main(argv[1:])
+    status: int = import_module(f"stackless.{module}").main(argv[1:])
     return status
 
 

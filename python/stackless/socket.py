@@ -30,12 +30,13 @@ import socket as _stock
 from socket import *  # noqa: F403
 from typing import Any
 
-from stackless import _socket_methods as _methods
-from stackless import _stackless, _streams
-from stackless._rebound import rebound as _rebound
-from stackless._socket_methods import getaddrinfo as getaddrinfo
+from stackless import _stackless
+from stackless._io import files as _files
+from stackless._io import socket_methods as _methods
+from stackless._io.files import SocketIO as SocketIO
+from stackless._io.rebound import rebound as _rebound
+from stackless._io.socket_methods import getaddrinfo as getaddrinfo
 from stackless._stackless import to_thread as _to_thread
-from stackless._streams import SocketIO as SocketIO
 
 # As they are now: they may be patched later.
 _gethostbyname = _stock.gethostbyname
@@ -104,7 +105,7 @@ class socket(_Base):
     _accept = _methods._accept
     _sendfile_use_sendfile = _methods._sendfile_use_sendfile
 
-    makefile = _streams.make_file
+    makefile = _files.make_file
 
     def detach(self) -> int:
         """Hand out the descriptor: this socket is closed, the connection is not."""

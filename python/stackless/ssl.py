@@ -22,9 +22,9 @@ import ssl as _stock
 from ssl import *  # noqa: F403
 from typing import Any
 
-from stackless import _tls_methods
 from stackless import socket as _sockets
-from stackless._rebound import rebound as _rebound
+from stackless._io import tls_methods as _tls_methods
+from stackless._io.rebound import rebound as _rebound
 
 
 class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[misc]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import stackless
-from stackless._recording import convert
+from stackless._record.recording import convert
 
 ANIMATIONS = Path(__file__).resolve().parents[2] / "docs" / "animations"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import stackless
 from child_process import run_child
-from stackless import _compat
-from stackless._compat import API, ERROR, INFO, WARNING, check
+from stackless._compat import table
+from stackless._compat.report import API, ERROR, INFO, WARNING, check
 
 SAMPLES = Path(__file__).parent / "samples"
 MARK = re.compile(r"(?:#|//) -> (.*)")
@@ -128,7 +128,7 @@ def test_the_tool_knows_the_whole_contract():
 
 
 def test_no_entry_says_that_something_is_missing_which_is_there():
-    for entry in _compat.TABLE:
+    for entry in table.TABLE:
         if entry.level == ERROR and entry.kind in ("module", "tasklet", "channel"):
             owner = getattr(stackless, entry.kind, stackless)
             for name in entry.names.split():

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import greenlet
 import pytest
 import stackless
-from stackless._compat import API, ERROR, TABLE
+from stackless._compat.table import API, ERROR, TABLE
 
 
 def paused():

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 import stackless
 from stackless import monkey
-from stackless._tasklet_lock import TaskletLock
+from stackless._io.tasklet_lock import TaskletLock
 
 sys.path.append(str(Path(__file__).parents[1] / "sockets"))
 import certificates  # noqa: E402

@@ -135,6 +135,8 @@ def main() -> None:
         with zipfile.ZipFile(wheel) as z:
             names = z.namelist()
         expect(names, "stackless/__init__.py", "stackless/__init__.pyi", "stackless/py.typed")
+        expect(names, "stackless/monkey/__main__.py", "stackless/_io/files.py")
+        expect(names, "stackless/_record/viewer/page.html", "stackless/_record/viewer/model.js")
         expect(names, ".so", "LICENSE-MIT", "LICENSE-APACHE")
         if sum(n.endswith(".so") for n in names) != 1:
             raise SystemExit("the wheel has compiled modules of other Pythons: " + ", ".join(names))

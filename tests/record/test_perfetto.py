@@ -2,7 +2,7 @@
 
 import pytest
 import stackless
-from stackless._recording import convert
+from stackless._record.recording import convert
 
 schema = pytest.importorskip(
     "perfetto.protos.perfetto.trace.perfetto_trace_pb2", reason="perfetto is not installed"

@@ -10,7 +10,8 @@ import time
 import pytest
 import stackless
 from child_process import assert_child
-from stackless import _socket_methods, socket
+from stackless import socket
+from stackless._io import socket_methods
 
 
 @pytest.fixture
@@ -487,7 +488,7 @@ def test_names_are_looked_up_on_a_worker(monkeypatch):
         threads.append(threading.get_ident())
         return original(*arguments, **named)
 
-    monkeypatch.setattr(_socket_methods, "_find_addresses", watched)
+    monkeypatch.setattr(socket_methods, "_find_addresses", watched)
     assert socket.getaddrinfo("localhost", 80)
     assert threads[-1] != threading.get_ident()
     assert socket.getaddrinfo("127.0.0.1", 80)

@@ -1,6 +1,6 @@
 //! The self-test of the import: does this interpreter do what parking needs?
 //!
-//! One small function of `stackless._check` runs on a stack of its own, waits in [`wait`], is looked at as
+//! One small function of `stackless._package.check` runs on a stack of its own, waits in [`wait`], is looked at as
 //! any tasklet is, parked, woken and evaluated to its end. Nothing of the scheduler takes part: the module
 //! has no functions yet. What does not come out as it should turns parking off, for the process, with the
 //! reason; tasklets then keep their stacks.
@@ -110,7 +110,7 @@ pub fn run() -> Res<()> {
 fn attempt() -> Res<Option<String>> {
     // SAFETY: owned references, which are dropped; the table lives for ever.
     unsafe {
-        let module = check(PyImport_ImportModule(c"stackless._check".as_ptr()))?;
+        let module = check(PyImport_ImportModule(c"stackless._package.check".as_ptr()))?;
         let function = PyObject_GetAttrString(module, c"waits_two_calls_deep".as_ptr());
         drop_ref(module);
         let function = check(function)?;

@@ -20,7 +20,8 @@ from types import FrameType
 from typing import IO, Any
 
 from stackless import _stackless
-from stackless._explain_data import Call, ChannelInfo, Process, TaskletInfo, infos
+from stackless._explain import here
+from stackless._explain.data import Call, ChannelInfo, TaskletInfo, infos
 
 __all__ = [
     "Call",
@@ -59,22 +60,6 @@ def _outside(info: TaskletInfo) -> TaskletInfo:
     return info if stack is info.stack else info._replace(stack=stack)
 
 
-def process_here(tasklets: list[TaskletInfo], seconds: float) -> Process:
-    return Process(
-        os.getpid(), program(), thread_names(), tasklets, seconds, 1, seconds, bool(_age_keepers)
-    )
-
-
-def program() -> str:
-    return os.path.basename(sys.argv[0] if getattr(sys, "argv", None) else "") or "python"
-
-
-def thread_names() -> dict[int, str]:
-    # Without threading's lock: the signal handler's thread may hold it.
-    alive = threading._active.copy()  # type: ignore[attr-defined]
-    return {ident: thread.name for ident, thread in alive.items()}
-
-
 def dump(file: IO[str] | None = None) -> None:
     """Write what every tasklet of every thread is doing, with its stack, to a text file.
 
@@ -95,11 +80,11 @@ def dump(file: IO[str] | None = None) -> None:
 
 
 def _dump_text() -> str:
-    from stackless._explain_text import dump
+    from stackless._explain.text import dump
 
     begun = time.perf_counter()
     tasklets = snapshot()
-    lines = dump(process_here(tasklets, time.perf_counter() - begun))
+    lines = dump(here.process_here(tasklets, time.perf_counter() - begun))
     return "\n".join(lines) + "\n\n"
 
 
@@ -150,9 +135,6 @@ def dump_on_crash(file: IO[Any] | None = None) -> None:
 
 # ---------------------------------------------------------------------- ages
 
-_age_keepers: set[object] = set()
-_age_lock = threading.Lock()
-
 
 def keep_ages(on: bool = True) -> None:
     """Keep count of switches and of when each tasklet last ran, from now on, or stop that.
@@ -160,16 +142,7 @@ def keep_ages(on: bool = True) -> None:
     Dumps show ages then: how long a blocked or paused tasklet has been so, how long a runnable one
     has waited since it last ran. Costs some 50 ns a switch. For all threads.
     """
-    keep_ages_for("keep_ages", on)
-
-
-def keep_ages_for(keeper: object, on: bool) -> None:
-    with _age_lock:
-        if on:
-            _age_keepers.add(keeper)
-        else:
-            _age_keepers.discard(keeper)
-        _stackless._keep_ages(bool(_age_keepers))
+    here.keep_ages_for(here.PROGRAM, on)
 
 
 # ---------------------------------------------------------------------- from outside
@@ -190,7 +163,7 @@ def serve() -> str:
     Raises OSError if the socket cannot be made, and PermissionError, which is one, if the directory
     belongs to somebody else or is open to others.
     """
-    from stackless._explain_server import Server
+    from stackless._explain.server import Server
 
     global _server
     with _serve_lock:
@@ -210,15 +183,13 @@ def stop_serving() -> None:
 
 
 def _after_fork() -> None:
-    global _server, _serve_lock, _age_lock
-    _serve_lock, _age_lock = threading.Lock(), threading.Lock()
+    global _server, _serve_lock
+    _serve_lock = threading.Lock()
+    here.after_fork()
     server, _server = _server, None
-    if server is None:
-        return
-    server.abandon()
-    _age_keepers.intersection_update({"keep_ages"})
-    _stackless._keep_ages(bool(_age_keepers))
-    _serve_or_warn()
+    if server is not None:
+        server.abandon()
+        _serve_or_warn()
 
 
 def _serve_or_warn() -> None:

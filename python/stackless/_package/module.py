@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 
 from stackless import _stackless
-from stackless._types import getthreads
+from stackless._package.limits import getthreads
 
 
 class Module(types.ModuleType):

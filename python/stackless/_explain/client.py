@@ -11,8 +11,8 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 
-from stackless import _explain_socket as place
-from stackless._explain_data import Process, infos
+from stackless._explain import socket as place
+from stackless._explain.data import Process, infos
 
 
 class NoAnswer(Exception):

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from stackless._explain_data import Process, TaskletInfo
+from stackless._explain.data import Process, TaskletInfo
 
 _ORDER = [
     "running",

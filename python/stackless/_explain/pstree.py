@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from stackless import _explain_text as text
-from stackless._explain_client import Connection, run, show
+from stackless._explain import text
+from stackless._explain.client import Connection, run, show
 
 
 def main(argv: list[str]) -> int:

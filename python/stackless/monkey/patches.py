@@ -14,16 +14,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from stackless import _socket_methods, _tls_methods
 from stackless import select as tasklet_select
 from stackless import socket as tasklet_socket
+from stackless._io import socket_methods, tls_methods
+from stackless._io.tasklet_lock import TaskletLock
 from stackless._stackless import (
     _cooperates,
     _descriptor_closed,
     _standard_methods,
     _standard_sleep,
 )
-from stackless._tasklet_lock import TaskletLock
 
 Patch = tuple[Any, str, Any]
 
@@ -84,10 +84,10 @@ def _accept(kind: Any) -> Patch:
     @functools.wraps(standard)
     def _accept(self: Any) -> Any:
         if _cooperates():
-            return _socket_methods._accept(self)
+            return socket_methods._accept(self)
         if self.gettimeout() is None:
             # A tasklet of another thread must not lose the race for a connection.
-            return _socket_methods.accept_in_thread(self)
+            return socket_methods.accept_in_thread(self)
         return standard(self)
 
     _made[id(_accept)] = _accept, standard
@@ -118,7 +118,7 @@ def of_socket() -> list[Patch]:
     return [
         *((kind, name, new) for name, new in _standard_methods(_socket.socket, kind).items()),
         _accept(kind),
-        *(scoped(kind, name, getattr(_socket_methods, name)) for name in _METHODS),
+        *(scoped(kind, name, getattr(socket_methods, name)) for name in _METHODS),
         (kind, "_real_close", _real_close),
         (kind, "detach", detach),
         *(scoped(socket, name, getattr(tasklet_socket, name)) for name in _FUNCTIONS),
@@ -128,7 +128,7 @@ def of_socket() -> list[Patch]:
 def of_ssl() -> list[Patch]:
     kind = ssl.SSLSocket
     _standard_methods(_socket.socket, socket.socket)  # whose descriptors are waited for
-    methods = _tls_methods.methods(kind, _cooperates) | _tls_methods.timeouts(kind)
+    methods = tls_methods.methods(kind, _cooperates) | tls_methods.timeouts(kind)
     return [(kind, name, new) for name, new in methods.items()]
 
 
@@ -236,7 +236,7 @@ def of_logging() -> list[Patch]:
 
 
 #: What else is to be done when a part is taken back.
-AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": _tls_methods.restore_all}
+AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}
 
 PARTS: dict[str, Callable[[], list[Patch]]] = {
     "time": of_time,

@@ -37,7 +37,7 @@ def holds_recording(page: bytes) -> bool:
 
 
 def _file(name: str) -> str:
-    return (resources.files("stackless") / "viewer" / name).read_text("utf-8")
+    return (resources.files("stackless") / "_record" / "viewer" / name).read_text("utf-8")
 
 
 def _script(name: str) -> str:

@@ -11,7 +11,9 @@ import sysconfig
 import types
 from typing import IO, Any, Self
 
-from stackless import _stackless, _viewer
+from stackless import _stackless
+from stackless._package.own_code import DIRECTORY
+from stackless._record import page
 
 #: What a recording can be saved as, by the suffix of its file.
 FORMATS = {
@@ -21,9 +23,8 @@ FORMATS = {
     ".perfetto-trace": "the same",
 }
 
-_HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 #: Code that is not shown in stacks: ours, and what starts a script for us.
-_HIDDEN = (_HERE, runpy.__file__, "<frozen runpy>", "<frozen importlib")
+_HIDDEN = (DIRECTORY, runpy.__file__, "<frozen runpy>", "<frozen importlib")
 #: A source file larger than this is not kept with a recording.
 _LARGEST_SOURCE = 500_000
 
@@ -44,7 +45,7 @@ def exported(recording: bytes, suffix: str) -> bytes:
         return recording
     if suffix == ".html":
         _stackless._record_verify(recording)
-        return _viewer.page(recording)
+        return page.page(recording)
     return _stackless._record_perfetto(recording)
 
 
@@ -55,7 +56,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
     suffix = suffix_of(path)
     with open(path, "rb") as file:
         if suffix == ".html":
-            ours = _viewer.holds_recording(file.read())
+            ours = page.holds_recording(file.read())
         elif suffix == ".json":
             ours = b'"stackless-recording"' in file.read(100)
         else:
@@ -81,7 +82,7 @@ def convert(
     with open(source, "rb") as file:
         data = file.read()
     if os.fsdecode(source).lower().endswith(".html"):
-        data = _viewer.recording_in(data)
+        data = page.recording_in(data)
     result = exported(data, suffix)
     with open(target, "wb") as file:
         file.write(result)

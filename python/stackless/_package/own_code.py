@@ -7,7 +7,8 @@ import runpy
 import sys
 from types import TracebackType
 
-_HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+#: The directory of the package, with a separator at its end.
+DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 
 
 def hide_own_frames() -> None:
@@ -28,4 +29,4 @@ def _show(kind: type[BaseException], error: BaseException, traceback: TracebackT
 
 
 def _is_own(file: str) -> bool:
-    return file.startswith((_HERE, "<frozen runpy>")) or file == runpy.__file__
+    return file.startswith((DIRECTORY, "<frozen runpy>")) or file == runpy.__file__

@@ -18,7 +18,7 @@ from typing import Any
 from weakref import WeakSet
 
 from stackless import socket as _sockets
-from stackless._socket_methods import _C, deadline, wait, wait_in_thread
+from stackless._io.socket_methods import _C, deadline, wait, wait_in_thread
 from stackless._stackless import _while_nonblocking
 
 #: Standard sockets whose C part has another timeout than the user has set. That is an attribute of

@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 
-from stackless._recording import (
+from stackless._package.own_code import hide_own_frames
+from stackless._record.recording import (
     FORMATS,
     check_target,
     compiled,
@@ -14,7 +15,6 @@ from stackless._recording import (
     record,
     run_script,
 )
-from stackless._script import hide_own_frames
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from stackless import _patches
+from stackless.monkey import patches as _patches
 
 _MISSING: Any = object()
 
@@ -234,9 +234,3 @@ def _blocking(kind: type) -> type:
 
 def _inherited(change: _Change) -> Any:
     return next(vars(c)[change.name] for c in change.owner.__mro__[1:] if change.name in vars(c))
-
-
-if __name__ == "__main__":
-    from stackless._monkey_cli import main
-
-    sys.exit(main(sys.argv[1:]))

@@ -14,8 +14,9 @@ import threading
 import time
 from typing import Any
 
-from stackless import _explain_socket as place
-from stackless import _stackless, explain
+from stackless import _stackless
+from stackless._explain import here
+from stackless._explain import socket as place
 
 #: Seconds that a slice may hold the interpreter.
 SLICE = 0.0005
@@ -111,7 +112,7 @@ class Server:
         selector.register(connection, selectors.EVENT_READ)
 
     def _drop(self, connection: socket.socket) -> None:
-        explain.keep_ages_for(connection, False)
+        here.keep_ages_for(connection, False)
         self._connections.discard(connection)
         connection.close()
 
@@ -123,7 +124,7 @@ class Server:
             if not question:
                 return False
             if question == b"count\n":
-                explain.keep_ages_for(connection, True)
+                here.keep_ages_for(connection, True)
                 _send(connection, {"counting": True})
             elif question == b"snapshot\n":
                 _send_snapshot(connection)
@@ -144,10 +145,10 @@ def _send_snapshot(connection: socket.socket) -> None:
         connection,
         {
             "pid": os.getpid(),
-            "program": explain.program(),
+            "program": here.program(),
             "python": sys.version.split()[0],
-            "threads": explain.thread_names(),
-            "ages": bool(explain._age_keepers),
+            "threads": here.thread_names(),
+            "ages": here.keeps_ages(),
         },
     )
     begun = time.perf_counter()

@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from stackless import _explain_text as text
-from stackless._explain_client import Connection, run, show
+from stackless._explain import text
+from stackless._explain.client import Connection, run, show
 
 
 def _positive(given: str) -> float:

@@ -8,7 +8,7 @@ import runpy
 import sys
 
 from stackless import monkey
-from stackless._script import hide_own_frames
+from stackless._package.own_code import hide_own_frames
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,3 +41,7 @@ def main(argv: list[str]) -> int:
             sys.path[0] = os.path.dirname(os.path.abspath(given.program))
         runpy.run_path(given.program, run_name="__main__")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

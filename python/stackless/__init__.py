@@ -43,6 +43,7 @@ from stackless._package.limits import (
     set_stack_limits,
 )
 from stackless._package.module import Module as _Module
+from stackless._package.surface import adopt as _adopt
 from stackless._package.time import run_all, run_tasklet, timeout
 from stackless._record.recording import record
 from stackless._stackless import (
@@ -143,6 +144,8 @@ __all__ = [
     "to_thread",
     "why_not_picklable",
 ]
+
+_adopt(globals(), "stackless._")
 
 #: The module itself: ``from stackless import stackless`` works as it always did.
 stackless = _sys.modules[__name__]

@@ -26,8 +26,11 @@ import time as _time
 from select import *  # noqa: F403
 from typing import Any, Self
 
+from stackless._package.surface import exported as _exported
 from stackless._stackless import _descriptor_closed, _wait_ready
 from stackless._stackless import sleep as _sleep
+
+__all__ = _exported(_stock)
 
 # As they are now: they may be patched later.
 _select: Any = _stock.select
@@ -326,6 +329,10 @@ class epoll:  # type: ignore[no-redef]
             _wait(self._epoll.fileno(), until)
             ready = self._epoll.poll(0, maxevents)
         return ready
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

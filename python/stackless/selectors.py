@@ -12,6 +12,9 @@ from selectors import *  # noqa: F403
 from typing import Any
 
 from stackless import select as _select
+from stackless._package.surface import exported as _exported
+
+__all__ = _exported(_stock)
 
 
 class SelectSelector(_stock.SelectSelector):  # type: ignore[no-redef]
@@ -33,6 +36,10 @@ class EpollSelector(_stock.EpollSelector):  # type: ignore[no-redef]
 
 
 DefaultSelector = EpollSelector  # type: ignore[assignment, misc]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

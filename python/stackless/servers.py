@@ -25,6 +25,20 @@ from typing import TYPE_CHECKING, Any
 from stackless import select, socket
 from stackless._stackless import _wait_ready, channel, getcurrent, sleep, tasklet
 
+__all__ = [
+    "TaskletHTTPServer",
+    "TaskletMixIn",
+    "TaskletTCPServer",
+    "TaskletUDPServer",
+    "TaskletUnixDatagramServer",
+    "TaskletUnixStreamServer",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 #: accept() fails until somebody gives something back: nobody tells when.
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE = 0.05

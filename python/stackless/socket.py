@@ -36,7 +36,11 @@ from stackless._io import socket_methods as _methods
 from stackless._io.files import SocketIO as SocketIO
 from stackless._io.rebound import rebound as _rebound
 from stackless._io.socket_methods import getaddrinfo as getaddrinfo
+from stackless._package.surface import adopt as _adopt
+from stackless._package.surface import exported as _exported
 from stackless._stackless import to_thread as _to_thread
+
+__all__ = [*_exported(_stock), "SocketIO"]
 
 # As they are now: they may be patched later.
 _gethostbyname = _stock.gethostbyname
@@ -165,6 +169,13 @@ globals().update(
         __name__,
     )
 )
+
+
+_adopt(globals(), "stackless._io.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

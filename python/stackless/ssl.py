@@ -25,6 +25,9 @@ from typing import Any
 from stackless import socket as _sockets
 from stackless._io import tls_methods as _tls_methods
 from stackless._io.rebound import rebound as _rebound
+from stackless._package.surface import exported as _exported
+
+__all__ = _exported(_stock)
 
 
 class SSLSocket(_stock.SSLSocket, _sockets.socket):  # type: ignore[misc]
@@ -69,6 +72,10 @@ globals().update(
         __name__,
     )
 )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

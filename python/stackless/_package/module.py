@@ -54,6 +54,16 @@ class Module(types.ModuleType):
         _stackless.pickle_flags(int(bool(keep)), 1)
         _stackless.pickle_flags_default(int(bool(keep)), 1)
 
+    def __dir__(self) -> list[str]:
+        """The public names: those of `__all__`, those computed here, and the public modules."""
+        computed = [name for name, value in vars(Module).items() if isinstance(value, property)]
+        modules = [
+            name
+            for name, value in vars(self).items()
+            if isinstance(value, types.ModuleType) and not name.startswith("_")
+        ]
+        return sorted({*self.__all__, *computed, *modules, "TimeoutError", "__version__"})
+
     def __reduce__(self) -> tuple[object, ...]:
         """The module pickles and copies as itself."""
         import importlib

@@ -22,6 +22,7 @@ from typing import IO, Any
 from stackless import _stackless
 from stackless._explain import here
 from stackless._explain.data import Call, ChannelInfo, TaskletInfo, infos
+from stackless._package.surface import adopt
 
 __all__ = [
     "Call",
@@ -35,6 +36,13 @@ __all__ = [
     "snapshot",
     "stop_serving",
 ]
+
+adopt(globals(), "stackless._explain.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 #: These lines of our own are not part of what the caller does.
 _OWN = frozenset({__file__})

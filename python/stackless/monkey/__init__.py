@@ -29,6 +29,29 @@ from typing import Any, NamedTuple
 
 from stackless.monkey import patches as _patches
 
+__all__ = [
+    "is_patched",
+    "original",
+    "patch_all",
+    "patch_logging",
+    "patch_select",
+    "patch_socket",
+    "patch_ssl",
+    "patch_time",
+    "patched",
+    "unpatch_all",
+    "unpatch_logging",
+    "unpatch_select",
+    "unpatch_socket",
+    "unpatch_ssl",
+    "unpatch_time",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 _MISSING: Any = object()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import types
 
+from stackless._package.surface import adopt
 from stackless.pickling import code, errors, functions, generators, objects
 from stackless.pickling.blob import (
     MAX_SIZE,
@@ -49,8 +50,14 @@ __all__ = [
     "why_not_picklable",
 ]
 
+adopt(globals(), "stackless.pickling.")
+
 copyreg.pickle(types.CodeType, code.reduce)
 copyreg.pickle(types.CellType, functions.reduce_cell)
 copyreg.pickle(types.TracebackType, errors.reduce_traceback)
 objects.register()
 generators.register()
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

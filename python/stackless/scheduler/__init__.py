@@ -19,6 +19,7 @@ from typing import Any
 import stackless as _package
 from stackless import *  # noqa: F403
 from stackless import _stackless
+from stackless._package.surface import adopt
 from stackless.scheduler._channels import QueueChannel, kill_waiting
 from stackless.scheduler._channels import channel as channel
 from stackless.scheduler._tasklets import tasklet as tasklet
@@ -42,6 +43,8 @@ __all__ = [
 ]
 __all__ += _package.__all__
 
+adopt(globals(), "stackless.scheduler._")
+
 _stackless._count_switches(tasklet)
 
 
@@ -50,6 +53,10 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_package, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 class ScheduleManager:

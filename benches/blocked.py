@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from peers import gevent, gevent_queue, greenlet, stackless
+from process_memory import memory
 
 BATCH = 1000  # so many are started before they run
 
@@ -43,14 +44,6 @@ class Meter:
             "create": blocked - begun,
             "wake": ended - blocked,
         }
-
-
-def memory() -> tuple[int, int]:
-    """Bytes of resident memory and of page tables."""
-    with open("/proc/self/status") as status:
-        sizes = dict(line.split(":", 1) for line in status)
-    rss, pte = (int(sizes[name].split()[0]) * 1024 for name in ("VmRSS", "VmPTE"))
-    return rss, pte
 
 
 def two_frames_deep(wait: Callable[[], Any], meter: Meter) -> Callable[[], None]:

@@ -18,6 +18,7 @@ import sys
 import time
 
 import serving
+from process_memory import memory
 
 sys.path.insert(0, str(serving.HERE))
 
@@ -40,16 +41,8 @@ def ask(connection: socket.socket) -> None:
         answer += more
 
 
-def memory(pid: int) -> tuple[int, int]:
-    """Bytes of resident memory and of page tables."""
-    with open(f"/proc/{pid}/status") as status:
-        sizes = dict(line.split(":", 1) for line in status)
-    rss, pte = (int(sizes[name].split()[0]) * 1024 for name in ("VmRSS", "VmPTE"))
-    return rss, pte
-
-
 def memory_at_rest(pid: int) -> tuple[int, int]:
-    """The same when it shrinks no more."""
+    """Bytes of resident memory and of page tables, when the memory has stopped shrinking."""
     now = memory(pid)
     while True:
         before = now

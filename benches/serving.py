@@ -152,6 +152,8 @@ def table(
 
     `required`: how many times as much as the first one a peer should take at least.
     """
+    if not servers:
+        return
     costs: dict[str, list[Cost]] = {peer: [] for peer in servers}
     for _ in range(rounds):
         for peer, command in servers.items():

@@ -7,7 +7,9 @@
 
 `TaskletMixIn` does for any server of `socketserver` what `socketserver.ThreadingMixIn` does with
 threads. Its sockets are those of `stackless.socket`; nothing is patched. `serve_forever()` may run
-in main, in a tasklet or in a thread; the handlers' tasklets belong to its thread.
+in main, in a tasklet or in a thread. The handlers' tasklets belong to the same thread: when it
+ends, they are stopped. To let them finish, the thread calls `stackless.run()` after
+`serve_forever()`.
 """
 
 from __future__ import annotations
@@ -175,8 +177,7 @@ class TaskletMixIn(_Server):
         """Start the tasklet for a request, in a copy of the context."""
         t = tasklet(self.process_request_tasklet).set_context(contextvars.copy_context())
         t.daemon = self.daemon_tasklets
-        if self.block_on_close and not self.daemon_tasklets:
-            vars(self).setdefault("_tasklets", set()).add(t)
+        vars(self).setdefault("_requests", {})[t] = request
         t(request, client_address)
 
     def process_request_tasklet(self, request: Any, client_address: Any) -> None:
@@ -188,7 +189,7 @@ class TaskletMixIn(_Server):
         except SystemExit:  # TaskletExit is one
             pass
         finally:
-            vars(self).get("_tasklets", set()).discard(getcurrent())
+            vars(self).get("_requests", {}).pop(getcurrent(), None)
             self.shutdown_request(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -206,11 +207,18 @@ class TaskletMixIn(_Server):
             kind(request, client_address, self)
 
     def server_close(self) -> None:
-        """Close the socket, and wait for the tasklets: see block_on_close."""
+        """Close the socket, and wait for the tasklets: see block_on_close.
+
+        Closes the connections of tasklets that were stopped because their thread has ended.
+        """
         super().server_close()
-        for t in tuple(vars(self).get("_tasklets", ())):
-            if t is not getcurrent():
+        requests = vars(self).get("_requests", {})
+        for t, request in tuple(requests.items()):
+            if self.block_on_close and not t.daemon and t is not getcurrent():
                 t.join()
+            # Such a tasklet did not get to its `finally`.
+            if (not t.alive or t.thread_id == -1) and requests.pop(t, None) is not None:
+                self.shutdown_request(request)
 
 
 def _is_plain_class(kind: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import gc
 import http.server
 import io
 import os
@@ -270,6 +271,54 @@ def test_in_a_thread():
             stackless.run_tasklet(ask, server.server_address, b"%d\n" % n)
         assert stackless.run_all() == [b"%d\n" % n for n in range(10)]
         server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("daemons", [False, True])
+def test_thread_ends_before_the_handlers(daemons):
+    """They are stopped with their thread; server_close() closes their connections."""
+
+    class Server(servers.TaskletTCPServer):
+        daemon_tasklets = daemons
+
+    with Server(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        clients = [socket.create_connection(server.server_address) for _ in range(3)]
+        for client in clients:
+            client.sendall(b"one\n")
+            assert client.recv(10) == b"ONE\n"
+        server.shutdown()
+        thread.join()
+        del thread
+        gc.collect()  # an unclosed socket warns, and a warning fails the test
+    for client in clients:
+        client.settimeout(30)
+        with client:
+            assert client.recv(10) == b""
+
+
+def test_thread_lets_the_handlers_finish():
+    began = threading.Event()
+
+    class Slow(socketserver.StreamRequestHandler):
+        def handle(self):
+            began.set()
+            stackless.sleep(0.01)
+            self.wfile.write(b"done")
+
+    with servers.TaskletTCPServer(("127.0.0.1", 0), Slow) as server:
+
+        def serve():
+            server.serve_forever()
+            stackless.run()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with socket.create_connection(server.server_address) as client:
+            assert began.wait(30)
+            server.shutdown()
+            assert client.recv(10) == b"done"
         thread.join()
 
 

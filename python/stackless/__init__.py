@@ -1,7 +1,7 @@
 """Tasklets and channels: Stackless Python on stock CPython.
 
-A tasklet is a call with a stack of its own. It can wait, anywhere, without holding up the others
-of its thread; a channel is where two of them meet to exchange a value.
+A tasklet is a function call with its own stack. It can wait at any point without blocking the other
+tasklets of its thread. Two tasklets exchange a value through a channel.
 
     >>> import stackless
     >>> def greet(name):
@@ -12,8 +12,8 @@ of its thread; a channel is where two of them meet to exchange a value.
     Hello, A
     Hello, B
 
-Nothing here is called from two threads at once: the interpreter's lock sees to that. Each thread
-has its own run queue; channels connect tasklets of any threads.
+All functions may be called from any thread; the interpreter's lock protects them. Each thread has
+its own run queue; channels connect tasklets of any threads.
 """
 
 from __future__ import annotations
@@ -147,11 +147,11 @@ __all__ = [
 
 _adopt(globals(), "stackless._")
 
-#: The module itself: ``from stackless import stackless`` works as it always did.
+#: The module itself, for programs that use ``from stackless import stackless``.
 stackless = _sys.modules[__name__]
 stackless.__class__ = _Module
 
-# Programs of old use the bare name.
+# Old Stackless programs use the bare name.
 _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
 
 _import_lock.install()

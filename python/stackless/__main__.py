@@ -12,7 +12,7 @@ import stackless
 #: about it.
 COMMANDS = {
     "compat": ("_compat.report", "list what an old Stackless program has to change"),
-    "features": ("_package.features", "say what this Python and this system let it do"),
+    "features": ("_package.features", "say what works on this Python and this system"),
     "ps": ("_explain.ps", "list the tasklets of a running process"),
     "pstree": ("_explain.pstree", "the same as a tree of threads, channels and tasklets"),
     "record": ("_record.cli", "run a script and save what its tasklets did"),
@@ -63,11 +63,11 @@ def main(argv: list[str]) -> int:
 
 
 def command(argv: list[str]) -> int:
-    """The same, for a process of its own: a reader who leaves early is no error."""
+    """Run one subcommand as the whole process. If stdout is closed, there is no traceback."""
     try:
         status = main(argv)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the program that reads the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     return status

@@ -16,11 +16,11 @@ from stackless._explain.data import Process, infos
 
 
 class NoAnswer(Exception):
-    """Why there is none, for people."""
+    """Raised when a process does not answer; the text says why."""
 
 
 class Connection:
-    """A connection to a process that serves. Raises NoAnswer; so do the methods."""
+    """A connection to a process that serves explanations. Its methods raise NoAnswer."""
 
     def __init__(self, pid: int, patience: float = 30) -> None:
         self.pid = pid
@@ -59,12 +59,12 @@ class Connection:
         return answer
 
     def count(self) -> None:
-        """Have switches counted while this connection exists."""
+        """Let the process count switches while this connection exists."""
         self._ask(b"count")
         self._line()
 
     def snapshot(self) -> Process:
-        """What all its tasklets are doing."""
+        """Return what all tasklets of the process are doing."""
         self._ask(b"snapshot")
         head = self._line()
         slices = []
@@ -115,7 +115,7 @@ def _connect(pid: int) -> socket.socket:
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process; empty if it has ended or belongs to another user."""
+    """Return the command line of a process; "" if it has ended or belongs to another user."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().decode(errors="replace").replace("\0", " ").split()
@@ -130,7 +130,7 @@ def why_none(pid: int) -> str:
     except FileNotFoundError:
         return f"there is no process {pid}"
     if owner != os.geteuid():
-        return f"process {pid} belongs to another user (uid {owner}), who alone may ask"
+        return f"process {pid} belongs to another user (uid {owner}); only that user may ask it"
     return (
         f"process {pid} does not serve explanations: start it with STACKLESS_EXPLAIN=1, "
         "or call stackless.explain.serve() in it"
@@ -138,7 +138,7 @@ def why_none(pid: int) -> str:
 
 
 def serving() -> list[int]:
-    """The processes of this user that answer."""
+    """Return the ids of this user's processes that answer, sorted."""
     found = []
     for directory in _usable_directories():
         place.remove_stale(directory)
@@ -148,12 +148,12 @@ def serving() -> list[int]:
     return sorted(set(found))
 
 
-#: What is drawn with, for terminals that have ASCII alone.
+#: Replacements of the characters that trees are drawn with, for terminals with ASCII only.
 _PLAIN = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-", "…": "..."})
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines, in whatever encoding stdout has: other characters are escaped."""
+    """Print lines. Characters that the encoding of stdout does not have are escaped."""
     encoding = sys.stdout.encoding or "ascii"
     for line in lines:
         try:
@@ -164,7 +164,7 @@ def show(lines: Iterable[str]) -> None:
 
 
 def run(program: str, command: Callable[[], None]) -> int:
-    """Run a command; the exit status is 1 if there was no answer."""
+    """Run a command; return its exit status, 1 if the process did not answer."""
     try:
         with contextlib.suppress(KeyboardInterrupt):
             command()

@@ -1,4 +1,4 @@
-"""What is known about tasklets: the records, and making them from the engine's slices."""
+"""The records of snapshots, and how they are made from the slices that the engine returns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class Call(NamedTuple):
     """A Python function call in progress."""
 
     file: str
-    #: The line it is at, from 1.
+    #: The current line, from 1.
     line: int
     function: str
 
 
 class ChannelInfo(NamedTuple):
-    """A channel that somebody waits in, at the time of the snapshot."""
+    """A channel in which tasklets wait, at the time of the snapshot."""
 
-    #: As in its repr: id(channel).
+    #: id(channel), as shown in its repr.
     address: int
     #: A variable of the first waiting tasklet that held it; "" if none was found.
     name: str
@@ -27,26 +27,26 @@ class ChannelInfo(NamedTuple):
 
 
 class TaskletInfo(NamedTuple):
-    """A tasklet at the time of the snapshot. It holds no reference to the tasklet itself."""
+    """A tasklet at the time of the snapshot. The record holds no reference to the tasklet."""
 
-    #: Its number for life; the tasklets of a process are numbered from 1.
+    #: Its number, which never changes; the tasklets of a process are numbered from 1.
     serial: int
     #: Its outermost Python function; "main" for a thread's main tasklet; "" if that is not known.
     name: str
-    #: The identity of its thread, 0 if that has ended.
+    #: The identity of its thread, 0 if the thread has ended.
     thread: int
     #: running, runnable, sending, receiving, iterating (receiving in a loop over the channel),
     #: paused, in run(), not started (and in no queue), thread ended.
     state: str
-    #: Has its function been called?
+    #: True if its function was called.
     started: bool
-    #: What it waits for, None if it does not.
+    #: The channel that it waits for, None if it does not wait for one.
     channel: ChannelInfo | None
-    #: Its calls, outermost first, at most the 100 innermost; where it will begin, before the start.
+    #: Its calls, outermost first, at most the 100 innermost; before its start, where it will begin.
     stack: tuple[Call, ...]
-    #: Is that the whole stack?
+    #: True if `stack` is the whole stack.
     whole: bool
-    #: How often it was switched to, while that was counted: see explain.keep_ages().
+    #: Number of switches to it while switches were counted: see explain.keep_ages().
     switches: int
     #: Seconds since it last began or stopped to run; None if that is not known.
     age: float | None
@@ -74,7 +74,7 @@ class TaskletInfo(NamedTuple):
 
 
 def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
-    """The tasklets of some slices, in the order of their serials."""
+    """Return the tasklets of some slices, ordered by their serials."""
     stacks: dict[tuple[Call, ...], tuple[Call, ...]] = {}
     found = []
     for part in slices:
@@ -102,7 +102,7 @@ def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
                     row["age"],
                 )
             )
-    # A number of the engine's may have been used again between two slices.
+    # The engine may have reused an internal number between two slices, and report a tasklet twice.
     return sorted({info.serial: info for info in found}.values())
 
 
@@ -110,23 +110,24 @@ class Process(NamedTuple):
     """A snapshot of all tasklets of a process."""
 
     pid: int
-    #: What was run: the name of the script.
+    #: The name of the script that the process runs.
     program: str
-    #: Identity -> name.
+    #: Names of threads by identity.
     threads: dict[int, str]
     tasklets: list[TaskletInfo]
-    #: How long it took, and in how many slices; nothing was held up for longer than the longest.
+    #: Seconds that the snapshot took, the number of slices, and the seconds of the longest slice,
+    #: during which the process could do nothing else.
     seconds: float
     slices: int
     longest: float
-    #: Are switches counted, and times kept?
+    #: True if switches are counted, and times kept.
     ages: bool
 
     @property
     def remark(self) -> str:
-        """What to know about the snapshot."""
+        """Words about the consistency of the snapshot."""
         if self.slices == 1:
-            return "one moment"
+            return "consistent snapshot"
         return (
             f"not atomic: taken in {self.slices} slices over {self.seconds * 1e3:.0f} ms, "
             f"the longest {self.longest * 1e3:.1f} ms"

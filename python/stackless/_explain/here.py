@@ -11,19 +11,19 @@ from stackless._explain.data import Process, TaskletInfo
 
 
 def process_here(tasklets: list[TaskletInfo], seconds: float) -> Process:
-    """A snapshot of this process, taken in one piece that took so many seconds."""
+    """Return a snapshot of this process that was taken in one slice of so many seconds."""
     return Process(
         os.getpid(), program(), thread_names(), tasklets, seconds, 1, seconds, keeps_ages()
     )
 
 
 def program() -> str:
-    """The name of the script that this process runs, "python" if there is none."""
+    """Return the name of the script that this process runs, "python" if there is none."""
     return os.path.basename(sys.argv[0] if getattr(sys, "argv", None) else "") or "python"
 
 
 def thread_names() -> dict[int, str]:
-    """Names of the threads of this process by identity."""
+    """Return the names of the threads of this process by identity."""
     # Without threading's lock: the signal handler's thread may hold it.
     alive = threading._active.copy()  # type: ignore[attr-defined]
     return {ident: thread.name for ident, thread in alive.items()}
@@ -37,7 +37,7 @@ _age_lock = threading.Lock()
 
 
 def keeps_ages() -> bool:
-    """True if switches are counted and their times kept."""
+    """Return True if switches are counted and their times kept."""
     return bool(_age_keepers)
 
 

@@ -19,13 +19,13 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         nargs="?",
         metavar="PID",
-        help="unless given, the processes that serve explanations are listed",
+        help="without it, the processes that serve explanations are listed",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
-        "-g", "--group", action="store_true", help="those that do the same in one line"
+        "-g", "--group", action="store_true", help="one line for tasklets that do the same"
     )
-    form.add_argument("-s", "--stacks", action="store_true", help="a dump: the stacks as well")
+    form.add_argument("-s", "--stacks", action="store_true", help="a dump, with the stacks")
     return parser
 
 

@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
         "wait in and the other states, below them the tasklets.",
     )
     parser.add_argument("pid", type=int, metavar="PID")
-    parser.add_argument("-a", "--all", action="store_true", help="every tasklet by itself")
+    parser.add_argument("-a", "--all", action="store_true", help="a line for every tasklet")
     given = parser.parse_args(argv)
 
     def command() -> None:

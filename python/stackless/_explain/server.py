@@ -18,16 +18,16 @@ from stackless import _stackless
 from stackless._explain import here
 from stackless._explain import socket as place
 
-#: Seconds that a slice may hold the interpreter.
+#: Maximum seconds that a slice may hold the interpreter.
 SLICE = 0.0005
-#: Seconds until somebody who does not read the answer is dropped.
+#: Seconds after which a client that does not read the answer is disconnected.
 PATIENCE = 10
-#: A question is no longer than this.
+#: Maximum length of a question in bytes.
 LONGEST = 1000
 
 
 class Server:
-    """Listens from its making on. Raises OSError."""
+    """A thread that listens from the constructor on, until stop(). Raises OSError."""
 
     def __init__(self) -> None:
         directory = place.own_directory()
@@ -38,7 +38,7 @@ class Server:
         self._connections: set[socket.socket] = set()
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)  # a former process of this number has left it
+                os.unlink(self.path)  # left behind by an earlier process with this id
             os.fchmod(self._listener.fileno(), 0o600)  # the file gets this mode
             self._listener.bind(self.path)
             self._listener.listen()
@@ -65,7 +65,7 @@ class Server:
                 os.unlink(self.path)
 
     def abandon(self) -> None:
-        """In a forked child: the parent answers, not this process."""
+        """Close everything in a forked child: the parent continues to answer, not the child."""
         _stackless._explain_servant(False)
         for connection in (self._listener, self._waker, self._wake, *self._connections):
             connection.close()
@@ -99,7 +99,7 @@ class Server:
         try:
             connection, _ = self._listener.accept()
         except OSError:
-            # It went away again, or there are no descriptors left: not to be asked all the time.
+            # The client has gone, or there are no descriptors left: do not try again at once.
             time.sleep(0.1)
             return
         connection.settimeout(PATIENCE)
@@ -117,7 +117,7 @@ class Server:
         connection.close()
 
     def _answer(self, connection: socket.socket) -> bool:
-        """Answers one question. False: the connection has ended."""
+        """Answer one question. Returns False if the connection has ended."""
         try:
             # A question is short, and is sent at once.
             question = connection.recv(LONGEST)
@@ -159,7 +159,7 @@ def _send_snapshot(connection: socket.socket) -> None:
         longest = max(longest, time.perf_counter() - slice_begun)
         slices += 1
         connection.sendall(part + b"\n")
-        # The slice begins with this number: it is not taken apart here.
+        # The slice begins with the number of the next one; the JSON is not parsed here.
         following = part[len(b'{"next":') : part.index(b",")]
         if following == b"null":
             break

@@ -1,4 +1,4 @@
-"""Where the sockets of explained processes are, and who may use them."""
+"""Where the sockets of processes that serve explanations are, and which user may use them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def directories() -> list[str]:
-    """Where this user's sockets may be; new ones are made in the first."""
+    """Return the directories of this user's sockets; new sockets are made in the first one."""
     places = []
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         places.append(os.path.join(runtime, "stackless"))
@@ -23,7 +23,7 @@ def directories() -> list[str]:
 
 
 def check_directory(path: str) -> None:
-    """Raises PermissionError unless the directory is this user's alone, FileNotFoundError."""
+    """Raise PermissionError unless only this user has access to it, or FileNotFoundError."""
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         raise PermissionError(f"{path} is not a directory")
@@ -35,7 +35,7 @@ def check_directory(path: str) -> None:
 
 
 def own_directory() -> str:
-    """The directory for a new socket, made if need be."""
+    """Return the directory for a new socket; it is made if it does not exist."""
     path = directories()[0]
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
@@ -44,7 +44,7 @@ def own_directory() -> str:
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
-    """Process and user at the other end."""
+    """Return the process id and the user id of the other end."""
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(data)
     return pid, uid
@@ -56,7 +56,7 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # it belongs to another user
     return True
 
 
@@ -66,14 +66,14 @@ def answers(path: str) -> bool:
         try:
             probe.connect(path)
         except TimeoutError:
-            return True  # too busy to say so
+            return True  # it exists, but is too busy to accept
         except OSError:
             return False
         return True
 
 
 def pids(directory: str) -> list[int]:
-    """The processes that have a socket there."""
+    """Return the ids of the processes that have a socket there, sorted."""
     names = [name.removesuffix(".sock") for name in os.listdir(directory) if name.endswith(".sock")]
     return sorted(int(name) for name in names if name.isdecimal())
 
@@ -83,7 +83,7 @@ def path_of(directory: str, pid: int) -> str:
 
 
 def remove_stale(directory: str) -> None:
-    """Removes the sockets that processes have left behind which are no more."""
+    """Remove the sockets of processes that no longer exist."""
     for pid in pids(directory):
         path = path_of(directory, pid)
         if not is_alive(pid) and not answers(path):

@@ -32,7 +32,7 @@ def thread_name(process: Process, thread: int) -> str:
 
 
 def grouped(tasklets: Iterable[TaskletInfo]) -> list[list[TaskletInfo]]:
-    """Those that do the same at the same place together: by state, the largest groups first."""
+    """Group tasklets that do the same at the same place; by state, the largest groups first."""
     groups: dict[tuple[object, ...], list[TaskletInfo]] = defaultdict(list)
     for info in tasklets:
         key = info.thread, info.name, info.state, info.started, info.channel, info.stack
@@ -65,12 +65,12 @@ def header(process: Process) -> str:
     count, threads = len(process.tasklets), len({info.thread for info in process.tasklets})
     return (
         f"process {process.pid} ({process.program}): {count} tasklet{'s' * (count != 1)} "
-        f"of {threads} thread{'s' * (threads != 1)}; {process.remark}"
+        f"in {threads} thread{'s' * (threads != 1)} ({process.remark})"
     )
 
 
 def dump(process: Process) -> Iterator[str]:
-    """The lines of a dump: every tasklet, with its stack."""
+    """Yield the lines of a dump: every tasklet with its stack."""
     yield header(process)
     by_thread = defaultdict(list)
     for info in process.tasklets:
@@ -101,14 +101,14 @@ def _target(info: TaskletInfo) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as they need to be; the first line is the heading."""
+    """Yield the lines of a table with aligned columns; the first row is the heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def ps(process: Process) -> Iterator[str]:
-    """One line for each tasklet."""
+    """Yield one line for each tasklet."""
     yield header(process)
     rows = [("ID", "THREAD", "STATE", "CHANNEL", "AGE", "SWITCHES", "NAME", "AT")]
     for info in process.tasklets:
@@ -128,7 +128,7 @@ def ps(process: Process) -> Iterator[str]:
 
 
 def ps_grouped(process: Process) -> Iterator[str]:
-    """One line for each group of tasklets that do the same."""
+    """Yield one line for each group of tasklets that do the same."""
     yield header(process)
     rows = [("COUNT", "THREAD", "STATE", "CHANNEL", "NAME", "AT")]
     for group in grouped(process.tasklets):
@@ -162,7 +162,7 @@ def _leaves(members: list[TaskletInfo], full: bool) -> _Tree:
 
 
 def pstree(process: Process, full: bool = False) -> Iterator[str]:
-    """Threads, below them states and channels, below them the tasklets."""
+    """Yield a tree: threads, below them states and channels, below them the tasklets."""
     yield header(process)
     threads: _Tree = []
     by_thread = defaultdict(list)
@@ -181,7 +181,7 @@ def pstree(process: Process, full: bool = False) -> Iterator[str]:
 
 
 def top(before: Process, after: Process, elapsed: float, rows: int) -> Iterator[str]:
-    """The tasklets that were switched to most between two snapshots."""
+    """Yield the tasklets with the most switches between two snapshots, `elapsed` seconds apart."""
     old = {info.serial: info.switches for info in before.tasklets}
     rates = [((info.switches - old.get(info.serial, 0)) / elapsed, info) for info in after.tasklets]
     total = sum(rate for rate, _ in rates)

@@ -21,15 +21,15 @@ def main(argv: list[str]) -> int:
     """Returns 0, or 1 if the process does not answer."""
     parser = argparse.ArgumentParser(
         prog="python -m stackless top",
-        description="Show again and again which tasklets of a running process are switched to "
-        "most. Switches are counted while this watches.",
+        description="Show repeatedly which tasklets of a running process are switched to most. "
+        "Switches are counted while this command runs.",
     )
     parser.add_argument("pid", type=int, metavar="PID")
     parser.add_argument(
-        "-i", "--interval", type=_positive, default=2.0, metavar="SECONDS", help="2 unless given"
+        "-i", "--interval", type=_positive, default=2.0, metavar="SECONDS", help="2 by default"
     )
     parser.add_argument("-n", "--lines", type=int, default=20, help="how many tasklets (20)")
-    parser.add_argument("--once", action="store_true", help="show it once and end")
+    parser.add_argument("--once", action="store_true", help="show one table and end")
     given = parser.parse_args(argv)
 
     def command() -> None:

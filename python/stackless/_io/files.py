@@ -1,8 +1,9 @@
-"""File objects of sockets: what `socket.makefile` gives.
+"""File objects of sockets, which `socket.makefile` returns.
 
-They behave as those of the standard module `io`, and are its subclasses. They wait in Python, in a
-call of the socket: an idle connection has no C code on its stack, and can do without one. Bytes
-that have come and were not read are kept in a queue, which an exception leaves as it is.
+They behave as those of the standard module `io`, and are subclasses of its classes. They wait in
+Python code, in a call of the socket: so an idle connection has no C code on its stack, and its
+tasklet can be parked. Bytes that have arrived and were not read are kept in a queue, which an
+exception does not change.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from stackless._stackless import _ByteQueue, channel
 
-#: So much is asked for at a time by who wants a lot: what a socket gets without a detour.
+#: Maximum number of bytes to ask a socket for at a time; it receives that many without a copy.
 _CHUNK = 64 * 1024
 _WOULD_BLOCK = frozenset({errno.EAGAIN, errno.EWOULDBLOCK})
 
@@ -27,7 +28,7 @@ class SocketIO(stock.SocketIO):
     _timeout_occurred: bool
 
     def receiver(self) -> Any:
-        """The socket to read from. Raises what stands against that."""
+        """Return the socket to read from. Raises ValueError or OSError if it cannot be read."""
         self._checkClosed()
         self._checkReadable()  # type: ignore[attr-defined]
         if self._timeout_occurred:
@@ -35,7 +36,7 @@ class SocketIO(stock.SocketIO):
         return self._sock
 
     def would_block(self, error: OSError) -> bool:
-        """Is that all that the error of a read says?"""
+        """True if the error of a read only means that the read would block."""
         self._timeout_occurred = self._timeout_occurred or isinstance(error, TimeoutError)
         return error.errno in _WOULD_BLOCK
 
@@ -65,9 +66,9 @@ class SocketIO(stock.SocketIO):
 
 
 class _Buffered(io.BufferedIOBase):
-    """What readers and writers have in common."""
+    """The common part of readers and writers."""
 
-    # Those of all kinds; a dict would cost an idle connection more.
+    # The attributes of all subclasses; a dict would cost an idle connection more memory.
     __slots__ = ("_fetches", "_pending", "_queue", "_raw", "_sends", "_size", "_turn")
 
     def __init__(self, raw: SocketIO, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
@@ -75,7 +76,7 @@ class _Buffered(io.BufferedIOBase):
             raise ValueError("invalid buffer size")
         self._raw: SocketIO | None = raw
         self._size = buffer_size
-        # What one tasklet does at a time, others wait for: here.
+        # Tasklets wait here while another one reads, or writes.
         self._turn: channel | None = None
 
     @property
@@ -86,7 +87,7 @@ class _Buffered(io.BufferedIOBase):
         return self._raw
 
     def _wait_for_turn(self) -> None:
-        """Wait until the tasklet that reads, or writes, is done with that."""
+        """Wait until the tasklet that reads, or writes, has finished that."""
         if self._turn is None:
             self._turn = channel()
             self._turn.preference = 1
@@ -105,7 +106,7 @@ class _Buffered(io.BufferedIOBase):
 
     @property
     def closed(self) -> bool:
-        """bool: it was closed."""
+        """bool: True if it was closed."""
         return self.raw.closed
 
     @property
@@ -123,30 +124,30 @@ class _Buffered(io.BufferedIOBase):
         return self.raw.fileno()
 
     def isatty(self) -> bool:
-        """Return False: a socket is no terminal."""
+        """Return False: a socket is not a terminal."""
         return self.raw.isatty()
 
     def readable(self) -> bool:
-        """Return whether it was made for reading."""
+        """Return True if it was made for reading."""
         return self.raw.readable()
 
     def writable(self) -> bool:
-        """Return whether it was made for writing."""
+        """Return True if it was made for writing."""
         return self.raw.writable()
 
     def detach(self) -> SocketIO:
-        """Write what is left to be written, and part with the file below, which is returned."""
+        """Write what is buffered, detach from the file below, and return that file."""
         raw = self.raw
         self.flush()
         self._raw = None
         return raw
 
     def flush(self) -> None:
-        """Nothing to do for a reader. ValueError if it is closed."""
+        """Do nothing, as a reader has nothing to write. ValueError if it is closed."""
         self._open("flush of")
 
     def close(self) -> None:
-        """Write what is left to be written, and close the file below, whatever comes of that."""
+        """Write what is buffered, then close the file below, also if writing has failed."""
         raw = self.raw
         if not raw.closed:
             try:
@@ -156,7 +157,7 @@ class _Buffered(io.BufferedIOBase):
                 raw.close()
 
     def _forget(self) -> None:
-        """Nothing is read or written any more."""
+        """Drop what is buffered: nothing is read or written any more."""
 
     def __repr__(self) -> str:
         name = "detached" if self._raw is None else f"name={self._raw.name!r}"
@@ -166,7 +167,7 @@ class _Buffered(io.BufferedIOBase):
 class BufferedReader(_Buffered):
     """Reads from a socket through a buffer, as io.BufferedReader.
 
-    Tasklets of one thread that read the same file share what comes: each call gets its part whole.
+    Tasklets of one thread that read the same file share its bytes: each call gets one whole part.
     """
 
     __slots__ = ()
@@ -177,14 +178,17 @@ class BufferedReader(_Buffered):
         self._fetches = False
 
     def _fetch(self, action: str, wanted: int = 0) -> bool | None:
-        """Read once from below, into the queue. False: it is the end, None: more would block."""
+        """Read once from the socket into the queue.
+
+        Returns False at the end of the stream, None if reading would block.
+        """
         raw = self._open(action)
         if self._fetches:
             self._wait_for_turn()
             return True  # another tasklet has fetched something
         self._fetches = True
         try:
-            # In small steps: what an idle connection waits in should be a small frame.
+            # In single statements: the frame in which an idle connection waits should be small.
             wanted = max(wanted, self._size)
             wanted = min(wanted, _CHUNK)
             data = raw.receiver().recv(wanted)
@@ -200,16 +204,16 @@ class BufferedReader(_Buffered):
             self._end_turn()
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Read up to and with the end of a line, or `size` bytes of it, or what is left."""
+        """Read a line with its end, at most `size` bytes; at the end of the stream what is left."""
         while (line := self._queue.line(size)) is None:
             if not self._fetch("readline of"):
                 return self._queue.take(None)
         return line or self._nothing("readline of")
 
     def read(self, size: int | None = -1, /) -> bytes | None:  # type: ignore[override]
-        """Read `size` bytes, less only at the end; None, -1: all until the end.
+        """Read `size` bytes, fewer only at the end of the stream; None, -1: all bytes until then.
 
-        Of a non-blocking socket: what is there, None if that is nothing.
+        From a non-blocking socket: what has arrived, None if nothing has.
         """
         if size is None:
             size = -1
@@ -227,7 +231,7 @@ class BufferedReader(_Buffered):
         return b""
 
     def read1(self, size: int = -1, /) -> bytes:
-        """Read at most `size` bytes (negative: a buffer full), with one call at most."""
+        """Read at most `size` bytes (negative: the buffer size), with at most one call below."""
         if size == 0:
             return self._nothing("read of")
         most = self._size if size < 0 else size
@@ -236,11 +240,11 @@ class BufferedReader(_Buffered):
         return found
 
     def readinto(self, buffer: Any, /) -> int | None:  # type: ignore[override]
-        """Fill a buffer, in part only at the end; return how many bytes. None as in read()."""
+        """Fill a buffer, partly only at the end; return the number of bytes. None as in read()."""
         return self._read_into(buffer, True)
 
     def readinto1(self, buffer: Any, /) -> int | None:  # type: ignore[override]
-        """Read into a buffer, with one call at most; return how many bytes. None as in read()."""
+        """Read into a buffer with at most one call; return the number of bytes, None as read()."""
         return self._read_into(buffer, False)
 
     def _read_into(self, buffer: Any, fill: bool) -> int | None:
@@ -255,7 +259,7 @@ class BufferedReader(_Buffered):
         return done
 
     def peek(self, size: int = 0, /) -> bytes:
-        """Return what is in the buffer, which stays there; if that is nothing, read once before."""
+        """Return what is in the buffer without removing it; if it is empty, read once before."""
         while not self._queue and self._fetch("peek of"):
             pass
         return self._queue.peek()
@@ -275,7 +279,7 @@ class BufferedReader(_Buffered):
         return self._lines()
 
     def _lines(self) -> Iterator[bytes]:
-        # A generator, as __next__ would be called by C code, which then could not be left.
+        # A generator, as __next__ would be called by C code, in which a tasklet cannot be parked.
         while line := self.readline():
             yield line
 
@@ -287,7 +291,7 @@ class BufferedReader(_Buffered):
 class BufferedWriter(_Buffered):
     """Writes to a socket through a buffer, as io.BufferedWriter.
 
-    Tasklets of one thread that write to the same file do so one after the other.
+    Tasklets of one thread that write to the same file write one after the other.
     """
 
     __slots__ = ()
@@ -298,7 +302,7 @@ class BufferedWriter(_Buffered):
         self._sends = False
 
     def write(self, data: Any, /) -> int:
-        """Write bytes; return how many those are. They go when the buffer is full, or with flush().
+        """Put bytes into the buffer and return their number. flush() or a full buffer sends them.
 
         BlockingIOError if the socket is non-blocking and the buffer cannot take all of them: its
         characters_written says how many it took.
@@ -340,7 +344,7 @@ class BufferedWriter(_Buffered):
             self._end_turn()
 
     def _send_all(self) -> None:
-        # Others may write meanwhile: into a new buffer.
+        # Other tasklets may write meanwhile: into a new buffer.
         pending, self._pending = self._pending, bytearray()
         view, sent = memoryview(pending), 0
         try:
@@ -360,7 +364,7 @@ class BufferedWriter(_Buffered):
 
 
 class BufferedRWPair(BufferedReader, BufferedWriter):
-    """Reads and writes, as io.BufferedRWPair, through a buffer for each."""
+    """Reads and writes through two buffers, as io.BufferedRWPair."""
 
     __slots__ = ()
 
@@ -378,7 +382,7 @@ def make_file(
     errors: str | None = None,
     newline: str | None = None,
 ) -> Any:
-    """What socket.makefile() is."""
+    """Return a file object for a socket: the method `makefile` of `stackless.socket.socket`."""
     if not set(mode) <= {"r", "w", "b"}:
         raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
     writes = "w" in mode

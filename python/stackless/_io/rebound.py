@@ -1,4 +1,4 @@
-"""Functions of the standard library with other global names than their own."""
+"""Copies of functions of the standard library that use other global names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Any
 def rebound(
     standard: ModuleType, replaced: dict[str, Any], names: Iterable[str], module: str
 ) -> dict[str, Any]:
-    """Copies of functions of a standard module, which find `replaced` and each other among their
-    global names; by name. What this version does not have is left out."""
+    """Return copies of functions of a standard module, by name.
+
+    Their global names are those of the module, `replaced` by the given ones and by the copies
+    themselves. Functions that this version of Python does not have are left out. `module` is their
+    `__module__`.
+    """
     namespace = {**vars(standard), **replaced}
     made = {}
     for name in names:

@@ -1,12 +1,12 @@
-"""Methods of sockets, the standard ones and ours, that wait in the calling tasklet.
+"""Methods that wait in the calling tasklet, for `stackless.socket` and for patched sockets.
 
-The system's call does not wait: by its flags where it knows MSG_DONTWAIT, else because the
-descriptor is non-blocking, or something is there. If it would block, the tasklet waits until the
-descriptor is ready, and it is made again. The timeout of a socket stays as it is, as other threads
-may use it: where the C method would wait that long, it is called on a twin. The fast ones (recv,
-recv_into, send, sendall) are in the compiled module.
+The system call itself never waits: because of MSG_DONTWAIT where the call has flags, else because
+the descriptor is non-blocking or ready. If it would block, the tasklet waits until the descriptor
+is ready, and the call is made again. The timeout of a socket is not changed, as other threads may
+use the socket: where the C method would wait for the timeout, it is called on a twin. The fast
+methods (recv, recv_into, send, sendall) are in the compiled module.
 
-`_C` has the C methods, which nobody ever patches.
+`_C` has the C methods, which are never patched.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK})
 _INTERNET = frozenset({_stock.AF_INET, _stock.AF_INET6})
 _DONTWAIT = _stock.MSG_DONTWAIT
 
-# As they are now: they may be patched later.
+# The standard functions, kept here as they may be patched later.
 _poll: Any = _select.poll
 _thread_sleep: Any = _time.sleep
 
@@ -41,12 +41,12 @@ _check_file: Any = vars(_stock.socket)["_check_sendfile_params"]
 
 
 def deadline(limit: float | None) -> int | None:
-    """The time of the monotonic clock, in nanoseconds, at which these seconds are over."""
+    """Return the time of the monotonic clock, in nanoseconds, so many seconds from now."""
     return None if limit is None else monotonic_ns() + int(limit * 1e9)
 
 
 def wait_in_thread(self: Any, out: bool, until: int | None) -> None:
-    """As `wait`, with the whole thread."""
+    """As `wait`, but block the whole thread."""
     ready = _poll()
     ready.register(self.fileno(), _select.POLLOUT if out else _select.POLLIN)
     left = None if until is None else max(until - monotonic_ns(), 0) // 1_000_000 + 1
@@ -55,7 +55,10 @@ def wait_in_thread(self: Any, out: bool, until: int | None) -> None:
 
 
 class _Twin(_C):  # type: ignore[misc]
-    """The C part of another socket, with the timeout 0. It leaves the descriptor as it is."""
+    """A second C object for the descriptor of a socket, with the timeout 0.
+
+    It changes no flag of the descriptor and does not close it.
+    """
 
     __slots__ = ()
     __del__ = _C.detach
@@ -63,30 +66,29 @@ class _Twin(_C):  # type: ignore[misc]
 
 def _twin(self: Any) -> Any:
     if self.fileno() < 0:
-        return self  # which says that it is closed
+        return self  # its methods raise the error of a closed socket
     # With this flag the constructor does not touch the descriptor.
     kind = _C.type.__get__(self) | _stock.SOCK_NONBLOCK
     return _Twin(_C.family.__get__(self), kind, _C.proto.__get__(self), self.fileno())
 
 
 def _impatient(self: Any) -> Any:
-    """What to call the C methods on, if the call or the descriptor does not block: they do not
-    wait."""
+    """Return the object to call C methods on, so that they do not wait for the timeout."""
     return _twin(self) if _C.gettimeout(self) else self
 
 
-#: Between two tries to accept what another thread is about to take.
+#: Seconds between two attempts to accept a connection that another thread may take first.
 _PAUSE = 0.001
 
 
 def _accepting(wait: Any, sleep: Any) -> Any:
-    """The method `_accept` that waits so."""
+    """Return the method `_accept` that waits by means of these functions."""
 
     def _accept(self: Any) -> Any:
         limit = self.gettimeout()
         until = deadline(limit)
         if limit is None and not self.getsockopt(_stock.SOL_SOCKET, _stock.SO_ACCEPTCONN):
-            return _C._accept(self)  # which says what is wrong
+            return _C._accept(self)  # which raises the error of the system
         while True:
             if limit != 0:
                 wait(self, False, until)
@@ -122,7 +124,7 @@ def connect(self: Any, address: Any) -> Any:
         if error not in _UNDER_WAY:
             raise OSError(error, os.strerror(error))
         if error == errno.EAGAIN and self.family == _stock.AF_UNIX:
-            # The listener's queue is full, and nobody tells when it is not.
+            # The listener's queue is full, and the system does not tell when it has room again.
             if until is not None and monotonic_ns() >= until:
                 raise _TimeoutError("timed out")
             _sleep(0.001)
@@ -147,7 +149,7 @@ def _resolved(connecting: Any, address: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def connect_ex(self: Any, address: Any) -> Any:
-    """The same, with the error number of the system's call instead of its exception."""
+    """Connect as connect(), but return the error number of the system call, 0 for success."""
     if self.gettimeout() == 0:
         return _C.connect_ex(self, address)
     try:
@@ -164,7 +166,7 @@ def connect_ex(self: Any, address: Any) -> Any:
 
 
 def _when_ready(self: Any, out: bool, call: Any, flags: int, *arguments: Any) -> Any:
-    """Call with the arguments, the flags among them replaced by `...`."""
+    """Make a call when the descriptor is ready. `...` among the arguments stands for the flags."""
     limit = self.gettimeout()
     until = deadline(limit)
     now = [flags | _DONTWAIT if a is ... else a for a in arguments]
@@ -178,7 +180,8 @@ def _when_ready(self: Any, out: bool, call: Any, flags: int, *arguments: Any) ->
 
 
 def _waits_for_all(self: Any, flags: int) -> bool:
-    """In recvfrom: then recv does it, as nobody tells where the bytes of a stream come from."""
+    """True if recvfrom has to wait for all bytes of a stream: recv then does it, as a stream has no
+    address for its bytes."""
     return bool(flags & _stock.MSG_WAITALL) and self.type == _stock.SOCK_STREAM
 
 
@@ -190,7 +193,7 @@ def recvfrom(self: Any, bufsize: int, flags: int = 0, /) -> Any:
 
 
 def recvfrom_into(self: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
-    """The same, into a buffer: how many bytes, and the address."""
+    """Receive a datagram into a buffer; return the number of bytes and the address."""
     if _waits_for_all(self, flags):
         return self.recv_into(buffer, nbytes, flags), None
     return _when_ready(self, False, _C.recvfrom_into, flags, buffer, nbytes, ...)
@@ -202,14 +205,14 @@ def recvmsg(self: Any, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> 
 
 
 def recvmsg_into(self: Any, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
-    """The same, into buffers."""
+    """Receive bytes into buffers, and ancillary data."""
     return _when_ready(self, False, _C.recvmsg_into, flags, list(buffers), ancbufsize, ...)
 
 
 def sendto(self: Any, data: Any, *arguments: Any) -> Any:
     """sendto(data, [flags,] address): send a datagram."""
     if len(arguments) not in (1, 2) or not all(isinstance(a, int) for a in arguments[:-1]):
-        return _C.sendto(self, data, *arguments)  # which says what is wrong
+        return _C.sendto(self, data, *arguments)  # which raises the TypeError
     flags, address = (0, *arguments)[-2:]
     return _when_ready(self, True, _C.sendto, flags, data, ..., address)
 

@@ -1,4 +1,4 @@
-"""A lock for code that may wait while it holds it, in threads with and without tasklets."""
+"""A lock for code that may wait while it holds the lock, in threads with and without tasklets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 from stackless._stackless import _cooperates, getcurrentid
 from stackless._stackless import sleep as _sleep
 
-#: Seconds between two looks at a lock that somebody else holds. That is rare.
+#: Seconds between two attempts to take a lock that another tasklet or thread holds (rare).
 PAUSE = 0.002
 
 
@@ -17,7 +17,7 @@ class TaskletLock:
     """A reentrant lock, as `threading.RLock()`, that belongs to the tasklet that has acquired it.
 
     A tasklet that has to wait for it lets the others of its thread run. Where nothing can switch,
-    it belongs to the thread, as the standard one does.
+    the lock belongs to the thread, as the standard one does.
     """
 
     def __init__(self) -> None:
@@ -27,9 +27,9 @@ class TaskletLock:
         self._count = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Acquire it, once more if the caller has it; return whether it was.
+        """Acquire the lock, once more if the caller holds it; return True if it was acquired.
 
-        Waits at most `timeout` seconds, or without a limit if that is negative; not at all unless
+        Waits at most `timeout` seconds, without a limit if that is negative, and not at all unless
         `blocking`. ValueError for a timeout without blocking.
         """
         if not blocking and timeout >= 0:
@@ -52,7 +52,7 @@ class TaskletLock:
         return acquired
 
     def release(self) -> None:
-        """Release it, as often as it was acquired. RuntimeError if it is not the caller's."""
+        """Undo one acquire(). RuntimeError if the calling thread does not hold the lock."""
         if self._thread != get_ident():
             raise RuntimeError("cannot release un-acquired lock")
         self._count -= 1
@@ -72,7 +72,8 @@ class TaskletLock:
         self.release()
 
     def _at_fork_reinit(self) -> None:
-        # In the child. Tasklets of this thread exist there too: an owner among them releases it.
+        # In a forked child the tasklets of the forking thread exist too: if one of them holds the
+        # lock, it will release it.
         if self._thread != get_ident():
             self.__init__()  # type: ignore[misc]
 

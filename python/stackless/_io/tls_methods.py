@@ -1,11 +1,11 @@
-"""Methods of TLS sockets, the standard ones and ours, that wait in the calling tasklet.
+"""Methods of TLS sockets that wait in the calling tasklet, for `stackless.ssl` and patched sockets.
 
-OpenSSL is never left half-way: it is called with a socket that does not wait, says what it wants to
-read or write, and is called again when that is possible. Tasklets switch in between.
+Tasklets never switch inside OpenSSL: it is called with a socket that does not wait, reports whether
+it needs to read or to write, and is called again when that is possible. Tasklets switch in between.
 
-It does not wait if the C part of the socket has the timeout 0. That is set at the first call, and
-stays: so no other thread finds it changed for the time of a call. The timeout that the user has set
-is kept in Python, and is what all methods go by.
+OpenSSL does not wait if the C part of the socket has the timeout 0. That is set at the first call
+and stays, so that other threads do not see it change during a call. The timeout that the user has
+set is kept in Python; all methods use that one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from stackless import socket as _sockets
 from stackless._io.socket_methods import _C, deadline, wait, wait_in_thread
 from stackless._stackless import _while_nonblocking
 
-#: Standard sockets whose C part has another timeout than the user has set. That is an attribute of
-#: theirs, `_stackless_limit`.
+#: Standard sockets whose C part has another timeout than the user has set; the user's timeout is
+#: their attribute `_stackless_limit`.
 _kept: WeakSet[Any] = WeakSet()
 
 
 def _be_impatient(self: Any) -> None:
-    """Its C part does not wait from now on. The flags of the descriptor stay as they are."""
+    """Make the C part of a socket not wait from now on. The descriptor's flags are not changed."""
     if _C.gettimeout(self) == 0:
         return
     limit = self.gettimeout()
-    if not isinstance(self, _sockets.socket):  # ours keep it anyway
+    if not isinstance(self, _sockets.socket):  # those of stackless.socket keep it anyway
         self._stackless_limit = limit
         _kept.add(self)
     _C.settimeout(self, 0)
@@ -40,19 +40,19 @@ def _be_impatient(self: Any) -> None:
 
 
 def _restore(self: Any) -> None:
-    """It waits as the user has said."""
+    """Give the timeout that the user has set back to the C part."""
     limit = vars(self).get("_stackless_limit", _kept)
     if limit is _kept:
         return
     if self.fileno() >= 0:
-        # A time is rounded up to the next nanosecond: so it stays as it was.
+        # settimeout() rounds up to the next nanosecond: half a nanosecond less keeps the value.
         _C.settimeout(self, None if limit is None else limit - 5e-10)
     vars(self).pop("_stackless_limit", None)
     _kept.discard(self)
 
 
 def restore_all() -> None:
-    """Standard sockets no longer use these methods."""
+    """Restore all standard sockets, which no longer use these methods."""
     for kept in list(_kept):
         _restore(kept)
 
@@ -64,13 +64,13 @@ def _again(
     call: Callable[[], Any],
     cooperates: Callable[[], bool],
 ) -> Any:
-    """Call until that would not block any more."""
+    """Repeat a call, waiting in between, until it does not raise that it would block."""
     until = deadline(limit)
     while True:
         together = cooperates()
         try:
             if not together:
-                return call()  # another thread may have made it impatient
+                return call()  # raises too if another thread has made the socket not wait
             _be_impatient(self)
             return _while_nonblocking(self, call) if limit is None else call()
         except _stock.SSLWantReadError:
@@ -84,7 +84,7 @@ def _again(
 
 
 def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-    """What is to take the place of these methods of `ssl.SSLSocket`, which they call; by name.
+    """Return replacements for methods of `ssl.SSLSocket`, which they call, by name.
 
     They block the thread where `cooperates()` is false.
     """
@@ -99,7 +99,7 @@ def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[st
                 return standard(self, *arguments, **named)
             call = functools.partial(standard, self, *arguments, **named)
             result = _again(self, limit, operation, call, cooperates)
-            if self._sslobj is None:  # from now on it is a socket without TLS
+            if self._sslobj is None:  # unwrap() has ended TLS
                 _restore(self)
             return result
 
@@ -122,7 +122,7 @@ def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[st
     def sendfile(self: Any, file: Any, offset: int = 0, count: int | None = None) -> Any:
         if not cooperates() and "_stackless_limit" not in vars(self):
             return standard_sendfile(self, file, offset, count)
-        # Piece by piece: TLS in the kernel would hold up the whole thread.
+        # Piece by piece: TLS in the kernel would block the whole thread.
         if self._sslobj is None:
             return super(kind, self).sendfile(file, offset, count)
         return self._sendfile_use_send(file, offset, count)
@@ -138,7 +138,7 @@ def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[st
 
 
 def timeouts(kind: Any) -> dict[str, Any]:
-    """The same for what goes by the timeout that the user has set. For standard sockets."""
+    """Return replacements for the methods of standard sockets that use or change the timeout."""
     standard_shutdown = vars(kind)["shutdown"]
 
     def gettimeout(self: Any) -> float | None:
@@ -165,7 +165,7 @@ def timeouts(kind: Any) -> dict[str, Any]:
         return gettimeout(self) != 0
 
     def detach(self: Any) -> int:
-        """Hand out the descriptor: this socket is closed, the connection is not."""
+        """Return the descriptor and close this object, but not the connection."""
         _restore(self)
         descriptor: int = super(kind, self).detach()
         return descriptor

@@ -1,4 +1,4 @@
-"""Clear words for what stands in the way of an import."""
+"""Checks at import: error messages for unsupported systems, the self-test, the environment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SUPPORTED = "CPython 3.11 to 3.15 (with the GIL) on Linux with glibc, x86-64 and
 
 
 def why_not(error: ImportError) -> str:
-    """What to do about a compiled module that cannot be imported."""
+    """Return what to do about a compiled module that cannot be imported."""
     running = (
         f"{platform.python_implementation()} {platform.python_version()} "
         f"on {platform.system()} {platform.machine()}{' with musl' if _uses_musl() else ''}"
     )
-    if str(error).startswith("stackless "):  # it is there, and says itself what it needs
+    if str(error).startswith("stackless "):  # raised by the compiled module itself
         return str(error)
     if not _supported():
         return f"stackless supports {SUPPORTED}; this is {running}"
@@ -59,7 +59,10 @@ def _wait(wait: Callable[[str], object], token: str) -> object:
 
 
 def limits_from(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The stack limits that the environment asks for, as arguments of set_stack_limits()."""
+    """The stack limits that environment variables set, as arguments of set_stack_limits().
+
+    Raises ValueError for a variable whose value is not a number.
+    """
     names: dict[str, tuple[str, Callable[[str], float], str]] = {
         "STACKLESS_STACK_SIZE": ("size", int, "a whole number"),
         "STACKLESS_STACK_COUNT": ("count", int, "a whole number"),

@@ -1,4 +1,4 @@
-"""`stackless.dump`, which is two functions of one name: for people, and as in `pickle`."""
+"""`stackless.dump`, two functions of one name: a text about all tasklets, and `pickle`'s dump."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ def dump(
 def dump(*arguments: Any, **options: Any) -> None:
     """dump(file=None): write what all tasklets do, as text. dump(obj, file): pickle an object.
 
-    With one argument or none it is stackless.explain.dump: every tasklet of every thread with its
-    stack, for people to read. With two it writes what `stackless.dumps(obj)` returns to a file open
-    for binary writing, for `stackless.load`; protocol and key are those of `dumps`.
+    With one argument or none it is stackless.explain.dump: it writes every tasklet of every thread
+    with its stack, as text. With two arguments it writes the blob that `stackless.dumps(obj)`
+    returns to a file open for binary writing, for `stackless.load`; protocol and key are those of
+    `dumps`.
     """
     if len(arguments) > 1:
         pickling.dump(*arguments, **options)

@@ -1,4 +1,4 @@
-"""What this interpreter and this system let the package do."""
+"""`stackless.features()`: what works on this interpreter and this system."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from stackless import _stackless
 class Features(NamedTuple):
     """What works here, and what does not, with the reason."""
 
-    #: "CPython 3.14.2", with "debug build" behind it if it is one.
+    #: "CPython 3.14.2", followed by "debug build" if it is one.
     python: str
     #: The system, processor and C library: "Linux x86_64 glibc 2.41".
     platform: str
-    #: Can waiting tasklets be parked, if nothing about themselves is in the way?
+    #: True if waiting tasklets can be parked; a single tasklet may still have its own obstacle.
     parking: bool
-    #: Why not; None if they can.
+    #: Why they cannot be parked; None if they can.
     why_no_parking: str | None
-    #: Can a running tasklet be pickled?
+    #: True if a started tasklet can be pickled.
     pickling: bool
-    #: Why not; None if it can.
+    #: Why it cannot be pickled; None if it can.
     why_no_pickling: str | None
     #: What counts as a tick for `run(timeout)`.
     ticks: str
-    #: What guards the ends of C stacks: "MADV_GUARD_INSTALL", or "mprotect" on kernels without it,
-    #: where there can be some 32,000 stacks.
+    #: What protects the ends of C stacks: "MADV_GUARD_INSTALL", or "mprotect" on kernels without
+    #: it, where the system allows about 32,000 stacks.
     guards: str
 
 
 def features() -> Features:
-    """Return what works in this process, as it is now.
+    """Return what works in this process at this time.
 
-    Parking is offered when the self-test at import has passed and the interpreter evaluates frames
-    by itself: a just-in-time compiler, or a frame evaluation function (PEP 523) of somebody else,
-    turns it off while it is there. May be called from any thread.
+    Parking works if the self-test at import has passed and the interpreter evaluates frames by
+    itself: a just-in-time compiler, or a frame evaluation function (PEP 523) that another package
+    has set, turns it off while it is there. May be called from any thread.
     """
     why_no_parking = _stackless._why_never_parked()
     why_no_pickling = why_no_parking
@@ -60,7 +60,7 @@ _TICKS = "each turn of a loop and each start of a Python function or generator, 
 _TICKS_FROM = "sys.settrace" if sys.version_info < (3, 12) else "sys.monitoring"
 
 
-_ABOUT = "Says what this Python and this system let the package do. Exit status: 0."
+_ABOUT = "Say what works on this Python and this system. Exit status: 0."
 
 
 def _implementation() -> str:
@@ -72,7 +72,7 @@ def _is_debug_build() -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """``python -m stackless features``: one line for each."""
+    """``python -m stackless features``: one line for each field of Features."""
     argparse.ArgumentParser(prog="python -m stackless features", description=_ABOUT).parse_args(
         argv
     )

@@ -1,13 +1,14 @@
-"""Imports are exclusive between tasklets, as they are between threads.
+"""Locks that make imports exclusive between tasklets, as they are between threads.
 
-The import system has a lock for each module that is being imported. The standard ones belong to
-the thread: while one tasklet waits in the body of a module, another would get the module half made.
-These belong to the tasklet. One that has to wait for such a lock lets the others of its thread run;
-a thread without tasklets, or where nothing can switch, blocks as before. As between threads, a
-caller that would wait in a cycle gets the module as far as it is executed.
+The import system has a lock for each module that is being imported. The standard locks belong to
+the thread: while one tasklet waits in the body of a module, another tasklet of the thread would get
+the module before its body has ended. The locks of this module belong to the tasklet. A tasklet that
+has to wait for such a lock lets the other tasklets of its thread run; a thread without tasklets, or
+in which nothing can switch, blocks as with the standard lock. As between threads, a caller that
+would wait in a cycle gets the module as far as its body was executed.
 
-Nothing here is left half done if a tasklet is interrupted, or a finalizer imports something in
-between: each change is one operation of a dict or a list.
+The state of a lock stays consistent if a tasklet is interrupted, or if a finalizer imports a module
+in between: each change is one operation of a dict or a list.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from stackless._stackless import sleep as _sleep
 
 _bootstrap: Any = importlib._bootstrap
 
-#: Seconds between two looks at the lock of another tasklet.
+#: Seconds between two attempts to take a lock that another tasklet holds.
 _PAUSE = 0.001
 
-#: Who waits for which lock.
+#: The owners that wait, each with the lock that it waits for.
 _waiting: list[tuple[int, ModuleLock]] = []
 
 
@@ -41,15 +42,15 @@ class ModuleLock:
 
     @property
     def owner(self) -> int | None:
-        """Who has it."""
+        """The id of the tasklet or thread that holds the lock, None if it is free."""
         return self._held.get("by")
 
     def locked(self) -> bool:
-        """Whether anybody has it."""
+        """Return True if the lock is held."""
         return bool(self._held)
 
     def acquire(self) -> bool:
-        """Acquire it, once more if the caller has it. importlib's error if that is a deadlock."""
+        """Acquire the lock, once more if the caller holds it. Raises importlib's deadlock error."""
         me = _owner()
         if self._take(me):
             return True
@@ -75,7 +76,7 @@ class ModuleLock:
         return True
 
     def _is_deadlock(self, me: int, cooperates: bool) -> bool:
-        """Does the owner wait for what the caller has, or for the caller to end?"""
+        """True if the owner waits for a lock that the caller holds, or for the caller to end."""
         if not cooperates and self._held and self._thread == get_ident():
             return True  # the owner cannot run before the caller continues
         seen: set[int | None] = {None}
@@ -94,11 +95,11 @@ class ModuleLock:
         bell = allocate_lock()
         bell.acquire()
         self._bells.append(bell)
-        if self._held:  # else it was given back before
+        if self._held:  # else it was released before the bell was there
             bell.acquire()
 
     def release(self) -> None:
-        """Release it, as often as it was acquired. RuntimeError if it is not the caller's."""
+        """Undo one acquire(). RuntimeError if the caller does not hold the lock."""
         if self.owner != _owner():
             raise RuntimeError("cannot release un-acquired lock")
         self._count -= 1
@@ -113,5 +114,5 @@ class ModuleLock:
 
 
 def install() -> None:
-    """From now on; modules whose import has begun keep their locks."""
+    """Use these locks from now on; modules whose import has begun keep their locks."""
     _bootstrap._ModuleLock = ModuleLock

@@ -1,4 +1,4 @@
-"""What needs no engine: the atomic section, thread lists, settings."""
+"""The atomic section, the list of threads, and the limits on C stacks: no engine code needed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from stackless import _stackless
 class atomic:
     """A context manager in which the current tasklet is not interrupted involuntarily.
 
-    Switches that the code asks for itself stay allowed. May be nested; exceptions pass through.
-    (Stackless contract, section 6.)
+    Switches that the code asks for explicitly stay allowed. May be nested; exceptions pass through.
     """
 
     __slots__ = ("_outer",)
@@ -37,15 +36,15 @@ def getthreads(*arguments: Never) -> list[int]:
 
 
 class StackLimits(NamedTuple):
-    """How large C stacks are, and how many there may be."""
+    """The size of C stacks, their maximum number, and when tasklets are parked."""
 
-    #: Bytes of address space for one tasklet's C stack; only what is touched becomes memory.
+    #: Bytes of address space for one tasklet's C stack; only pages that are used need memory.
     size: int
-    #: The most stacks of this process.
+    #: Maximum number of stacks in this process.
     count: int  # type: ignore[assignment]
-    #: From so many stacks in use in one thread on, the tasklets that wait longest are parked.
+    #: Number of stacks in use in one thread from which on the longest waiting tasklets are parked.
     park_above: int
-    #: Seconds of waiting after which a thread that has nothing to do parks a tasklet.
+    #: Seconds of waiting after which an idle thread parks a tasklet.
     park_after: float
 
 
@@ -61,29 +60,29 @@ def set_stack_limits(
     park_above: int | None = None,
     park_after: float | None = None,
 ) -> StackLimits:
-    """Change the size of the C stacks of tasklets that start from now on, or how many there may be.
+    """Change the size of C stacks, their maximum number, or when waiting tasklets are parked.
 
-    The default size is 8 MiB of address space, that of a usual main thread. Smaller stacks need
-    less page table memory, and allow less recursion through C code; on Python 3.11 nothing but
-    the recursion limit guards a smaller stack against C recursion that is too deep. The size is
-    rounded up to whole pages.
+    The size applies to tasklets that start from now on. The default is 8 MiB of address space, as
+    for a usual main thread. Smaller stacks need less page table memory, and allow less recursion
+    through C code; on Python 3.11 only the recursion limit protects a smaller stack against C
+    recursion that is too deep. The size is rounded up to whole pages.
 
-    When a thread uses `park_above` stacks (4,096 by default) and needs another, or when there are
-    no more, some of its tasklets that have waited longest are parked: they give up their C stack,
-    and get one again when they go on. Those with C code between their Python calls cannot be
-    parked. When all `count` stacks are in use all the same, starting another tasklet raises
-    MemoryError.
+    When a thread uses `park_above` stacks (4,096 by default) and needs another, or when no stack is
+    left, some of its tasklets that have waited longest are parked: they give up their C stack, and
+    get one again when they continue. Tasklets with C code between their Python calls cannot be
+    parked. When all `count` stacks are in use and no tasklet can be parked, starting another
+    tasklet raises MemoryError.
 
-    A thread that has nothing to do and more than 64 stacks looks every `park_after` seconds (1.0
-    by default, math.inf: never) who has waited since its last look, parks those as well, and gives
-    the memory of stacks that nobody uses back to the system.
+    An idle thread with more than 64 stacks checks every `park_after` seconds (1.0 by default,
+    math.inf: never) which tasklets have waited since the last check, parks those as well, and
+    returns the memory of unused stacks to the system.
 
     The environment variables STACKLESS_STACK_SIZE, STACKLESS_STACK_COUNT, STACKLESS_PARK_ABOVE and
     STACKLESS_PARK_AFTER set the limits at import.
 
-    Returns the limits in force. Raises ValueError below 65536 or above 1073741824 bytes, for a
-    number below 1, and for seconds that are negative or NaN; TypeError for what is not an int, or
-    no number of seconds. Applies to all threads.
+    Returns the limits in force. Raises ValueError for a size below 65536 or above 1073741824 bytes,
+    for a count below 1, and for seconds that are negative or NaN; TypeError for a value that is not
+    an int, or not a number of seconds. Applies to all threads.
     """
     old = get_stack_limits()
     _stackless._set_stack_limits(

@@ -23,7 +23,7 @@ class Module(types.ModuleType):
 
     @property
     def runcount(self) -> int:
-        """How many tasklets the calling thread's run queue holds, the running one included."""
+        """The number of tasklets in the calling thread's run queue, the running one included."""
         return _stackless.getruncount()
 
     @property
@@ -43,7 +43,7 @@ class Module(types.ModuleType):
 
     @property
     def pickle_with_tracing_state(self) -> bool:
-        """Whether pickles keep a tasklet's trace and profile function: bit 1 of the pickle flags.
+        """True if pickles keep a tasklet's trace and profile function: bit 1 of the pickle flags.
 
         Setting it applies to the calling thread and to threads that begin from now on.
         """

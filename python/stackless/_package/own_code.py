@@ -1,4 +1,4 @@
-"""What the commands that run a program have in common."""
+"""Where the package's own code is, and tracebacks without it, for commands that run a program."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 
 
 def hide_own_frames() -> None:
-    """Let tracebacks of uncaught exceptions begin in the program, as `python program.py` does.
+    """Let tracebacks of uncaught exceptions begin in the program, as with `python program.py`.
 
-    Sets sys.excepthook. What the program itself sets there is used as it is.
+    Sets sys.excepthook. A hook that the program sets itself is not changed.
     """
     sys.excepthook = _show
 
@@ -23,7 +23,7 @@ def _show(kind: type[BaseException], error: BaseException, traceback: TracebackT
     inside = traceback
     while inside is not None and _is_own(inside.tb_frame.f_code.co_filename):
         inside = inside.tb_next
-    if inside is not None:  # else it is an error of ours
+    if inside is not None:  # else the error is in the package itself
         traceback = inside
     sys.__excepthook__(kind, error.with_traceback(traceback), traceback)
 

@@ -1,4 +1,4 @@
-"""Limits in time over a block of code, and programs that wait for some of their tasklets."""
+"""`stackless.timeout`, `run_tasklet` and `run_all`: time limits, and waiting for some tasklets."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _P = ParamSpec("_P")
 
 
 class timeout:
-    """A context manager: `with stackless.timeout(seconds):` raises TimeoutError when time is over.
+    """A context manager that raises TimeoutError when its block takes longer than `seconds`.
 
     The block may call anything that waits by means of tasklets: sleep(), channels, run(), library
-    code that uses them. The exception goes off where the tasklet waits, or else at its next
+    code that uses them. The exception is raised where the tasklet waits, or else at its next
     switching call; code that neither waits nor switches is not interrupted. Blocks may be nested:
-    if several are over, the innermost comes first. None and infinity set no limit.
+    if several limits have expired, the innermost is raised first. None and infinity set no limit.
 
-    Inside the block the exception is TimeoutExit, a BaseException, so that the library's
-    `except Exception` does not stop it; on the way out the block turns its own, and no other, into
-    TimeoutError, or into `exception`, an instance or class, if that is given.
+    Inside the block the exception is TimeoutExit, a BaseException, so that `except Exception` in
+    library code does not catch it. At its end the block replaces its own TimeoutExit, and no other,
+    by TimeoutError, or by `exception`, an instance or class, if that is given.
 
-    Belongs to the tasklet that enters it; one object is for one block at a time. Raises TypeError
-    if seconds is no number, ValueError if it is negative or NaN, RuntimeError if it is entered
-    twice.
+    The limit applies to the tasklet that enters the block; one object is for one block at a time.
+    Raises TypeError if seconds is not a number, ValueError if it is negative or NaN, RuntimeError
+    if it is entered twice.
     """
 
     __slots__ = ("_exception", "_expired", "_number", "_seconds")
@@ -51,12 +51,12 @@ class timeout:
 
     @property
     def seconds(self) -> float | None:
-        """float or None: the limit."""
+        """float or None: the limit in seconds."""
         return self._seconds
 
     @property
     def expired(self) -> bool:
-        """bool: this limit ended its block."""
+        """bool: True if this limit ended its block."""
         return self._expired
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ class timeout:
             raise _stackless.TimeoutError(f"timed out after {self._seconds:g} s") from error
 
     def __reduce__(self) -> tuple[type[timeout], tuple[object, ...]]:
-        # The copy of a tasklet that was pickled inside the block goes on without a limit.
+        # The copy of a tasklet that was pickled inside the block continues without a limit.
         return timeout, (self._seconds, self._exception)
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class timeout:
 
 
 class _Started(threading.local):
-    """What this thread's next run_all() waits for, in the order in which it was started."""
+    """The tasklets that this thread's next run_all() waits for, in the order of their start."""
 
     def __init__(self) -> None:
         self.tasklets: list[_stackless.tasklet] = []
@@ -104,8 +104,8 @@ def run_tasklet(
 ) -> _stackless.tasklet:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
-    It runs in a copy of the caller's context. What the function returns is kept for tasklet.join().
-    Raises TypeError for what is not callable.
+    It runs in a copy of the caller's context. The function's result is kept for tasklet.join().
+    Raises TypeError if the function is not callable.
     """
     tasklet = _stackless.tasklet(function).set_context(contextvars.copy_context())
     tasklet._keep_result()
@@ -115,12 +115,13 @@ def run_tasklet(
 
 
 def run_all() -> list[Any]:
-    """Run until all tasklets that this thread started with `run_tasklet` have ended; their results.
+    """Run until all tasklets that this thread started with `run_tasklet` have ended.
 
-    Those that they start with `run_tasklet` meanwhile are waited for as well; all others, endless
-    ones for example, are just left. An exception that one does not catch is raised here; the others
-    stay as they are, and another call waits for the rest. Raises RuntimeError if none of those that
-    are left can go on (deadlock), or if the caller is one of them.
+    Returns their results in the order of their start. Tasklets that they start with `run_tasklet`
+    meanwhile are waited for as well; other tasklets, which may be endless, are not. An exception
+    that one of them does not catch is raised here; the others stay as they are, and another call
+    waits for them. Raises RuntimeError if none of the remaining tasklets can continue (deadlock),
+    or if the caller is one of them.
     """
     results = []
     while _started.tasklets:

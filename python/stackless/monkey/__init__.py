@@ -1,21 +1,21 @@
-"""Library code that knows nothing of tasklets, made to wait in them.
+"""Patches of the standard modules, so that library code written for threads waits in tasklets.
 
     from stackless import monkey
     monkey.patch_all()
 
-From then on calls of the standard modules that block the thread (`time.sleep`, those of sockets, of
-TLS connections, `select` and `selectors`) decide anew each time: where another tasklet of the
-thread can run meanwhile, the calling tasklet waits and the others run; in a thread without
-tasklets, in a main tasklet that is alone, and where nothing can switch, they are the standard
-calls, and block. So code outside tasklets does not notice.
+From then on, calls of the standard modules that block the thread (`time.sleep`, those of sockets,
+TLS connections, `select` and `selectors`) choose each time: if another tasklet of the thread can
+run meanwhile, only the calling tasklet waits; in a thread without tasklets, in a main tasklet
+without others, and where nothing can switch, they are the standard calls and block the thread. So
+code outside tasklets behaves as without patches.
 
 The standard classes are changed in place: existing sockets, TLS sockets and selectors, and modules
 that have imported the classes before, are included. Functions are replaced in the standard modules,
-and in all others that have imported them by name; copies elsewhere (a default argument, an
+and in all other modules that have imported them by name; copies elsewhere (a default argument, an
 attribute of a class) are not found. Nothing is patched in `threading`, `queue` and `subprocess`:
-their locks, events and waits block the thread, all tasklets included.
+their locks, events and waits block the thread with all its tasklets.
 
-These functions are for the start of a program; they may be called from any thread, one at a time.
+Call these functions at the start of a program; from any thread, but one at a time.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ class _Change(NamedTuple):
             setattr(self.owner, self.name, self.old)
 
 
-#: What is patched now, and with what.
+#: The changes of each part that is patched now.
 _patched: dict[str, list[_Change]] = {}
 
 
 def _replace_copies(owner: Any, old: Any, new: Any) -> None:
-    """In the modules that have imported a function of a module by name."""
+    """Replace a function of a module also in the modules that have imported it by name."""
     if not isinstance(owner, ModuleType):
         return
     for name, module in list(sys.modules.items()):
@@ -123,10 +123,10 @@ def _checked(part: str) -> str:
 
 
 def patch_all() -> None:
-    """Patch all that can be: time, socket, ssl, select (with selectors) and logging.
+    """Patch all parts: time, socket, ssl, select (with selectors) and logging.
 
-    Doing it again does nothing, but for a module that was reloaded since. The same goes for the
-    functions that patch one module.
+    A second call changes nothing, except in a module that was reloaded since. The same holds for
+    the functions that patch one module.
     """
     for part in _patches.PARTS:
         _patch(part)
@@ -150,7 +150,7 @@ def patch_ssl() -> None:
 def patch_select() -> None:
     """Patch `select.select`, `poll` and `epoll`, and the classes of `selectors`.
 
-    Poll and epoll objects that exist already go on blocking; selectors do not.
+    Existing poll and epoll objects still block the thread; existing selectors do not.
     """
     _patch("select")
 
@@ -158,49 +158,50 @@ def patch_select() -> None:
 def patch_logging() -> None:
     """Give the handlers of `logging` locks that belong to a tasklet.
 
-    The standard ones belong to the thread: while one tasklet waits inside a handler, another would
-    get in. Handlers that exist already get such a lock unless theirs is held.
+    The standard locks belong to the thread: while one tasklet waits inside a handler, another could
+    enter it. Existing handlers get such a lock unless theirs is held.
     """
     _patch("logging")
 
 
 def unpatch_all() -> None:
-    """Take everything back. Whoever waits goes on waiting as it began."""
+    """Undo all patches. Calls that wait at this time continue to wait as they began."""
     for part in reversed(list(_patched)):
         _unpatch(part)
 
 
 def unpatch_time() -> None:
-    """Take `patch_time` back; nothing if it is not patched."""
+    """Undo `patch_time`; does nothing if it is not patched."""
     _unpatch("time")
 
 
 def unpatch_socket() -> None:
-    """Take `patch_socket` back; nothing if it is not patched."""
+    """Undo `patch_socket`; does nothing if it is not patched."""
     _unpatch("socket")
 
 
 def unpatch_ssl() -> None:
-    """Take `patch_ssl` back; nothing if it is not patched."""
+    """Undo `patch_ssl`; does nothing if it is not patched."""
     _unpatch("ssl")
 
 
 def unpatch_select() -> None:
-    """Take `patch_select` back; nothing if it is not patched."""
+    """Undo `patch_select`; does nothing if it is not patched."""
     _unpatch("select")
 
 
 def unpatch_logging() -> None:
-    """Take `patch_logging` back. Handlers keep the locks that they have: these work anywhere."""
+    """Undo `patch_logging`. Handlers keep the locks that they have: these work anywhere."""
     _unpatch("logging")
 
 
 @contextmanager
 def patched(*parts: str) -> Iterator[None]:
-    """A context manager: patch these parts ("time", "socket", "ssl", "select", "logging"), or all.
+    """A context manager that patches some parts, or all if none is named.
 
-    At the end, what this block has patched is taken back; what was patched before stays. ValueError
-    for an unknown part. It holds for all threads.
+    The parts are "time", "socket", "ssl", "select" and "logging". At its end the block undoes what
+    it has patched; what was patched before stays. Applies to all threads. ValueError for an unknown
+    part.
     """
     wanted = [_checked(part) for part in parts] or list(_patches.PARTS)
     mine = [part for part in wanted if part not in _patched]
@@ -214,17 +215,17 @@ def patched(*parts: str) -> Iterator[None]:
 
 
 def is_patched(part: str) -> bool:
-    """Whether this part is patched now. ValueError for an unknown one."""
+    """Return True if this part is patched now. ValueError for an unknown part."""
     changes = _patched.get(_checked(part))
     return changes is not None and all(change.is_in_force() for change in changes)
 
 
 def original(module: str, name: str) -> Any:
-    """What `module.name` is without patches; `name` may be dotted.
+    """Return what `module.name` is without patches; `name` may be dotted.
 
-    Functions and methods are the standard ones. Of a class that is changed in place, it is a
+    For functions and methods that is the standard one; for a class that is changed in place, a
     subclass whose methods are the standard ones: `original("socket", "socket")` makes sockets that
-    block the thread. AttributeError for a name that does not exist, ImportError for a module.
+    block the thread. ImportError for a module that does not exist, AttributeError for such a name.
     """
     owner: Any = importlib.import_module(module)
     *path, last = name.split(".")
@@ -243,7 +244,7 @@ def _changes() -> Iterator[_Change]:
 
 
 def _blocking(kind: type) -> type:
-    """A subclass without patches of a class, or the class if it has none."""
+    """Return a subclass without patches of a class, or the class itself if it has no patches."""
     standard: dict[str, Any] = {}
     for change in _changes():
         if change.owner is next((c for c in kind.__mro__ if change.name in vars(c)), None):

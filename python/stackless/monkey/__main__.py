@@ -25,9 +25,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Run the program as `__main__`; returns 0 at its end.
+    """Run the program as `__main__`; returns 0 when it ends.
 
-    What it raises, SystemExit included, is raised here.
+    Exceptions of the program, SystemExit included, are raised here.
     """
     given = _parser().parse_args(argv)
     sys.argv = [given.program, *given.arguments]

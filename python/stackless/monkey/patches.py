@@ -1,5 +1,4 @@
-"""What `stackless.monkey` puts where in the standard modules: for each part, lists of
-(owner, name, replacement)."""
+"""The patches of `stackless.monkey`: for each part a list of (owner, name, replacement)."""
 
 from __future__ import annotations
 
@@ -27,8 +26,8 @@ from stackless._stackless import (
 
 Patch = tuple[Any, str, Any]
 
-#: Replacements that were ever made, by identity, and what they call. Somebody may have kept one and
-#: put it back.
+#: All replacements made so far, by identity, with the standard function that they call. Other code
+#: may have kept a replacement and may set it again.
 _made: dict[int, tuple[Any, Any]] = {}
 
 
@@ -40,8 +39,7 @@ def _standard(owner: Any, name: str) -> Any:
 
 
 def scoped(owner: Any, name: str, waiting: Any) -> Patch:
-    """The call of this name, which is `waiting` where tasklets can switch, and the standard one
-    elsewhere."""
+    """Return the patch of a call: `waiting` where tasklets can switch, else the standard one."""
     standard = _standard(owner, name)
 
     @functools.wraps(standard)
@@ -86,7 +84,8 @@ def _accept(kind: Any) -> Patch:
         if _cooperates():
             return socket_methods._accept(self)
         if self.gettimeout() is None:
-            # A tasklet of another thread must not lose the race for a connection.
+            # Another thread may take the connection first; this one must not block in the system,
+            # where its tasklets could not run.
             return socket_methods.accept_in_thread(self)
         return standard(self)
 
@@ -140,7 +139,7 @@ _Epoll: Any = tasklet_select.epoll
 
 
 class _Names(type):
-    """Objects of the standard class count as objects of the patched one."""
+    """The metaclass of patched classes: isinstance() holds for objects of the standard class."""
 
     standard: Any
 
@@ -149,7 +148,7 @@ class _Names(type):
 
 
 class poll(_Poll):  # type: ignore[misc]
-    """Files to wait for, each with the events that matter."""
+    """A set of files to wait for, each with its events."""
 
     __slots__ = ()
 
@@ -175,7 +174,7 @@ poll.__module__ = epoll.__module__ = "select"
 
 
 def _waiting_select(kind: Any, standard: Any) -> Callable[..., Any]:
-    """The method `select` of this class of selectors, of whatever objects it asks."""
+    """Return the method `select` of a class of selectors, for all kinds of system objects."""
 
     def select(self: Any, timeout: float | None = None) -> Any:
         if timeout is not None and timeout <= 0:
@@ -188,7 +187,7 @@ def _waiting_select(kind: Any, standard: Any) -> Callable[..., Any]:
 
 
 def _wanted(selector: Any) -> dict[int, int]:
-    """What to wait for with an epoll object: events by descriptor."""
+    """Return what to wait for with an epoll object: events by descriptor."""
     if isinstance(selector, selectors.EpollSelector):
         return {selector.fileno(): select.EPOLLIN}
     return {
@@ -235,7 +234,7 @@ def of_logging() -> list[Patch]:
     return [(kind, "createLock", createLock)]
 
 
-#: What else is to be done when a part is taken back.
+#: What else is to be done when a part is no longer patched.
 AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}
 
 PARTS: dict[str, Callable[[], list[Patch]]] = {

@@ -1,1 +1,1 @@
-"""What `python -m stackless compat` knows of old Stackless programs: names, reading, report."""
+"""`python -m stackless compat`: a table of differences, reading source files, the report."""

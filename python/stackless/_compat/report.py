@@ -51,10 +51,10 @@ def _sentence(text: str) -> str:
 
 
 def findings(path: str, reading: Reading, known: set[str], stored: set[str]) -> Iterator[Finding]:
-    """What there is to say about one file.
+    """Yield the findings of one file.
 
-    `known` are the modules of the program itself, `stored` the names that it puts into the
-    module stackless by itself.
+    `known` are the modules of the program itself, `stored` the names that the program sets in the
+    module stackless.
     """
     if reading.python2:
         line, column, what = reading.python2
@@ -80,7 +80,7 @@ def findings(path: str, reading: Reading, known: set[str], stored: set[str]) -> 
 def _judge(
     use: Use, reading: Reading, known: set[str], stored: set[str]
 ) -> tuple[Entry, str, str] | None:
-    """The entry that a use falls under, how to call it, and how grave it is."""
+    """Return the entry for a use, the name to show, and the level; None if it is not reported."""
     entry = _entry(use, reading, known, stored)
     if entry is None:
         return None
@@ -166,7 +166,7 @@ C = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxd"}
 
 
 def files(paths: Iterable[str]) -> Iterator[Path]:
-    """The files named, and the source files in directories named; hidden ones left out."""
+    """Yield the given files, and the source files in given directories without hidden ones."""
     for path in map(Path, paths):
         if not path.is_dir():
             yield path
@@ -180,7 +180,7 @@ def files(paths: Iterable[str]) -> Iterator[Path]:
 
 @dataclass
 class Report:
-    """What was read, and what was found."""
+    """The numbers of files, the findings, and the files that could not be read."""
 
     read: int
     using: int
@@ -192,7 +192,7 @@ class Report:
 
 
 def check(paths: Iterable[str], level: str = INFO) -> Report:
-    """Read files and directories; report what is at least as grave as `level`."""
+    """Read files and directories; report findings of this level and of graver ones."""
     readings: dict[str, Reading] = {}
     unreadable = []
     for given in paths:
@@ -236,7 +236,7 @@ def _summary(report: Report) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command. Returns 0: nothing found, 1: something found, 2: could not read all."""
+    """Run the command. Returns 0: nothing found, 1: something found, 2: a file was not readable."""
     parser = argparse.ArgumentParser(
         prog="python -m stackless compat",
         description="List what Stackless programs use that cannot work on stock CPython (error), "

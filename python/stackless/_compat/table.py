@@ -1,7 +1,7 @@
-"""What old Stackless programs use that is not here, or not the same here, with remedies.
+"""The differences between old Stackless and this package, each with a remedy.
 
-Whether a name is there is asked of the package itself, so that an entry goes out of force when the
-feature arrives.
+Most entries test whether the package has a name, so that an entry is no longer used when the
+feature is added.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ LEVELS = (ERROR, WARNING, INFO)
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that is not here, or not the same here."""
+    """A name or a usage that this package does not have, or that behaves differently here."""
 
     kind: str
     names: str
     level: str
     reason: str
     remedy: str
-    #: Tells whether it is there after all: then the entry says nothing, or `present`.
+    #: Returns True if it exists here: then it is not reported, or with the level `present`.
     here: Callable[[], bool] | None = None
     present: str | None = None
-    #: Report it for an object of unknown type, too: nothing else has an attribute of this name.
+    #: True to report it for an object of unknown type, too: other types have no such attribute.
     telling: bool = False
-    #: One report for each file says it all.
+    #: True to report it only once for each file.
     once: bool = False
 
 
@@ -47,7 +47,7 @@ def _pauses() -> None:
 
 
 def _parks() -> bool:
-    """Whether a started tasklet can go without a C stack."""
+    """Return True if a started tasklet can be parked, so that it has no C stack."""
     started = stackless.tasklet(_pauses, ())
     started.run()
     try:
@@ -56,7 +56,7 @@ def _parks() -> bool:
         started.kill()
 
 
-#: What a program may expect of Stackless (contract, sections 3 to 5).
+#: The names that Stackless programs may use: of the module, of tasklets and of channels.
 API = {
     "module": set(
         """
@@ -90,7 +90,7 @@ _NO_FRAMES = "tasklets run on C stacks of their own, there is no list of C frame
 _STARTED = "a tasklet that was started keeps its C stack"
 
 TABLE = [
-    # ---- the fork's own interior: it means nothing on stock CPython
+    # ---- internals of the fork, which do not exist on stock CPython
     Entry("module", "_wrap", ERROR, "the stand-ins for pickled frames and functions of the fork",
           "pickle tasklets and functions as a whole, with `stackless.dumps`"),
     Entry("module", "_pickle_moduledict", ERROR, "the fork's way to pickle modules",
@@ -149,11 +149,12 @@ TABLE = [
           "where another thread could interfere, use a lock of `threading`", telling=True,
           once=True),
     Entry("module", "schedule_remove", INFO,
-          "a paused tasklet that nobody refers to gets TaskletExit, so its `finally` blocks run;"
-          " the fork dropped it silently", "keep a reference to what shall go on", here=_parks,
+          "a paused tasklet without references gets TaskletExit, so its `finally` blocks run;"
+          " the fork dropped it silently", "keep a reference to a tasklet that shall continue",
+          here=_parks,
           once=True),
     Entry("call", "close()", INFO,
-          "wakes those who wait in a `for` loop over the channel; they waited on in the fork",
+          "wakes tasklets that wait in a `for` loop over the channel; in the fork they kept waiting",
           "nothing to do if the loops may end", once=True),
     Entry("channel", "next", ERROR, "a method of Python 2", "use `next(channel)`"),
     Entry("call", "sys.version", ERROR, "sys.version does not mention Stackless on stock CPython",
@@ -180,7 +181,7 @@ TABLE = [
     Entry("together", "greenlet gevent eventlet", INFO,
           "switching tasklets inside a child greenlet is refused",
           "keep whole greenlet programs inside one tasklet, or change over", once=True),
-    # ---- modules that Python gave up
+    # ---- modules that Python has removed
     Entry("import", "asyncore asynchat", ERROR, "gone in Python 3.12",
           "use `selectors` in a tasklet of its own, and channels", here=_importable("asyncore"),
           present=WARNING),

@@ -1,5 +1,5 @@
-"""What a source file uses of Stackless: found in its syntax tree or, if Python 3 cannot parse
-it, in its text. Which of it matters is for ``_compat`` to say."""
+"""Finds what a source file uses of Stackless: in its syntax tree or, if Python 3 cannot parse it,
+in its text. `table` says which of the uses matter."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class Use(NamedTuple):
     """One place in a source file. Lines and columns count from 1, columns in characters."""
 
     #: "module": a name of the module stackless; "import": an import of another module;
-    #: "tasklet", "channel": an attribute of one; "attribute": of who knows what; "call": a way
-    #: of calling; "c": a name of the C interface.
+    #: "tasklet", "channel": an attribute of such an object; "attribute": of an object of unknown
+    #: type; "call": a way of calling; "c": a name of the C interface.
     kind: str
     name: str
     line: int
     column: int
-    #: The program looks whether it is there (hasattr, try) before it uses it.
+    #: True if the program tests that the name exists (hasattr, try) before it uses it.
     guarded: bool = False
 
 
 @dataclass
 class Reading:
-    """All that one file uses."""
+    """Everything that one file uses."""
 
     uses: list[Use] = field(default_factory=list)
-    #: It imports stackless, or what was built on it.
+    #: True if it imports stackless, or a module that is built on it.
     stackless: bool = False
-    #: The first construct that Python 3 does not have, and how many there are.
+    #: The first construct that Python 3 does not have, and the number of such constructs.
     python2: tuple[int, int, str] | None = None
     python2_count: int = 0
-    #: Why Python cannot parse it, though it does not look like Python 2.
+    #: Why Python cannot parse it, if it does not look like Python 2.
     broken: tuple[int, int, str] | None = None
-    #: Names that the program itself puts into the module stackless.
+    #: Names that the program itself sets in the module stackless.
     stored: set[str] = field(default_factory=set)
 
 
@@ -57,7 +57,7 @@ C_NAME = re.compile(
     r"\b(?:Py(?:Tasklet|Channel|Stackless|Bomb)(?:_\w+|Object)|STACKLESS(?:_\w+)?|Py_TPFLAGS_HAVE_STACKLESS\w*)"
     r"|stackless_(?:api|structs|impl)\.h"
 )
-#: Builtins that ended with Python 2, but for those whose names programs use for themselves.
+#: Builtins of Python 2 only, without those whose names are common names of variables.
 OLD_BUILTINS = set(
     "apply basestring coerce execfile long raw_input reload unichr unicode xrange".split()
 )
@@ -107,7 +107,7 @@ def read_c(data: bytes) -> Reading:
 
 
 def _is_code(line: str, match: re.Match[str]) -> bool:
-    """A bare STACKLESS is the macro only in a line of the preprocessor."""
+    """Return True unless it is a plain STACKLESS outside of a preprocessor line."""
     return match[0] != "STACKLESS" or line.lstrip().startswith("#")
 
 
@@ -115,7 +115,7 @@ def _is_code(line: str, match: re.Match[str]) -> bool:
 
 
 class _Reader(ast.NodeVisitor):
-    """Walks the tree twice: types of names are learnt in the first pass, used in the second."""
+    """Walks the tree twice: the first pass infers the types of names, the second uses them."""
 
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")
@@ -135,7 +135,7 @@ class _Reader(ast.NodeVisitor):
     # -- what things are
 
     def path(self, node: ast.AST) -> str | None:
-        """`stackless.tasklet` for an expression that means it, through imports and aliases."""
+        """Return what an expression refers to, such as `stackless.tasklet`, through imports."""
         if isinstance(node, ast.Name):
             known = node.id in self.paths or node.id in self.bound or hasattr(builtins, node.id)
             if self.star and not known:
@@ -147,7 +147,7 @@ class _Reader(ast.NodeVisitor):
         return None
 
     def type_of(self, node: ast.AST) -> str | None:
-        """ "tasklet", "channel", or None for what it is not known."""
+        """Return "tasklet", "channel", or None if the type is not known."""
         path = self.path(node)
         if path in ("stackless.current", "stackless.main"):
             return "tasklet"
@@ -205,7 +205,7 @@ class _Reader(ast.NodeVisitor):
         line: int = getattr(node, "lineno", 1)
         offset: int = getattr(node, "col_offset", 0)
         if isinstance(node, ast.Attribute) and node.end_lineno is not None:
-            # Where the attribute's own name stands, not the beginning of the chain.
+            # The position of the attribute's own name, not the beginning of the chain.
             line, offset = node.end_lineno, (node.end_col_offset or 0) - len(node.attr.encode())
         text = self.lines[line - 1].encode()[:offset].decode(errors="replace")
         return line, len(text) + 1
@@ -361,14 +361,14 @@ class _Reader(ast.NodeVisitor):
         self.guards += guards
         for statement in node.body:
             self.visit(statement)
-        for handler in node.handlers:  # the way out is guarded as well
+        for handler in node.handlers:  # the alternative is guarded as well
             self.visit(handler)
         self.guards -= guards
         for statement in [*node.orelse, *node.finalbody]:
             self.visit(statement)
 
     def visit_If(self, node: ast.If | ast.IfExp) -> None:
-        """A program that asks for the version knows what it does."""
+        """Code that tests the version of Python is guarded."""
         asked = {"version_info", "hexversion", "PY2", "PY3"}
         names = (getattr(n, "attr", getattr(n, "id", "")) for n in ast.walk(node.test))
         guards = not asked.isdisjoint(names)
@@ -459,7 +459,7 @@ _CHAIN = re.compile(rf"{_WORD}([A-Za-z_]\w*)\.([A-Za-z_]\w*)(\s*\(\s*(?P<argumen
 
 
 def _masked(text: str) -> str:
-    """The text with comments and the insides of strings blanked; nothing moves."""
+    """Return the text with comments and contents of strings replaced; positions stay the same."""
 
     def blank(match: re.Match[str]) -> str:
         filler = " " if match["string"] is None else "'"
@@ -538,12 +538,12 @@ def _read_text(text: str, error: BaseException) -> Reading:
 
 
 def _start(match: re.Match[str]) -> int:
-    """Where the first word of a match stands."""
+    """Return the position of the first word of a match."""
     return match.start() + len(match[0]) - len(match[0].lstrip(" \t:;\n"))
 
 
 def _aliases(names: str) -> list[tuple[str, str]]:
-    """[(name, name in this file)] of the list in an import statement."""
+    """Return [(name, name in this file)] for the list of names in an import statement."""
     pairs = []
     for item in names.strip("() \t\n").replace("\\", " ").split(","):
         words = item.split()

@@ -24,12 +24,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a Python script and save what its tasklets did.",
         epilog=f"The suffix of FILE says what is saved. {forms}.",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="SCRIPT.html unless given")
+    parser.add_argument("-o", "--output", metavar="FILE", help="SCRIPT.html by default")
     parser.add_argument(
-        "--lines", action="store_true", help="each line, call and return as well (Python 3.12)"
+        "--lines", action="store_true", help="record each line, call and return (Python 3.12)"
     )
     parser.add_argument(
-        "--limit", type=int, default=1_000_000, metavar="N", help="events to keep (1000000)"
+        "--limit", type=int, default=1_000_000, metavar="N", help="maximum of events (1000000)"
     )
     parser.add_argument(
         "--force", action="store_true", help="replace FILE even if it is no recording"
@@ -48,9 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Returns 0, or 2 for arguments that make no sense.
+    """Run the command; returns 0, or 2 for invalid arguments.
 
-    What the script raises, SystemExit included, is raised here, after the recording was saved.
+    Exceptions of the script, SystemExit included, are raised here after the recording was saved.
     """
     parser = _parser()
     given = parser.parse_args(argv)
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
         if not given.force:
             check_target(target)
         with open(target, "ab"):
-            pass  # it can be written
+            pass  # raises OSError if the file cannot be written
     except FileExistsError as error:
         advice = "name another one with -o, or replace it with --force"
         print(f"{parser.prog}: {error.filename}: {error.strerror}; {advice}", file=sys.stderr)

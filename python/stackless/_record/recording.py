@@ -1,4 +1,4 @@
-"""Recording what the scheduler does, and saving it: `stackless.record`."""
+"""`stackless.record`: records what the scheduler does, and saves that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stackless import _stackless
 from stackless._package.own_code import DIRECTORY
 from stackless._record import page
 
-#: What a recording can be saved as, by the suffix of its file.
+#: The forms in which a recording can be saved, by the suffix of the file.
 FORMATS = {
     ".html": "an animation, for a browser",
     ".json": "the recording itself",
@@ -23,14 +23,14 @@ FORMATS = {
     ".perfetto-trace": "the same",
 }
 
-#: Code that is not shown in stacks: ours, and what starts a script for us.
+#: Code that is not shown in stacks: this package's, and the code that starts a script.
 _HIDDEN = (DIRECTORY, runpy.__file__, "<frozen runpy>", "<frozen importlib")
-#: A source file larger than this is not kept with a recording.
+#: Maximum number of characters of a source file that is kept with a recording.
 _LARGEST_SOURCE = 500_000
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
-    """The suffix of a file to save a recording in. Raises ValueError if it is not in FORMATS."""
+    """Return the suffix of a recording's file. Raises ValueError if it is not in FORMATS."""
     suffix = os.path.splitext(os.fsdecode(path))[1].lower()
     if suffix not in FORMATS:
         choices = ", ".join(f"{known} ({what})" for known, what in FORMATS.items())
@@ -39,7 +39,7 @@ def suffix_of(path: str | os.PathLike[str]) -> str:
 
 
 def exported(recording: bytes, suffix: str) -> bytes:
-    """A recording in the form that a suffix stands for. Raises ValueError if it is damaged."""
+    """Return a recording in the form of a suffix. Raises ValueError if it is damaged."""
     if suffix == ".json":
         _stackless._record_verify(recording)
         return recording
@@ -50,7 +50,7 @@ def exported(recording: bytes, suffix: str) -> bytes:
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """Raises FileExistsError if `path` is a file with contents that are no recording."""
+    """Raise FileExistsError if `path` is a file whose contents are not a recording."""
     if not os.path.isfile(path) or os.path.getsize(path) == 0:
         return
     suffix = suffix_of(path)
@@ -60,7 +60,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
         elif suffix == ".json":
             ours = b'"stackless-recording"' in file.read(100)
         else:
-            ours = file.read(1) == b"\n"  # as every Perfetto trace: field 1, a message
+            ours = file.read(1) == b"\n"  # so begins every Perfetto trace: field 1, a message
     if not ours:
         raise FileExistsError(
             errno.EEXIST, "the file exists and is no recording", os.fsdecode(path)
@@ -72,9 +72,9 @@ def convert(
 ) -> None:
     """Save the recording in one file (.json, or the .html of an animation) in another form.
 
-    Raises ValueError if the source holds no recording or the target's suffix is not known,
-    FileExistsError if the target holds something else than a recording and `overwrite` is false,
-    OSError if a file cannot be read or written.
+    Raises ValueError if the source holds no recording or the target's suffix is unknown,
+    FileExistsError if the target exists and is not a recording and `overwrite` is false, OSError if
+    a file cannot be read or written.
     """
     suffix = suffix_of(target)
     if not overwrite:
@@ -93,23 +93,22 @@ class record:
 
     The suffix of `path` chooses the form: .html is an animation, one file that any browser shows;
     .pftrace (or .perfetto-trace) is a timeline for Perfetto; .json is the recording itself, which
-    `python -m stackless record --from` turns into the others.
+    `python -m stackless record --from` converts into the others.
 
-    limit: how many events are kept; of more, the oldest are dropped, and their number is shown.
-    values: show what is sent, thrown and returned (see set_redactor()); False shows none of it.
-    output: keep what is printed on sys.stdout and sys.stderr meanwhile.
-    lines: record each line, call and return of the program's own code (not of the standard
-    library's or installed packages'). It makes the program some ten times slower and needs
-    Python 3.12.
-    title: what the recording is called; the name of the script, if it is not given.
-    overwrite: replace a file that exists and is no recording.
+    limit: maximum number of events; when there are more, the oldest are dropped and counted.
+    values: True to show sent, thrown and returned values (see set_redactor()); False to show none.
+    output: True to keep what is printed on sys.stdout and sys.stderr meanwhile.
+    lines: True to record each line, call and return of the program's own code (not of the standard
+    library or installed packages). The program becomes about ten times slower; needs Python 3.12.
+    title: the title of the recording; by default the name of the script.
+    overwrite: True to replace an existing file that is not a recording.
 
-    The file is opened at once and written at the end, also when the block is left by an exception,
-    which goes on. Until then a file that exists is left as it is. Raises ValueError for an unknown
-    suffix or a limit below 16, TypeError for a limit that is no integer, FileExistsError if the
-    file exists and is no recording, OSError if it cannot be written, RuntimeError if a recording is
-    under way already (there is one for all threads), or for lines=True where that is not possible.
-    In a child process after a fork the recording is not continued.
+    The file is opened at once and written at the end, also when an exception leaves the block; the
+    exception is not caught. Until then an existing file is not changed. Raises ValueError for an
+    unknown suffix or a limit below 16, TypeError for a limit that is not an integer,
+    FileExistsError if the file exists and is not a recording, OSError if it cannot be written,
+    RuntimeError if a recording is in progress (there is one for all threads), or for lines=True
+    where that is not possible. In a child process after a fork the recording is not continued.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class record:
             raise RuntimeError("recording line by line needs Python 3.12")
         #: Where the recording is saved.
         self.path = os.fsdecode(path)
-        #: How many events were recorded, and how many of the oldest were dropped. Set at the end.
+        #: Number of recorded events, and of the oldest ones that were dropped. Set at the end.
         self.events = 0
         self.dropped = 0
         self._limit = limit
@@ -151,7 +150,7 @@ class record:
         try:
             if self._lines:
                 self._lines.start()
-            self._file = open(self.path, "ab")  # what it holds stays until there is a recording
+            self._file = open(self.path, "ab")  # its contents stay until there is a recording
         except BaseException:
             if self._lines:
                 self._lines.stop()
@@ -165,7 +164,7 @@ class record:
         return self
 
     def note(self, text: str) -> None:
-        """Put a remark of your own into the recording, at this moment. Any thread may."""
+        """Add a remark to the recording, at the current time. May be called from any thread."""
         _stackless._record_note(text)
 
     def __exit__(self, *exception: object) -> None:
@@ -187,13 +186,13 @@ class record:
             sources = tuple(map(_source, files))
             data = _stackless._record_save(title, python, names, sources)
             exports = exported(data, self._suffix)
-            if file.seekable():  # a pipe holds nothing to replace
+            if file.seekable():  # a pipe has no contents to replace
                 file.truncate(0)
             file.write(exports)
 
 
 def _display_name(path: str) -> str:
-    """A file's name for people, without the way to it where that is ours alone."""
+    """Return a shorter file name: relative to the current directory, the library, or the home."""
     if not os.path.isabs(path):
         return path
     places = [(os.getcwd(), ""), (sysconfig.get_path("stdlib"), "python"), (_home(), "~")]
@@ -214,7 +213,7 @@ def _source(path: str) -> str:
 
 
 class _Tee:
-    """A text stream that passes everything on, and tells the recording what is written."""
+    """A text stream that forwards everything, and reports to the recording what is written."""
 
     def __init__(self, stream: Any, is_error: bool) -> None:
         self._stream = stream
@@ -234,7 +233,7 @@ class _Tee:
 
 
 class _Lines:
-    """Follows the program's lines, calls and returns with sys.monitoring."""
+    """Records the program's lines, calls and returns with sys.monitoring."""
 
     def __init__(self) -> None:
         self._tool: int | None = None
@@ -271,20 +270,20 @@ class _Lines:
 
 
 def _quiet_places() -> tuple[str, ...]:
-    """How the names of files begin whose lines are not recorded."""
+    """Return the beginnings of the names of files whose lines are not recorded."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     return (*_HIDDEN, "<frozen ", *(os.path.join(path, "") for path in paths))
 
 
 def compiled(path: str) -> types.CodeType:
-    """The code of a script. Raises OSError and SyntaxError."""
+    """Return the code of a script. Raises OSError and SyntaxError."""
     script = os.path.abspath(path)
     with open(script, "rb") as file:
         return compile(file.read(), script, "exec")
 
 
 def run_script(code: types.CodeType, path: str, args: list[str], recording: record) -> None:
-    """Run a script as `python script.py` does, and record it. Raises what the script raises."""
+    """Run a script as `python script.py` does, and record it. Raises the script's exceptions."""
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=path, __builtins__=__builtins__)
     old = sys.argv[:], sys.path[:], sys.modules["__main__"]

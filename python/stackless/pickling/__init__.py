@@ -1,9 +1,9 @@
-"""Pickling tasklets and all that they refer to.
+"""Pickling tasklets and all objects that they refer to.
 
-`import stackless` teaches the standard `pickle` about code, cells, modules, tracebacks, views of
-dicts, and iterators that it does not know. `dumps` and `loads` also send functions and classes by
-value, and check what they receive. `register` is for what cannot travel as it is, such as open
-files.
+`import stackless` registers reducers with the standard `pickle` for code, cells, modules,
+tracebacks, views of dicts, and iterators that it does not support. `dumps` and `loads` also send
+functions and classes by value, and check what they receive. `register` adds types that cannot be
+pickled as they are, such as open files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be done about an object that cannot be pickled."""
+"""Advice about objects that cannot be pickled, for `why_not_picklable`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REGISTER = "stackless.pickling.register"
 
 
 def remedy(value: Any) -> str:
-    """A few words of advice."""
+    """Return a short advice for an object that cannot be pickled."""
     for fits, advice in _ADVICE:
         if fits(value):
             return advice if isinstance(advice, str) else advice(value)

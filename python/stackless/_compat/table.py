@@ -154,7 +154,7 @@ TABLE = [
           here=_parks,
           once=True),
     Entry("call", "close()", INFO,
-          "wakes tasklets that wait in a `for` loop over the channel; in the fork they kept waiting",
+          "wakes tasklets that wait in a `for` loop over the channel; the fork let them wait",
           "nothing to do if the loops may end", once=True),
     Entry("channel", "next", ERROR, "a method of Python 2", "use `next(channel)`"),
     Entry("call", "sys.version", ERROR, "sys.version does not mention Stackless on stock CPython",

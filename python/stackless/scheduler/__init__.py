@@ -174,7 +174,7 @@ def get_tasklets_switched_last_run_with_timeout() -> int:
 
 @contextmanager
 def block_trap(flag: bool = True) -> Iterator[None]:
-    """A context manager that sets the current tasklet's `block_trap`, and restores it at the end."""
+    """A context manager that sets the current tasklet's `block_trap` and restores it at its end."""
     me = _stackless.getcurrent()
     old, me.block_trap = me.block_trap, flag
     try:

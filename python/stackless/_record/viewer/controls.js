@@ -1,4 +1,4 @@
-// Puts it all together: the current step, keys, buttons, speed.
+// The main script: creates the views, moves between steps, and handles keys, buttons and speed.
 import { KIND, Player, STATES } from "./model.js";
 import { sentence } from "./words.js";
 import { SourceView } from "./source.js";
@@ -17,7 +17,7 @@ const stage = new Stage(player);
 
 let playing = false;
 let speed = 1;
-let due = 0; // when the next step is to be made
+let due = 0; // time of the next step, in milliseconds of performance.now()
 let thread = 0; // the thread whose source is shown
 let drawn = -1;
 
@@ -61,7 +61,7 @@ function tick(now) {
   if (now >= due) {
     const steps = Math.max(1, Math.floor(((now - due) * speed) / 1000) + 1);
     due += (steps * 1000) / speed;
-    if (now - due > 1000) due = now; // the page was asleep
+    if (now - due > 1000) due = now; // the page was not visible
     seek(player.step + Math.min(steps, Math.ceil(speed)));
     if (player.step >= player.last) setPlaying(false);
   }
@@ -163,13 +163,13 @@ function connect() {
   window.addEventListener("hashchange", fromHash);
 }
 
-// page.html#step=12 begins there.
+// The address page.html#step=12 starts at that step.
 function fromHash() {
   const match = /step=(\d+)/.exec(location.hash);
   if (match) jump(Number(match[1]));
 }
 
-// What is shown, for whoever drives the page from outside.
+// The shown state as data, for tests and other programs that control the page.
 function snapshot() {
   const { model } = player;
   const tasklets = {};
@@ -187,7 +187,7 @@ function snapshot() {
   return { step: player.step, events: player.at, tasklets, channels, rings };
 }
 
-// The first tasklet is about to be made: what comes before is seldom what one wants to see.
+// The step before the first tasklet is made: the steps before it are rarely of interest.
 function opening() {
   const first = player.events.findIndex((e, i) => e[1] === KIND.Create && i >= player.stops[0]);
   return first < 0 ? 0 : player.stops.findIndex((stop) => stop > first) - 1;

@@ -1,4 +1,5 @@
-// The state of everything after any number of events. The same rules as in crates/record/src/model.rs.
+// The state of tasklets, channels and threads after any number of events, and moving between steps.
+// The rules are those of crates/record/src/model.rs.
 
 export const KIND = {
   Thread: 0, ThreadEnd: 1, Create: 2, Label: 3, Link: 4, Unlink: 5, Switch: 6, Transfer: 7, Throw: 8,
@@ -16,7 +17,7 @@ export const FLAG = { SENDS: 1, EXCEPTION: 2, STDERR: 1, SCHEDULE_ALL: 4, CLOSIN
 export const isBlocked = (state) => state >= SENDS && state <= ITERATES;
 export const isOver = (state) => (state >= ENDED && state <= KILLED) || state === LOST;
 
-// How many tasklets that are over are remembered, so that one sees them go.
+// Maximum number of ended tasklets that are kept, so that the page can show that they have ended.
 const REMEMBERED = 6;
 
 export function event([time, kind, flags, thread, tasklet, other, place, text, stack]) {
@@ -138,7 +139,7 @@ export class Model {
     this.tasklets.delete(e.other);
     const t = this.tasklet(e.other, e.thread);
     t.label = e.text;
-    t.stack = e.place; // where it will begin
+    t.stack = e.place; // the place where it will begin
   }
 
   enter(e) {
@@ -187,10 +188,10 @@ export class Model {
         this.settle(e.tasklet, e);
       }
     }
-    this.goesOn(e);
+    this.continues(e);
   }
 
-  goesOn(e) {
+  continues(e) {
     if (!e.other) {
       this.thread(e.thread).asleep = true;
       return;
@@ -207,7 +208,7 @@ export class Model {
     this.switch({ ...e, flags: RUNNABLE });
   }
 
-  // A tasklet that is in no list gets the state that the event says.
+  // Sets the state of a tasklet that is in no list to the one in the event.
   settle(id, e) {
     let state = e.flags & 15;
     if (state === RUNNABLE || state === RUNNING || (isBlocked(state) && !e.place)) state = PAUSED;
@@ -228,7 +229,7 @@ export class Model {
     this.state(this.tasklets.get(id), RUNNING);
   }
 
-  // Into its thread's ring, directly before another one, or at the far end.
+  // Inserts a tasklet into its thread's ring: directly before another one, or at the end.
   link(id, before) {
     this.leave(id);
     const t = this.tasklets.get(id);
@@ -247,7 +248,7 @@ export class Model {
     right.prev = id;
   }
 
-  // Out of whatever list it is in.
+  // Removes a tasklet from the ring or the channel that it is in.
   leave(id) {
     const t = this.tasklets.get(id);
     if (!t) return;
@@ -265,7 +266,7 @@ export class Model {
   }
 }
 
-// Does a step end with event number i? What belongs together is shown together.
+// True if a step ends with event number i. Events of one operation are shown as one step.
 function endsStep(events, i) {
   const e = event(events[i]);
   if (i + 1 >= events.length) return true;
@@ -277,14 +278,14 @@ function endsStep(events, i) {
   return !(then(KIND.Transfer, KIND.Link) || then(KIND.Throw, KIND.Link) || then(KIND.Link, KIND.Switch));
 }
 
-// A recording, and where one is in it. Going back is going on from the last key frame before.
+// A recording and the current step in it. To go back, the model starts at the key frame before.
 export class Player {
   constructor(recording) {
     this.recording = recording;
     const events = (this.events = recording.events);
     let before = 0;
     while (before < events.length && events[before][2] & FLAG.BEFORE) before++;
-    // stops[n]: how many events have happened after step n.
+    // stops[n]: number of events that have happened after step n.
     const stops = [before];
     for (let i = before; i < events.length; i++) if (endsStep(events, i)) stops.push(i + 1);
     this.stops = Int32Array.from(stops);
@@ -299,7 +300,7 @@ export class Player {
       if (i < events.length) model.apply(event(events[i]));
       since++;
     }
-    this.at = 0; // events that have happened
+    this.at = 0; // number of events that have happened
     this.model = new Model();
     this.step = 0;
     this.seek(0);
@@ -328,7 +329,7 @@ export class Player {
     this.step = step;
   }
 
-  // The events of the step that has just been made.
+  // The events of the current step.
   get happened() {
     if (this.step === 0) return [];
     return this.events.slice(this.stops[this.step - 1], this.stops[this.step]).map(event);

@@ -1,4 +1,4 @@
-// The source, with the line that runs and the lines where others wait.
+// Shows the source, with the current line of the running tasklet and the lines where others wait.
 import { escape, colour, taskletName } from "./words.js";
 import { isOver } from "./model.js";
 
@@ -21,7 +21,7 @@ function coloured(line) {
   return html + escape(line.slice(at));
 }
 
-// Lines inside a triple-quoted text are one colour.
+// Lines inside a triple-quoted string get one colour.
 function colouredLines(text) {
   let inside = "";
   return text.split("\n").map((line) => {
@@ -41,7 +41,7 @@ export class SourceView {
     this.marked = [];
   }
 
-  // The innermost place of a tasklet whose source is known.
+  // The innermost call of a tasklet whose source is known.
   place(id) {
     const t = this.player.model.tasklets.get(id);
     const places = t ? this.player.stack(t.stack) : [];

@@ -1,13 +1,13 @@
-// Tasklets, run queues, channels and what was printed.
+// Draws tasklets, run queues, channels and the output.
 import { FLAG, KIND, STATES, isBlocked, isOver } from "./model.js";
 import { channelName, colour, escape, taskletName } from "./words.js";
 
-const FULL = 8; // up to so many tasklets are drawn with their stacks
-const COMPACT = 40; // up to so many with where they are
-const DENSE = 200; // up to so many are drawn at all; beyond it they are counted
-const RING = 14; // up to so many are drawn as a ring
-const CHANNELS = 24;
-const FRAMES = 9; // the innermost calls of a deep stack
+const FULL = 8; // maximum number of tasklets that are drawn with their stacks
+const COMPACT = 40; // maximum number of tasklets that are drawn with their current line
+const DENSE = 200; // maximum number of tasklets that are drawn; more are only counted
+const RING = 14; // maximum number of tasklets of a run queue that is drawn as a ring
+const CHANNELS = 24; // maximum number of channels that are drawn
+const FRAMES = 9; // maximum number of calls that are drawn of a stack, the innermost ones
 
 const cssState = (state) => STATES[state].replace(/\W+$/, "").replace(/\W+/g, "-");
 
@@ -51,7 +51,7 @@ export class Stage {
     } else if (look === "dense") {
       html = alive.map((t) => this.tile(t)).join("");
     } else {
-      // Those that are over go first when there are many.
+      // When there are many, those that have ended are left out.
       const shown = full ? all : alive.sort((a, b) => a.id - b.id);
       html = shown.map((t) => this.card(t, full || t.state === STATES.indexOf("running"), forward)).join("");
     }
@@ -76,7 +76,7 @@ export class Stage {
       data-depth="${stack.length}" style="--c:${colour(t.id)}">${head}${full ? this.frames(t, stack, forward, ran) : this.line(stack)}</article>`;
   }
 
-  // One of many: its name, and its state as a colour.
+  // A small box: its name, and its state as a colour.
   tile(t) {
     const chosen = t.id === this.chosen ? " chosen" : "";
     const depth = this.player.stack(t.stack).length;
@@ -99,7 +99,7 @@ export class Stage {
     return `<ol class="stack">${rows.join("")}</ol>`;
   }
 
-  // Too many to draw: how many of each function are in which state.
+  // For too many tasklets to draw: a table of their numbers by function and state.
   counted(alive) {
     const groups = new Map();
     const states = new Map();
@@ -139,13 +139,14 @@ export class Stage {
   }
 
   list(ring) {
-    if (!ring.length) return `<p class="empty">nobody can run</p>`;
+    if (!ring.length) return `<p class="empty">no tasklet can run</p>`;
     const names = ring.slice(0, 8).map((id) => `<li style="--c:${colour(id)}">${this.name(id)}</li>`);
     const more = ring.length > 8 ? `<li class="more">and ${ring.length - 8} more</li>` : "";
     return `<ol class="queue">${names.join("")}${more}</ol>`;
   }
 
-  // The ring stays where it is; the hand goes round. The lowest number is at the top.
+  // The tasklets keep their places, with the lowest number at the top; the hand points to the
+  // running one.
   circle(ring, asleep) {
     const first = ring.indexOf(Math.min(...ring));
     const order = [...ring.slice(first), ...ring.slice(0, first)];
@@ -199,7 +200,7 @@ export class Stage {
       return `<ol class="${kind}">${waiting.slice(0, 5).map(chip).join("")}${more}</ol>`;
     };
     const name = channelName(this.player, c.id);
-    const prefers = ["receiver", "nobody", "sender"][c.settings & 3];
+    const prefers = ["receiver", "neither", "sender"][c.settings & 3];
     const marks = [
       c.settings & FLAG.SCHEDULE_ALL ? "schedule all" : prefers && prefers !== "receiver" ? `prefers ${prefers}` : "",
       c.settings & FLAG.CLOSING ? "closed" : "",
@@ -229,7 +230,7 @@ export class Stage {
     this.output.scrollTop = this.output.scrollHeight;
   }
 
-  // The value that was handed over flies from one tasklet to the other.
+  // Moves the value that was sent from one tasklet to the other.
   fly(milliseconds) {
     const e = this.player.happened.find((e) => e.kind === KIND.Transfer || e.kind === KIND.HandOver);
     if (!e || milliseconds < 120 || matchMedia("(prefers-reduced-motion: reduce)").matches) return;

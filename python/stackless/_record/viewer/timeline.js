@@ -1,4 +1,4 @@
-// Who ran when: a strip with a row for each tasklet, or for each thread when there are many.
+// Draws when each tasklet ran: one row for each tasklet, or for each thread if there are many.
 import { KIND, FLAG } from "./model.js";
 import { lastNames } from "./words.js";
 
@@ -14,13 +14,13 @@ export class Timeline {
     new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
   }
 
-  // Runs as [first step, last step, tasklet, thread]; and who has run before which step.
+  // Collects runs as [first step, last step, tasklet, thread], and the first step of each tasklet.
   collect() {
     const { events, stops } = this.player;
     const runs = [];
-    const open = new Map(); // thread: the run that has not ended
-    const firsts = new Map();
-    const steps = new Map(); // tasklet: the steps that concern it
+    const open = new Map(); // the run that has not ended, by thread
+    const firsts = new Map(); // the first step in which it runs, by tasklet
+    const steps = new Map(); // the steps that concern it, by tasklet
     let step = 0;
     const runsNow = (thread, tasklet) => {
       const run = open.get(thread);
@@ -85,13 +85,13 @@ export class Timeline {
     this.cursor.style.left = `${(this.player.step / Math.max(1, this.player.last)) * 100}%`;
   }
 
-  // The step under a point of the strip.
+  // The step at a horizontal position of the page.
   stepAt(clientX) {
     const box = this.canvas.getBoundingClientRect();
     return ((clientX - box.left) / box.width) * this.player.last;
   }
 
-  // The nearest step after (or before) this one that concerns a tasklet.
+  // The next (or previous) step that concerns a tasklet.
   near(id, step, direction) {
     const list = this.steps.get(id) ?? [];
     return direction > 0 ? list.find((s) => s > step) : list.findLast((s) => s < step);

@@ -1,4 +1,4 @@
-// What has just happened, in a sentence.
+// The current step as a sentence, and the names of tasklets and channels.
 import { FLAG, KIND, STATES } from "./model.js";
 
 export const escape = (text) =>
@@ -14,7 +14,7 @@ export function channelName(player, id) {
   return `${player.text(player.model.channels.get(id)?.label) || "channel"}#${id}`;
 }
 
-// Names of tasklets at any time, also of those that are forgotten by now.
+// The last name of every tasklet of a recording, also of those that the model no longer has.
 export function lastNames(recording) {
   const names = new Map();
   for (const [, kind, , , , other, , text] of recording.events) {
@@ -31,7 +31,7 @@ export function sentence(player) {
       : "Press → for the first step, or space to play.";
   }
   const who = (id) =>
-    id ? `<b class="who" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "somebody";
+    id ? `<b class="who" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "a thread";
   const what = (text) => `<code>${escape(player.text(text) || "a value")}</code>`;
   const where = (id) => `<b>${escape(channelName(player, id))}</b>`;
   const rank = [
@@ -41,7 +41,8 @@ export function sentence(player) {
   const main = rank.map((kind) => events.find((e) => e.kind === kind)).find(Boolean) ?? events[0];
   const linked = events.some((e) => e.kind === KIND.Link && e.other === main.other);
   const started = (id) => !player.ran(id, player.step);
-  const on = (id) => (id ? `${who(id)} ${started(id) ? "starts" : "goes on"}.` : "Nobody can run: the thread sleeps.");
+  const on = (id) =>
+    id ? `${who(id)} ${started(id) ? "starts" : "continues"}.` : "No tasklet can run: the thread sleeps.";
   const e = main;
   switch (e.kind) {
     case KIND.HandOver:
@@ -49,10 +50,10 @@ export function sentence(player) {
       const value = `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
       const act = e.flags & FLAG.SENDS
         ? `${who(e.tasklet)} sends ${value} on ${where(e.place)}: ${who(e.other)} was waiting for it`
-        : `${who(e.tasklet)} receives ${value} from ${who(e.other)}, who was waiting to send it on ${where(e.place)}`;
+        : `${who(e.tasklet)} receives ${value} from ${who(e.other)}, which was waiting to send it on ${where(e.place)}`;
       return e.kind === KIND.HandOver
-        ? `${act} and goes on at once.`
-        : `${act}${linked ? ", and is runnable again" : ""}. ${who(e.tasklet)} goes on.`;
+        ? `${act} and continues at once.`
+        : `${act}${linked ? ", and is runnable again" : ""}. ${who(e.tasklet)} continues.`;
     }
     case KIND.Throw:
       return `${who(e.tasklet)} raises ${what(e.text)} in ${who(e.other)}.`;
@@ -95,21 +96,21 @@ export function sentence(player) {
     const me = who(e.tasklet);
     switch (STATES[e.flags & 15]) {
       case "sends":
-        return `${me} sends ${what(e.text)} on ${where(e.place)}. Nobody receives, so it waits. ${on(e.other)}`;
+        return `${me} sends ${what(e.text)} on ${where(e.place)}. No tasklet receives, so it waits. ${on(e.other)}`;
       case "receives":
       case "iterates":
-        return `${me} wants a value from ${where(e.place)}. Nobody sends, so it waits. ${on(e.other)}`;
+        return `${me} receives from ${where(e.place)}. No tasklet sends, so it waits. ${on(e.other)}`;
       case "paused":
         return `${me} leaves the run queue. ${on(e.other)}`;
       case "in run()":
-        return `${me} waits in <code>run()</code> until the others are done. ${on(e.other)}`;
+        return `${me} waits in <code>run()</code> until the others have ended. ${on(e.other)}`;
       case "ended":
         return `${me} has ended. ${on(e.other)}`;
       case "failed":
       case "killed":
         return `${me} is ended by ${what(e.text)}. ${on(e.other)}`;
       default:
-        return `${me} gives way. ${on(e.other)}`;
+        return `${me} lets the next one run. ${on(e.other)}`;
     }
   }
 }

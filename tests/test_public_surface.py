@@ -1,4 +1,4 @@
-"""The package as it is shipped: documentation, stubs, and errors where it cannot work."""
+"""The public surface of the package: names, docstrings, stubs, and errors where it cannot work."""
 
 import ast
 import graphlib

@@ -1,4 +1,4 @@
-"""The page's controls, its views of many tasklets, and how soon it opens."""
+"""The controls of the page, its views of many tasklets, and the time that it takes to open."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""After each step, on and back, the page shows what the recording says."""
+"""After each step, forward and back, the page shows the state in the recording."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What `compat` says works differently does work differently: one demonstration for each entry."""
+"""The differences that `compat` reports are real: one demonstration for each entry."""
 
 import gc
 import pickle

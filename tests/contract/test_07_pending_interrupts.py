@@ -1,4 +1,4 @@
-"""Contract 7.2: interrupts that stay pending, and what holds them up."""
+"""run() with a timeout: interrupts that stay pending, and what delays them."""
 
 import pytest
 import stackless

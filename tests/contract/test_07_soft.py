@@ -1,4 +1,4 @@
-"""Contract 7.2: run() with a timeout and soft=True."""
+"""run() with a timeout and soft=True."""
 
 import pytest
 import stackless

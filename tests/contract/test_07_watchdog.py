@@ -1,4 +1,4 @@
-"""Contract 7.2: run() with a timeout."""
+"""run() with a timeout."""
 
 import gc
 import sys
@@ -124,7 +124,7 @@ def test_the_victim_can_be_killed_or_thrown_at():
 
 
 def test_the_victim_has_c_state():
-    """10, rulings 14: it cannot be unbound; dropped, it is killed, its `finally` runs."""
+    """10: it cannot be unbound; dropped, it is killed, its `finally` runs."""
     log = []
 
     def body():

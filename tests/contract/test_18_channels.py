@@ -1,4 +1,4 @@
-"""Contract 18: channels that can be cleared, channels with a queue."""
+"""The channels of stackless.scheduler: they can be cleared, and may have a queue."""
 
 import sys
 import threading

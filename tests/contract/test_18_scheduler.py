@@ -1,4 +1,4 @@
-"""Contract 18: what the scheduler of the Carbon engine adds."""
+"""The functions that stackless.scheduler adds, as the Carbon engine's scheduler has them."""
 
 import gc
 import sys

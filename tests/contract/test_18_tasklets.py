@@ -1,4 +1,4 @@
-"""Contract 18: what the tasklets of the Carbon engine's scheduler add."""
+"""The tasklets of stackless.scheduler: exceptions that stay inside, diagnostics."""
 
 import gc
 import sys
@@ -257,7 +257,7 @@ def test_times_switched_to():
 
 
 def test_a_bound_tasklet_is_as_in_stackless():
-    """Contract 4.1, 1: whatever stands around the function inside."""
+    """4.1: independent of the package's calls around the function."""
     t = scheduler.tasklet(fail)
     assert t.tempval is fail and not t.alive and not t.paused
     t.bind(fail, (1,))
@@ -341,7 +341,7 @@ def test_only_what_ends_by_itself_or_is_ended_after_it_began_is_counted():
 
 
 def test_a_dropped_tasklet_is_found_at_once():
-    """Nothing of the module's own keeps it: contract 12."""
+    """12: the module itself keeps no reference to it."""
     ended = []
 
     def wait():

@@ -1,4 +1,4 @@
-"""explain.serve(), and the commands ps, pstree and top, on processes of their own."""
+"""explain.serve(), and the commands ps, pstree and top, on other processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""stackless.monkey: what is patched, where it holds, and how it is taken back."""
+"""stackless.monkey: what is patched, where the patches apply, and how they are undone."""
 
 import decimal
 import logging

@@ -1,4 +1,4 @@
-"""Other threads use the same socket while tasklets wait for it: they find it as it was set."""
+"""Other threads use a socket while tasklets wait for it: its timeout and flags do not change."""
 
 import os
 import socket

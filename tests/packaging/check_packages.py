@@ -1,7 +1,7 @@
-"""Are the packages whole?  `make test-packages` runs this; pytest does not collect it.
+"""Checks the packages. `make test-packages` runs this; pytest does not collect it.
 
-Builds the sdist and a wheel, installs each into an environment of its own outside the source
-tree, and runs a small program there. Also: the stubs are inside, and a package without its
+Builds the sdist and a wheel, installs each into a new environment outside the source tree, and runs
+a small program there. Also checks that the stubs are inside, and that a package without its
 compiled part says what to do.
 """
 

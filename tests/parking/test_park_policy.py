@@ -28,7 +28,7 @@ def test_too_many_stacks():
 
 
 def test_unparkable_ones_may_exceed_the_number():
-    """Rulings 15."""
+    """Tasklets that cannot be parked keep their stacks, also above the number."""
     assert_child(
         """
         import stackless

@@ -143,7 +143,7 @@ class Waits:
 
 @pytest.mark.parametrize("name", [name for name in vars(Waits) if name[0] != "_"])
 def test_spellings_of_receive(name):
-    """Rulings 13."""
+    """All ways to write a call of receive() give the same results when parked."""
     results = []
     for parks in (False, True):
         ch, got = channel(), []
@@ -160,7 +160,7 @@ def test_spellings_of_receive(name):
 
 
 def test_spellings_of_send():
-    """Rulings 13; an exception or a value that is sent waits with the tasklet."""
+    """An exception or a value that is sent waits with the tasklet."""
     ch = channel()
     calls = [
         lambda: ch.send("value"),
@@ -183,7 +183,7 @@ def test_spellings_of_send():
 
 
 def test_spellings_of_moves():
-    """Rulings 13: schedule, schedule_remove, run, switch, kill, throw, raise_exception."""
+    """Schedule, schedule_remove, run, switch, kill, throw, raise_exception."""
     log = []
 
     def waits():

@@ -1,4 +1,4 @@
-"""`why_not_picklable`: every obstacle, with the way to it."""
+"""`why_not_picklable`: every obstacle, with the path to it."""
 
 import itertools
 import pickle

@@ -1,4 +1,4 @@
-"""The timeline: parsed with Perfetto's published schema, and read as its viewer would."""
+"""The timeline: parsed with Perfetto's published schema, and read as its viewer does."""
 
 import pytest
 import stackless

@@ -1,4 +1,4 @@
-"""stackless.select: its calls wait in the calling tasklet alone; select() itself."""
+"""stackless.select: its calls block only the calling tasklet; the function select()."""
 
 import errno
 import gc

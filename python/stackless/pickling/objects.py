@@ -75,7 +75,7 @@ def _made_of(kind: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
 
 
 def reduce_with_functions(iterator: Any) -> tuple[Any, ...]:
-    """The reducer of map, filter and iter(function, end): functions in them travel by value."""
+    """Reduce a map, filter or iter(function, end); its function is pickled by value."""
     kind, arguments, *rest = iterator.__reduce__()
     return *_made_of(kind, *arguments), *rest
 

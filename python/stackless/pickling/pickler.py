@@ -125,7 +125,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         if by_value is None:
             raise pickle.PicklingError(
-                f"cannot pickle {type(obj).__qualname__!r} object: it travels by its name, "
+                f"cannot pickle {type(obj).__qualname__!r} object: it is pickled by its name, "
                 f"{module}.{reduced}, and another process cannot import that"
             )
         if type(obj) is named.ALIAS:

@@ -67,5 +67,5 @@ def check(name: str, expected: bytes) -> None:
     if found != expected:
         raise SourceError(
             f"the module {name!r} is not the same here: its source, or the version of its "
-            "package, differs (allow_changed_source=True loads the blob all the same)"
+            "package, differs (allow_changed_source=True loads the blob anyway)"
         )

@@ -30,8 +30,8 @@ export function sentence(player) {
       ? `The recording begins here. ${player.recording.dropped.toLocaleString("en")} older events were dropped.`
       : "Press → for the first step, or space to play.";
   }
-  const who = (id) =>
-    id ? `<b class="who" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "a thread";
+  const named = (id) =>
+    id ? `<b class="name" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "a thread";
   const what = (text) => `<code>${escape(player.text(text) || "a value")}</code>`;
   const where = (id) => `<b>${escape(channelName(player, id))}</b>`;
   const rank = [
@@ -42,43 +42,43 @@ export function sentence(player) {
   const linked = events.some((e) => e.kind === KIND.Link && e.other === main.other);
   const started = (id) => !player.ran(id, player.step);
   const on = (id) =>
-    id ? `${who(id)} ${started(id) ? "starts" : "continues"}.` : "No tasklet can run: the thread sleeps.";
+    id ? `${named(id)} ${started(id) ? "starts" : "continues"}.` : "No tasklet can run: the thread sleeps.";
   const e = main;
   switch (e.kind) {
     case KIND.HandOver:
     case KIND.Transfer: {
       const value = `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
       const act = e.flags & FLAG.SENDS
-        ? `${who(e.tasklet)} sends ${value} on ${where(e.place)}: ${who(e.other)} was waiting for it`
-        : `${who(e.tasklet)} receives ${value} from ${who(e.other)}, which was waiting to send it on ${where(e.place)}`;
+        ? `${named(e.tasklet)} sends ${value} on ${where(e.place)}: ${named(e.other)} was waiting for it`
+        : `${named(e.tasklet)} receives ${value} from ${named(e.other)}, which was waiting to send it on ${where(e.place)}`;
       return e.kind === KIND.HandOver
         ? `${act} and continues at once.`
-        : `${act}${linked ? ", and is runnable again" : ""}. ${who(e.tasklet)} continues.`;
+        : `${act}${linked ? ", and is runnable again" : ""}. ${named(e.tasklet)} continues.`;
     }
     case KIND.Throw:
-      return `${who(e.tasklet)} raises ${what(e.text)} in ${who(e.other)}.`;
+      return `${named(e.tasklet)} raises ${what(e.text)} in ${named(e.other)}.`;
     case KIND.Create:
-      return `${who(e.tasklet)} makes ${who(e.other)}${linked ? ", which waits at the end of the run queue" : ""}.`;
+      return `${named(e.tasklet)} makes ${named(e.other)}${linked ? ", which waits at the end of the run queue" : ""}.`;
     case KIND.Link:
-      return `${who(e.other)} is runnable: it joins the run queue.`;
+      return `${named(e.other)} is runnable: it joins the run queue.`;
     case KIND.Unlink:
       return e.place
-        ? `${who(e.other)} waits on ${where(e.place)}.`
-        : `${who(e.other)} leaves the run queue: ${STATES[e.flags & 15]}.`;
+        ? `${named(e.other)} waits on ${where(e.place)}.`
+        : `${named(e.other)} leaves the run queue: ${STATES[e.flags & 15]}.`;
     case KIND.Switch:
       return switched(e);
     case KIND.Thread:
-      return `A thread begins to use tasklets; ${who(e.tasklet)} runs.`;
+      return `A thread begins to use tasklets; ${named(e.tasklet)} runs.`;
     case KIND.ThreadEnd:
       return "A thread has ended.";
     case KIND.Output:
-      return `${who(e.tasklet)} prints <code>${escape(player.text(e.text).trimEnd())}</code>`;
+      return `${named(e.tasklet)} prints <code>${escape(player.text(e.text).trimEnd())}</code>`;
     case KIND.Return:
-      return `${who(e.tasklet)}: <code>${escape(top(e))}()</code> returns ${what(e.text)}.`;
+      return `${named(e.tasklet)}: <code>${escape(top(e))}()</code> returns ${what(e.text)}.`;
     case KIND.Call:
-      return `${who(e.tasklet)} calls <code>${escape(top(e))}()</code>.`;
+      return `${named(e.tasklet)} calls <code>${escape(top(e))}()</code>.`;
     case KIND.Line:
-      return `${who(e.tasklet)} is at line ${player.stack(e.stack)[0]?.line ?? "?"}.`;
+      return `${named(e.tasklet)} is at line ${player.stack(e.stack)[0]?.line ?? "?"}.`;
     case KIND.Note:
       return escape(player.text(e.text));
     case KIND.Channel:
@@ -93,7 +93,7 @@ export function sentence(player) {
 
   function switched(e) {
     if (!e.tasklet) return e.other ? `The thread wakes. ${on(e.other)}` : "The thread sleeps.";
-    const me = who(e.tasklet);
+    const me = named(e.tasklet);
     switch (STATES[e.flags & 15]) {
       case "sends":
         return `${me} sends ${what(e.text)} on ${where(e.place)}. No tasklet receives, so it waits. ${on(e.other)}`;

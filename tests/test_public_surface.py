@@ -163,6 +163,24 @@ def test_public_objects_are_pickled_by_public_names(name):
         assert pickle.loads(data) is value, key
 
 
+def test_reprs_name_public_modules():
+    """Of objects that programs get from this package."""
+    from stackless import scheduler, socket
+
+    near, far = socket.socketpair()
+    with near, far, near.makefile("rwb") as pair, near.makefile("rb", 0) as raw:
+        objects = [
+            *(near, pair, raw, near.makefile("rb"), near.makefile("wb")),
+            *(stackless.tasklet(), stackless.channel(), stackless.bomb(), stackless.timeout(1)),
+            *(stackless.atomic(), stackless.get_stack_limits(), stackless.features()),
+            *(scheduler.tasklet(), scheduler.channel(), scheduler.QueueChannel()),
+            *(stackless.snapshot()[0], stackless.record("x.json"), stackless),
+        ]
+        assert [text for text in map(repr, objects) if "stackless._" in text] == []
+        for each in objects[3:5]:
+            each.close()
+
+
 def test_every_module_says_what_it_holds():
     for path in PACKAGE.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path

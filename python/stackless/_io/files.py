@@ -161,7 +161,7 @@ class _Buffered(io.BufferedIOBase):
 
     def __repr__(self) -> str:
         name = "detached" if self._raw is None else f"name={self._raw.name!r}"
-        return f"<{type(self).__module__}.{type(self).__qualname__} {name}>"
+        return f"<stackless.socket.{type(self).__qualname__} {name}>"
 
 
 class BufferedReader(_Buffered):

@@ -1,10 +1,10 @@
-"""What an idle connection costs a server: many that are kept alive after one HTTP request each.
+"""The memory that idle connections cost a server: many that stay open after one HTTP request each.
 
 The servers of `ours`, `gevent` and `threads` run the request handler of the standard http.server;
-those of asyncio and uvloop are written for streams (net/http_servers.py). Each runs in a process of
-its own, whose memory is looked at from outside: resident bytes for a connection, without what the
-kernel keeps for it. `stacks` is ours without parking. Memory is looked at when it has stopped
-shrinking: ours parks tasklets that wait once it has time.
+those of asyncio and uvloop are written for streams (net/http_servers.py). Each runs in its own
+process. This program reads its resident memory, which does not include the memory of the kernel for
+a connection. `stacks` is ours without parking. The memory is read when it no longer shrinks: an
+idle thread parks its waiting tasklets after some time.
 
     python benches/idle_connections.py [--count N]
 """
@@ -37,7 +37,7 @@ def ask(connection: socket.socket) -> None:
     while not answer.endswith(b"\r\n\r\n" + http_servers.BODY):
         more = connection.recv(4096)
         if not more:
-            raise SystemExit("a connection was closed")
+            raise SystemExit("the server has closed a connection")
         answer += more
 
 

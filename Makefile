@@ -29,7 +29,7 @@ SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/targe
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
 .PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-io bench-check performance-table \
-        lint format nightly valgrind build wheel clean
+        lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -134,11 +134,15 @@ lint: build ## Formatting, warnings, layers, types, stubs, changelog
 	  --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist.txt
 	tools/check-c-interface
 	tools/check-changelog
+	$(VENV)/bin/towncrier build --draft >/dev/null
 
 format: $$(VENV)/.ready ## Format Rust and Python
 	cargo fmt --all
 	$(VENV)/bin/ruff check --fix-only -q .
 	$(VENV)/bin/ruff format -q .
+
+changelog: build ## Show what the next release will say in CHANGELOG.md
+	@$(VENV)/bin/towncrier build --draft $(ARGS)
 
 wheel: $$(VENV)/.ready ## Build a wheel for the default Python, and the sdist, into dist/
 	CARGO_TARGET_DIR="$(CURDIR)/target/py$(TAG)" $(VENV)/bin/maturin build --release --sdist \

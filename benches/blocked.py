@@ -1,6 +1,6 @@
-"""What a blocked one costs: make many, two Python frames deep, measure, wake and finish them all.
+"""What a blocked tasklet costs: make many, two Python frames deep, measure, wake and finish them.
 
-A process of its own per measurement, which prints one line of JSON:
+Each measurement needs its own process, which prints one line of JSON:
 
     python benches/blocked.py ours|greenlet|gevent|asyncio|threads COUNT [--stack-size BYTES]
 """
@@ -15,8 +15,9 @@ from time import perf_counter
 from typing import Any
 
 from peers import gevent, gevent_queue, greenlet, stackless
+from process_memory import memory
 
-BATCH = 1000  # so many are started before they run
+BATCH = 1000  # number of tasklets that are made before they run
 
 
 class Meter:
@@ -43,14 +44,6 @@ class Meter:
             "create": blocked - begun,
             "wake": ended - blocked,
         }
-
-
-def memory() -> tuple[int, int]:
-    """Bytes of resident memory and of page tables."""
-    with open("/proc/self/status") as status:
-        sizes = dict(line.split(":", 1) for line in status)
-    rss, pte = (int(sizes[name].split()[0]) * 1024 for name in ("VmRSS", "VmPTE"))
-    return rss, pte
 
 
 def two_frames_deep(wait: Callable[[], Any], meter: Meter) -> Callable[[], None]:
@@ -95,7 +88,7 @@ def greenlets(count: int, meter: Meter) -> None:
 def gevents(count: int, meter: Meter) -> None:
     channel = gevent_queue.Channel()
     outer = two_frames_deep(channel.get, meter)
-    gevent.sleep(0)  # the hub is there before the memory is measured
+    gevent.sleep(0)  # makes the hub before the memory is measured
     meter.mark()
     waiting = []
     for i in range(count):
@@ -151,7 +144,7 @@ def threads(count: int, meter: Meter) -> None:
     meter.mark()
     for lock, thread in zip(locks, waiting, strict=True):
         lock.release()
-        thread.join()  # one by one: all at once they would fight for the interpreter's lock
+        thread.join()  # one by one: all at once they would compete for the interpreter's lock
     meter.mark()
 
 

@@ -1,4 +1,4 @@
-"""Are the ratios still what they must be? Best of several rounds, with a generous margin.
+"""Checks the ratios that the project promises: best of several rounds, with a margin.
 
 python benches/check.py [--rounds N] [--json FILE]
 """
@@ -26,7 +26,7 @@ PARKED_MOST = 2.0
 class Requirement:
     case: Case
     most: float  # multiples of an empty call
-    #: The peer that comes nearest to it in CPython without us, and what that does.
+    #: The nearest equivalent in CPython alone, and what that does.
     alone: str = ""
     alone_does: str = ""
 
@@ -50,7 +50,7 @@ def line(what: str, required: str, measured: str, verdict: str) -> None:
 
 
 def judge(shortfall: float) -> str:
-    """The verdict on a measure that misses what is required by this factor; up to 1 it does not."""
+    """Return the verdict on a measure that misses its requirement by this factor, if above 1."""
     if shortfall <= 1:
         return "ok"
     return "ok within the margin" if shortfall <= MARGIN else TOO_SLOW
@@ -121,7 +121,7 @@ def main(rounds: int) -> int:
 
 
 def write(file: str) -> None:
-    """For benches/performance_table.py."""
+    """Write the measures as JSON, for benches/performance_table.py."""
     found = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -134,7 +134,7 @@ def write(file: str) -> None:
 
 
 def processor() -> str:
-    """Its name, and how many of them; as far as the system tells."""
+    """Return the number of processors and their name."""
     try:
         with open("/proc/cpuinfo") as lines:
             names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""What an echo server takes of the processor for a message, beside others in the same run.
+"""The processor time that an echo server takes for a message, compared with others in one run.
 
 python benches/echo_server.py [--seconds S] [--rounds N] [--connections N...] [--bytes N...]
 """
@@ -12,7 +12,7 @@ sys.path.insert(0, str(serving.HERE))
 
 import echo_servers  # noqa: E402
 
-#: So many times as much processor time as ours, at least.
+#: Minimum factors of the processor time of others to ours.
 REQUIRED = {
     "gevent": 2.0,
     "uvloop streams": 1.4,

@@ -1,4 +1,4 @@
-"""Go's side of the comparison: built once, then run as a process of its own per measurement."""
+"""Benchmarks in Go for comparison: built once, then run in a new process for each measurement."""
 
 import functools
 import shutil
@@ -13,7 +13,7 @@ _directory = tempfile.TemporaryDirectory(prefix="stackless-bench-")
 
 @functools.cache
 def problem(source: Path = SOURCE) -> str | None:
-    """Build a program; says why there is none, if so."""
+    """Build a program; return why that failed, None if it did not."""
     if shutil.which("go") is None:
         return "skipped: there is no `go` on PATH"
     built = subprocess.run(
@@ -29,12 +29,12 @@ def version() -> str:
 
 
 def program(source: Path = SOURCE) -> Path:
-    """Where it is when it was built."""
+    """Return the path of the built program."""
     return Path(_directory.name, source.stem)
 
 
 def run(mode: str, operations: int) -> list[float]:
-    """The numbers the program prints."""
+    """Run the program; return the numbers that it prints."""
     done = subprocess.run(
         [program(), mode, str(operations)], capture_output=True, text=True, timeout=600
     )

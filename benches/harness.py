@@ -1,9 +1,9 @@
 """Measure cases in interleaved rounds, each beside an empty call, and print them as tables.
 
-A case is one kind of work, done by several peers. A peer's function does the work so many times and
-returns the seconds that took. All peers of a case run in turn in each round, so that a slow moment
-of the machine hits them alike, and an empty C call is timed before each of them; the shortest of a
-round's empty calls is what that round's times are divided by.
+A case is one kind of work, done by several peers. A peer's function does the work a given number of
+times and returns the seconds that took. All peers of a case run in turn in each round, so that a
+slow period of the machine affects all of them; an empty C call is timed before each of them, and
+the times of a round are divided by the shortest of its empty calls.
 """
 
 import math
@@ -33,7 +33,7 @@ EMPTY_FUNCTION, EMPTY_NAME = _empty_function()
 
 
 def empty_call(operations: int) -> float:
-    """The floor: what a call of a C function that does nothing takes in a `for` loop."""
+    """Return the seconds of so many calls of an empty C function in a `for` loop."""
     call = EMPTY_FUNCTION
     start = perf_counter()
     for _ in repeat(None, operations):
@@ -50,7 +50,7 @@ class Peer:
 
 @dataclass
 class Case:
-    """One kind of work and who does it; `operations` fixes how often, else it is calibrated."""
+    """One kind of work and its peers; `operations` is the number, by default calibrated."""
 
     name: str
     title: str
@@ -66,13 +66,13 @@ class Case:
         return add
 
     def go(self) -> None:
-        """Go does it, too, in the mode of the same name."""
+        """Add Go as a peer, which has a mode of the same name."""
         self.peers.append(Peer("Go", lambda operations: go.seconds(self.name, operations), "go"))
 
 
 @dataclass
 class Result:
-    """What was measured of one peer: nanoseconds and multiples of the empty call, per round."""
+    """The measures of one peer, per round: nanoseconds, and multiples of the empty call."""
 
     ns: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Result:
 
 
 def calibrate(measure: Measure, seconds: float) -> int:
-    """How many operations take about so many seconds. Warms up what there is to warm, too."""
+    """Return the number of operations that take about so many seconds. Also warms up."""
     operations = GRAIN
     while True:
         taken = measure(operations)
@@ -118,14 +118,14 @@ def problem_of(peer: Peer) -> str | None:
 def run_case(
     case: Case, rounds: int, seconds: float, only: set[str] | None = None
 ) -> dict[str, Result]:
-    """Measure the case's peers, each for about so many seconds in each round."""
+    """Measure the peers of a case, each for about `seconds` in each round."""
     chosen = [peer for peer in case.peers if only is None or peer.name in only]
     results = {peer.name: Result(problem=problem_of(peer)) for peer in chosen}
     operations: dict[str, int] = {}
     floor_operations = calibrate(empty_call, seconds / 4)
 
     def measure(peer: Peer) -> float | None:
-        """Nanoseconds per operation; None if the peer cannot do it, which its result then says."""
+        """Return nanoseconds per operation; None if the peer fails, which its result then says."""
         try:
             if peer.name not in operations:
                 operations[peer.name] = case.operations or calibrate(peer.measure, seconds)

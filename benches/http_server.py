@@ -1,4 +1,4 @@
-"""What an HTTP server takes of the processor for a request, beside others in the same run.
+"""The processor time that an HTTP server takes for a request, compared with others in one run.
 
 python benches/http_server.py [--seconds S] [--rounds N] [--connections N]
 """
@@ -15,7 +15,7 @@ sys.path.insert(0, str(serving.HERE))
 
 import http_servers  # noqa: E402
 
-#: So many times as much processor time as ours, at least.
+#: Minimum factors of the processor time of others to ours.
 REQUIRED = {
     "threads, closing": 1.4,
     "gevent, closing": 1.4,
@@ -29,7 +29,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*
 
 
 class Alone(http_servers.Keeping):
-    """Its requests are there already, and its answers go nowhere."""
+    """A handler whose requests are in memory, and whose answers are dropped."""
 
     count = 20_000
 
@@ -42,7 +42,7 @@ class Alone(http_servers.Keeping):
 
 
 def handler_alone(rounds: int) -> float:
-    """Microseconds that the standard handler takes for a request, without a server."""
+    """Return the microseconds that the standard handler takes for a request, without a server."""
     taken = []
     for _ in range(rounds):
         start = time.process_time()

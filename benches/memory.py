@@ -37,7 +37,7 @@ ROWS = [
 
 
 def measure(row: Row, count: int) -> dict[str, Any]:
-    """Bytes and seconds, or the problem that there was."""
+    """Return bytes and seconds, or the problem."""
     if row.peer == "go":
         if problem := go.problem():
             return {"problem": problem}
@@ -84,7 +84,7 @@ def print_row(label: str, found: dict[str, Any]) -> None:
 
 
 def run(quick: bool) -> dict[str, dict[str, Any]]:
-    """Measure and print at all sizes; without `quick` that includes a million."""
+    """Measure and print all sizes; without `quick` also a million."""
     results: dict[str, dict[str, Any]] = {}
     for count in (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000):
         print_header(count)

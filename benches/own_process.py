@@ -1,4 +1,4 @@
-"""Peers that run in processes of their own: a file measures itself with `--peer NAME`."""
+"""Runs each peer of a benchmark in its own process: the file measures itself with `--peer NAME`."""
 
 import json
 import subprocess
@@ -14,9 +14,9 @@ Figures = dict[str, float]
 def best(
     file: str, runs: Mapping[str, tuple[Any, str | None]], arguments: list[str], rounds: int
 ) -> dict[str, Figures]:
-    """The smallest of each figure that a peer prints as JSON. They take turns in each round.
+    """Return the smallest of each figure that a peer prints as JSON. Peers take turns.
 
-    `runs` has what each peer does, and the package that it needs.
+    `runs` has the function of each peer, and the package that it needs.
     """
     found: dict[str, list[Figures]] = {}
     for _ in range(rounds):

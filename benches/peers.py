@@ -1,4 +1,4 @@
-"""Who is measured beside us, as far as installed: each name is a module, or None."""
+"""The packages that benchmarks compare with: each name is a module, None if it is not installed."""
 
 import importlib
 import importlib.metadata
@@ -34,7 +34,7 @@ def missing(name: str | None) -> bool:
 
 
 def versions() -> dict[str, str | None]:
-    """The installed version of each, None where it is missing."""
+    """Return the installed version of each package, None for a missing one."""
     found: dict[str, str | None] = {}
     for name, module in _INSTALLABLE.items():
         distribution = "stackless-rs" if name == "stackless" else name

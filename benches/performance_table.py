@@ -1,4 +1,4 @@
-"""One Markdown table of what benches/check.py has measured on several Pythons.
+"""Makes a Markdown table of the results of benches/check.py on several Pythons.
 
 python benches/performance_table.py FILE ...    prints it; each FILE is from `check.py --json FILE`
 python benches/performance_table.py --into PAGE FILE ...    puts it between the page's two marks
@@ -15,7 +15,7 @@ BEGIN, END = "<!-- the table: make performance-table -->", "<!-- end of the tabl
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """The rows in the order of the first run; a measure that one of them has not is a dash."""
+    """Return the table, its rows in the order of the first run; a missing measure is a dash."""
     measured = [{what: value for what, _, value in run["rows"]} for run in runs]
     required = [{what: bound for what, bound, _ in run["rows"]} for run in runs]
     lines = [

@@ -1,4 +1,4 @@
-"""Our times beside those of greenlet, gevent, asyncio, uvloop, threads, generators and Go.
+"""Compares our times with those of greenlet, gevent, asyncio, uvloop, threads, generators and Go.
 
 python benches/run.py [--quick] [--rounds N] [--only NAME] [--json FILE]
 """
@@ -19,7 +19,7 @@ from harness import EMPTY_NAME, OURS, Case, Result, print_case, run_case
 
 
 def print_machine() -> dict[str, Any]:
-    """Say where this is measured and with what."""
+    """Print and return the machine and the versions that are measured."""
     machine = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",

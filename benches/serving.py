@@ -1,4 +1,4 @@
-"""Servers in processes of their own, under a load from another: what they take of the processor.
+"""Measures the processor time of servers that run in their own process, under load from another.
 
 The server runs on one processor, the load (net/load.c) on another. Needs a C compiler.
 """
@@ -27,7 +27,7 @@ Command = list[str]
 
 
 class Cost(NamedTuple):
-    """Of one round: processor time of the server for an answer, and answers in a second."""
+    """The result of one round: the server's processor time for an answer, answers per second."""
 
     microseconds: float
     rate: float
@@ -35,20 +35,20 @@ class Cost(NamedTuple):
 
 class Work(NamedTuple):
     connections: int
-    message: str  # its length in bytes, "http" or "http-once"
+    message: str  # the length of a message in bytes, "http" or "http-once"
     seconds: float
 
 
 @functools.cache
 def compiled(name: str) -> str:
-    """The path of a program made of net/NAME.c."""
+    """Compile net/NAME.c; return the path of the program."""
     program = f"{_directory.name}/{name}"
     subprocess.run(["cc", "-O2", "-o", program, str(HERE / f"{name}.c")], check=True)
     return program
 
 
 def built_by_go(name: str) -> str | None:
-    """The same for net/NAME.go, None if there is no Go."""
+    """Compile net/NAME.go; return the path of the program, None if Go is not installed."""
     source = HERE / f"{name}.go"
     if problem := go.problem(source):
         print(f"Go {problem}")
@@ -57,7 +57,7 @@ def built_by_go(name: str) -> str | None:
 
 
 def python_servers(file: str, needs: Mapping[str, tuple[str, ...]]) -> dict[str, Command]:
-    """How to start those whose packages are installed."""
+    """Return the commands of the servers whose packages are installed."""
     found = {}
     for peer, packages in needs.items():
         if missing := [name for name in packages if peers.missing(name)]:
@@ -68,13 +68,13 @@ def python_servers(file: str, needs: Mapping[str, tuple[str, ...]]) -> dict[str,
 
 
 def processors() -> tuple[set[int], set[int]]:
-    """One for the server, one for the load; the same if there is only one."""
+    """Return a processor for the server and one for the load; the same if there is only one."""
     available = sorted(os.sched_getaffinity(0))
     return {available[0]}, {available[-1]}
 
 
 def used(pid: int) -> float:
-    """The processor seconds of a process, so far: of threads that have ended, too."""
+    """Return the processor seconds of a process so far, threads that have ended included."""
     clock = ctypes.c_int()
     if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise OSError(error, os.strerror(error))
@@ -83,7 +83,7 @@ def used(pid: int) -> float:
 
 @contextmanager
 def on(processor: set[int], command: Command) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process there, killed at the end, and the first line that it prints."""
+    """Start a process on these processors; give it and its first line, and kill it at the end."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -101,7 +101,7 @@ def on(processor: set[int], command: Command) -> Iterator[tuple[subprocess.Popen
 
 @contextmanager
 def under_load(command: Command, work: Work) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """A server's process id, and the load, from the moment on from which that counts."""
+    """Start a server and its load; give the server's process id and the load when it has begun."""
     ours, others = processors()
     connections, message, seconds = work
     with on(ours, command) as (server, port):
@@ -113,7 +113,7 @@ def under_load(command: Command, work: Work) -> Iterator[tuple[int, subprocess.P
 
 
 def result_of(load: subprocess.Popen[str]) -> tuple[int, float]:
-    """How many answers there were, in how many seconds."""
+    """Return the number of answers, and the seconds they took."""
     assert load.stdout is not None
     answers, seconds = load.stdout.readline().split()
     return int(answers), float(seconds)
@@ -127,7 +127,7 @@ def cost(command: Command, work: Work) -> Cost:
 
 
 def system_calls(command: Command, work: Work) -> float:
-    """For each answer, as strace counts them."""
+    """Return the number of system calls for each answer, counted by strace."""
     summary = Path(_directory.name, "calls")
     trace = ["strace", "-f", "-c", "-o", str(summary), "-p"]
     with under_load(command, work) as (server, load):
@@ -148,10 +148,12 @@ def table(
     required: Mapping[str, float],
     calls: bool = False,
 ) -> None:
-    """Measure all of them in turn, print the best of each beside the first one.
+    """Measure all servers in turn; print the best round of each, compared with the first server.
 
-    `required`: how many times as much as the first one a peer should take at least.
+    `required`: the minimum factor of a peer's processor time to that of the first server.
     """
+    if not servers:
+        return
     costs: dict[str, list[Cost]] = {peer: [] for peer in servers}
     for _ in range(rounds):
         for peer, command in servers.items():

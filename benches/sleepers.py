@@ -1,4 +1,4 @@
-"""Many that sleep for 0 to 1 s each, all at once: how late they are, what they cost.
+"""Many tasklets that sleep for 0 to 1 s at the same time: how late they wake, and what they cost.
 
 Each peer runs in a process of its own; the best of a few rounds counts.
 
@@ -62,7 +62,7 @@ def woken() -> None:
 
 
 def measure(peer: str, count: int) -> dict[str, float]:
-    """In this very process: seconds later than the last was due, processor seconds, bytes."""
+    """Measure in this process: seconds after the last one was due, processor seconds, bytes."""
     chance = random.Random(1)
     sleeps = [chance.random() for _ in range(count)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -19,7 +19,7 @@ import own_process
 import peers
 
 DELAY = 0.05
-#: So many times as long as ours, at least.
+#: Minimum factors of the time of others to ours.
 REQUIRED = {"threads": 1.0}
 
 
@@ -28,7 +28,7 @@ def body(number: int) -> bytes:
 
 
 async def serve() -> None:
-    """Answers GET /NUMBER, and prints its port."""
+    """Serve GET /NUMBER; prints the port first."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -82,8 +82,8 @@ PEERS: dict[str, tuple[Callable[[int, int], None], str | None]] = {
 
 
 def measure(peer: str, port: int, count: int) -> dict[str, float]:
-    """In this very process."""
-    fetch(port, 0)  # what urllib imports and sets up the first time
+    """Measure in this process."""
+    fetch(port, 0)  # the first call imports modules and sets up urllib
     begun, busy = perf_counter(), process_time()
     PEERS[peer][0](port, count)
     taken, busy = perf_counter() - begun, process_time() - busy

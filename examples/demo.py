@@ -19,23 +19,23 @@ PROGRAMS = {
     "hello": "one tasklet",
     "greet": "two tasklets",
     "round_robin": "taking turns",
-    "channel_states": "a channel and who waits in it",
+    "channel_states": "a channel and the tasklets that wait in it",
     "producers_consumer": "two producers, one consumer",
     "divider": "a server and a client",
-    "divider_uncaught": "an error nobody catches goes to run()",
+    "divider_uncaught": "an uncaught error goes to run()",
     "divider_forwarded": "an error sent to the client",
     "factorial": "a thousand levels of recursion, a thousand tasklets",
     "pull_parser": "an iterator out of a parser that calls back",
     "run_tasklet": "wait for some tasklets, leave the others",
     "sleepers": "three ways to wait, and what they cost",
     "async_http": "blocking code on top of an event loop",
-    "monkeypatch": "the library's urllib, in tasklets",
+    "monkeypatch": "the standard urllib, in tasklets",
     "hash_pages": "many pages at once, with plain blocking code",
     "actor_bots": "robots and bullets, each a tasklet",
 }
 NEXT = """\
   make test         all tests, on this Python
-  make bench        our times beside greenlet, gevent, asyncio, uvloop, threads, Go
+  make bench        our times, compared with greenlet, gevent, asyncio, uvloop, threads, Go
   examples/talk/    the programs you just saw; most of them fit on one screen
   docs/             how it works and why
 
@@ -74,7 +74,7 @@ def red(text: str) -> str:
 
 
 def as_typed(path: str | Path) -> str:
-    """A path as one would type it in the current directory, in a shell."""
+    """Return a path as it is typed in a shell in the current directory."""
     relative = os.path.relpath(path)
     return shlex.quote(str(path) if relative.startswith("..") else relative)
 
@@ -117,7 +117,7 @@ def show_table() -> bool:
 
 def main() -> int:
     if importlib.util.find_spec("stackless") is None:
-        print(f"stackless is not installed for {sys.executable}: `make demo` sees to that")
+        print(f"stackless is not installed for {sys.executable}: `make demo` installs it")
         return 1
     failed = [program for program, title in PROGRAMS.items() if not show(program, title)]
     if not show_table():

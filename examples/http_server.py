@@ -2,10 +2,10 @@
 
     python examples/http_server.py [PORT]
 
-/          says hello, and how many connections are open
-/wait      answers after a second, while the others are served
-/post      waits for news and tells it: ask for it in several windows ...
-/post?hi   ... and then for this, which wakes them all
+/          answers with hello and the number of open connections
+/wait      answers after a second, while other connections are served
+/post      waits for a message and answers with it: open it in several windows ...
+/post?hi   ... and then this one, which sends the message "hi" to all of them
 """
 
 import http.server
@@ -18,7 +18,7 @@ from stackless import servers
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept alive
-    timeout = 60  # seconds; idle ones are closed then
+    timeout = 60  # seconds after which an idle connection is closed
 
     def setup(self) -> None:
         self.server.open += 1
@@ -60,7 +60,7 @@ class Server(servers.TaskletHTTPServer):
     def server_bind(self) -> None:
         super().server_bind()
         self.news = stackless.channel()
-        self.news.preference = 1  # who sends goes on
+        self.news.preference = 1  # the sender continues
 
 
 if __name__ == "__main__":

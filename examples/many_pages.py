@@ -1,4 +1,4 @@
-"""Many pages at once, with urllib as it is: each request is a blocking call in a tasklet.
+"""Many pages at once with the standard urllib: each request is a blocking call in a tasklet.
 
 python examples/many_pages.py [NUMBER]
 """

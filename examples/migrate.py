@@ -1,22 +1,22 @@
-"""A recursion that goes down in one process and comes back up in another.
+"""A recursion that begins in one process and ends in another.
 
     python examples/migrate.py
 
 starts a worker process that listens on the loopback interface. A tasklet computes a factorial here
-until it is half way down its recursion; there it rests. It is sent as data to the worker, which
-goes on with it, all the way up, and sends the result back. The worker has never seen its functions:
-they travel along.
+until it is half way down its recursion; there it pauses. It is sent as data to the worker, which
+continues it until its end, and sends the result back. The worker does not have the functions of the
+tasklet: they are part of the data.
 
-Unpickling runs code, so a worker must know who sent what it loads. Both sides have keys, and what
-is not signed with one of them is refused before anything of it is unpickled; so is what is too
-large, damaged, or from another Python. The keys come from the environment variable MIGRATE_KEYS, or
-from the file that MIGRATE_KEY_FILE names (mode 600, please): hexadecimal, one key or more with
-space between them. The first one signs, each of them is accepted. To change keys without a pause,
-add the new key behind the old one everywhere, then move it to the front everywhere, then take the
-old one away.
+Unpickling runs code, so a worker must know the origin of what it loads. Both sides have keys: a
+message that is not signed with one of them is refused before anything of it is unpickled, as is one
+that is too large, damaged, or from another Python. The keys come from the environment variable
+MIGRATE_KEYS, or from the file that MIGRATE_KEY_FILE names (it should have mode 600): one or more
+hexadecimal keys with space between them. The first one signs, each of them is accepted. To change
+keys without a pause, add the new key after the old one everywhere, then move it to the front
+everywhere, then remove the old one.
 
-Signatures do not keep secrets, and an old message can be sent again by who has heard it: across
-machines, send this through TLS.
+Signatures do not encrypt, and an old message can be recorded and sent again: between machines, use
+TLS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 
 import stackless
 
-#: Bytes of the largest message that is accepted, and seconds that the other side may be silent.
+#: Maximum size of a message in bytes, and maximum seconds to wait for the other side.
 LARGEST = 1_000_000
 PATIENCE = 10.0
 
@@ -40,7 +40,7 @@ PATIENCE = 10.0
 
 
 def factorial(n: int, resting_place: int) -> int:
-    """n!, with a rest when there are `resting_place` levels left to go down."""
+    """Return n!; the tasklet pauses when `resting_place` levels are left."""
     if n == resting_place:
         print(f"process {os.getpid()}: at the call factorial({n})")
         stackless.schedule_remove()
@@ -49,7 +49,7 @@ def factorial(n: int, resting_place: int) -> int:
 
 
 def work(n: int, results: list[int]) -> None:
-    """Compute n!, and rest half way."""
+    """Compute n!, and pause half way."""
     results.append(factorial(n, n // 2))
 
 
@@ -57,7 +57,7 @@ def work(n: int, results: list[int]) -> None:
 
 
 def read_keys(environment: Mapping[str, str]) -> list[bytes]:
-    """The keys, the one to sign with first; none if the environment does not mention any."""
+    """Return the keys, the one to sign with first; an empty list if the environment has none."""
     text = environment.get("MIGRATE_KEYS", "")
     if "MIGRATE_KEY_FILE" in environment:
         with open(environment["MIGRATE_KEY_FILE"], encoding="ascii") as file:
@@ -69,7 +69,7 @@ def read_keys(environment: Mapping[str, str]) -> list[bytes]:
 
 
 def serve(keys: list[bytes]) -> None:
-    """Answer one connection after the other. The port is printed on the first line."""
+    """Answer one connection after the other. Prints the port on the first line."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         print(server.getsockname()[1], flush=True)
         while True:
@@ -83,7 +83,7 @@ def serve(keys: list[bytes]) -> None:
 
 
 def answer(file: Any, keys: list[bytes]) -> dict[str, Any]:
-    """Run the tasklet that arrives, and return what its list then holds."""
+    """Run the received tasklet, and return the contents of its list at the end."""
     try:
         tasklet, results = stackless.load(file, key=keys, max_size=LARGEST)
     except (pickle.UnpicklingError, EOFError) as error:
@@ -97,7 +97,7 @@ def answer(file: Any, keys: list[bytes]) -> dict[str, Any]:
 
 
 def start_worker(keys: list[bytes]) -> tuple[subprocess.Popen[str], int]:
-    """A new worker process and its port."""
+    """Start a worker; return the process and its port."""
     text = " ".join(key.hex() for key in keys)
     environment = {**os.environ, "MIGRATE_KEYS": text}
     environment.pop("MIGRATE_KEY_FILE", None)
@@ -119,7 +119,7 @@ def send(port: int, message: bytes, keys: list[bytes]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Go down here, come up there."""
+    """Begin the computation here, and let the worker end it."""
     keys = read_keys(os.environ) or [secrets.token_bytes(32)]
     worker, port = start_worker(keys)
     try:

@@ -1,7 +1,7 @@
-"""Running a piece of Python in a process of its own.
+"""Runs Python code in its own process.
 
-For what may crash, hang, or exit, and for deadlocks: a deadlock is only one while no other Python
-thread of the process could act, and the test runner's time limit may be such a thread.
+For code that may crash, hang, or exit, and for deadlocks: a deadlock is found only if no other
+Python thread of the process could act, and the test runner's time limit may be such a thread.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""What every test shares: it starts and ends with nothing but the main tasklet in the ring."""
+"""Fixtures for all tests: a test starts and ends with only the main tasklet in the run queue."""
 
 import contextlib
 import signal

@@ -1,10 +1,10 @@
-"""A naive model of one thread's ring and channels, written from the contract alone.
+"""A simple model of one thread's run queue and channels, written from the documentation alone.
 
-The ring is a list that starts with the current tasklet. A tasklet is a generator that yields the
-operations it wants done: `(name, argument, ...)`. The same generators drive the real thing, so that
-both can be compared event by event. Main is the tasklet MAIN.
+The run queue is a list that starts with the current tasklet. A tasklet is a generator that yields
+the operations to do: `(name, argument, ...)`. The same generators are run with real tasklets, so
+that both can be compared event by event. The main tasklet is MAIN.
 
-What the callbacks would be told is noted through `note`, a function of one event.
+The events that callbacks would get are passed to `note`, a function of one event.
 """
 
 MAIN = "main"
@@ -200,7 +200,7 @@ class Model:
             raise SWITCH_TRAP
 
     def leave_ring(self, me):
-        """Contract 8.4, for a tasklet that blocks or removes itself."""
+        """The rules for a deadlock, for a tasklet that blocks or removes itself."""
         watcher = self.watcher()
         if len(self.ring) == 1 and (watcher is me or watcher.channel is not None):
             raise DEADLOCK

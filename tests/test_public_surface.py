@@ -1,6 +1,8 @@
-"""The package as it is shipped: documentation, stubs, and errors where it cannot work."""
+"""The public surface of the package: names, docstrings, stubs, and errors where it cannot work."""
 
 import ast
+import graphlib
+import importlib
 import shutil
 import sys
 import types
@@ -11,6 +13,12 @@ import stackless
 from child_process import run_child
 
 PACKAGE = Path(stackless.__file__).parent
+#: The public modules: what is in the package and has no underscore before its name.
+MODULES = ["stackless"] + sorted(
+    f"stackless.{path.stem}"
+    for path in PACKAGE.iterdir()
+    if (path.suffix == ".py" or (path / "__init__.py").exists()) and not path.name.startswith("_")
+)
 TYPES = [stackless.tasklet, stackless.channel, stackless.bomb, stackless.atomic]
 
 
@@ -81,6 +89,124 @@ def test_stub_names_the_members_of_the_types():
 def test_package_says_that_it_is_typed():
     """py.typed"""
     assert (PACKAGE / "py.typed").exists()
+
+
+# ------------------------------------------------------------------ what the modules show
+
+#: What dir(stackless) has besides `stackless.__all__`.
+COMPUTED = {
+    "TimeoutError",
+    "__version__",
+    "current",
+    "debug",
+    "explain",
+    "main",
+    "pickle_with_tracing_state",
+    "pickling",
+    "runcount",
+    "threads",
+    "uncollectables",
+}
+
+
+def public_objects(module):
+    """The classes and functions that a public module exports and this package has made."""
+    for name in dir(module):
+        value = getattr(module, name)
+        if not isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+            continue
+        if value.__module__.partition(".")[0] == "stackless":
+            yield name, value
+
+
+def test_public_modules_are_these():
+    assert {name.rpartition(".")[2] for name in MODULES} == {
+        *("explain", "monkey", "pickling", "scheduler", "select", "selectors", "servers"),
+        *("socket", "ssl", "stackless"),
+    }
+
+
+def test_the_package_shows_public_names_only():
+    child = run_child("import stackless; print(*dir(stackless))")
+    assert child.stderr == ""
+    assert set(child.stdout.split()) == {*stackless.__all__, *COMPUTED}
+
+
+@pytest.mark.parametrize("name", MODULES[1:])
+def test_a_module_shows_public_names_only(name):
+    module = importlib.import_module(name)
+    assert dir(module) == sorted(module.__all__)
+    assert [each for each in dir(module) if each.startswith("_")] == []
+    assert [each for each in dir(module) if not hasattr(module, each)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_objects_name_public_modules(name):
+    """In `__module__`, where they are found again, and in their repr."""
+    module = importlib.import_module(name)
+    for key, value in public_objects(module):
+        assert value.__module__ in MODULES, key
+        home = importlib.import_module(value.__module__)
+        assert getattr(home, value.__name__) is value, key
+        assert "stackless._" not in repr(value), key
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_objects_are_pickled_by_public_names(name):
+    """So that pickles do not depend on where the package keeps them."""
+    import pickle
+
+    module = importlib.import_module(name)
+    for key, value in public_objects(module):
+        data = pickle.dumps(value)
+        assert b"stackless._" not in data, key
+        assert pickle.loads(data) is value, key
+
+
+def test_reprs_name_public_modules():
+    """Of objects that programs get from this package."""
+    from stackless import scheduler, socket
+
+    near, far = socket.socketpair()
+    with near, far, near.makefile("rwb") as pair, near.makefile("rb", 0) as raw:
+        objects = [
+            *(near, pair, raw, near.makefile("rb"), near.makefile("wb")),
+            *(stackless.tasklet(), stackless.channel(), stackless.bomb(), stackless.timeout(1)),
+            *(stackless.atomic(), stackless.get_stack_limits(), stackless.features()),
+            *(scheduler.tasklet(), scheduler.channel(), scheduler.QueueChannel()),
+            *(stackless.snapshot()[0], stackless.record("x.json"), stackless),
+        ]
+        assert [text for text in map(repr, objects) if "stackless._" in text] == []
+        for each in objects[3:5]:
+            each.close()
+
+
+def test_every_module_says_what_it_holds():
+    for path in PACKAGE.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
+
+
+def imported(path, known):
+    """The modules of this package that one imports when it is imported itself."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in known else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_modules_do_not_import_in_circles():
+    known = {"stackless._stackless": set()}
+    paths = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = ("stackless", *path.relative_to(PACKAGE).with_suffix("").parts)
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    known |= paths
+    graph = {name: {*imported(path, known)} & {*known} - {name} for name, path in paths.items()}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert {*paths} <= {*order}
 
 
 # ------------------------------------------------------------------ where it cannot work

@@ -1,4 +1,4 @@
-"""What is measured, in the order in which it is printed."""
+"""The cases that benches/run.py measures, in the order in which they are printed."""
 
 from cases import call, channel, channel_for, create, parked, parser, schedule
 from harness import Case

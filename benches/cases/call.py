@@ -1,4 +1,4 @@
-"""A recursion 100 levels deep in which each level runs in its own. The time per level."""
+"""A recursion 100 levels deep in which each level runs in its own tasklet. The time per level."""
 
 import asyncio
 import queue
@@ -16,7 +16,7 @@ DEPTH = 100
 
 
 def time_levels(descend: Callable[[int], Any], operations: int) -> float:
-    """The time of so many levels; `descend(n)` is n levels."""
+    """Return the seconds for `operations` levels; `descend(n)` makes n levels."""
     start = perf_counter()
     for _ in repeat(None, operations // DEPTH):
         descend(DEPTH)
@@ -38,7 +38,7 @@ def ours(operations: int) -> float:
 
     def descend_and_finish(n: int) -> None:
         descend(n)
-        run()  # those that have sent their result return now
+        run()  # the tasklets that have sent their result end now
 
     channel, tasklet, run = stackless.channel, stackless.tasklet, stackless.run
     return time_levels(descend_and_finish, operations)

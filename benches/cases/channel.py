@@ -1,4 +1,4 @@
-"""One sends, one receives; nothing or next to nothing is buffered. The time of one message."""
+"""One tasklet sends, another receives; at most one message is buffered. The time of one message."""
 
 import asyncio
 import os

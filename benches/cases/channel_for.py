@@ -1,4 +1,4 @@
-"""The same as a message, read by a `for` loop that ends when the sender says so."""
+"""Messages that are read by a `for` loop, which the sender ends. The time of one message."""
 
 import asyncio
 import queue
@@ -89,7 +89,7 @@ def gevent_queue_of_one(operations: int) -> float:
 
 
 class Items:
-    """Iterates over what comes by a queue, until True comes."""
+    """Iterates over the items of a queue until one is True."""
 
     def __init__(self, channel: asyncio.Queue[bool]) -> None:
         self.get = channel.get

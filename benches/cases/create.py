@@ -1,4 +1,4 @@
-"""Make a hundred, run them, let them end; then the next hundred. The time of one of them."""
+"""Make a hundred tasklets, run them until they end, and repeat. The time of one tasklet."""
 
 import asyncio
 import threading
@@ -45,7 +45,7 @@ def generators(operations: int) -> float:
 
 @CASE.peer(ITERATORS)
 def iterators(operations: int) -> float:
-    """What any extension pays CPython: an object for a function, its call from C, its end."""
+    """The cost for any extension: make an object for a function, call it from C, drop it."""
     make, call = iter, next
     start = perf_counter()
     for _ in repeat(None, operations // BATCH):

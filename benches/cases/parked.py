@@ -1,6 +1,6 @@
-"""A question to a tasklet that waits, and its answer: on its stack, or parked after each answer.
+"""A question to a waiting tasklet, and its answer: on its stack, or parked after each answer.
 
-The call that parks it is not part of the figure: nobody makes one when the scheduler parks.
+The call that parks it is not part of the figure: there is no such call when the scheduler parks.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The talk's pull parser: elements of a 6 MB XML file, by callbacks and by several iterators."""
+"""The talk's pull parser: elements of a 6 MB XML file, with callbacks and several iterators."""
 
 import sys
 from collections.abc import Callable

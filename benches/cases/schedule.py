@@ -1,4 +1,4 @@
-"""Give way to the next in a ring of 2 and of 1000; all have started when the clock starts."""
+"""Switch to the next tasklet in a ring of 2 and of 1000; all have started before the timing."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ def greenlets(members: int, operations: int) -> float:
     for place, member in enumerate(ring):
         member.switch(place, operations // members)
     start = perf_counter()
-    ring[0].switch()  # comes back when the first one ends: all have then made their calls
+    ring[0].switch()  # returns when the first one ends: all have then made their calls
     taken = perf_counter() - start
     for member in ring:
         member.throw()
@@ -87,7 +87,7 @@ def on_uvloop(members: int, operations: int) -> float:
 
 
 def threads(members: int, operations: int) -> float:
-    """A baton goes round: each thread waits for its own lock and opens its neighbour's."""
+    """Threads in a ring: each waits for its own lock and releases that of the next thread."""
 
     def spin(acquire: Callable[[], bool], release: Callable[[], None], calls: int) -> None:
         for _ in repeat(None, calls):

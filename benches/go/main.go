@@ -1,6 +1,6 @@
 // The benchmark cases in Go, for comparison: main MODE OPERATIONS prints the seconds that took.
 //
-// One processor is used, as with everybody else. The mode "blocked" prints bytes instead: of
+// One processor is used, as by all other peers. The mode "blocked" prints bytes instead: of
 // resident memory and of page tables, and the seconds until all were blocked and until all ended.
 package main
 
@@ -124,7 +124,7 @@ func blocked(goroutines int) {
 		}()
 	}
 	started.Wait()
-	runtime.Gosched() // who has started goes on until it blocks
+	runtime.Gosched() // goroutines that have started continue until they block
 	created := time.Since(start).Seconds()
 	resident, tables := memory()
 

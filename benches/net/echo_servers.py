@@ -21,7 +21,7 @@ def echo(connection: Any) -> None:
     try:
         while data := receive(MOST):
             send(data)
-            # What a thousand connections would keep while they wait is larger than a cache.
+            # The messages that a thousand waiting connections would keep do not fit into a cache.
             del data
     except ConnectionError:
         pass  # the load has ended

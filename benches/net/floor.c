@@ -1,4 +1,4 @@
-/* The floor: an echo server of two system calls for a message and no more. Prints its port. */
+/* The minimum: an echo server that makes only two system calls for a message. Prints its port. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>

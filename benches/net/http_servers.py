@@ -4,7 +4,8 @@
 
 Those of `http.server` run the standard request handler, as it is ("closing": HTTP/1.0, a
 connection for each request) or set to keep connections; those of `httptools` a parser in C, ours
-in a loop that reads and writes a blocking socket.
+in a loop that reads and writes a blocking socket; those on streams of asyncio and uvloop parse the
+head themselves. `../http_server.py` and `../idle_connections.py` measure them.
 """
 
 import asyncio
@@ -40,8 +41,11 @@ class Closing(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Keeping(Closing):
+class Plain(Closing):
     protocol_version = "HTTP/1.1"
+
+
+class Keeping(Plain):
     wbufsize = -1  # one system call for head and body
     disable_nagle_algorithm = True
 
@@ -133,6 +137,28 @@ def uvloop_and_httptools() -> None:
     uvloop.run(main())
 
 
+async def streams() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            headers = {}
+            while (line := await reader.readline()) not in (b"\r\n", b""):
+                name, _, value = line.decode("latin-1").partition(":")
+                headers[name.lower()] = value.strip()
+            writer.write(ANSWER)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, *LOCAL, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def uvloop_streams() -> None:
+    import uvloop
+
+    uvloop.run(streams())
+
+
 #: What each peer does, and the packages that it needs.
 Peers = dict[str, tuple[Callable[[], None], tuple[str, ...]]]
 CLOSING: Peers = {
@@ -149,6 +175,14 @@ PARSER: Peers = {
     "ours, httptools": (loop_over_httptools, ("stackless", "httptools")),
     "uvloop, httptools": (uvloop_and_httptools, ("uvloop", "httptools")),
 }
+#: For many connections that are kept and idle.
+IDLE: Peers = {
+    "ours, idle": (partial(ours, Plain), ("stackless",)),
+    "gevent, idle": (partial(gevents, Plain), ("gevent",)),
+    "asyncio, idle": (lambda: asyncio.run(streams()), ()),
+    "uvloop, idle": (uvloop_streams, ("uvloop",)),
+    "threads, idle": (partial(threads, Plain), ()),
+}
 
 if __name__ == "__main__":
-    (CLOSING | KEEPING | PARSER)[sys.argv[1]][0]()
+    (CLOSING | KEEPING | PARSER | IDLE)[sys.argv[1]][0]()

@@ -2,11 +2,11 @@
  *
  *     load PORT CONNECTIONS BYTES|http|http-once SECONDS
  *
- * A message of so many bytes comes back as it was; to "http", a GET request, all answers are as long as the
+ * A message of so many bytes comes back unchanged; all answers to "http", a GET request, are as long as the
  * first. "http-once" is the same with a new connection for each request, which the server closes. Prints
  * "begin" when there was an answer for each connection and some time has passed, and then the number of
- * answers and the seconds that took. Ends with its standard input. It never sleeps: to wake it would cost the
- * server more than many an answer, and what comes from another machine wakes nobody. */
+ * answers and the seconds that took. Ends with its standard input. It never sleeps: waking it would cost the
+ * server more time than some answers, and a load on another machine would not be woken by the server. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -40,7 +40,7 @@ static int connection_to(int port)
     static int number;
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    /* From many addresses: the ports of one do not last when connections do not. */
+    /* From many addresses: one address has too few ports for connections that are used only once. */
     const struct sockaddr_in own = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + number++ % 250)};
     const int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
@@ -54,7 +54,7 @@ static int connection_to(int port)
 
 static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n";
 
-/* How long the answer to a request is. */
+/* Returns the length of the answer to a request. */
 static int length_of_answer(int port)
 {
     static char answer[65536];
@@ -79,7 +79,7 @@ static int length_of_answer(int port)
     }
 }
 
-/* A new connection sends its first message. */
+/* Makes a new connection and sends its first message. */
 static void begin_one(int poll, int port, int connections, int *missing, int bytes, const char *message, int length)
 {
     const int fd = connection_to(port);
@@ -138,7 +138,7 @@ int main(int argc, char **argv)
         if (begin != 0 && time >= begin + seconds) {
             printf("%ld %f\n", messages, time - begin);
             fflush(stdout);
-            getchar(); /* the connections stay open until somebody has looked at the server */
+            getchar(); /* the connections stay open until the server was measured */
             return 0;
         }
     }

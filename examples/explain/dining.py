@@ -1,7 +1,7 @@
-"""Five philosophers, five forks, and a deadlock that explains itself.
+"""Five philosophers, five forks, and a deadlock whose error explains the cycle.
 
-Each fork is a channel on which one message lies: whoever receives it has the fork. Each philosopher
-takes the left fork, lets the others run, and wants the right one.
+Each fork is a channel with one message: the philosopher that receives it has the fork. Each
+philosopher takes the left fork, lets the others run, and then waits for the right one.
 """
 
 import stackless

@@ -1,4 +1,4 @@
-"""Robots in an arena, each a tasklet of its own that just says what it does, step after step.
+"""Robots in an arena: each is a tasklet, whose code simply says what it does, step after step.
 
 Squarebots walk squares, spinbots turn and shoot, and every bullet is a tasklet as well; a game loop
 gives each of them one step per tick. The same seed gives the same game.
@@ -23,7 +23,7 @@ DIRECTIONS = [
 
 
 class World:
-    """The arena and everybody in it."""
+    """The arena and all robots and bullets in it."""
 
     def __init__(self, bots: int, seed: int) -> None:
         self.random = random.Random(seed)
@@ -43,7 +43,7 @@ class World:
         self.log.append(f"{self.tick:4}  {text}")
 
     def play(self, ticks: int) -> None:
-        """The game loop: at each tick everybody else runs once."""
+        """The game loop: at each tick all other tasklets run once."""
         for self.tick in range(1, ticks + 1):
             stackless.schedule()
         self.running = False
@@ -51,7 +51,7 @@ class World:
 
 
 class Actor:
-    """Something that moves; its life is a tasklet."""
+    """An object that moves; a tasklet runs its method `live`."""
 
     def __init__(self, world: World, x: int, y: int, angle: int) -> None:
         self.world, self.x, self.y, self.angle = world, x, y, angle
@@ -77,7 +77,7 @@ class Actor:
 
 
 class Robot(Actor):
-    """An actor with a name, something to lose and a gun."""
+    """An actor with a name, hit points and a gun."""
 
     letter = "?"
 
@@ -124,7 +124,7 @@ class Robot(Actor):
 
 
 class Squarebot(Robot):
-    """Walks along squares, shoots at each corner, and now and then turns as it likes."""
+    """Walks along squares, shoots at each corner, and sometimes turns at random."""
 
     letter = "S"
     side = 8
@@ -145,7 +145,7 @@ class Squarebot(Robot):
 
 
 class Spinbot(Robot):
-    """Stays where it is, turns by 5 degrees at a time, and shoots at every second turn."""
+    """Stays at its place, turns by 5 degrees at a time, and shoots at every second turn."""
 
     letter = "O"
 
@@ -156,7 +156,7 @@ class Spinbot(Robot):
 
 
 class Bullet(Actor):
-    """Flies straight on until it leaves the arena or hits somebody."""
+    """Flies straight on until it leaves the arena or hits a robot."""
 
     reach = 2 * UNIT
     damage = 10
@@ -182,7 +182,7 @@ class Bullet(Actor):
 
 
 def picture(world: World, width: int = 48, height: int = 16) -> list[str]:
-    """The arena with the robots that are left."""
+    """Return the arena as text, with the robots that are left."""
     rows = [["."] * width for _ in range(height)]
     for robot in world.robots:
         if robot.health > 0:

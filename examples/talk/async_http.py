@@ -1,8 +1,8 @@
 """Blocking code on top of an event loop: a page is read like a file, the loop calls back.
 
-`Connection` is what the event loop knows: what arrives goes into a channel, and the end closes it.
-`urlopen` returns a file whose `read()` just iterates over the channel. One tasklet pumps the loop;
-it waits in it only when everybody else does.
+The event loop calls a `Connection`, which sends the received bytes into a channel, and closes that
+at the end. `urlopen` returns a file whose `read()` iterates over the channel. One tasklet runs the
+loop; it waits in the loop only when all other tasklets wait.
 
     python examples/talk/async_http.py
 """
@@ -18,7 +18,7 @@ loop = selectors.DefaultSelector()
 
 
 class Connection:
-    """Sends a request when the loop says so, and passes on what comes back."""
+    """Sends a request when the loop calls it, and passes the answer on."""
 
     def __init__(self, host: str, port: int, request: bytes) -> None:
         self.read_channel = stackless.channel()
@@ -42,7 +42,7 @@ class Connection:
     def handle_close(self) -> None:
         loop.unregister(self.socket)
         self.socket.close()
-        self.read_channel.close()  # ends the iteration of whoever reads
+        self.read_channel.close()  # ends the iteration of the reader
 
 
 class Page:
@@ -66,7 +66,7 @@ def urlopen(url: str) -> Page:
 
 
 def pump() -> None:
-    """The event loop, a turn at a time, as long as it has something to wait for."""
+    """Run the event loop, one turn at a time, as long as it has something to wait for."""
     while loop.get_map():
         timeout = 30 if stackless.getruncount() == 2 else 0
         for key, _ in loop.select(timeout):
@@ -80,7 +80,7 @@ def fetch(url: str) -> None:
 
 if __name__ == "__main__":
     with web_server() as address:
-        # The one that was asked first answers last.
+        # The first request gets its answer last.
         for number, seconds in enumerate([0.4, 0.2, 0.0], 1):
             stackless.tasklet(fetch)(f"{address}/{number}?seconds={seconds}")
         stackless.tasklet(pump)()

@@ -1,7 +1,7 @@
-"""A channel has no buffer: a sender waits in the channel until somebody receives.
+"""A channel has no buffer: a sender waits in the channel until a tasklet receives.
 
 The channel's state is shown before, while and after the sender waits; the receiver is preferred,
-so it goes on at once and ends before the sender says "Sent.".
+so it continues at once and ends before the sender says "Sent.".
 
     python examples/talk/channel_states.py
 """
@@ -30,7 +30,7 @@ if __name__ == "__main__":
     show("before", channel)
 
     waiting_sender = stackless.tasklet(sender)(channel)
-    stackless.run()  # returns although the sender waits: nobody is left to run
+    stackless.run()  # returns although the sender waits: no tasklet is left to run
     assert channel.queue is waiting_sender
     show("sending", channel)
 

@@ -1,6 +1,6 @@
-"""A server tasklet divides for its clients: requests come by one channel, answers go by another.
+"""A server tasklet divides for its clients: requests and answers go through two channels.
 
-The server never ends; it just waits for the next request, and `run()` returns all the same.
+The server never ends; it waits for the next request, and `run()` returns nevertheless.
 
     python examples/talk/divider.py
 """

@@ -1,6 +1,6 @@
-"""A server forwards its errors: it sends the exception to the client, in which it is then raised.
+"""A server forwards its errors: it sends the exception to the client, where it is raised.
 
-Three ways lead there: a class with arguments, the instance itself, or with its traceback kept.
+There are three ways to do that: a class with arguments, an instance, or one with its traceback.
 
     python examples/talk/divider_forwarded.py [--send class|instance|traceback]
 """

@@ -1,6 +1,6 @@
-"""An exception nobody catches in its tasklet goes to `run()`, not to whoever waits for an answer.
+"""An uncaught exception of a tasklet goes to `run()`, not to the tasklet that waits for an answer.
 
-The client's `except` never sees the server's error: the server dies, and the client waits for ever.
+The client's `except` never gets the server's error: the server ends, and the client waits forever.
 
     python examples/talk/divider_uncaught.py
 """

@@ -1,4 +1,4 @@
-"""Recursion without a limit: each level of it runs in a tasklet of its own.
+"""Recursion without a limit: each level runs in its own tasklet.
 
 `call(f, *args)` starts `f` in a new tasklet and waits for its result on a fresh channel, so a
 thousand levels are a thousand short stacks instead of one deep one.
@@ -16,7 +16,7 @@ import stackless
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:
-    """Call the function in a tasklet of its own, and wait for what it returns."""
+    """Call the function in a new tasklet, and wait for its result."""
     result = stackless.channel()
     stackless.tasklet(_send_result)(result, function, args)
     return result.receive()
@@ -41,24 +41,24 @@ def main() -> None:
     try:
         plain_factorial(1000)
     except RecursionError as error:
-        # Some versions say where the limit was met as well ("... in comparison").
+        # Some versions also say where the limit was reached ("... in comparison").
         print(f"1000! = {str(error).removesuffix(' in comparison')}")
     print(f"1000! / 998! = {call(factorial, 1000) // call(factorial, 998)}")
 
 
 def best_time(compute: Callable[[], int], repeats: int = 20) -> float:
-    """The shortest of some runs, in milliseconds."""
+    """Return the shortest of some runs, in milliseconds."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         compute()
         times.append(time.perf_counter() - start)
-        stackless.run()  # those that have sent their result but not yet returned may end now
+        stackless.run()  # tasklets that have sent their result end now
     return min(times) * 1e3
 
 
 def print_times() -> None:
-    sys.setrecursionlimit(sys.getrecursionlimit() + 1000)  # for the plain one's 998 levels
+    sys.setrecursionlimit(sys.getrecursionlimit() + 1000)  # for 998 levels of plain calls
     plain = best_time(lambda: plain_factorial(998))
     tasklets = best_time(lambda: call(factorial, 998))
     print(f"998!: plain {plain:.2f} ms, tasklets {tasklets:.2f} ms ({tasklets / plain:.1f}x)")

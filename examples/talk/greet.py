@@ -1,6 +1,6 @@
 """Two tasklets run one after the other, in the order in which they were made.
 
-Neither gives way to the other, so each runs from its beginning to its end.
+Neither switches to the other, so each runs from its beginning to its end.
 
     python examples/talk/greet.py
 """

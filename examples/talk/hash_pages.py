@@ -1,6 +1,6 @@
 """The hash of each page, read backwards: first one page after the other, then all at once.
 
-The function that does it is the same; the second time, each page has a tasklet of its own.
+Both use the same function; the second time, each page has its own tasklet.
 
     python examples/talk/hash_pages.py [NUMBER]
 """

@@ -1,4 +1,4 @@
-"""One tasklet: a function call that starts when the scheduler gets to it.
+"""One tasklet: a function call that starts when its turn comes.
 
 Making the tasklet runs nothing; `stackless.run()` runs everything that is ready and then returns.
 

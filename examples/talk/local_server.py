@@ -1,6 +1,6 @@
-"""A web server for the programs that fetch pages: a process of its own, on the loopback interface.
+"""A web server for the programs that fetch pages, in its own process on the loopback interface.
 
-Every page is its own path, repeated; it answers after the time that the query asks for.
+The text of a page is its path, repeated; it answers after the time that the query asks for.
 """
 
 import subprocess
@@ -33,7 +33,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def web_server() -> Iterator[str]:
-    """Start the server; the value is the address of its pages, without the last slash."""
+    """Start the server; the value is the address of its pages without the slash at the end."""
     server = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
     assert server.stdout
     try:

@@ -18,9 +18,9 @@ NOUNS = ["harbour", "lantern", "meadow", "engine", "orchard", "compass", "river"
 
 
 def write_xml(path: Path, elements: int = ELEMENTS) -> None:
-    """Write a catalogue of exactly so many elements, its root included."""
+    """Write a catalogue with exactly this number of elements, its root included."""
     entries, notes = divmod(elements - 1, PER_ENTRY)
-    # Written beside its place and moved there when complete: nobody ever reads half a file.
+    # Written under another name and renamed when complete: so no program reads an incomplete file.
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="utf-8"?>\n<catalogue>\n')
@@ -35,7 +35,7 @@ def write_xml(path: Path, elements: int = ELEMENTS) -> None:
 
 
 def cached_xml() -> Path:
-    """The path of the full-size file, made at the first call."""
+    """Return the path of the full-size file, which is made at the first call."""
     path = Path(tempfile.gettempdir(), f"stackless-talk-{ELEMENTS}.xml")
     if not path.exists():
         write_xml(path)

@@ -1,8 +1,8 @@
-"""The library's own urllib, made to wait in tasklets by another module in the place of `socket`.
+"""The standard urllib, whose calls wait in tasklets as `socket` is replaced by another module.
 
 `stackless.socket` has the names of the standard module; a call that would block lets other tasklets
-run. What imports `socket` after it was replaced gets that one, and does not know it. So the
-talk did it; today there is `stackless.monkey`, which leaves alone what runs outside of tasklets.
+run. Modules that import `socket` after it was replaced get that one. The talk did it in this way;
+today there is `stackless.monkey`, which does not change what runs outside of tasklets.
 
     python examples/talk/monkeypatch.py
 """
@@ -15,7 +15,7 @@ from local_server import web_server
 
 sys.modules["socket"] = stackless.socket
 for name in [n for n in sys.modules if n.split(".")[0] in ("http", "urllib", "ssl")]:
-    del sys.modules[name]  # whoever has imported the other one is imported anew
+    del sys.modules[name]  # modules that have imported the standard one are imported anew
 
 import http.client  # noqa: E402
 import urllib.request  # noqa: E402

@@ -1,7 +1,7 @@
-"""Two producers feed one consumer over a channel, which decides who goes on after each message.
+"""Two producers send to one consumer; the channel's preference decides which tasklet continues.
 
-A channel prefers the receiver unless told otherwise; `--preference` shows the other choices:
--1 the receiver, 0 nobody (the one who acts goes on), 1 the sender, all: everybody else first.
+A channel prefers the receiver by default; `--preference` shows the other choices: -1 the receiver,
+0 neither (the tasklet that made the call), 1 the sender, all: all other tasklets first.
 
     python examples/talk/producers_consumer.py [--preference -1|0|1|all]
 """
@@ -40,7 +40,7 @@ def main(preference: str) -> None:
     stackless.tasklet(producer1)(channel, ("A", "B"))
     stackless.tasklet(producer2)(channel, (1, 2, 3))
     stackless.run()
-    assert channel.balance == -1  # the consumer still waits: that does not keep run() waiting
+    assert channel.balance == -1  # the consumer still waits: run() does not wait for it
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Turn a parser that calls you back into an iterator, without a thread and without rewriting it.
+"""Turn a parser with callbacks into an iterator, without a thread and without rewriting it.
 
 The SAX parser runs in a tasklet whose handler sends each element into a channel; the switch happens
-in the middle of the C parser's callback, and the reader's `for` loop looks like any other.
+inside the C parser's callback, and the reader is an ordinary `for` loop.
 
     python examples/talk/pull_parser.py [FILE]
 """
@@ -21,7 +21,7 @@ Event = tuple[str, tuple[str, AttributesImpl]]
 
 
 class ChannelHandler(ContentHandler):
-    """Sends what the parser finds into a channel."""
+    """Sends each element that the parser finds into a channel."""
 
     def __init__(self, events: stackless.channel) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ChannelHandler(ContentHandler):
 
 
 def parse_into(events: stackless.channel, file: str) -> None:
-    """Parse the file, and end the iteration of whoever reads the events: in error or in peace."""
+    """Parse the file, and end the iteration of the reader of the events, with an error if any."""
     try:
         xml.sax.parse(file, ChannelHandler(events))
     except Exception:
@@ -52,7 +52,7 @@ def iterparse(file: str) -> Iterator[Event]:
 
 
 class CountingHandler(ContentHandler):
-    """Counts elements the callback way."""
+    """Counts elements with callbacks."""
 
     def __init__(self) -> None:
         super().__init__()

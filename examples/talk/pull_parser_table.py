@@ -1,7 +1,7 @@
-"""How long five ways to count the elements of a 6 MB XML file take, and that they agree.
+"""The times of five ways to count the elements of a 6 MB XML file, and a check that they agree.
 
-The tasklet's iterator is compared with plain callbacks, with a thread behind two kinds of queue,
-and with the standard library's own pull parser, which is written in C.
+The tasklet's iterator is compared with plain callbacks, with a thread and two kinds of queue, and
+with the pull parser of the standard library, which is written in C.
 
     python examples/talk/pull_parser_table.py [--rounds N]
 """
@@ -25,7 +25,7 @@ END = object()
 
 
 class PutHandler(ContentHandler):
-    """Hands each element to a function that stores it for another thread."""
+    """Passes each element to a function that stores it for another thread."""
 
     def __init__(self, put: Callable[[Any], None]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def parse_in_thread(file: str, put: Callable[[Any], None]) -> None:
 
 
 def iterparse_deque(file: str) -> Iterator[Any]:
-    """A thread that appends to a deque under a lock, and a reader that looks there."""
+    """Read from a thread that appends to a deque under a lock."""
     lock = threading.Lock()
     events: deque[Any] = deque()
 
@@ -67,7 +67,7 @@ def iterparse_deque(file: str) -> Iterator[Any]:
 
 
 def iterparse_queue(file: str) -> Iterator[Any]:
-    """A thread and a bounded queue, as the standard library has them."""
+    """Read from a thread through a bounded queue of the standard library."""
     events: queue.Queue[Any] = queue.Queue(1000)
     parse_in_thread(file, events.put)
     yield from iter(events.get, END)
@@ -100,7 +100,7 @@ METHODS: dict[str, Callable[[str], int]] = {
 
 
 def measure(file: str, rounds: int) -> dict[str, float]:
-    """The best time of each method, in seconds; the rounds are interleaved."""
+    """Return the best time of each method in seconds; the rounds are interleaved."""
     best = dict.fromkeys(METHODS, float("inf"))
     for _ in range(rounds):
         for name, count in METHODS.items():

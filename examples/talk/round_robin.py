@@ -1,6 +1,6 @@
-"""Two tasklets take turns: `schedule()` lets everybody else run before it returns.
+"""Two tasklets take turns: `schedule()` lets all other tasklets run before it returns.
 
-The scheduler goes round the ring of runnable tasklets, so both say hello before either leaves.
+The scheduler runs the tasklets of the run queue in turn, so both say hello before either ends.
 
     python examples/talk/round_robin.py
 """

@@ -1,7 +1,7 @@
-"""Wait for some tasklets but not for all: the program ends when those that must finish have.
+"""Wait for some tasklets but not for all: the program ends when those that must finish have ended.
 
-`run_tasklet` counts the live ones and `run_all` schedules until the count is 0; a pump that never
-ends is started as a plain tasklet and is just left behind, and an error does not upset the count.
+`run_tasklet` counts the living ones and `run_all` schedules until the count is 0; a pump that never
+ends is started as a plain tasklet and is not waited for, and an error does not change the count.
 
     python examples/talk/run_tasklet.py
 """
@@ -30,7 +30,7 @@ def _counted(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
 
 
 def run_all() -> None:
-    """Run everybody in turn until all that must finish have."""
+    """Run all tasklets in turn until those that must finish have ended."""
     while unfinished:
         stackless.schedule()
 

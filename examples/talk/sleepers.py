@@ -1,7 +1,7 @@
 """Three ways to sleep: fried spam and eggs are ready after different times.
 
-In the first, every tasklet looks at the clock at each of its turns. In the second, one tasklet
-looks for all of them. In the third, nobody does: `stackless.sleep` leaves it to the system.
+In the first, every tasklet reads the clock at each of its turns. In the second, one tasklet reads
+it for all of them. In the third, no tasklet does: `stackless.sleep` waits in the system.
 
     python examples/talk/sleepers.py [--times]
 """
@@ -16,14 +16,14 @@ MEAL = [("eggs", 0.2), ("spam", 0.1), ("fried spam", 0.3)]
 
 
 def busy_sleep(seconds: float) -> None:
-    """Wait by looking at the clock at every turn."""
+    """Wait by reading the clock at every turn."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         stackless.schedule()
 
 
 class SharedSleeper:
-    """One tasklet looks at the clock; the others wait in channels until it wakes them."""
+    """One tasklet reads the clock; the others wait in channels until it wakes them."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[float, int, stackless.channel]] = []

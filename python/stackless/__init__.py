@@ -1,7 +1,7 @@
 """Tasklets and channels: Stackless Python on stock CPython.
 
-A tasklet is a call with a stack of its own. It can wait, anywhere, without holding up the others
-of its thread; a channel is where two of them meet to exchange a value.
+A tasklet is a function call with its own stack. It can wait at any point without blocking the other
+tasklets of its thread. Two tasklets exchange a value through a channel.
 
     >>> import stackless
     >>> def greet(name):
@@ -12,8 +12,8 @@ of its thread; a channel is where two of them meet to exchange a value.
     Hello, A
     Hello, B
 
-Nothing here is called from two threads at once: the interpreter's lock sees to that. Each thread
-has its own run queue; channels connect tasklets of any threads.
+All functions may be called from any thread; the interpreter's lock protects them. Each thread has
+its own run queue; channels connect tasklets of any threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import os as _os
 import sys as _sys
 
-from stackless import _check
+from stackless._package import check as _check
 
 try:
     import stackless._stackless as _stackless
@@ -31,11 +31,21 @@ except ImportError as _error:
 import atexit as _atexit
 import builtins as _builtins
 
-from stackless import _import_lock, explain
-from stackless._dump import dump
-from stackless._features import Features, features
-from stackless._module import Module as _Module
-from stackless._recording import record
+from stackless import explain
+from stackless._package import import_lock as _import_lock
+from stackless._package.dump import dump
+from stackless._package.features import Features, features
+from stackless._package.limits import (
+    StackLimits,
+    atomic,
+    get_stack_limits,
+    getthreads,
+    set_stack_limits,
+)
+from stackless._package.module import Module as _Module
+from stackless._package.surface import adopt as _adopt
+from stackless._package.time import run_all, run_tasklet, timeout
+from stackless._record.recording import record
 from stackless._stackless import (
     TaskletExit,
     TimeoutExit,
@@ -70,8 +80,6 @@ from stackless._stackless import (
 from stackless._stackless import (
     TimeoutError as TimeoutError,
 )
-from stackless._time import run_all, run_tasklet, timeout
-from stackless._types import StackLimits, atomic, get_stack_limits, getthreads, set_stack_limits
 from stackless.explain import snapshot
 from stackless.pickling import dumps, load, loads, why_not_picklable
 
@@ -137,11 +145,13 @@ __all__ = [
     "why_not_picklable",
 ]
 
-#: The module itself: ``from stackless import stackless`` works as it always did.
+_adopt(globals(), "stackless._")
+
+#: The module itself, for programs that use ``from stackless import stackless``.
 stackless = _sys.modules[__name__]
 stackless.__class__ = _Module
 
-# Programs of old use the bare name.
+# Old Stackless programs use the bare name.
 _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
 
 _import_lock.install()

@@ -8,14 +8,18 @@ from importlib import import_module
 
 import stackless
 
-#: Subcommand -> the module that has `main(argv: list[str]) -> int`, and a line about it.
+#: Subcommand -> the module in this package that has `main(argv: list[str]) -> int`, and a line
+#: about it.
 COMMANDS = {
-    "compat": ("stackless._compat", "list what an old Stackless program has to change"),
-    "features": ("stackless._features", "say what this Python and this system let it do"),
-    "ps": ("stackless._ps", "list the tasklets of a running process"),
-    "pstree": ("stackless._pstree", "the same as a tree of threads, channels and tasklets"),
-    "record": ("stackless._record_cli", "run a script and save what its tasklets did"),
-    "top": ("stackless._top", "show which tasklets of a running process are switched to most"),
+    "compat": ("_compat.report", "list what an old Stackless program has to change"),
+    "features": ("_package.features", "say what works on this Python and this system"),
+    "ps": ("_explain.ps", "list the tasklets of a running process"),
+    "pstree": ("_explain.pstree", "the same as a tree of threads, channels and tasklets"),
+    "record": ("_record.cli", "run a script and save what its tasklets did"),
+    "top": (
+        "_explain.top",
+        "show which tasklets of a running process are switched to most",
+    ),
 }
 
 
@@ -54,16 +58,16 @@ def main(argv: list[str]) -> int:
         print(overview(), file=sys.stderr)
         return 2
     module, _ = COMMANDS[argv[0]]
-    status: int = import_module(module).main(argv[1:])
+    status: int = import_module(f"stackless.{module}").main(argv[1:])
     return status
 
 
 def command(argv: list[str]) -> int:
-    """The same, for a process of its own: a reader who leaves early is no error."""
+    """Run one subcommand as the whole process. If stdout is closed, there is no traceback."""
     try:
         status = main(argv)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the program that reads the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     return status

@@ -1,18 +1,18 @@
-"""The module `select`, whose calls wait in the calling tasklet alone.
+"""The module `select`, whose calls block only the calling tasklet.
 
 All names of the standard module are here; `select`, `poll` and `epoll` are replaced. They wait for
 anything that those of the standard module wait for: sockets of any module, pipes, terminals, other
 epoll objects. Everything else is as documented for the standard module. Any thread may call them.
 
-What the standard module leaves open:
+What the standard module does not define:
 
-* Closing a descriptor does not wake those who wait for it with `select` or `poll`, as in the
-  standard module. Closing an epoll object wakes those who wait in its `poll`: OSError, EBADF.
-* What is registered with a poll object while it waits counts from its next `poll` on; with an
-  epoll object at once.
-* A limit, a timeout or `kill` ends a wait like any other; nothing of it is left.
-* A call that finds something ready, or does not want to wait, does not let others run.
-* A wait takes a descriptor for itself, but that of an epoll object does not.
+* Closing a descriptor does not wake tasklets that wait for it with `select` or `poll`, as in the
+  standard module. Closing an epoll object wakes those that wait in its `poll`: OSError, EBADF.
+* A file that is registered with a poll object while it waits counts from its next `poll` on; with
+  an epoll object at once.
+* A limit, a timeout or `kill` ends a wait like any other; no descriptor is left over.
+* A call that finds something ready, or has the timeout 0, does not let other tasklets run.
+* A wait needs a descriptor of its own, except a wait in an epoll object's `poll`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ import time as _time
 from select import *  # noqa: F403
 from typing import Any, Self
 
+from stackless._package.surface import exported as _exported
 from stackless._stackless import _descriptor_closed, _wait_ready
 from stackless._stackless import sleep as _sleep
 
-# As they are now: they may be patched later.
+__all__ = _exported(_stock)
+
+# The standard functions, kept here as they may be patched later.
 _select: Any = _stock.select
 _poll: Any = _stock.poll
 _epoll: Any = _stock.epoll
@@ -39,7 +42,7 @@ _MOST_SECONDS = 2**63 / 1e9
 
 
 def _number(seconds: Any, what: str) -> float:
-    """A timeout as the standard functions read it."""
+    """Return a timeout as a number, with the errors of the standard functions."""
     if not isinstance(seconds, float):
         try:
             return _operator.index(seconds)
@@ -64,7 +67,7 @@ def _not_too_long(seconds: float) -> float:
 
 
 def _seconds(number: float, unit: int) -> float | None:
-    """Seconds from so many parts of one, as poll() and epoll read them; None: without a limit."""
+    """Return `number / unit` seconds as poll() and epoll read them; None: without a limit."""
     seconds = _not_too_long(number / unit)
     if seconds * 1000 > _MOST_MILLISECONDS:
         raise OverflowError("timeout is too large")
@@ -72,7 +75,7 @@ def _seconds(number: float, unit: int) -> float | None:
 
 
 def _descriptor(file: Any) -> Any:
-    """The number of a file; what is none is left for the standard function to refuse."""
+    """Return the descriptor of a file; other objects are left for the standard call to refuse."""
     if isinstance(file, int):
         return file
     fileno = getattr(file, "fileno", None)
@@ -80,7 +83,7 @@ def _descriptor(file: Any) -> Any:
 
 
 class _Watch:
-    """Several descriptors in one, which can be read when one of them may be ready."""
+    """One descriptor for several, which can be read when one of them may be ready."""
 
     __slots__ = ("_epoll",)
 
@@ -90,7 +93,7 @@ class _Watch:
             try:
                 self._epoll.register(number, events)
             except PermissionError:
-                pass  # a regular file is always as ready as it is now
+                pass  # the readiness of a regular file does not change
             except OSError as error:
                 self._epoll.close()
                 if error.errno != _errno.EBADF:
@@ -98,7 +101,7 @@ class _Watch:
                 raise OSError(_errno.EBADF, "a descriptor was closed meanwhile") from error
 
     def wait(self, until: float | None) -> None:
-        """Wait for one of them, or the time; perhaps not so long."""
+        """Wait for one of the descriptors, or until that time; may return earlier."""
         _wait(self._epoll.fileno(), until)
 
     def close(self) -> None:
@@ -111,10 +114,10 @@ class _Watch:
 
 def _wait(descriptor: int, until: float | None) -> None:
     seconds = None if until is None else max(until - _time.monotonic(), 0.0)
-    # An event loop of asyncio that waits here does not run meanwhile: another tasklet that sets the
-    # result of one of its futures has to wake it, as another thread would.
+    # An event loop of asyncio that waits here does not run meanwhile: so another tasklet that sets
+    # the result of one of its futures has to wake the loop, as another thread would.
     events: Any = _sys.modules.get("asyncio.events")
-    is_whole = hasattr(events, "_set_running_loop")  # it may be about to be imported
+    is_whole = hasattr(events, "_set_running_loop")  # its import may not have ended yet
     loop = events._get_running_loop() if is_whole else None
     if loop is None:
         _wait_ready(descriptor, False, seconds)
@@ -135,7 +138,7 @@ def _until(seconds: float | None) -> float | None:
 
 
 def _wait_for_any(wanted: dict[int, int], seconds: float | None, ask: Any) -> Any:
-    """Wait until `ask()`, which did not, finds something ready, or for so many seconds."""
+    """Wait until `ask()`, which has found nothing, finds something ready, or for `seconds`."""
     until = _until(seconds)
     watch = _Watch(wanted)
     try:
@@ -145,8 +148,7 @@ def _wait_for_any(wanted: dict[int, int], seconds: float | None, ask: Any) -> An
             if ready:
                 return ready
             if watch.is_ready():
-                # An error or a hang-up where select() was not asked for it: the system tells of
-                # it whether one likes or not.
+                # An error or a hang-up for which select() was not asked: epoll always reports it.
                 _sleep(0.01 if until is None else min(0.01, max(until - _time.monotonic(), 0)))
     finally:
         watch.close()
@@ -166,8 +168,8 @@ def select(  # type: ignore[no-redef]
     """Wait until files can be read (rlist) or written (wlist), or are exceptional (xlist).
 
     Files are descriptors or objects with a method fileno(). Waits at most `timeout` seconds, None:
-    without a limit. Returns three lists, those of each list that are ready; three empty ones if the
-    time was over. Errors are those of the standard function.
+    without a limit. Returns three lists: the files of each argument that are ready; three empty
+    lists if the time has expired. Errors are those of the standard function.
     """
     seconds = None
     if timeout is not None:
@@ -198,7 +200,7 @@ def select(  # type: ignore[no-redef]
 
 
 class poll:  # type: ignore[no-redef]
-    """Files to wait for, each with the events that matter; otherwise as the standard object."""
+    """A set of files to wait for, each with its events; otherwise as the standard object."""
 
     __slots__ = ("_events", "_poll", "_waited_for")
 
@@ -216,13 +218,13 @@ class poll:  # type: ignore[no-redef]
         self._events[number] = eventmask
 
     def modify(self, fd: Any, eventmask: int, /) -> None:
-        """Change the events of a file. OSError (ENOENT) if it is not there."""
+        """Change the events of a file. OSError (ENOENT) if it is not registered."""
         number = _descriptor(fd)
         self._poll.modify(number, eventmask)
         self._events[number] = eventmask
 
     def unregister(self, fd: Any, /) -> None:
-        """Remove a file. KeyError if it is not there."""
+        """Remove a file. KeyError if it is not registered."""
         number = _descriptor(fd)
         self._poll.unregister(number)
         del self._events[number]
@@ -231,7 +233,7 @@ class poll:  # type: ignore[no-redef]
         """Wait for events; return a list of (descriptor, events).
 
         Waits at most `timeout` milliseconds; None, negative: without a limit. RuntimeError if
-        somebody waits in this very call already.
+        another tasklet or thread already waits in the poll() of this object.
         """
         if self._waited_for:
             raise RuntimeError("concurrent poll() invocation")
@@ -251,7 +253,7 @@ class poll:  # type: ignore[no-redef]
 class epoll:  # type: ignore[no-redef]
     """The system's interest list for files; otherwise as the standard class.
 
-    It can itself be waited for, with any of this module.
+    The functions and objects of this module can wait for it, too.
     """
 
     __slots__ = ("__weakref__", "_epoll")
@@ -261,14 +263,14 @@ class epoll:  # type: ignore[no-redef]
 
     @classmethod
     def fromfd(cls, fd: int, /) -> Self:
-        """Make an epoll object of a descriptor, which it closes in the end."""
+        """Make an epoll object of a descriptor, which the object then owns and closes."""
         made = cls.__new__(cls)
         made._epoll = _epoll.fromfd(fd)
         return made
 
     @property
     def closed(self) -> bool:
-        """bool: close() was called."""
+        """bool: True if close() was called."""
         closed: bool = self._epoll.closed
         return closed
 
@@ -278,7 +280,7 @@ class epoll:  # type: ignore[no-redef]
         return number
 
     def close(self) -> None:
-        """Close it. Those who wait in its poll() get OSError (EBADF)."""
+        """Close it. Tasklets that wait in its poll() get OSError (EBADF)."""
         if not self._epoll.closed:
             try:
                 _descriptor_closed(self._epoll.fileno())
@@ -299,7 +301,7 @@ class epoll:  # type: ignore[no-redef]
     def register(
         self, fd: Any, eventmask: int = _stock.EPOLLIN | _stock.EPOLLPRI | _stock.EPOLLOUT
     ) -> None:
-        """Add a file. OSError: EEXIST if it is there already, EPERM for a regular file."""
+        """Add a file. OSError: EEXIST if it is already registered, EPERM for a regular file."""
         self._epoll.register(fd, eventmask)
 
     def modify(self, fd: Any, eventmask: int) -> None:
@@ -328,6 +330,10 @@ class epoll:  # type: ignore[no-redef]
         return ready
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
-    """Names that the standard module has, but does not export."""
+    """Return a name that the standard module has, but does not export."""
     return getattr(_stock, name)

@@ -1,8 +1,8 @@
-"""The module `selectors`, whose selectors wait in the calling tasklet alone.
+"""The module `selectors`, whose selectors block only the calling tasklet.
 
-All names of the standard module are here. Its classes are subclassed, so that `isinstance` holds
-for those of the standard module, too; they wait with `stackless.select`, which says what is defined
-where the standard modules are silent.
+All names of the standard module are here. The classes are subclasses of the standard ones, so that
+`isinstance` of those holds; they wait with `stackless.select`, whose docstring says what applies
+where the standard modules define nothing.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from selectors import *  # noqa: F403
 from typing import Any
 
 from stackless import select as _select
+from stackless._package.surface import exported as _exported
+
+__all__ = _exported(_stock)
 
 
 class SelectSelector(_stock.SelectSelector):  # type: ignore[no-redef]
-    """With select()."""
+    """A selector that waits with select()."""
 
     _select = staticmethod(_select.select)
 
 
 class PollSelector(_stock.PollSelector):  # type: ignore[no-redef]
-    """With poll()."""
+    """A selector that waits with a poll object."""
 
     _selector_cls = _select.poll
 
 
 class EpollSelector(_stock.EpollSelector):  # type: ignore[no-redef]
-    """With epoll()."""
+    """A selector that waits with an epoll object."""
 
     _selector_cls = _select.epoll
 
@@ -35,6 +38,10 @@ class EpollSelector(_stock.EpollSelector):  # type: ignore[no-redef]
 DefaultSelector = EpollSelector  # type: ignore[assignment, misc]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
-    """Names that the standard module has, but does not export."""
+    """Return a name that the standard module has, but does not export."""
     return getattr(_stock, name)

@@ -5,11 +5,11 @@
     with stackless.servers.TaskletHTTPServer(("", 8000), Hello) as server:
         server.serve_forever()
 
-`TaskletMixIn` does for any server of `socketserver` what `socketserver.ThreadingMixIn` does with
-threads. Its sockets are those of `stackless.socket`; nothing is patched. `serve_forever()` may run
-in main, in a tasklet or in a thread. The handlers' tasklets belong to the same thread: when it
-ends, they are stopped. To let them finish, the thread calls `stackless.run()` after
-`serve_forever()`.
+`TaskletMixIn` uses tasklets for the requests of any server of `socketserver`, as
+`socketserver.ThreadingMixIn` uses threads. Its sockets are those of `stackless.socket`; nothing is
+patched. `serve_forever()` may run in a main tasklet, in another tasklet, or in another thread. The
+handlers' tasklets belong to the same thread: when it ends, they are stopped. To let them finish,
+the thread calls `stackless.run()` after `serve_forever()`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,21 @@ from typing import TYPE_CHECKING, Any
 from stackless import select, socket
 from stackless._stackless import _wait_ready, channel, getcurrent, sleep, tasklet
 
-#: accept() fails until somebody gives something back: nobody tells when.
+__all__ = [
+    "TaskletHTTPServer",
+    "TaskletMixIn",
+    "TaskletTCPServer",
+    "TaskletUDPServer",
+    "TaskletUnixDatagramServer",
+    "TaskletUnixStreamServer",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+#: Errors of accept() for missing resources. The system does not tell when there are some again.
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE = 0.05
 
@@ -38,30 +52,31 @@ else:
 
 
 class TaskletMixIn(_Server):
-    """Handles each request in a tasklet of its own. To be named before the server's class.
+    """Handles each request in its own tasklet. Name it before the server's class.
 
-    daemon_tasklets: the tasklets do not keep `stackless.run()` waiting, nor server_close().
-    block_on_close: server_close() waits until those that are no daemons have ended.
+    daemon_tasklets: True if neither `stackless.run()` nor server_close() waits for the tasklets.
+    block_on_close: True if server_close() waits until the tasklets that are not daemons have ended.
 
-    Each tasklet has a copy of the context of who serves: variables of `contextvars` belong to the
-    request. A `threading.local` belongs to the thread, and so to all requests.
+    Each tasklet has a copy of the context of the serving tasklet: variables of `contextvars` belong
+    to the request. A `threading.local` belongs to the thread, and so to all requests.
 
-    Errors of a handler go to handle_error(), and stop nobody else; SystemExit ends its request
-    only, as in a thread. KeyboardInterrupt stops serve_forever() as ever. When the process has no
-    more descriptors, connections wait in the system's queue.
+    Errors of a handler go to handle_error(), and do not stop other requests; SystemExit ends only
+    its request, as in a thread. KeyboardInterrupt stops serve_forever() as in the standard classes.
+    When the process has no more descriptors, connections wait in the system's queue.
     """
 
     daemon_tasklets = False
     block_on_close = True
 
     __stop = False
-    # Who runs serve_forever(), whether it waits for a request, and what is closed when it ends.
+    # The tasklet that runs serve_forever(), True while it waits for a request, and a channel that
+    # is closed when it ends.
     __server: tasklet | None = None
     __waits = False
     __serving: channel | None = None
 
     def server_bind(self) -> None:
-        """Called by the constructor: takes the socket over and binds it."""
+        """Make the socket one of `stackless.socket` and bind it. The constructor calls this."""
         self.__take_over_socket()
         super().server_bind()
 
@@ -103,7 +118,7 @@ class TaskletMixIn(_Server):
             serving.close()
 
     def __wait(self, seconds: float) -> bool:
-        """Wait for a request, or so long, or for less. False: there will be none."""
+        """Wait at most so many seconds for a request. False if the server was closed or stopped."""
         if self.fileno() < 0:
             return False
         self.__waits = True
@@ -167,7 +182,7 @@ class TaskletMixIn(_Server):
         t(request, client_address)
 
     def process_request_tasklet(self, request: Any, client_address: Any) -> None:
-        """What a tasklet does."""
+        """Handle one request; what its tasklet runs."""
         try:
             self.finish_request(request, client_address)
         except Exception:
@@ -180,7 +195,7 @@ class TaskletMixIn(_Server):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make a request handler, which does the rest."""
-        # In two steps, as the call of a class is C code, which could not be left while it waits.
+        # In two steps, as the call of a class is C code, in which a tasklet could not be parked.
         kind: Any = self.RequestHandlerClass
         if _is_plain_class(kind):
             kind.__new__(kind).__init__(request, client_address, self)
@@ -202,13 +217,13 @@ class TaskletMixIn(_Server):
         for t, request in tuple(requests.items()):
             if self.block_on_close and not t.daemon and t is not getcurrent():
                 t.join()
-            # Such a tasklet did not get to its `finally`.
+            # A tasklet that was stopped has not run its `finally` block.
             if (not t.alive or t.thread_id == -1) and requests.pop(t, None) is not None:
                 self.shutdown_request(request)
 
 
 def _is_plain_class(kind: Any) -> bool:
-    """Does calling it mean `__new__` and `__init__`?"""
+    """True if calling the class does nothing but `__new__` of object and `__init__`."""
     if not isinstance(kind, type):
         return False
     new: Any = kind.__new__
@@ -242,7 +257,7 @@ class TaskletHTTPServer(TaskletMixIn, http.server.HTTPServer):
     request_queue_size = 1024
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection, whose parts of an answer are not held back."""
+        """Accept a connection, and switch Nagle's algorithm off for it."""
         connection, address = super().get_request()
         with contextlib.suppress(OSError):  # not TCP
             connection.setsockopt(stock.IPPROTO_TCP, stock.TCP_NODELAY, 1)

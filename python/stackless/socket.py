@@ -1,27 +1,28 @@
-"""The module `socket`, whose calls wait in the calling tasklet alone.
+"""The module `socket`, whose calls block only the calling tasklet.
 
 All names of the standard module are here; the class `socket` and the functions that make sockets or
-ask for names are replaced. A call that would block suspends the calling tasklet until the
-descriptor is ready, in any tasklet, main ones included; names are looked up on a worker thread.
-Everything else is as documented for the standard module, and `isinstance(s, socket.socket)` of that
-module holds.
+look up names are replaced. A call that would block suspends the calling tasklet, which may be a
+main tasklet, until the descriptor is ready; names are looked up on a worker thread. Everything else
+is as documented for the standard module, and `isinstance(s, socket.socket)` of that module holds.
 
-What the standard module leaves open:
+What the standard module does not define:
 
 * Several tasklets may wait for one direction of one socket. When it becomes ready, all of them try
-  again, in the order in which they came. A `sendall` that had to wait may be interleaved.
-* Closing a socket, or detaching it, wakes those who wait for it, in any thread: OSError, EBADF.
-* A timeout is for one call, however often it has to wait, but for `sendfile`, where it is for each
-  wait, as in the standard module. `with stackless.timeout()` goes for any number of calls.
-* Of several processes that accept on one blocking listener, one that loses the race waits in the
-  system, with its whole thread. Give the listener a timeout there, as for a plain `accept()`.
+  again, in the order in which they came. The data of a `sendall` that had to wait may be mixed with
+  data that other tasklets send.
+* Closing or detaching a socket wakes the tasklets that wait for it, in any thread: OSError, EBADF.
+* A timeout is for one call, however often it has to wait, except in `sendfile`, where it is for
+  each wait, as in the standard module. `with stackless.timeout()` limits any number of calls.
+* If several processes accept on one blocking listener, a process to which no connection is left
+  waits in the system, with its whole thread. Set a timeout of the listener there, as for a plain
+  `accept()`.
 * Tasklets whose blocking calls never have to wait take turns every 64 calls. A call that does not
-  wait by its arguments (timeout 0, MSG_DONTWAIT) never lets others run.
-* `MSG_WAITALL` waits for all where the system would: on streams without a timeout; in `recvmsg` and
-  `recvmsg_into` it does not.
-* `connect` makes the descriptor non-blocking for the moment of the system's call. `sendfile` of a
+  wait because of its arguments (timeout 0, MSG_DONTWAIT) never lets other tasklets run.
+* `MSG_WAITALL` waits for all bytes where the system would: on streams without a timeout; in
+  `recvmsg` and `recvmsg_into` it does not.
+* `connect` makes the descriptor non-blocking for the duration of the system call. `sendfile` of a
   socket without a timeout sends piece by piece.
-* For TLS there is `stackless.ssl`; the sockets that the standard `ssl` makes of these block.
+* Use `stackless.ssl` for TLS; the sockets that the standard `ssl` makes of these block the thread.
 """
 
 from __future__ import annotations
@@ -30,14 +31,19 @@ import socket as _stock
 from socket import *  # noqa: F403
 from typing import Any
 
-from stackless import _socket_methods as _methods
-from stackless import _stackless, _streams
-from stackless._rebound import rebound as _rebound
-from stackless._socket_methods import getaddrinfo as getaddrinfo
+from stackless import _stackless
+from stackless._io import files as _files
+from stackless._io import socket_methods as _methods
+from stackless._io.files import SocketIO as SocketIO
+from stackless._io.rebound import rebound as _rebound
+from stackless._io.socket_methods import getaddrinfo as getaddrinfo
+from stackless._package.surface import adopt as _adopt
+from stackless._package.surface import exported as _exported
 from stackless._stackless import to_thread as _to_thread
-from stackless._streams import SocketIO as SocketIO
 
-# As they are now: they may be patched later.
+__all__ = [*_exported(_stock), "SocketIO"]
+
+# The standard functions, kept here as they may be patched later.
 _gethostbyname = _stock.gethostbyname
 _gethostbyname_ex = _stock.gethostbyname_ex
 _gethostbyaddr = _stock.gethostbyaddr
@@ -47,11 +53,11 @@ _Base: Any = _stackless._socket_type(_stock.socket)
 
 
 class socket(_Base):
-    """A socket whose calls wait in the calling tasklet alone; otherwise as the standard one."""
+    """A socket whose calls block only the calling tasklet; otherwise as the standard class."""
 
     # The descriptor has the flags that it would have in the standard class: it is non-blocking if
-    # there is a timeout. The C part of the standard class never waits: it is told to have the
-    # timeout None or 0, and is asked when it can do something.
+    # there is a timeout. The C part of the standard class never waits: its timeout is None or 0,
+    # and it is called only when the descriptor is ready.
 
     __slots__ = ("_limit",)
 
@@ -63,7 +69,7 @@ class socket(_Base):
         self.settimeout(super().gettimeout())
 
     def settimeout(self, value: float | None) -> None:
-        """Let each call wait so many seconds at the longest; None: no limit, 0: not at all."""
+        """Set the maximum time that a call waits, in seconds; None: no limit, 0: do not wait."""
         super().settimeout(value)
         if value is not None:
             value = super().gettimeout()
@@ -82,7 +88,7 @@ class socket(_Base):
         self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
-        """Return whether calls wait at all."""
+        """Return True unless the timeout is 0, which means that calls do not wait."""
         return self._limit != 0
 
     def accept(self) -> tuple[socket, Any]:
@@ -104,10 +110,10 @@ class socket(_Base):
     _accept = _methods._accept
     _sendfile_use_sendfile = _methods._sendfile_use_sendfile
 
-    makefile = _streams.make_file
+    makefile = _files.make_file
 
     def detach(self) -> int:
-        """Hand out the descriptor: this socket is closed, the connection is not."""
+        """Return the descriptor and close this object, but not the connection."""
         self._attach(-1, False, None)
         return super().detach()
 
@@ -136,7 +142,7 @@ def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
     return _to_thread(_getnameinfo, sockaddr, flags)
 
 
-# The standard module's own functions in Python, which find the names above.
+# Copies of the standard module's functions in Python that use the names above.
 globals().update(
     _rebound(
         _stock,
@@ -166,6 +172,13 @@ globals().update(
 )
 
 
+_adopt(globals(), "stackless._io.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
-    """Names that the standard module has, but does not export."""
+    """Return a name that the standard module has, but does not export."""
     return getattr(_stock, name)

@@ -1,8 +1,8 @@
-"""Ways into C code that calls back, one function each, and how they are registered.
+"""Programs in which C code calls Python code, one function each, and how they are registered.
 
-A scenario is a function of `pause`; it gets into C code that calls back, calls `pause()` there at
-least once, and returns a result. Here: functions given to C code, generators, and what the
-interpreter calls by itself. The other half is in scenarios_in_classes.py.
+A scenario is a function of `pause`: it calls C code that calls back into Python, calls `pause()`
+there at least once, and returns a result. This file has functions given to C code, generators, and
+functions that the interpreter calls by itself. The others are in scenarios_in_classes.py.
 """
 
 import bisect

@@ -1,4 +1,4 @@
-"""asyncio beside tasklets: one event loop per thread, whichever tasklet runs it."""
+"""asyncio together with tasklets: one event loop per thread, which any tasklet may run."""
 
 import asyncio
 

@@ -1,7 +1,7 @@
 """A tasklet may block anywhere, also inside a function that C code calls.
 
-Several tasklets run the same scenario at once and are woken in an order that no single C stack
-could serve; each must come to the result of an undisturbed run.
+Several tasklets run the same scenario at once and are woken in an order that is impossible with a
+single C stack; each must have the result of a run without interruption.
 """
 
 import pytest

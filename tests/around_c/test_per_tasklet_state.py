@@ -1,4 +1,4 @@
-"""What CPython keeps per thread must be per tasklet: exceptions in flight, recursion depth, ..."""
+"""State that CPython keeps per thread is per tasklet here: exceptions, recursion depth, ..."""
 
 import contextvars
 import sys

@@ -1,4 +1,4 @@
-"""A real browser: Debian's chromium, driven by Playwright. `make browser` sets both up."""
+"""A real browser: Debian's chromium, controlled by Playwright. `make browser` installs both."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The page's controls, its views of many tasklets, and how soon it opens."""
+"""The controls of the page, its views of many tasklets, and the time that it takes to open."""
 
 import re
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import stackless
-from stackless._recording import convert
+from stackless._record.recording import convert
 
 ANIMATIONS = Path(__file__).resolve().parents[2] / "docs" / "animations"
 

@@ -1,4 +1,4 @@
-"""After each step, on and back, the page shows what the recording says."""
+"""After each step, forward and back, the page shows the state in the recording."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from replay import OVER, Replay, load
-from stackless._recording import convert
+from stackless._record.recording import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 ANIMATIONS = ("hello", "greet", "round_robin", "channel", "producers_consumer", "factorial")

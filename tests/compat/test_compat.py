@@ -1,4 +1,4 @@
-"""`python -m stackless compat`: what it finds in programs of the past, and how it says so.
+"""`python -m stackless compat`: what it finds in old programs, and how it reports that.
 
 Comments in the samples say what has to be found in their line: `# -> level name, level name`.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import stackless
 from child_process import run_child
-from stackless import _compat
-from stackless._compat import API, ERROR, INFO, WARNING, check
+from stackless._compat import table
+from stackless._compat.report import API, ERROR, INFO, WARNING, check
 
 SAMPLES = Path(__file__).parent / "samples"
 MARK = re.compile(r"(?:#|//) -> (.*)")
@@ -54,7 +54,7 @@ def test_finds_what_the_sample_marks_and_nothing_else(sample):
     assert found(sample) == expected
 
 
-# ------------------------------------------------------------------ every name of the contract
+# ------------------------------------------------------------------ every name of Stackless
 
 
 MODULE = """
@@ -83,7 +83,7 @@ def errors(tmp_path, text):
 
 @pytest.mark.parametrize("name", MODULE)
 def test_a_name_of_the_module_is_an_error_exactly_if_it_is_missing(tmp_path, name):
-    """Contract 3: asked of the module, so that it stays true as features arrive."""
+    """Names of the module: tested on the module, so that it stays true when features are added."""
     missing = not hasattr(stackless, name)
     expected = [f"stackless.{name}"] if missing else []
     assert errors(tmp_path, f"import stackless\nstackless.{name}\n") == expected
@@ -99,7 +99,7 @@ def test_a_name_of_the_module_is_an_error_exactly_if_it_is_missing(tmp_path, nam
     [("tasklet", name) for name in TASKLET] + [("channel", name) for name in CHANNEL],
 )
 def test_an_attribute_is_an_error_exactly_if_it_is_missing(tmp_path, kind, name):
-    """Contract 4 and 5."""
+    """Names of tasklets and channels."""
     missing = not hasattr(getattr(stackless, kind), name)
     expected = [f"{kind}.{name}"] if missing else []
     text = f"import stackless\nx = stackless.{kind}()\nx.{name}\n"
@@ -111,7 +111,7 @@ def test_an_attribute_is_an_error_exactly_if_it_is_missing(tmp_path, kind, name)
 @pytest.mark.parametrize("kind", ["tasklet", "channel"])
 @pytest.mark.parametrize("name", ["__reduce__", "__reduce_ex__"])
 def test_reducing_is_an_error_exactly_if_it_fails(tmp_path, kind, name):
-    """Contract 13: every object has the method, so it has to be tried."""
+    """Pickling: every object has the method, so it has to be called."""
     thing = getattr(stackless, kind)()
     try:
         getattr(thing, name)(*[2] * (name == "__reduce_ex__"))
@@ -128,7 +128,7 @@ def test_the_tool_knows_the_whole_contract():
 
 
 def test_no_entry_says_that_something_is_missing_which_is_there():
-    for entry in _compat.TABLE:
+    for entry in table.TABLE:
         if entry.level == ERROR and entry.kind in ("module", "tasklet", "channel"):
             owner = getattr(stackless, entry.kind, stackless)
             for name in entry.names.split():

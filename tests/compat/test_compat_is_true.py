@@ -1,4 +1,4 @@
-"""What `compat` says works differently does work differently: one demonstration for each entry."""
+"""The differences that `compat` reports are real: one demonstration for each entry."""
 
 import gc
 import pickle
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import greenlet
 import pytest
 import stackless
-from stackless._compat import API, ERROR, TABLE
+from stackless._compat.table import API, ERROR, TABLE
 
 
 def paused():

@@ -1,4 +1,4 @@
-"""Contract 1: the states of a tasklet and how they show."""
+"""The states of a tasklet and how they show."""
 
 import pytest
 import stackless

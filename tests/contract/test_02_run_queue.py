@@ -1,4 +1,4 @@
-"""Contract 2: the ring, who runs next, and what a switching call returns."""
+"""The run queue: which tasklet runs next, and what a switching call returns."""
 
 import pytest
 import stackless

@@ -1,4 +1,4 @@
-"""Contract 3: the names of the module, its functions and its attributes."""
+"""The names of the module, its functions and its attributes."""
 
 import builtins
 import copy

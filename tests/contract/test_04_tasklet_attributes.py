@@ -1,4 +1,4 @@
-"""Contract 4.3: the attributes of a tasklet."""
+"""The attributes of a tasklet."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Contract 4.1: making and binding tasklets."""
+"""Making and binding tasklets."""
 
 import sys
 

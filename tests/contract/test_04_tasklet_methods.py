@@ -1,4 +1,4 @@
-"""Contract 4.2: insert, remove, run, switch and the flags. Kill and throw are in section 8."""
+"""insert, remove, run, switch and the flags. kill and throw are in test_08_kill_and_throw.py."""
 
 import pytest
 import stackless

@@ -1,4 +1,4 @@
-"""Contract 5.3: sending exceptions."""
+"""Sending exceptions."""
 
 import sys
 import traceback
@@ -48,7 +48,7 @@ def test_send_exception_makes_the_exception_from_class_and_args(first, args):
 
 @pytest.mark.parametrize("first", ["receiver", "sender"])
 def test_send_exception_takes_an_instance_alone(first):
-    """rulings 6: the very instance arrives."""
+    """The very instance arrives."""
     instance = Odd("mine")
     assert caught_by_receiver(lambda ch: ch.send_exception(instance), first=first) is instance
 
@@ -112,7 +112,7 @@ def test_send_exception_needs_an_argument():
 
 
 def test_send_exception_with_instance_and_arguments():
-    """rulings 6: the TypeError of send_throw."""
+    """The TypeError of send_throw."""
     ch = channel()
     with pytest.raises(TypeError, match="^instance exception may not have a separate value$"):
         ch.send_exception(Odd(), 1)

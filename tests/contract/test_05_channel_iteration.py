@@ -1,4 +1,4 @@
-"""Contract 5.4 and rulings 5: iterating over a channel, and close() waking who waits in it."""
+"""Iterating over a channel, and close(), which wakes tasklets that wait in it."""
 
 import sys
 import threading
@@ -127,7 +127,7 @@ def test_other_exceptions_leave_the_loop():
 
 
 def test_close_wakes_a_reader():
-    """rulings 5: the loop of a tasklet that already waits ends."""
+    """5.4: the loop of a tasklet that already waits ends."""
     ch, log = channel(), []
     t = reader(ch, log)
     schedule()
@@ -139,7 +139,7 @@ def test_close_wakes_a_reader():
 
 
 def test_readers_leave_the_queue_inside_close():
-    """rulings 5: so `closed` is true at once; no switch happens."""
+    """5.4: so `closed` is true at once; no switch happens."""
     ch, log = channel(), []
     readers = [reader(ch, log) for _ in range(2)]
     schedule()
@@ -153,7 +153,7 @@ def test_readers_leave_the_queue_inside_close():
 
 
 def test_readers_go_to_the_end_of_the_ring_in_order():
-    """rulings 5: FIFO, behind those already runnable."""
+    """5.4: FIFO, behind those already runnable."""
     ch, log = channel(), []
     for name in "abc":
         reader(ch, log, name)
@@ -166,7 +166,7 @@ def test_readers_go_to_the_end_of_the_ring_in_order():
 
 
 def test_close_leaves_plain_receivers_blocked():
-    """rulings 5: only those in iteration are woken."""
+    """5.4: only those in iteration are woken."""
     ch, log = channel(), []
     receivers = []
     reader(ch, log, "a")
@@ -214,7 +214,7 @@ def test_close_leaves_senders_waiting():
 
 @pytest.mark.parametrize("consume", [list, tuple, sum, sorted, lambda ch: [x for x in ch]])
 def test_close_wakes_iteration_by_c_code(consume):
-    """rulings 5: whoever calls `__next__`, a for statement or C code."""
+    """5.4: whoever calls `__next__`, a for statement or C code."""
     ch, results = channel(), []
     tasklet(lambda: results.append(consume(ch)))()
     schedule()
@@ -226,7 +226,7 @@ def test_close_wakes_iteration_by_c_code(consume):
 
 
 def test_close_wakes_next_with_stopiteration():
-    """rulings 5: the builtin next() raises it in the caller; a default is taken."""
+    """5.4: the builtin next() raises it in the caller; a default is taken."""
     ch, log = channel(), []
 
     def body():
@@ -244,7 +244,7 @@ def test_close_wakes_next_with_stopiteration():
 
 
 def test_close_again_and_after_open():
-    """5.1, rulings 5: close() may be repeated; an opened channel can be read again."""
+    """5.1: close() may be repeated; an opened channel can be read again."""
     ch, log = channel(), []
     ch.close()
     ch.close()
@@ -259,7 +259,7 @@ def test_close_again_and_after_open():
 
 
 def test_open_does_not_take_back_the_wake_up():
-    """rulings 5: who was woken has its StopIteration, even if the channel opens again."""
+    """5.4: who was woken has its StopIteration, even if the channel opens again."""
     ch, log = channel(), []
     reader(ch, log)
     schedule()
@@ -270,7 +270,7 @@ def test_open_does_not_take_back_the_wake_up():
 
 
 def test_close_from_inside_a_reader():
-    """rulings 5: a reader that closes ends its own loop and wakes the others."""
+    """5.4: a reader that closes ends its own loop and wakes the others."""
     ch, log = channel(), []
 
     def closer():
@@ -288,7 +288,7 @@ def test_close_from_inside_a_reader():
 
 
 def test_close_wakes_a_reader_of_another_thread():
-    """rulings 5: in its own thread's ring; a thread asleep in iteration wakes up."""
+    """5.4: in its own thread's ring; a thread asleep in iteration wakes up."""
     ch, seen = channel(), []
 
     def read():

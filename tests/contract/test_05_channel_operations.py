@@ -1,4 +1,4 @@
-"""Contract 5.2: who continues after a send or receive, as exact sequences."""
+"""Which tasklet continues after a send or receive, as exact sequences."""
 
 import pytest
 import stackless

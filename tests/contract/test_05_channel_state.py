@@ -1,4 +1,4 @@
-"""Contract 5.1: what a channel shows, and how it is made."""
+"""What a channel shows, and how it is made."""
 
 import pytest
 import stackless

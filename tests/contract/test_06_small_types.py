@@ -1,4 +1,4 @@
-"""Contract 6: TaskletExit, bomb and atomic."""
+"""TaskletExit, bomb and atomic."""
 
 import builtins
 import pickle

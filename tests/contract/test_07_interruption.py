@@ -1,4 +1,4 @@
-"""Contract 7.2: what a hard interrupt leaves as it was."""
+"""What a hard interrupt does not change."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""Contract 7.1: run() and runs inside runs."""
+"""run() and runs inside runs."""
 
 import pytest
 import stackless

@@ -1,4 +1,4 @@
-"""Contract 7.3: programs that pump their tasklets with run(n) in a loop."""
+"""Programs that run their tasklets with run(n) in a loop."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Contract 7.2 and 18: runs limited by the clock, and by a number of turns."""
+"""Runs limited by the clock, and by a number of turns."""
 
 import math
 import time

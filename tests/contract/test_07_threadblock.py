@@ -1,4 +1,4 @@
-"""Contract 7.2 and 8.4: run(threadblock=True)."""
+"""run(threadblock=True)."""
 
 import pytest
 import stackless

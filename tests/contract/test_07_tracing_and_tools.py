@@ -1,4 +1,4 @@
-"""Contract 7.2, 14 and rulings 24: timeouts beside tracers, profilers, coverage tools."""
+"""run() with a timeout together with tracers, profilers and coverage tools."""
 
 import gc
 import sys
@@ -153,7 +153,7 @@ def test_a_trace_function_that_switches_under_a_timeout():
 
 
 def test_a_program_without_timeouts_is_not_monitored():
-    """Rulings 24: nothing is switched on before the first run with a timeout."""
+    """Nothing is switched on before the first run with a timeout."""
     assert_child(
         """
         import sys

@@ -1,4 +1,4 @@
-"""Contract 8.4: nobody left to run. Each test is alone in a process: see child_process."""
+"""Deadlocks: no tasklet is left to run. Each test has its own process: see child_process."""
 
 import threading
 

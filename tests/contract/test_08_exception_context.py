@@ -1,4 +1,4 @@
-"""Contract 8: `__context__` of exceptions that reach a tasklet from elsewhere.
+"""`__context__` of exceptions that reach a tasklet from elsewhere.
 
 As for `generator.throw()` (language reference 6.2.9.1) and any `raise` (7.8): what the tasklet is
 handling becomes the context of what is raised in it.

@@ -1,4 +1,4 @@
-"""Contract 8.1 and 8.2: kill, throw and raise_exception."""
+"""kill, throw and raise_exception."""
 
 import sys
 import traceback

@@ -1,4 +1,4 @@
-"""Section 8.6: while the switch trap is set, nothing switches."""
+"""While the switch trap is set, nothing switches."""
 
 import threading
 

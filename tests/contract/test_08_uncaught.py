@@ -1,4 +1,4 @@
-"""Contract 8.3: a tasklet's end: uncaught exceptions, SystemExit, the error handler."""
+"""A tasklet's end: uncaught exceptions, SystemExit, the error handler."""
 
 import sys
 
@@ -267,7 +267,7 @@ def test_systemexit_in_another_thread_is_a_silent_end():
 
 
 def test_systemexit_ends_the_process_with_its_code():
-    """8.3, rulings 7: from inside a tasklet of the main thread; nothing is printed."""
+    """8.3: from inside a tasklet of the main thread; nothing is printed."""
     assert_child(
         """
         import stackless, sys
@@ -280,7 +280,7 @@ def test_systemexit_ends_the_process_with_its_code():
 
 
 def test_systemexit_kills_the_others_first():
-    """rulings 7: re-raised in main after the others were killed: their `finally` has run."""
+    """Re-raised in main after the others were killed: their `finally` has run."""
     assert_child(
         """
         import stackless, sys
@@ -311,7 +311,7 @@ def test_systemexit_kills_the_others_first():
 
 
 def test_systemexit_reaches_a_main_that_waits_on_a_channel():
-    """rulings 7, 8.3: at whatever call main is suspended in."""
+    """8.3: at whatever call main is suspended in."""
     assert_child(
         """
         import stackless, sys
@@ -329,7 +329,7 @@ def test_systemexit_reaches_a_main_that_waits_on_a_channel():
 
 
 def test_systemexit_goes_to_main_past_an_inner_run():
-    """rulings 7: main, not the innermost run() caller, which is one of the others."""
+    """Main, not the innermost run() caller, which is one of the others."""
     assert_child(
         """
         import stackless, sys

@@ -1,4 +1,4 @@
-"""Section 9: the schedule callback and the channel callback."""
+"""The schedule callback and the channel callback."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Contract 10: nesting levels, soft and hard switching (rulings 17)."""
+"""Nesting levels, soft and hard switching."""
 
 import functools
 import gc
@@ -307,7 +307,7 @@ def test_main_is_soft_again_afterwards(softswitch):
 
 @pytest.mark.parametrize("started_under", [True, False])
 def test_what_counts_is_the_flag_at_the_start(softswitch, started_under):
-    """Rulings 17: for good, whatever it was at the creation, and is later."""
+    """For good, whatever it was at the creation, and is later."""
     levels = []
 
     def body():
@@ -452,7 +452,7 @@ class TestWithoutCState:
         assert log == ["finally"]
 
     def test_the_flag_counts_when_it_starts(self, softswitch):
-        """Rulings 17: what was started under the other setting stays what it was."""
+        """What was started under the other setting stays what it was."""
         soft, hard = paused(waits([]), True), paused(waits([]), False)
         for flag in (True, False):
             softswitch(flag)

@@ -1,4 +1,4 @@
-"""Contract 11.4: bind_thread."""
+"""bind_thread."""
 
 import threading
 
@@ -202,7 +202,7 @@ def test_started_tasklets_with_c_state_refuse(home):
 
 
 def test_a_tasklet_interrupted_by_a_timeout_refuses(home):
-    """Rulings 14: it has C state."""
+    """It has C state."""
 
     def loop():
         for _ in range(1000):

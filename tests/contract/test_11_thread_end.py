@@ -1,4 +1,4 @@
-"""Contract 11.5 and 11.6: what is left of a thread's tasklets when it has ended."""
+"""What is left of a thread's tasklets when it has ended."""
 
 import gc
 import threading

@@ -1,4 +1,4 @@
-"""Contract 11.1 to 11.3: each thread has its own scheduler; channels and calls between threads."""
+"""Each thread has its own scheduler; channels and calls between threads."""
 
 import sys
 import threading

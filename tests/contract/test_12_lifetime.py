@@ -1,4 +1,4 @@
-"""Contract 12: reference ownership, weak references, garbage collection, subclasses."""
+"""Reference ownership, weak references, garbage collection, subclasses."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Contract 12 and rulings 16: tasklets without C state that nobody refers to any more."""
+"""Tasklets without C state to which no reference is left."""
 
 import gc
 import sys
@@ -106,7 +106,7 @@ def leak(log):
 
 
 def test_a_leaked_tasklet_is_ended_and_reported():
-    """Rulings 16: TaskletExit, and one ResourceWarning with its traceback."""
+    """TaskletExit, and one ResourceWarning with its traceback."""
     log = []
     gone = leak(log)
     with pytest.warns(ResourceWarning, match="leaked tasklet") as warned:
@@ -119,7 +119,7 @@ def test_a_leaked_tasklet_is_ended_and_reported():
 
 
 def test_without_reports_it_vanishes():
-    """Rulings 16: silent disposal."""
+    """Silent disposal."""
     log = []
     assert stackless.enable_leak_reports(None) is True
     assert stackless.enable_leak_reports(False) is True
@@ -137,7 +137,7 @@ def test_without_reports_it_vanishes():
 
 
 def test_a_leaked_tasklet_in_a_generator():
-    """Rulings 16: what a generator in the middle of it holds is seen as well."""
+    """What a generator in the middle of it holds is seen as well."""
     if sys.version_info < (3, 12):
         pytest.skip("a generator that waits cannot be parked on 3.11")
     log = []
@@ -174,7 +174,7 @@ def test_a_leaked_tasklet_in_a_generator():
 
 
 def test_two_that_wait_for_one_another():
-    """Rulings 16: a ring of tasklets and channels is found as a whole."""
+    """A ring of tasklets and channels is found as a whole."""
     log = []
 
     def body(mine, other):

@@ -1,4 +1,4 @@
-"""Contract 14: trace and profile functions belong to the tasklet."""
+"""Trace and profile functions belong to the tasklet."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Contract 15, the basics: context variables per tasklet."""
+"""Context variables belong to a tasklet."""
 
 import contextvars
 

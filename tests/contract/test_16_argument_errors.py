@@ -1,5 +1,6 @@
-"""Contract 16, 8.5: wrong arguments and wrong states, their types and texts, and that nothing
-changes: queue, ring, runcount, balance, tempval and flags are as before after each."""
+"""Errors for wrong arguments and wrong states: types and texts, and that nothing changes.
+
+Queue, run queue, runcount, balance, tempval and flags are as before after each error."""
 
 import pytest
 import stackless
@@ -245,7 +246,7 @@ NO_KEYWORDS = "takes no keyword arguments"
     ]
 )
 def test_refused_keywords(scene, call, kind, text):
-    """16, rulings 4: keywords where there are none."""
+    """16: keywords where there are none."""
     assert_refused(scene, call, kind, text)
 
 

@@ -1,4 +1,4 @@
-"""Contract 18: the table of C functions, `scheduler._C_API`."""
+"""The table of C functions, `scheduler._C_API`."""
 
 import ctypes
 import sys

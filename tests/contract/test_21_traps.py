@@ -1,4 +1,4 @@
-"""Contract 21: the traps that no other module of this directory covers by name."""
+"""Mistakes that are easy to make in an implementation, and that no other file here tests."""
 
 import pytest
 import stackless

@@ -1,4 +1,4 @@
-"""Which of CPython's own tests cannot hold under `monkey.patch_all()`, and why.
+"""CPython's own tests that cannot pass under `monkey.patch_all()`, with the reasons.
 
 Patterns are those of file names, for `module.Class.test`.
 """

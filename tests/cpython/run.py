@@ -1,4 +1,4 @@
-"""CPython's own tests of the modules that `stackless.monkey` patches, beside an unpatched run.
+"""Runs CPython's own tests of modules that `stackless.monkey` patches, with and without patches.
 
     python tests/cpython/run.py [--smoke] [MODULE ...]
 

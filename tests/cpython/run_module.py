@@ -1,4 +1,4 @@
-"""Run one of CPython's own test modules; tell what became of each test: a line of JSON for each.
+"""Runs one of CPython's own test modules; prints a line of JSON with the result of each test.
 
     python run_module.py MODULE [--in tasklet|main] [--only PATTERN ...] [--leave-out PATTERN ...]
 

@@ -1,6 +1,6 @@
-"""Tasklets that outlive their thread state: nothing in them may lead into its memory.
+"""Tasklets that outlive their thread state: they must have no pointers into its memory.
 
-The debug allocator overwrites what is freed, so that following such a pointer ends in a crash.
+The debug allocator overwrites freed memory, so that using such a pointer crashes.
 """
 
 import pytest

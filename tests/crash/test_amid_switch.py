@@ -1,4 +1,4 @@
-"""A schedule callback, and what runs in its wake, changes the tasklet that a switch goes to."""
+"""A schedule callback, or code that it runs, changes the tasklet that a switch goes to."""
 
 import pytest
 from child_process import assert_child

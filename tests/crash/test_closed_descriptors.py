@@ -1,4 +1,4 @@
-"""The program closes all descriptors, those of our pollers among them, as daemons do."""
+"""The program closes all descriptors, as daemons do, also those of the package's pollers."""
 
 import pytest
 from child_process import assert_child

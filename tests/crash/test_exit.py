@@ -1,4 +1,4 @@
-"""The interpreter ends while tasklets are suspended: the right exit code, no crash, no noise."""
+"""The interpreter ends while tasklets are suspended: the right exit code, no crash, no output."""
 
 import pytest
 from child_process import assert_child
@@ -83,7 +83,7 @@ def test_sys_exit_in_a_tasklet_beside_blocked_ones():
 
 
 def test_sys_exit_below_c_recursion():
-    """200 levels of C recursion deep on 20 tasklets (contract 11.7); a debug build allows fewer."""
+    """200 levels of C recursion deep on 20 tasklets; a debug build allows fewer."""
     assert_child(
         """
         import stackless, sys

@@ -1,4 +1,4 @@
-"""os.fork() with suspended tasklets: both processes go on with their own copies."""
+"""os.fork() with suspended tasklets: both processes continue with their own copies."""
 
 import pytest
 from child_process import assert_child

@@ -1,4 +1,4 @@
-"""Imports in several tasklets: a module is complete or not there, as between threads."""
+"""Imports in several tasklets: no tasklet gets an incomplete module, as between threads."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Ctrl-C: KeyboardInterrupt comes out where rulings 7 says, and everything can go on afterwards."""
+"""Ctrl-C: where KeyboardInterrupt is raised, and that all tasklets can continue afterwards."""
 
 from child_process import assert_child
 

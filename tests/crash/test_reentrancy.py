@@ -1,4 +1,4 @@
-"""Python code that runs at the worst moment: destructors and hooks in the middle of a change."""
+"""Python code that runs at the worst time: destructors and hooks in the middle of a change."""
 
 import pytest
 from child_process import assert_child

@@ -1,4 +1,4 @@
-"""Settings for stack size and the most stacks: MemoryError when they run out, and nothing lost."""
+"""Limits on size and number of stacks: MemoryError when none is left, and nothing is lost."""
 
 import sys
 

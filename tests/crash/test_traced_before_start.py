@@ -1,4 +1,4 @@
-"""A tasklet that gets a trace function before it begins has a stack already, and no frame on it."""
+"""A tasklet with a trace function that has not begun: it has a stack, but no frame on it."""
 
 import pytest
 from child_process import assert_child

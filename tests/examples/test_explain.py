@@ -1,4 +1,4 @@
-"""examples/explain: programs that hang, and say why."""
+"""examples/explain: programs that hang, and whose error says why."""
 
 import subprocess
 import sys

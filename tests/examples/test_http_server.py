@@ -1,4 +1,4 @@
-"""examples/http_server.py: slow answers hold up nobody, and news reach who waits for them."""
+"""examples/http_server.py: slow answers do not delay others, and messages reach all waiters."""
 
 import signal
 import subprocess

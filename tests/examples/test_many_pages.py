@@ -1,4 +1,4 @@
-"""The example that fetches many pages with urllib as it is."""
+"""examples/many_pages.py, which fetches many pages with the standard urllib."""
 
 import subprocess
 import sys

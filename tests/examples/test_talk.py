@@ -1,4 +1,4 @@
-"""The talk's programs print what the talk says they print."""
+"""The talk's programs print what the talk shows."""
 
 import gc
 import importlib

@@ -1,4 +1,4 @@
-"""What deadlock errors say beyond the contract's text: a note, shown by tracebacks."""
+"""The note of deadlock errors, which tracebacks show after the standard text."""
 
 import traceback
 
@@ -10,7 +10,7 @@ DEADLOCK = "Deadlock: the last runnable tasklet cannot be blocked."
 
 
 def note_of(function, *arguments):
-    """The note of the deadlock error, whose text is the contract's."""
+    """The note of the deadlock error, whose text is the standard one."""
     try:
         function(*arguments)
     except RuntimeError as error:

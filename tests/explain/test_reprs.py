@@ -1,4 +1,4 @@
-"""repr(tasklet), repr(channel): the default one, and the state behind it."""
+"""repr(tasklet) and repr(channel): the default repr, followed by the state."""
 
 import pytest
 import stackless

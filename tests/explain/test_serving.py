@@ -1,4 +1,4 @@
-"""explain.serve(), and the commands ps, pstree and top, on processes of their own."""
+"""explain.serve(), and the commands ps, pstree and top, on other processes."""
 
 import json
 import os
@@ -113,7 +113,7 @@ def test_ps(place):
     """A line for each tasklet: state, channel, name, place."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         lines = process.ask("ps", process.pid).splitlines()
-        assert re.match(rf"process {process.pid} \(-c\): 44 tasklets of 2 threads; ", lines[0])
+        assert re.match(rf"process {process.pid} \(-c\): 44 tasklets in 2 threads \(", lines[0])
         assert lines[1].split() == "ID THREAD STATE CHANNEL AGE SWITCHES NAME AT".split()
         assert len(lines) == 2 + 44
         workers = [line for line in lines if "worker" in line]
@@ -382,7 +382,7 @@ def test_stale_sockets(place):
     with Process(source, place) as process:
         names = {path.stem for path in directory.glob("*.sock")}
         assert names == {str(os.getpid()), str(process.pid)}, "living processes keep theirs"
-        assert "1 tasklet of 1 thread" in process.ask("ps", process.pid)
+        assert "1 tasklet in 1 thread" in process.ask("ps", process.pid)
 
 
 def ask_as(uid, path):

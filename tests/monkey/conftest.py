@@ -1,4 +1,4 @@
-"""For all tests of patches: another tasklet, which shows that somebody waits."""
+"""For all tests of patches: a second tasklet, which runs only while the first one waits."""
 
 import pytest
 import stackless

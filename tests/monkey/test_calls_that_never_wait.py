@@ -1,4 +1,4 @@
-"""A call that has nothing to wait for does not switch: libraries make it while they hold a lock."""
+"""A call that does not have to wait does not switch: libraries call it while they hold a lock."""
 
 import select
 import selectors

@@ -1,4 +1,4 @@
-"""Libraries for HTTP, unchanged: many tasklets share one client, one session."""
+"""Unchanged HTTP libraries: many tasklets share one client, one session."""
 
 import http.server
 import threading

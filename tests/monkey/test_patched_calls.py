@@ -1,11 +1,9 @@
-"""The patched standard modules at work: sockets, TLS, select, asyncio, logging."""
+"""The patched standard modules at work: sockets, TLS, select, asyncio, HTTP."""
 
 import asyncio
 import errno
 import gc
 import http.client
-import logging
-import logging.handlers
 import os
 import select
 import selectors
@@ -21,8 +19,8 @@ from pathlib import Path
 
 import pytest
 import stackless
+from receiving import receiving
 from stackless import monkey
-from stackless._tasklet_lock import TaskletLock
 
 sys.path.append(str(Path(__file__).parents[1] / "sockets"))
 import certificates  # noqa: E402
@@ -52,15 +50,7 @@ def test_sockets_are_the_standard_ones(pair):
     assert repr(pair[0]).startswith("<socket.socket fd=")
 
 
-CALLS = {
-    "recv": lambda s: s.recv(4),
-    "recv_into": lambda s: s.recv_into(bytearray(4)),
-    "recvfrom": lambda s: s.recvfrom(4),
-    "recvfrom_into": lambda s: s.recvfrom_into(bytearray(4)),
-    "recvmsg": lambda s: s.recvmsg(4),
-    "recvmsg_into": lambda s: s.recvmsg_into([bytearray(4)]),
-    "makefile": lambda s: s.makefile("rb", 0).read(4),
-}
+CALLS = receiving(4) | {"makefile": lambda s: s.makefile("rb", 0).read(4)}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -508,173 +498,3 @@ def test_plain_threads_are_left_alone(ticks):
                 assert s.makefile("rb").readline() == b"LINE %d\n" % n
         server.shutdown()
         thread.join()
-
-
-# ---------------------------------------------------------------------- logging
-
-
-class Slow(logging.Handler):
-    """Waits in the middle of its work."""
-
-    def __init__(self):
-        super().__init__()
-        self.wrote = []
-
-    def emit(self, record):
-        self.wrote.append(("begins", record.getMessage()))
-        time.sleep(0.005)
-        self.wrote.append(("ends", record.getMessage()))
-
-
-@pytest.fixture
-def logger():
-    logger = logging.Logger("test")
-    logger.addHandler(Slow())
-    return logger
-
-
-def test_a_handler_is_for_one_tasklet_at_a_time(logger, ticks):
-    """Tasklets and threads; others go on while they wait."""
-    for n in range(3):
-        stackless.run_tasklet(logger.warning, f"{n}")
-    thread = threading.Thread(target=logger.warning, args=["thread"])
-    thread.start()
-    stackless.run_all()
-    while thread.is_alive():
-        time.sleep(0.001)
-    wrote = logger.handlers[0].wrote
-    assert len(wrote) == 8
-    for begins, ends in zip(wrote[::2], wrote[1::2], strict=True):
-        assert (begins[0], ends[0]) == ("begins", "ends") and begins[1] == ends[1]
-    assert ticks.number > 5
-
-
-def test_handlers_made_before():
-    """They get such a lock as well; one that is held keeps its own."""
-    monkey.unpatch_all()
-    free, held = Slow(), Slow()
-    held.acquire()
-    monkey.patch_all()
-    assert isinstance(free.lock, TaskletLock)
-    assert not isinstance(held.lock, TaskletLock)
-    held.release()
-    monkey.unpatch_all()
-    assert isinstance(free.lock, TaskletLock) and not isinstance(Slow().lock, TaskletLock)
-    assert logging.NullHandler().lock is None
-    with free.lock:
-        free.handle(logging.LogRecord("x", 10, "x", 1, "text", (), None))
-    assert len(free.wrote) == 2
-
-
-def test_null_handler():
-    assert logging.NullHandler().lock is None
-
-
-def test_lock_is_reentrant():
-    lock = TaskletLock()
-    with lock, lock:
-        assert lock.acquire(blocking=False)
-        assert repr(lock) == "<TaskletLock, acquired 3 times>"
-        lock.release()
-    assert repr(lock) == "<TaskletLock, free>"
-    with pytest.raises(RuntimeError):
-        lock.release()
-    with pytest.raises(ValueError):
-        lock.acquire(False, 1)
-
-
-def test_lock_belongs_to_a_tasklet(ticks):
-    lock = TaskletLock()
-    with lock:
-        stackless.run_tasklet(lock.acquire, False)
-        stackless.run_tasklet(lock.acquire, timeout=0.005)
-        assert stackless.run_all() == [False, False]
-        waiting = stackless.run_tasklet(lock.acquire)
-        time.sleep(0.005)
-        assert waiting.alive
-    assert stackless.run_all() == [True]
-    stackless.run_tasklet(lock.acquire, False)
-    assert stackless.run_all() == [False], "its owner has ended, and it is still taken"
-
-
-def test_lock_and_threads():
-    """A thread waits for a tasklet's lock, and the other way round."""
-    lock = TaskletLock()
-    got = []
-
-    def in_thread():
-        with lock:
-            got.append("thread")
-            time.sleep(0.01)
-
-    with lock:
-        thread = threading.Thread(target=in_thread)
-        thread.start()
-        time.sleep(0.01)
-        got.append("main")
-    while "thread" not in got:
-        time.sleep(0.001)
-
-    def in_tasklet():
-        with lock:
-            got.append("tasklet")
-
-    stackless.run_tasklet(in_tasklet)
-    stackless.run_all()
-    thread.join()
-    assert got == ["main", "thread", "tasklet"]
-
-
-def test_lock_where_nothing_can_switch():
-    """It belongs to the thread there, as the standard one does: nobody waits in vain."""
-    lock = TaskletLock()
-
-    def holds():
-        with lock:
-            stackless.schedule_remove()
-
-    holding = stackless.tasklet(holds)()
-    stackless.schedule()
-    entered = []
-
-    def callback(*_):
-        with lock:
-            entered.append(True)
-
-    stackless.set_schedule_callback(callback)
-    stackless.tasklet(lambda: None)()
-    stackless.run()
-    stackless.set_schedule_callback(None)
-    assert entered
-    holding.insert()
-    stackless.run()
-
-
-def test_logging_over_the_network(ticks):
-    """A SocketHandler that waits does not mix up its records."""
-    received = []
-
-    class Receiver(socketserver.StreamRequestHandler):
-        def handle(self):
-            while header := self.rfile.read(4):
-                received.append(len(self.rfile.read(int.from_bytes(header, "big"))))
-
-    class Threads(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-    with Threads(("127.0.0.1", 0), Receiver) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        handler = logging.handlers.SocketHandler(*server.server_address)
-        logger = logging.Logger("network")
-        logger.addHandler(handler)
-        for n in range(20):
-            stackless.run_tasklet(logger.warning, "x" * 100_000 + str(n))
-        stackless.run_all()
-        with stackless.timeout(10):
-            while len(received) < 20:
-                time.sleep(0.005)
-        handler.close()
-        server.shutdown()
-        thread.join()
-    assert all(size > 100_000 for size in received)

@@ -1,4 +1,4 @@
-"""Forks under patches: the tasklets of the forking thread live on in the child, and only those."""
+"""Forks under patches: only the tasklets of the forking thread continue in the child."""
 
 from child_process import assert_child
 

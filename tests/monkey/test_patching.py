@@ -1,4 +1,4 @@
-"""stackless.monkey: what is patched, where it holds, and how it is taken back."""
+"""stackless.monkey: what is patched, where the patches apply, and how they are undone."""
 
 import decimal
 import logging
@@ -455,6 +455,6 @@ def test_command(tmp_path):
 
 def test_command_without_a_program():
     done = run_child(
-        "import sys; from stackless._monkey_cli import main; main(sys.argv[1:])", args=[]
+        "import sys; from stackless.monkey.__main__ import main; main(sys.argv[1:])", args=[]
     )
     assert done.returncode == 2 and "usage: python -m stackless.monkey" in done.stderr

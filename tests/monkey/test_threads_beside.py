@@ -1,4 +1,4 @@
-"""Other threads use the same socket while tasklets wait for it: they find it as it was set."""
+"""Other threads use a socket while tasklets wait for it: its timeout and flags do not change."""
 
 import os
 import socket
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import stackless
+from receiving import receiving
 from stackless import monkey
 from stackless import socket as our_socket
 
@@ -66,14 +67,7 @@ def assert_unchanged(watch, timeout):
     assert watch.seen == {(timeout, timeout), (True,)}
 
 
-WAITING = {
-    "recv": lambda s: s.recv(1),
-    "recv_into": lambda s: s.recv_into(bytearray(1)),
-    "recvfrom": lambda s: s.recvfrom(1),
-    "recvfrom_into": lambda s: s.recvfrom_into(bytearray(1)),
-    "recvmsg": lambda s: s.recvmsg(1),
-    "recvmsg_into": lambda s: s.recvmsg_into([bytearray(1)]),
-}
+WAITING = receiving(1)
 
 
 @pytest.mark.parametrize("name", list(WAITING))

@@ -1,7 +1,7 @@
-"""Are the packages whole?  `make test-packages` runs this; pytest does not collect it.
+"""Checks the packages. `make test-packages` runs this; pytest does not collect it.
 
-Builds the sdist and a wheel, installs each into an environment of its own outside the source
-tree, and runs a small program there. Also: the stubs are inside, and a package without its
+Builds the sdist and a wheel, installs each into a new environment outside the source tree, and runs
+a small program there. Also checks that the stubs are inside, and that a package without its
 compiled part says what to do.
 """
 
@@ -135,6 +135,8 @@ def main() -> None:
         with zipfile.ZipFile(wheel) as z:
             names = z.namelist()
         expect(names, "stackless/__init__.py", "stackless/__init__.pyi", "stackless/py.typed")
+        expect(names, "stackless/monkey/__main__.py", "stackless/_io/files.py")
+        expect(names, "stackless/_record/viewer/page.html", "stackless/_record/viewer/model.js")
         expect(names, ".so", "LICENSE-MIT", "LICENSE-APACHE")
         if sum(n.endswith(".so") for n in names) != 1:
             raise SystemExit("the wheel has compiled modules of other Pythons: " + ", ".join(names))

@@ -1,4 +1,4 @@
-"""The Python blocks of the documentation run, and print what the text block below them says."""
+"""The Python blocks of the documentation run, and print the text block below them."""
 
 import re
 import subprocess

@@ -1,5 +1,6 @@
-"""Programs that wait in many kinds of places: each takes a channel, receives from it, and returns a
-list. What `ready` says of the versions of Python is the promise which blocks can be parked.
+"""Programs that wait in many kinds of places: each receives from a channel, and returns a list.
+
+The versions of Python given to `ready` are those in which the block can be parked.
 """
 
 import sys

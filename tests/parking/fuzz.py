@@ -1,4 +1,4 @@
-"""Random programs, parked, pickled and copied at random blocks, and the same left undisturbed.
+"""Random programs, parked, pickled and copied at random blocks, compared with undisturbed runs.
 
 python fuzz.py PARKS [SEED]    prints what it did as JSON; the seed of a program that differs is in
                                the AssertionError

@@ -1,4 +1,4 @@
-"""A process in which tasklets live from one block to the next.
+"""A process in which tasklets run from one block to the next.
 
     python hop.py start|go FILE warm|cold
 

@@ -1,5 +1,5 @@
 """Random programs: functions that compute, raise, loop, call one another and generators, and
-receive from a channel in between. What a program did is in its log.
+receive from a channel in between. The log of a program says what it did.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""A tasklet that was woken is parked again, with other frames than before, or with fewer."""
+"""A tasklet that has continued is parked again, with other frames than before, or with fewer."""
 
 import sys
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Random programs, parked and pickled at random blocks, do what they do undisturbed."""
+"""Random programs, parked and pickled at random blocks, give the results of undisturbed runs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A thread that has nothing to do parks those who have waited long, and gives stacks back."""
+"""An idle thread parks tasklets that have waited long, and returns the memory of stacks."""
 
 import pytest
 from child_process import assert_child

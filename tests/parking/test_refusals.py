@@ -1,4 +1,4 @@
-"""Blocks that cannot be left: they are refused, and the reason names the obstacle."""
+"""Blocks in which a tasklet cannot be parked: the reason names the obstacle."""
 
 import contextlib
 import functools

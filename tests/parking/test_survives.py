@@ -4,32 +4,13 @@ import gc
 import sys
 import threading
 import traceback
-import weakref
 
 import pytest
 import stackless
 from child_process import assert_child
 from other_thread import run_in_thread
-from stackless import _stackless, channel, schedule, schedule_remove, tasklet
-
-
-def park(t):
-    """Takes the C stack from a suspended tasklet, as happens when too many are in use."""
-    _stackless._park(t)
-    assert _stackless._is_parked(t)
-    return t
-
-
-def recurse(depth, call):
-    return recurse(depth - 1, call) + 1 if depth else call()
-
-
-def suspended(function, *args):
-    t = tasklet(function)(*args)
-    stackless.run()
-    assert t.alive
-    return t
-
+from stackless import channel, schedule, schedule_remove, tasklet
+from suspended import park, recurse, suspended
 
 # ------------------------------------------------------------------ what shows
 
@@ -162,7 +143,7 @@ class Waits:
 
 @pytest.mark.parametrize("name", [name for name in vars(Waits) if name[0] != "_"])
 def test_spellings_of_receive(name):
-    """Rulings 13."""
+    """All ways to write a call of receive() give the same results when parked."""
     results = []
     for parks in (False, True):
         ch, got = channel(), []
@@ -179,7 +160,7 @@ def test_spellings_of_receive(name):
 
 
 def test_spellings_of_send():
-    """Rulings 13; an exception or a value that is sent waits with the tasklet."""
+    """An exception or a value that is sent waits with the tasklet."""
     ch = channel()
     calls = [
         lambda: ch.send("value"),
@@ -202,7 +183,7 @@ def test_spellings_of_send():
 
 
 def test_spellings_of_moves():
-    """Rulings 13: schedule, schedule_remove, run, switch, kill, throw, raise_exception."""
+    """Schedule, schedule_remove, run, switch, kill, throw, raise_exception."""
     log = []
 
     def waits():
@@ -373,151 +354,6 @@ def test_deep_recursion_beyond_the_room_of_a_stack():
         """,
         prints="1000 False 20000 False",
     )
-
-
-# ------------------------------------------------------------------ destructors
-
-
-class Loud:
-    def __init__(self, log, name):
-        self.log, self.name = log, name
-
-    def __del__(self):
-        self.log.append((self.name, stackless.current))
-
-
-def test_operands_are_dropped_in_the_tasklet():
-    """A value that only the pending call held dies when the call returns, not when it is parked."""
-    log = []
-
-    def body():
-        schedule_remove(Loud(log, "operand"))
-        log.append("after")
-
-    t = tasklet(body)()
-    stackless.run()
-    t.tempval = None
-    park(t)
-    gc.collect()
-    assert log == []
-    t.run()
-    assert log == [("operand", t), "after"]
-
-
-def test_a_temporary_channel_survives():
-    """`channel().receive()`: the operand is all that holds it."""
-    log = []
-
-    def body():
-        log.append(channel().receive())
-
-    t = park(suspended(body))
-    gone = weakref.ref(t._channel)
-    assert gone() is not None
-    t._channel.send("value")
-    assert log == ["value"] and gone() is None
-
-
-def test_destructors_that_switch():
-    """One that runs while a woken tasklet drops its operands may wait: that is C code."""
-    log, ch = [], channel()
-
-    class Waits:
-        def __del__(self):
-            log.append(("waits", ch.receive()))
-
-    def body():
-        schedule_remove(Waits())
-        log.append("after")
-
-    t = suspended(body)
-    t.tempval = None
-    park(t).run()
-    assert log == [] and t.blocked and not t.restorable
-    with pytest.raises(RuntimeError, match="C state"):
-        _stackless._park(t)
-    ch.send(1)
-    assert log == [("waits", 1), "after"] and not t.alive
-
-
-def test_what_a_vanishing_one_held():
-    """Destructors run; they may look at tasklets, switch and collect garbage."""
-    log = []
-
-    class Curious:
-        def __del__(self):
-            gc.collect()
-            tasklet(log.append)("switched")
-            schedule()
-            log.append([type(t) for t in stackless.getuncollectables()])
-
-    def body(curious):
-        recurse(10, lambda: schedule_remove(None))
-
-    t = park(suspended(body, Curious()))
-    del t
-    assert log == ["switched", []]
-
-
-@pytest.mark.parametrize("begins", ["fresh", "parked"])
-def test_a_destructor_that_waits_before_a_tasklet_goes_on(begins):
-    """What others left to drop is dropped first, on the new stack: that is C code as well."""
-    log = []
-
-    class Waits:
-        def __del__(self):
-            schedule_remove(None)
-            log.append("del")
-
-    def body():
-        if begins == "parked":
-            schedule_remove(None)
-        log.append("body")
-
-    t = tasklet(body)()
-    if begins == "parked":
-        stackless.run()
-        park(t).insert()
-    stackless.main.tempval = Waits()
-    schedule()
-    assert t.paused and not t.restorable and log == []
-    with pytest.raises(RuntimeError, match="C state"):
-        _stackless._park(t)
-    t.run()
-    assert not t.alive and log == ["del", "body"]
-
-
-def test_destructors_at_the_end_of_a_call():
-    """One that waits while the variables of a call that has ended are dropped: C code again."""
-    log = []
-
-    class Waits:
-        def __del__(self):
-            schedule_remove(None)
-            log.append("del")
-
-    def inner():
-        waits = Waits()
-        schedule_remove(None)
-        return waits is None
-
-    def outer():
-        inner()
-        log.append("outer")
-
-    for function in (inner, outer):
-        for parks in (False, True):
-            t = suspended(function)
-            if parks:
-                park(t)
-            t.run()
-            assert t.alive and not t.restorable and log == []
-            assert "dropped" in _stackless._why_not_parked(
-                t
-            ) or "C code" in _stackless._why_not_parked(t)
-            t.run()
-            assert not t.alive and log == ["del", "outer"][: 1 + (function is outer)]
-            log.clear()
 
 
 # ------------------------------------------------------------------ generators
@@ -705,118 +541,4 @@ def test_parked_at_exit():
         """,
         prints="end " + "finally " * 5,
         exits=42,
-    )
-
-
-# ------------------------------------------------------------------ policy
-
-
-def test_too_many_stacks():
-    """From `park_above` stacks on those that wait longest are parked; all go on where they were."""
-    assert_child(
-        """
-        import stackless
-        from stackless import _stackless
-        stackless.set_stack_limits(park_above=200)
-        ch, results = stackless.channel(), []
-        def inner(n): return n, ch.receive()
-        def body(n): results.append(inner(n))
-        all = []
-        for n in range(5_000):
-            all.append(stackless.tasklet(body)(n))
-            stackless.run()
-        stacks = [n for n, t in enumerate(all) if not _stackless._is_parked(t)]
-        print(len(stacks) <= 300, min(stacks) > 4_000)
-        while ch.balance: ch.send("value")
-        stackless.run()
-        print(results == [(n, "value") for n in range(5_000)], len(_stackless.getuncollectables()))
-        """,
-        prints="True True True 0",
-    )
-
-
-def test_unparkable_ones_may_exceed_the_number():
-    """Rulings 15."""
-    assert_child(
-        """
-        import stackless
-        stackless.set_stack_limits(park_above=10)
-        ch = stackless.channel()
-        def body(): list(map(lambda _: ch.receive(), [0]))
-        for _ in range(500): stackless.tasklet(body)()
-        stackless.run()
-        print(ch.balance)
-        while ch.balance: ch.send(None)
-        stackless.run()
-        print(len(stackless.getuncollectables()))
-        """,
-        prints="-500 0",
-    )
-
-
-def test_many_unparkable_ones_are_forgotten():
-    """That there were many is no reason not to park later."""
-    assert_child(
-        """
-        import stackless
-        from stackless import _stackless
-        ch = stackless.channel()
-        def hard(): list(map(lambda _: ch.receive(), [0]))
-        def soft(): ch.receive()
-        def fill(function, count):
-            all = [stackless.tasklet(function)() for _ in range(count)]
-            stackless.run()
-            return any(_stackless._is_parked(t) for t in all)
-        def empty():
-            while ch.balance: ch.send(None)
-            stackless.run()
-        stackless.set_stack_limits(park_above=10)
-        print(fill(hard, 5000))
-        empty()
-        stackless.set_stack_limits(park_above=100)
-        print(fill(soft, 1000))
-        empty()
-        """,
-        prints="False True",
-    )
-
-
-def test_room_is_made_when_there_are_no_more_stacks():
-    """Before MemoryError."""
-    assert_child(
-        """
-        import stackless
-        stackless.set_stack_limits(count=10)
-        ch = stackless.channel()
-        def body(): ch.receive()
-        for _ in range(1000): stackless.tasklet(body)()
-        stackless.run()
-        print(ch.balance)
-        while ch.balance: ch.send(None)
-        stackless.run()
-        """,
-        prints="-1000",
-    )
-
-
-def test_a_hundred_thousand():
-    """Blocked, two frames deep, all woken; no more than a few thousand have a stack."""
-    assert_child(
-        """
-        import stackless
-        from stackless import _stackless
-        ch, done = stackless.channel(), [0]
-        def inner(): return ch.receive()
-        def outer():
-            inner()
-            done[0] += 1
-        all = [stackless.tasklet(outer)() for _ in range(100_000)]
-        stackless.run()
-        print(sum(not _stackless._is_parked(t) for t in all) <= 5_000)
-        while ch.balance: ch.send(None)
-        stackless.run()
-        print(done)
-        """,
-        prints="True [100000]",
-        timeout=120,
     )

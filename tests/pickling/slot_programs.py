@@ -1,4 +1,4 @@
-"""Coroutines that wait with every kind of value on their stack; and what others do there."""
+"""Coroutines that wait with every kind of value on their stack, and changes of these values."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""`dumps` and `loads`: what travels, what is checked, and what is refused."""
+"""`dumps` and `loads`: what is pickled, what is checked, and what is refused."""
 
 import io
 import pickle

@@ -269,7 +269,7 @@ def test_original_goes_on_as_if_nothing_had_happened():
 
 
 def test_current_tasklet_is_refused():
-    """With the words of the contract."""
+    """With the text that the original has."""
     with pytest.raises(RuntimeError, match="You cannot __reduce__ the tasklet which is current."):
         stackless.dumps(stackless.current)
 

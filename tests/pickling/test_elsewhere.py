@@ -1,4 +1,4 @@
-"""What `dumps` accepts of `__main__` loads where there is none of it; the rest is refused."""
+"""Objects of `__main__` that `dumps` accepts load in another process; the others are refused."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Exceptions with all that belongs to them, and tracebacks."""
+"""Exceptions with their cause, context and traceback, and tracebacks."""
 
 import copy
 import inspect

@@ -1,4 +1,4 @@
-"""The pickle flags (contract, section 13.5)."""
+"""The pickle flags."""
 
 import contextvars
 import copy

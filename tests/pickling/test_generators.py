@@ -1,4 +1,4 @@
-"""Generators, coroutines and asynchronous generators travel with their place. (Contract 13.4.)"""
+"""Generators, coroutines and asynchronous generators are pickled with their current place."""
 
 import copy
 import gc

@@ -1,4 +1,4 @@
-"""`why_not_picklable`: every obstacle, with the way to it."""
+"""`why_not_picklable`: every obstacle, with the path to it."""
 
 import itertools
 import pickle
@@ -106,7 +106,7 @@ def test_remedies_fit(tmp_path):
             (connection, "connected again"),
             (re.match("a", "a"), "groups"),
             (Stubborn(), "Stubborn.__getstate__"),
-            (sys._getframe(), "frames travel inside"),
+            (sys._getframe(), "frames are pickled only inside"),
             (types.ModuleType("nowhere"), None),
         ]:
             found = why_not_picklable(Box(x=value))

@@ -1,4 +1,4 @@
-"""Memory while something is pickled: other threads, the collector, finalizers in between."""
+"""Memory during pickling: other threads, the garbage collector, finalizers."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""`stackless.pickling.register`: what cannot travel is made again on the other side."""
+"""`stackless.pickling.register`: objects that are made again when they are unpickled."""
 
 import copyreg
 import io

@@ -1,4 +1,4 @@
-"""What the interpreter takes for granted about a frame's values is checked when one is restored."""
+"""When a frame is restored, what the interpreter assumes about its values is checked."""
 
 import copy
 import dis

@@ -1,4 +1,4 @@
-"""Tasklets and channels in pickles. (Contract 13.1 and 13.3.)"""
+"""Pickling of tasklets and channels."""
 
 import copy
 import gc

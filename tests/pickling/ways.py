@@ -1,4 +1,4 @@
-"""The ways through pickle: every protocol, in C and in Python."""
+"""All ways to pickle: every protocol, the pickler in C and the one in Python."""
 
 import io
 import pickle

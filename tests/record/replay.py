@@ -1,4 +1,4 @@
-"""What a recording says, worked out from its events alone: plain lists, as slow as can be."""
+"""The state in a recording, computed from its events with simple lists, without optimization."""
 
 import json
 import subprocess

@@ -58,7 +58,7 @@ def test_how_the_script_ends(script, tmp_path, ending, status, says):
     done = run_module("record", "-o", tmp_path / "out.json", script)
     assert done.returncode == status
     assert says in done.stderr
-    assert "_record_cli" not in done.stderr.split("Traceback")[0]
+    assert "_record/cli" not in done.stderr.split("Traceback")[0]
     assert any("Hello" in text for _, text in replayed(tmp_path / "out.json").printed)
 
 

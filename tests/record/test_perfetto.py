@@ -1,8 +1,8 @@
-"""The timeline: parsed with Perfetto's published schema, and read as its viewer would."""
+"""The timeline: parsed with Perfetto's published schema, and read as its viewer does."""
 
 import pytest
 import stackless
-from stackless._recording import convert
+from stackless._record.recording import convert
 
 schema = pytest.importorskip(
     "perfetto.protos.perfetto.trace.perfetto_trace_pb2", reason="perfetto is not installed"

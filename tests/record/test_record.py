@@ -9,7 +9,7 @@ import pytest
 import stackless
 from child_process import assert_child
 from replay import Replay, load, replayed, story
-from stackless._recording import convert
+from stackless._record.recording import convert
 
 needs_monitoring = pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new")
 

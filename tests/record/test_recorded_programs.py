@@ -1,4 +1,4 @@
-"""Random programs, recorded: the recording's state is the real one at every moment looked at."""
+"""Recorded random programs: the state in the recording is the real one at every tested moment."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""How values are shown: short, and as the program wants it."""
+"""How values are shown: shortened, and as the program's redactor says."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Connection handlers and run_tasklet(): each has a copy of the context."""
+"""Connection handlers and run_tasklet(): each call has a copy of the context."""
 
 import contextvars
 import decimal

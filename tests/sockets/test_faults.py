@@ -1,4 +1,4 @@
-"""Connections that end badly, by the thousand: nothing is lost, and nothing is left."""
+"""Thousands of connections that end with errors: nothing is lost, and nothing is left over."""
 
 import errno
 import resource

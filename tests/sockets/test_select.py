@@ -1,4 +1,4 @@
-"""stackless.select: select, poll and epoll wait in the calling tasklet alone."""
+"""stackless.select: its calls block only the calling tasklet; the function select()."""
 
 import errno
 import gc
@@ -13,59 +13,8 @@ import pytest
 import stackless
 from child_process import assert_child
 from stackless import _stackless, select, socket
-
-
-class Pipe:
-    """Stock descriptors, of which the module knows nothing."""
-
-    def __init__(self):
-        self.read, self.write = os.pipe()
-
-    def close(self):
-        os.close(self.read)
-        os.close(self.write)
-
-
-@pytest.fixture
-def pipe():
-    made = Pipe()
-    yield made
-    made.close()
-
-
-def by_select(number, timeout=None):
-    found = select.select([number], [], [], timeout)
-    assert found[1:] == ([], [])
-    return found[0] == [number]
-
-
-def by_poll(number, timeout=None):
-    waits = select.poll()
-    waits.register(number, select.POLLIN)
-    return waits.poll(None if timeout is None else timeout * 1000) == [(number, select.POLLIN)]
-
-
-def by_epoll(number, timeout=None):
-    with select.epoll() as waits:
-        waits.register(number, select.EPOLLIN)
-        return waits.poll(timeout) == [(number, select.EPOLLIN)]
-
-
-EACH = pytest.mark.parametrize("wait", [by_select, by_poll, by_epoll])
-
-
-def open_descriptors():
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
-
-def waiting(function, *arguments):
-    """A tasklet that waits outside; the poller of this thread exists."""
-    t = stackless.tasklet(function)(*arguments)
-    stackless.schedule()
-    assert t.paused
-    return t
-
+from waiting import waiting
+from waits_for_files import EACH, Pipe, by_epoll, open_descriptors
 
 # ---------------------------------------------------------------------- what they are
 
@@ -364,176 +313,6 @@ def test_select_of_a_closed_descriptor(pipe):
     assert caught.value.errno == errno.EBADF
 
 
-# ---------------------------------------------------------------------- poll
-
-
-def test_poll_registers(pipe):
-    """Adding, changing, removing, as the standard object."""
-    waits = select.poll()
-    waits.register(pipe.write)
-    assert waits.poll() == [(pipe.write, select.POLLOUT)]
-    waits.modify(pipe.write, select.POLLIN)
-    assert waits.poll(1) == []
-    waits.unregister(pipe.write)
-    with pytest.raises(KeyError):
-        waits.unregister(pipe.write)
-    with pytest.raises(FileNotFoundError):
-        waits.modify(pipe.write, select.POLLIN)
-    for wrong in (object(), "x", None):
-        with pytest.raises(TypeError):
-            waits.register(wrong)
-    with pytest.raises(ValueError, match="negative"):
-        waits.register(-1)
-    assert waits.poll(1) == []
-
-
-def test_poll_times(pipe):
-    """Milliseconds, in part; any negative number is no limit."""
-    waits = select.poll()
-    waits.register(pipe.read, select.POLLIN)
-    assert waits.poll(0.5) == []
-    for wrong, error in [("x", TypeError), (2**31, OverflowError), (float("nan"), ValueError)]:
-        with pytest.raises(error):
-            waits.poll(wrong)
-    for endless in (None, -1, -1e-9, -5):
-        t = waiting(waits.poll, endless)
-        stackless.sleep(0.002)
-        assert t.alive
-        t.kill()
-
-
-def test_poll_of_a_closed_descriptor(pipe):
-    """POLLNVAL at once, as in the standard module."""
-    made = Pipe()
-    waits = select.poll()
-    waits.register(made.read, select.POLLIN)
-    made.close()
-    assert waits.poll() == [(made.read, select.POLLNVAL)]
-
-
-def test_poll_twice_at_once(pipe):
-    """RuntimeError for the second, as between threads in the standard module."""
-    waits = select.poll()
-    waits.register(pipe.read, select.POLLIN)
-    t = waiting(waits.poll)
-    with pytest.raises(RuntimeError, match="concurrent"):
-        waits.poll()
-    t.kill()
-    assert waits.poll(0) == []
-
-
-# ---------------------------------------------------------------------- epoll
-
-
-def test_epoll_as_stock(pipe):
-    """Its life."""
-    waits = select.epoll(10, select.EPOLL_CLOEXEC)
-    assert waits.fileno() >= 0 and not waits.closed
-    waits.register(pipe.write)
-    with pytest.raises(FileExistsError):
-        waits.register(pipe.write, select.EPOLLIN)
-    assert waits.poll(maxevents=1) == [(pipe.write, select.EPOLLOUT)]
-    waits.modify(pipe.write, select.EPOLLIN)
-    assert waits.poll(timeout=0.001) == []
-    waits.unregister(pipe.write)
-    with pytest.raises(FileNotFoundError):
-        waits.unregister(pipe.write)
-    with pytest.raises(ValueError, match="maxevents"):
-        waits.poll(0, 0)
-    with pytest.raises(TypeError):
-        waits.poll("x")
-    waits.close()
-    waits.close()
-    assert waits.closed
-    for call in (waits.fileno, waits.poll, lambda: waits.register(pipe.read), waits.__enter__):
-        with pytest.raises(ValueError, match="closed"):
-            call()
-    with pytest.raises(ValueError, match="sizehint"):
-        select.epoll(-2)
-
-
-def test_epoll_fromfd(pipe):
-    """A second object for a copy of the descriptor."""
-    with select.epoll() as first:
-        first.register(pipe.read, select.EPOLLIN)
-        with select.epoll.fromfd(os.dup(first.fileno())) as second:
-            assert type(second) is select.epoll
-            stackless.tasklet(os.write)(pipe.write, b"x")
-            assert second.poll() == [(pipe.read, select.EPOLLIN)]
-
-
-def test_epoll_registers_while_somebody_waits(pipe):
-    """It counts at once."""
-    with select.epoll() as waits:
-        found = []
-        t = waiting(lambda: found.append(waits.poll()))
-        os.write(pipe.write, b"x")
-        waits.register(pipe.read, select.EPOLLIN)
-        stackless.run()
-        assert found == [[(pipe.read, select.EPOLLIN)]] and not t.alive
-
-
-def test_epoll_closed_while_somebody_waits(pipe):
-    """OSError there; the number may be somebody else's afterwards."""
-    waits, caught = select.epoll(), []
-    waits.register(pipe.read, select.EPOLLIN)
-
-    def polls():
-        try:
-            waits.poll()
-        except OSError as error:
-            caught.append(error.errno)
-
-    waiting(polls)
-    number = waits.fileno()
-    waits.close()
-    stackless.run()
-    assert caught == [errno.EBADF]
-    with select.epoll() as again:
-        assert again.fileno() == number
-        again.register(pipe.read, select.EPOLLIN)
-        stackless.tasklet(lambda: (stackless.sleep(0.001), os.write(pipe.write, b"x")))()
-        assert again.poll(10) == [(pipe.read, select.EPOLLIN)]
-
-
-def test_epoll_that_is_dropped(pipe):
-    """Closes itself, and nothing is known of its number any more."""
-    before = open_descriptors()
-    for _ in range(3):
-        waits = select.epoll()
-        waits.register(pipe.read, select.EPOLLIN)
-        assert waits.poll(0.001) == []
-        del waits
-        gc.collect()
-    stackless.tasklet(lambda: (stackless.sleep(0.001), os.write(pipe.write, b"x")))()
-    assert by_epoll(pipe.read, 10)
-    assert open_descriptors() == before or open_descriptors() == before + 3  # the poller
-
-
-def test_epoll_edges(pipe):
-    """Edge-triggered and one-shot entries."""
-    with select.epoll() as waits:
-        waits.register(pipe.read, select.EPOLLIN | select.EPOLLET)
-        for _ in range(3):
-            stackless.tasklet(os.write)(pipe.write, b"x")
-            assert waits.poll(5) == [(pipe.read, select.EPOLLIN)]
-            assert waits.poll(0.001) == []
-        waits.modify(pipe.read, select.EPOLLIN | select.EPOLLONESHOT)
-        assert waits.poll() == [(pipe.read, select.EPOLLIN)]
-        assert waits.poll(0.001) == []
-
-
-@EACH
-def test_epoll_can_be_waited_for(wait, pipe):
-    """It is a descriptor like others."""
-    with select.epoll() as inner:
-        inner.register(pipe.read, select.EPOLLIN)
-        assert not wait(inner.fileno(), 0.001)
-        stackless.tasklet(os.write)(pipe.write, b"x")
-        assert wait(inner.fileno(), 10)
-        assert inner.poll(0) == [(pipe.read, select.EPOLLIN)]
-
-
 # ---------------------------------------------------------------------- numbers used again
 
 
@@ -601,7 +380,7 @@ def test_fork(call):
         import os, sys
         sys.path[:0] = {[os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]!r}
         import stackless
-        from test_select import Pipe, {call} as wait
+        from waits_for_files import Pipe, {call} as wait
         pipes, found = [Pipe(), Pipe()], []
         def waits(pipe):
             found.append((wait(pipe.read), os.read(pipe.read, 10)))

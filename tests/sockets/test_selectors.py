@@ -1,4 +1,4 @@
-"""stackless.selectors: each waits in the calling tasklet alone, and asyncio runs on them."""
+"""stackless.selectors: they block only the calling tasklet, and asyncio runs on them."""
 
 import asyncio
 import concurrent.futures

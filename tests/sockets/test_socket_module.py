@@ -6,6 +6,7 @@ import time
 
 import pytest
 import stackless
+from receiving import receiving
 from stackless import socket
 from waiting import waiting
 
@@ -33,13 +34,7 @@ def disturbed(call, disturb):
     return time.monotonic() - begun >= 0.05
 
 
-CALLS = {
-    "recv": lambda s: s.recv(1),
-    "recv_into": lambda s: s.recv_into(bytearray(1)),
-    "recvfrom": lambda s: s.recvfrom(1),
-    "recvfrom_into": lambda s: s.recvfrom_into(bytearray(1)),
-    "recvmsg": lambda s: s.recvmsg(1),
-    "recvmsg_into": lambda s: s.recvmsg_into([bytearray(1)]),
+CALLS = receiving(1) | {
     "send": lambda s: s.send(b"x"),
     "sendall": lambda s: s.sendall(b"x"),
     "sendmsg": lambda s: s.sendmsg([b"x"]),

@@ -1,4 +1,4 @@
-"""Many tasklets: deep call() chains, 100,000 at once, a million one after the other."""
+"""Many tasklets: deep chains of call(), 100,000 at the same time, a million one after the other."""
 
 import math
 import platform

@@ -129,7 +129,7 @@ def body(name, program, log):
             log.append((name, number, operation[0], "killed"))
             raise
         except BaseException as error:
-            # The contract does not fix the text of a refused switch.
+            # Stackless does not define the text of a refused switch.
             text = "" if operation[0] == "switch" else str(error)
             log.append((name, number, operation[0], type(error).__name__, text))
         else:

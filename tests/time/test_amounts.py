@@ -1,4 +1,4 @@
-"""Amounts of time and numbers of ticks as arguments: what is refused, and in which words."""
+"""Times and numbers of ticks as arguments: which are refused, and the texts of the errors."""
 
 import math
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Tasklets that wait without a C stack."""
+"""Tasklets that are parked while they wait for time."""
 
 import threading
 

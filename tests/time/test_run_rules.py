@@ -1,4 +1,4 @@
-"""What keeps run() waiting, what does not, and what happens when nobody can run."""
+"""What run() waits for, what it does not, and what happens when no tasklet can run."""
 
 import threading
 import time

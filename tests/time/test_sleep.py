@@ -1,4 +1,4 @@
-"""sleep(): order, early wake-ups, what may be done with a sleeping tasklet."""
+"""sleep(): the order of waking, waking early, and what may be done with a sleeping tasklet."""
 
 import gc
 import threading

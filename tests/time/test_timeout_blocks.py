@@ -1,4 +1,4 @@
-"""with stackless.timeout(): nested, around code that knows nothing of it, and what it leaves."""
+"""with stackless.timeout(): nested, around other code, and that nothing is left over."""
 
 import gc
 import math

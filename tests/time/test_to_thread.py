@@ -1,4 +1,4 @@
-"""to_thread(): results, exceptions, those who stop waiting."""
+"""to_thread(): results, exceptions, tasklets that stop waiting."""
 
 import contextvars
 import threading

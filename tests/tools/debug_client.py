@@ -1,4 +1,4 @@
-"""The little of the Debug Adapter Protocol that a test needs."""
+"""A client for the part of the Debug Adapter Protocol that a test needs."""
 
 import json
 import socket

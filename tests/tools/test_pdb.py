@@ -90,7 +90,7 @@ def begun():
 )
 @in_child_process
 def test_only_debuggers_follow_into_tasklets():
-    """Contract 14: a new tasklet is untraced even if its creator is traced, but for a debugger."""
+    """A new tasklet is not traced even if its creator is, except by a debugger."""
     calls = []
     sys.settrace(lambda frame, event, arg: calls.append(frame.f_code.co_name))
     stackless.tasklet(begun)()

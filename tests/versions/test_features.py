@@ -11,11 +11,12 @@ from child_process import assert_child, in_child_process
 WITH_BODY = """
 import importlib.util, sys
 where = importlib.util.find_spec("stackless").submodule_search_locations[0]
-spec = importlib.util.spec_from_file_location("stackless._check", where + "/_check.py")
+name, path = "stackless._package.check", where + "/_package/check.py"
+spec = importlib.util.spec_from_file_location(name, path)
 check = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(check)
 check.waits_two_calls_deep = lambda wait, token: {body}
-sys.modules["stackless._check"] = check
+sys.modules[name] = check
 """
 
 
@@ -117,7 +118,7 @@ try:
     import stackless
 except KeyboardInterrupt:
     print("KeyboardInterrupt")
-del sys.modules["stackless._check"]
+del sys.modules["stackless._package.check"]
 import stackless
 print(stackless.features().parking)
 """,

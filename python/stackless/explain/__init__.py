@@ -1,11 +1,12 @@
 """What all tasklets are doing, and why: as data, as text, on a signal, and from another process.
 
-    stackless.dump()                            a text, on stderr
-    stackless.snapshot()                        the same as data
-    explain.dump_on_signal(signal.SIGUSR1)      a dump whenever the signal arrives
-    explain.serve()                             python -m stackless ps PID, from outside
+    stackless.dump()                            write a text to stderr
+    stackless.snapshot()                        return the same as data
+    explain.dump_on_signal(signal.SIGUSR1)      write the text whenever the signal arrives
+    explain.serve()                             let `python -m stackless ps PID` ask this process
 
-Nothing here shows values: only names, places and states. Nothing costs anything until it is called.
+Values of variables are never shown: only names, places and states. There is no cost before a
+function of this module is called.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from types import FrameType
 from typing import IO, Any
 
 from stackless import _stackless
-from stackless._explain_data import Call, ChannelInfo, Process, TaskletInfo, infos
+from stackless._explain import here
+from stackless._explain.data import Call, ChannelInfo, TaskletInfo, infos
+from stackless._package.surface import adopt
 
 __all__ = [
     "Call",
@@ -35,16 +38,24 @@ __all__ = [
     "stop_serving",
 ]
 
-#: These lines of our own are not part of what the caller does.
+adopt(globals(), "stackless._explain.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+#: Files whose calls are left out at the end of stacks: they are not the caller's.
 _OWN = frozenset({__file__})
 
 
 def snapshot() -> list[TaskletInfo]:
-    """Return what every tasklet of every thread is doing, at one moment, by serial number.
+    """Return what every tasklet of every thread is doing, ordered by serial number.
 
-    Tasklets that have ended, and those that were given nothing to run, are not listed. The records
-    hold no references to tasklets. May be called from any thread, and in signal handlers; it does
-    not switch. Takes about 5 microseconds a tasklet. Raises MemoryError.
+    The snapshot is consistent: all records are of the same moment. Tasklets that have ended, and
+    those without a function to run, are not listed. The records hold no references to tasklets.
+    May be called from any thread, and in signal handlers; it does not switch. Takes about 5
+    microseconds per tasklet. Raises MemoryError.
     """
     import json
 
@@ -59,29 +70,13 @@ def _outside(info: TaskletInfo) -> TaskletInfo:
     return info if stack is info.stack else info._replace(stack=stack)
 
 
-def process_here(tasklets: list[TaskletInfo], seconds: float) -> Process:
-    return Process(
-        os.getpid(), program(), thread_names(), tasklets, seconds, 1, seconds, bool(_age_keepers)
-    )
-
-
-def program() -> str:
-    return os.path.basename(sys.argv[0] if getattr(sys, "argv", None) else "") or "python"
-
-
-def thread_names() -> dict[int, str]:
-    # Without threading's lock: the signal handler's thread may hold it.
-    alive = threading._active.copy()  # type: ignore[attr-defined]
-    return {ident: thread.name for ident, thread in alive.items()}
-
-
 def dump(file: IO[str] | None = None) -> None:
     """Write what every tasklet of every thread is doing, with its stack, to a text file.
 
-    file: sys.stderr unless given. Tasklets of a thread that do the same at the same place share one
+    file: sys.stderr by default. Tasklets of a thread that do the same at the same place share one
     entry. May be called from any thread. In a signal handler use dump_on_signal(), as a text file
-    that is in use cannot be written to there. Raises TypeError for what is no file, and what the
-    file's write() raises.
+    that is in use cannot be written to there. Raises TypeError for an object that is not a file,
+    and what the file's write() raises.
     """
     target = sys.stderr if file is None else file
     if not hasattr(target, "write"):
@@ -95,21 +90,21 @@ def dump(file: IO[str] | None = None) -> None:
 
 
 def _dump_text() -> str:
-    from stackless._explain_text import dump
+    from stackless._explain.text import dump
 
     begun = time.perf_counter()
     tasklets = snapshot()
-    lines = dump(process_here(tasklets, time.perf_counter() - begun))
+    lines = dump(here.process_here(tasklets, time.perf_counter() - begun))
     return "\n".join(lines) + "\n\n"
 
 
 def dump_on_signal(signum: int = signal.SIGUSR1, file: IO[Any] | None = None) -> Any:
-    """Dump all tasklets whenever a signal arrives; return the signal's handler before.
+    """Dump all tasklets whenever a signal arrives; return the previous handler of the signal.
 
-    file: something with a fileno(), sys.stderr unless given; it must stay open. The handler runs in
-    the process's main thread, as every Python signal handler does: as soon as that thread runs
-    Python code. While it is stuck in C code there is no dump; serve() does not need that thread.
-    Raises ValueError outside the main thread or for what is no signal, OSError for a signal that
+    file: an object with a fileno(), sys.stderr by default; it must stay open. The handler runs in
+    the process's main thread, as every Python signal handler does, as soon as that thread runs
+    Python code. While that thread blocks in C code there is no dump; serve() does not need it.
+    Raises ValueError outside the main thread or for an unknown signal, OSError for a signal that
     cannot be caught, io.UnsupportedOperation for a file without a descriptor.
     """
     descriptor = (sys.stderr if file is None else file).fileno()
@@ -127,13 +122,13 @@ _crash_file: Any = None
 
 
 def dump_on_crash(file: IO[Any] | None = None) -> None:
-    """Show all tasklets when a fatal signal ends the process, after what faulthandler shows.
+    """Write all tasklets when a fatal signal ends the process, after faulthandler's text.
 
-    file: something with a fileno(), sys.stderr unless given; it is kept open. Switches faulthandler
-    on for the same file, which shows the current calls first. The signals are SIGSEGV, SIGBUS,
-    SIGILL, SIGFPE and SIGABRT. The tasklets are shown if the crashing thread holds the
-    interpreter's lock, at most 500 of them, 50 calls each. Destroyed memory may end the list early.
-    Cannot be undone, but called again with another file. Raises OSError, and
+    file: an object with a fileno(), sys.stderr by default; it is kept open. Enables faulthandler
+    for the same file, which writes the current calls first. The signals are SIGSEGV, SIGBUS,
+    SIGILL, SIGFPE and SIGABRT. The tasklets are written if the crashing thread holds the
+    interpreter's lock: at most 500 tasklets with 50 calls each. Damaged memory may end the list
+    early. Cannot be undone, but may be called again with another file. Raises OSError, and
     io.UnsupportedOperation for a file without a descriptor.
     """
     import faulthandler
@@ -141,7 +136,7 @@ def dump_on_crash(file: IO[Any] | None = None) -> None:
     global _crash_file
     target = sys.stderr if file is None else file
     descriptor = target.fileno()
-    # A handler that was there first is called last.
+    # Of two handlers of a signal, the one that was set last is called first.
     faulthandler.disable()
     _stackless._dump_on_crash(descriptor)
     faulthandler.enable(target)
@@ -150,26 +145,14 @@ def dump_on_crash(file: IO[Any] | None = None) -> None:
 
 # ---------------------------------------------------------------------- ages
 
-_age_keepers: set[object] = set()
-_age_lock = threading.Lock()
-
 
 def keep_ages(on: bool = True) -> None:
-    """Keep count of switches and of when each tasklet last ran, from now on, or stop that.
+    """From now on count switches and note when each tasklet last ran, or stop that.
 
-    Dumps show ages then: how long a blocked or paused tasklet has been so, how long a runnable one
-    has waited since it last ran. Costs some 50 ns a switch. For all threads.
+    Dumps then show ages: for how long a tasklet has been blocked or paused, or has waited since it
+    last ran. Costs about 50 ns per switch. Applies to all threads.
     """
-    keep_ages_for("keep_ages", on)
-
-
-def keep_ages_for(keeper: object, on: bool) -> None:
-    with _age_lock:
-        if on:
-            _age_keepers.add(keeper)
-        else:
-            _age_keepers.discard(keeper)
-        _stackless._keep_ages(bool(_age_keepers))
+    here.keep_ages_for(here.PROGRAM, on)
 
 
 # ---------------------------------------------------------------------- from outside
@@ -181,16 +164,16 @@ _serve_lock = threading.Lock()
 def serve() -> str:
     """Answer `python -m stackless ps`, `pstree` and `top` from now on; return the socket's path.
 
-    A daemon thread answers on a Unix socket in a directory of the user's own; nobody else is
-    answered. It holds the interpreter for a few milliseconds at a time. It does not count as a
-    thread that could wake a tasklet: deadlocks are found as without it. After os.fork() the child
-    answers on a socket of its own. Calling it again changes nothing. The environment variable
-    STACKLESS_EXPLAIN=1 does this at import; STACKLESS_EXPLAIN=ages calls keep_ages() too.
+    A daemon thread answers on a Unix socket in a private directory of the user; other users get no
+    answer. It holds the interpreter for a few milliseconds at a time. It does not count as a thread
+    that could wake a tasklet: deadlocks are found as without it. After os.fork() the child answers
+    on its own socket. A second call changes nothing. The environment variable STACKLESS_EXPLAIN=1
+    does this at import; STACKLESS_EXPLAIN=ages calls keep_ages() too.
 
-    Raises OSError if the socket cannot be made, and PermissionError, which is one, if the directory
-    belongs to somebody else or is open to others.
+    Raises OSError if the socket cannot be made; PermissionError, a subclass, if the directory
+    belongs to another user or other users have access to it.
     """
-    from stackless._explain_server import Server
+    from stackless._explain.server import Server
 
     global _server
     with _serve_lock:
@@ -201,7 +184,7 @@ def serve() -> str:
 
 
 def stop_serving() -> None:
-    """Undo serve(). Without it, nothing happens."""
+    """Undo serve(). Does nothing if serve() was not called."""
     global _server
     with _serve_lock:
         server, _server = _server, None
@@ -210,15 +193,13 @@ def stop_serving() -> None:
 
 
 def _after_fork() -> None:
-    global _server, _serve_lock, _age_lock
-    _serve_lock, _age_lock = threading.Lock(), threading.Lock()
+    global _server, _serve_lock
+    _serve_lock = threading.Lock()
+    here.after_fork()
     server, _server = _server, None
-    if server is None:
-        return
-    server.abandon()
-    _age_keepers.intersection_update({"keep_ages"})
-    _stackless._keep_ages(bool(_age_keepers))
-    _serve_or_warn()
+    if server is not None:
+        server.abandon()
+        _serve_or_warn()
 
 
 def _serve_or_warn() -> None:
@@ -229,7 +210,7 @@ def _serve_or_warn() -> None:
 
 
 def from_environment(value: str) -> None:
-    """What STACKLESS_EXPLAIN asks for."""
+    """Do what the value of STACKLESS_EXPLAIN asks for. ValueError for an unknown value."""
     if value not in ("", "0", "1", "ages"):
         raise ValueError(f"STACKLESS_EXPLAIN must be 0, 1 or ages, not {value!r}")
     if value == "ages":

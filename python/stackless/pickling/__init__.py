@@ -1,9 +1,9 @@
-"""Pickling tasklets and all that they refer to.
+"""Pickling tasklets and all objects that they refer to.
 
-`import stackless` teaches the standard `pickle` about code, cells, modules, tracebacks, views of
-dicts, and iterators that it does not know. `dumps` and `loads` also send functions and classes by
-value, and check what they receive. `register` is for what cannot travel as it is, such as open
-files.
+`import stackless` registers reducers with the standard `pickle` for code, cells, modules,
+tracebacks, views of dicts, and iterators that it does not support. `dumps` and `loads` also send
+functions and classes by value, and check what they receive. `register` adds types that cannot be
+pickled as they are, such as open files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import types
 
+from stackless._package.surface import adopt
 from stackless.pickling import code, errors, functions, generators, objects
 from stackless.pickling.blob import (
     MAX_SIZE,
@@ -49,8 +50,14 @@ __all__ = [
     "why_not_picklable",
 ]
 
+adopt(globals(), "stackless.pickling.")
+
 copyreg.pickle(types.CodeType, code.reduce)
 copyreg.pickle(types.CellType, functions.reduce_cell)
 copyreg.pickle(types.TracebackType, errors.reduce_traceback)
 objects.register()
 generators.register()
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,10 +1,12 @@
 """`dumps` and `loads`: pickles that are checked before anything in them is unpickled.
 
+The checksum detects accidental damage, not tampering; the signature detects both. A blob is:
+
 offset  bytes
      0      4  MAGIC
      4      1  version of this format
-     5      1  1: signed
-     6      8  length of what follows the checksum
+     5      1  1 if signed, else 0
+     6      8  length of all bytes after the checksum or signature
     14     16  BLAKE2b of everything else; if signed, 32 bytes: HMAC-SHA-256 of everything else
             1  Python minor
             2  magic number of the bytecode
@@ -27,7 +29,7 @@ from stackless.pickling import code, sources
 
 MAGIC = b"\x93SLP"
 FORMAT = 1
-#: The largest blob that is loaded unless told otherwise: 64 MiB.
+#: Default of the maximum size of a blob that is loaded: 64 MiB.
 MAX_SIZE = 64 * 1024 * 1024
 _SIGNED = 1
 _HEAD = struct.Struct("<4sBBQ")
@@ -38,15 +40,15 @@ Key = bytes | bytearray | memoryview
 
 
 class BlobError(pickle.UnpicklingError):
-    """A blob is refused, before anything in it is unpickled."""
+    """A blob is refused before anything in it is unpickled. The base class of the errors here."""
 
 
 class NotABlobError(BlobError):
-    """This was not written by stackless.dumps, or by a release with another format."""
+    """The data was not written by stackless.dumps, or by a release with another format."""
 
 
 class DamagedError(BlobError):
-    """A blob is not what was written."""
+    """A blob was changed since it was written, or its end is missing."""
 
 
 class SignatureError(BlobError):
@@ -54,40 +56,41 @@ class SignatureError(BlobError):
 
 
 class TooLargeError(BlobError):
-    """A blob is larger than what is accepted."""
+    """A blob is larger than the maximum size."""
 
 
 class Readable(Protocol):
-    """What `load` reads from."""
+    """A file that `load` reads from."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class Writable(Protocol):
-    """What `dump` writes to."""
+    """A file that `dump` writes to."""
 
     def write(self, data: bytes, /) -> object: ...
 
 
 def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -> bytes:
-    """Pickle an object, tasklets and functions by value included, into a blob for `loads`.
+    """Pickle an object, which may contain tasklets and functions, into a blob for `loads`.
 
     `protocol` is pickle's; by default the highest. With `key`, the blob is signed with it
-    (HMAC-SHA-256) and only who has the key can make one that `loads` accepts.
+    (HMAC-SHA-256): only a program that has the key can make blobs that `loads` accepts.
 
-    Functions and classes of `__main__` and of modules that cannot be imported go along, with the
-    globals that they use. Others go by name, and the blob names the modules of such functions with
-    a digest of their source. Raises pickle.PicklingError or what else pickle raises for something
-    that cannot be pickled (`why_not_picklable` explains), ValueError for a protocol that does not
-    exist or an empty key, TypeError for arguments of other types. May be called from any thread.
+    Functions and classes of `__main__` and of modules that cannot be imported are pickled by value,
+    with the globals that they use. Others are pickled by name, and the blob names the modules of
+    such functions with a digest of their source. Raises pickle.PicklingError, or another exception
+    of pickle, for an object that cannot be pickled (`why_not_picklable` explains), ValueError for a
+    protocol that does not exist or an empty key, TypeError for arguments of other types. May be
+    called from any thread.
     """
     from stackless.pickling.pickler import Pickler  # imports cloudpickle
 
     keys = () if key is None else _keys([key])
     _check_int("protocol", protocol)
     file = io.BytesIO()
-    # Its memo goes with it. `clear_memo` would run Python code, of weak references for example,
-    # while the garbage collector can still see what was dropped already.
+    # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak references
+    # for example, while the garbage collector can still see objects that were dropped already.
     pickler = Pickler(file, protocol)
     pickler.dump(obj)
     rest = b"".join((_python_and_modules(pickler.modules), file.getbuffer()))
@@ -100,7 +103,7 @@ def dump(
 ) -> None:
     """Write what `dumps` returns to a file open for binary writing.
 
-    Several may follow each other. Raises what `dumps` raises, and what writing raises.
+    A file may hold several blobs one after the other. Raises what `dumps` and the file raise.
     """
     _check_file(file, "write")
     file.write(dumps(obj, protocol=protocol, key=key))
@@ -115,11 +118,11 @@ def loads(
 ) -> Any:
     """Return a copy of the object that was given to `dumps`.
 
-    Unpickling runs code: load only what you would run. With `key`, or several keys of which one
-    must fit, only a blob that was signed with it is accepted. Before anything is unpickled the blob
-    is checked: its size (`max_size` in bytes; None for any), format, checksum or signature, the
-    Python that wrote it, and, unless `allow_changed_source`, that the modules of its functions are
-    the same here. If one of that is wrong, a subclass of pickle.UnpicklingError says what:
+    Unpickling runs code: load only blobs from sources that you trust. With `key`, or several keys
+    of which one must fit, only a blob that was signed with it is accepted. Before anything is
+    unpickled the blob is checked: its size (`max_size` in bytes; None for any), format, checksum or
+    signature, the Python that wrote it, and, unless `allow_changed_source`, that the modules of its
+    functions are the same here. If a check fails, a subclass of pickle.UnpicklingError says which:
 
     * NotABlobError, DamagedError, SignatureError, TooLargeError
     * CodeVersionError: another Python minor wrote it
@@ -149,8 +152,8 @@ def load(
 ) -> Any:
     """Read one blob from a file open for binary reading, and return what `loads` returns.
 
-    Not more than the blob is read, and of one that is too large only the beginning. At the end of
-    the file: EOFError.
+    Reads only the bytes of the blob; of a blob that is too large only the header. Raises EOFError
+    at the end of the file.
     """
     _check_file(file, "read")
     head = _read(file, _HEAD.size)
@@ -165,7 +168,7 @@ def load(
 
 
 def _read(file: Readable, size: int) -> bytes:
-    # In pieces: a damaged length must not cost memory.
+    # In pieces: a damaged length must not allocate memory for bytes that do not exist.
     parts = []
     while size > 0 and (part := file.read(min(size, 1 << 20))):
         parts.append(part)
@@ -177,7 +180,7 @@ def _read(file: Readable, size: int) -> bytes:
 
 
 class _Check:
-    """What a blob is checked against, once its first bytes are known."""
+    """The checks of a blob whose header was read: its seal, its table of modules."""
 
     def __init__(self, head: bytes, keys: tuple[bytes, ...]) -> None:
         self.head = head
@@ -186,7 +189,7 @@ class _Check:
 
     def load(self, seal: bytes, rest: memoryview, allow_changed_source: bool) -> Any:
         if self.keys:
-            # All of them, so that the time taken does not tell which.
+            # All keys are tried, so that the time taken does not tell which one fits.
             fits = [hmac.compare_digest(seal, _seal(self.head, rest, key)) for key in self.keys]
             if not any(fits):
                 raise SignatureError("the blob was not signed with this key, or it is damaged")
@@ -200,7 +203,7 @@ class _Check:
 
 
 def _open(head: bytes, key: Key | Iterable[Key] | None, max_size: int | None) -> tuple[int, _Check]:
-    """The length of what follows the seal, and the check to be done."""
+    """Check a header; return the number of bytes after the seal, and the check to be done."""
     keys = _keys(key)
     _check_int("max_size", max_size)
     if head[: len(MAGIC)] != MAGIC:
@@ -242,7 +245,10 @@ def _python_and_modules(modules: Iterable[str]) -> bytes:
 
 
 def _read_table(rest: memoryview) -> tuple[list[tuple[str, bytes]], int]:
-    """The modules that a blob names, and where its pickle begins. Checks the Python."""
+    """Return the modules that a blob names, and where its pickle begins.
+
+    Raises CodeVersionError for a blob of another Python.
+    """
     if len(rest) < _PYTHON.size:
         raise DamagedError("the blob ends in its header")
     minor, magic, count = _PYTHON.unpack_from(rest)

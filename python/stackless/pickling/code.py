@@ -1,7 +1,7 @@
-"""Code objects travel as marshal data behind a header of seven bytes.
+"""Pickling of code objects: marshal data after a header of seven bytes.
 
-The header holds the Python minor and the bytecode's magic number, because other releases cannot
-run the code, and a checksum, because running damaged code may crash the interpreter.
+The header holds the Python minor version and the bytecode's magic number, because other releases
+cannot run the code, and a checksum, because running damaged code may crash the interpreter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from types import CodeType
 
-#: Python minor, magic number of the bytecode, checksum of what follows.
+#: Python minor version, magic number of the bytecode, checksum of the marshal data.
 _HEADER = struct.Struct("<BHL")
 MAGIC: int = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
 
@@ -34,15 +34,15 @@ def check_version(minor: int, magic: int) -> None:
 
 
 def reduce(code: CodeType) -> tuple[Callable[[bytes], CodeType], tuple[bytes]]:
-    """The reducer of code objects."""
+    """Reduce a code object."""
     data = marshal.dumps(code)
     return load, (_HEADER.pack(sys.version_info.minor, MAGIC, zlib.crc32(data)) + data,)
 
 
 def load(data: bytes) -> CodeType:
-    """The code that `reduce` wrote down.
+    """Return the code object that `reduce` has written.
 
-    Raises CodeVersionError for another Python's, and pickle.UnpicklingError for damaged data.
+    Raises CodeVersionError for code of another Python, pickle.UnpicklingError for damaged data.
     """
     if type(data) is not bytes or len(data) < _HEADER.size:
         raise pickle.UnpicklingError("this is not a pickled code object")

@@ -1,8 +1,8 @@
-"""Tracebacks, and exceptions with everything that belongs to them.
+"""Pickling of tracebacks, and of exceptions with their cause, context and traceback.
 
-A traceback keeps what is shown of it: files, lines, columns and names; its frames come back
-without variables. Plain pickle writes an exception's arguments, attributes and notes. The rest
-(cause, context, traceback) goes along in the state of tasklets and generators, and with
+Of a traceback the visible parts are kept: files, lines, columns and names; its frames are restored
+without variables. Plain pickle writes an exception's arguments, attributes and notes. Its cause,
+context and traceback are included in the state of tasklets and generators, and by
 `stackless.dumps`.
 """
 
@@ -19,8 +19,8 @@ from stackless.pickling.standins import StandIn, actual
 
 # ------------------------------------------------------------------ tracebacks
 
-#: File, function, qualified name, module; line, last line, column, last column; whether the entry
-#: before is of the call that its frame was called from.
+#: File, function, qualified name, module; line, last line, column, last column; True if the entry
+#: before is the caller of this one's frame.
 Entry = tuple[str, str, str, str | None, int, int | None, int | None, int | None, bool]
 
 
@@ -34,7 +34,7 @@ class _Entries(StandIn):
 
 
 def reduce_traceback(traceback: TracebackType) -> tuple[Any, ...]:
-    """The reducer of tracebacks."""
+    """Reduce a traceback."""
     return load_traceback, (_Entries.of(traceback),)
 
 
@@ -58,7 +58,7 @@ def _entries(traceback: TracebackType | None) -> Iterator[Entry]:
 
 
 def load_traceback(entries: Any) -> TracebackType:
-    """The traceback that `reduce_traceback` wrote down; for `copy.copy`, a shallow copy."""
+    """Return the traceback that `reduce_traceback` has written; for `copy.copy`, a shallow copy."""
     original = actual(entries)
     if isinstance(original, TracebackType):
         return TracebackType(
@@ -85,7 +85,7 @@ _TEMPLATE: CodeType = _never_run.__code__
 def stub(
     template: CodeType, file: str, name: str, qualname: str, line: int, *place: int | None
 ) -> CodeType:
-    """Code that does what `template` does, and looks as if it were at that place."""
+    """Return a copy of the code `template` that shows another file, name and line."""
     return template.replace(
         co_filename=file,
         co_name=name,
@@ -99,7 +99,7 @@ def _frame(
     file: str, name: str, qualname: str, module: str | None, line: int, *place: int | None
 ) -> FrameType:
     code = stub(_TEMPLATE, file, name, qualname, line, *place)
-    # That of a generator which never began: it has no caller, whose variables it would keep.
+    # The frame of a generator that never began: it has no caller, so it keeps no variables alive.
     frame: FrameType = FunctionType(code, {"__name__": module})().gi_frame
     return frame
 
@@ -107,7 +107,7 @@ def _frame(
 def _line_table(
     length: int, line: int, end: int | None, column: int | None, end_column: int | None
 ) -> bytes:
-    """The location table of code all of whose instructions are at one place.
+    """Return the location table of code whose instructions all have the same position.
 
     (CPython's Objects/locations.md: entries of the long form, for up to eight instructions each.)
     """
@@ -138,12 +138,15 @@ class WithOrigin(StandIn):
 
 
 def in_state(value: Any) -> Any:
-    """Return `value`, or an exception's stand-in, that keeps its cause, context and traceback."""
+    """Return `value`; for an exception a stand-in that keeps its cause, context and traceback."""
     return WithOrigin.of(value) if issubclass(type(value), BaseException) else value
 
 
 def reduce_exception(error: BaseException, value: Callable[[Any], Any]) -> Any:
-    """Reduce an exception with all that belongs to it; `value` is applied to other exceptions."""
+    """Reduce an exception with its cause, context and traceback.
+
+    `value` is applied to the exceptions that it refers to.
+    """
     reduced = _reduce_plainly(error)
     origin = (
         value(error.__cause__),
@@ -152,7 +155,7 @@ def reduce_exception(error: BaseException, value: Callable[[Any], Any]) -> Any:
         error.__suppress_context__,
     )
     if not isinstance(reduced, tuple) or any(each is not None for each in reduced[3:]):
-        return reduced  # a reducer of its own that does what we do not know
+        return reduced  # the class has its own reducer, with parts that cannot be combined
     make, arguments, *rest = reduced
     if isinstance(error, BaseExceptionGroup):
         arguments = tuple(
@@ -181,7 +184,7 @@ def _reduce_plainly(error: BaseException) -> Any:
 
 
 def new_exception(kind: type[BaseException], *arguments: Any) -> BaseException:
-    """An exception, made without an `__init__` that is written in Python."""
+    """Return a new exception without calling an `__init__` that is written in Python."""
     error = kind.__new__(kind, *arguments)
     _builtin(kind).__init__(error, *arguments)  # type: ignore[misc]
     return error
@@ -192,14 +195,15 @@ HEAP_TYPE = 1 << 9
 
 
 def _builtin(kind: type) -> type:
-    """The type of the interpreter's own that `kind` is derived from, or `kind`."""
+    """Return the first class in the MRO of `kind` that is written in C."""
     return next(each for each in kind.__mro__ if not each.__flags__ & HEAP_TYPE)
 
 
 def fill_exception(error: Any, state: tuple[Any, ...]) -> None:
-    """Give an exception what belongs to it. Raises ValueError for what came back as something else.
+    """Set the state, cause, context and traceback of an exception.
 
-    What a reducer made something else of than an exception gets its own state only.
+    Raises ValueError if the cause or context was not restored as an exception. If the reducer of
+    the exception has made another object of it, only its own state is set.
     """
     own, cause, context, traceback, suppress = state
     if own is not None:

@@ -1,4 +1,4 @@
-"""What stands for a frame in the state of a tasklet: frames themselves are not pickled."""
+"""Stand-ins for the frames in the state of a tasklet: frames themselves are not pickled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stackless.pickling.generators import Picture, Shell, code_of, line_of, valu
 
 
 class Frame:
-    """A frame that can be made again: of a function, or of a generator.
+    """A frame of a function or of a generator that can be restored.
 
     `after` says what the pending call of the innermost frame returns.
     """
@@ -25,7 +25,7 @@ class Frame:
         self.picture = picture
         self.generator = generator
         self.after = after
-        #: On the side of the original: keeps what the generator's pickle needs.
+        #: Only while pickling: the stand-in that keeps the picture of the generator's frame.
         self.shell: Shell | None = None
 
     @classmethod
@@ -67,12 +67,12 @@ def of_generator(generator: Any, after: int = 0) -> Frame:
 
 
 def of_class_call(made: object) -> Frame:
-    """What the interpreter has between the call of a class and its __init__."""
+    """Return the frame that the interpreter has between the call of a class and its __init__."""
     return Frame(class_call(made))
 
 
 def _class_call(made: object, init: Callable[[], object]) -> object:
-    # Stands for the interpreter's own frame there, whose code does not travel.
+    # Replaces the interpreter's own frame, whose code is not pickled.
     result: object = init()
     if result is not None:
         raise TypeError(f"__init__() should return None, not {type(result).__name__!r}")
@@ -80,13 +80,13 @@ def _class_call(made: object, init: Callable[[], object]) -> object:
 
 
 def class_call(made: object) -> Picture:
-    """The picture of `_class_call` while it waits for `init()`."""
+    """Return the picture of `_class_call` while it waits for `init()`."""
     at, end = _first_call(_class_call.__code__)
     return _class_call, None, at, end - at, (made, None, None), "oo-", None
 
 
 def _first_call(code: CodeType) -> tuple[int, int]:
-    """Where the first call is, and the instruction behind it, in code units."""
+    """Return the positions of the first call and of the instruction after it, in code units."""
     instructions = iter(dis.get_instructions(code))
     at = next(each.offset for each in instructions if each.opname in ("PRECALL", "CALL"))
     behind = next(each for each in instructions if each.opname != "CALL")
@@ -94,9 +94,9 @@ def _first_call(code: CodeType) -> tuple[int, int]:
 
 
 def chain(frames: list[Frame]) -> list[tuple[Any, Picture, Any]]:
-    """What the engine needs to make these frames again.
+    """Return what the engine needs to restore these frames.
 
-    Frames that were not pickled belong to a tasklet that lives: then their generators are copied.
+    Frames that were not pickled belong to a living tasklet: their generators are copied.
     """
     copies: dict[int, Any] = {}
     for frame in frames:
@@ -122,7 +122,7 @@ def _link(frame: Frame, copies: dict[int, Any]) -> tuple[Any, Picture, Any]:
 
 
 def waiting_in_vain(places: list[Place]) -> list[Frame]:
-    """Frames that look as if they were at these places, and raise RuntimeError when they go on."""
+    """Return frames that show these places, and raise RuntimeError when they continue."""
     frames = [_at(place, _calling.__code__) for place in places[:-1]]
     frames.append(_at(places[-1], _waiting.__code__, refuse, places))
     return frames
@@ -155,7 +155,7 @@ def refuse(places: list[Place]) -> NoReturn:
 
 
 class Call:
-    """What a tasklet will call that has not begun."""
+    """The function call of a tasklet that has not begun."""
 
     __slots__ = ("arguments", "function", "keywords")
 
@@ -175,7 +175,7 @@ class Call:
 
 
 class Place:
-    """Where a tasklet was that has C code between its calls: to look at, not to run."""
+    """The place of a call of a tasklet that cannot be restored: for inspection only."""
 
     __slots__ = ("filename", "line", "name")
 

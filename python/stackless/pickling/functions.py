@@ -1,13 +1,13 @@
-"""Functions by value, and the cells that they share.
+"""Pickling of functions by value, and of the cells that they share.
 
-Plain pickle writes the name of a function and never asks anybody else. So what has no name that
-leads to it (a lambda, a nested function) is replaced by a stand-in where we can do that: in the
+Plain pickle writes the name of a function and calls no reducer. So a function that cannot be found
+by its name (a lambda, a nested function) is replaced by a stand-in where that is possible: in the
 state of tasklets, generators and cells. The stand-in of an object stays the same as long as a
-pickler holds it, so that sharing is kept.
+pickler holds it, so that shared objects stay shared.
 
-Where the globals of such a function are those of an importable module, it refers to that module,
-and sees its live globals. Otherwise it carries the globals that its code names; the functions of
-one blob that had the same globals share them again.
+If the globals of such a function are those of an importable module, it refers to that module, and
+uses the module's current globals after loading. Otherwise the globals that its code names are
+pickled with it; functions of one blob that had the same globals share them again after loading.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Method(ByValue):
 
 
 class Namespace(StandIn):
-    """The globals of functions that belong to no importable module: pickled without contents."""
+    """The globals of functions that do not belong to an importable module; without contents."""
 
     __slots__ = ()
 
@@ -83,8 +83,10 @@ class Shell(StandIn):
 
 
 def by_value(value: Any) -> Any:
-    """Return `value`, or its stand-in: of a function that pickle could not find by name, of an
-    exception (which then keeps its cause, context and traceback).
+    """Return `value`, or a stand-in for it if pickle would not keep all of it.
+
+    That is a function that pickle could not find by name, or an exception, whose cause, context and
+    traceback pickle does not write.
     """
     kind = type(value)
     if kind is FunctionType:
@@ -95,7 +97,7 @@ def by_value(value: Any) -> Any:
 
 
 def is_found(function: FunctionType) -> bool:
-    """Whether the function's module and qualified name lead to it."""
+    """Return True if the function is found by its module and qualified name."""
     found: Any = sys.modules.get(function.__module__)
     for part in function.__qualname__.split("."):
         found = getattr(found, part, None)
@@ -157,14 +159,14 @@ def _usual_attributes(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def make(code: CodeType, globals_: str | dict[str, Any], *cells: CellType) -> FunctionType:
-    """A function without its attributes; `fill` adds them."""
+    """Return a function without its attributes; `fill` adds them."""
     if isinstance(globals_, str):
         globals_ = importlib.import_module(globals_).__dict__
     return FunctionType(code, globals_, closure=cells)
 
 
 def fill(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function of `make` its attributes, cells and globals."""
+    """Set the attributes, cells and globals of a function that `make` has returned."""
     whole: tuple[Any, ...] = state + (None,) * (7 - len(state))
     special, defaults, kwdefaults, attributes, cells, carried, submodules = whole
     for name, value in (special or {}).items():
@@ -180,12 +182,12 @@ def fill(function: FunctionType, state: tuple[Any, ...]) -> None:
 
 
 def bind(function: Any, instance: Any) -> MethodType:
-    """A bound method."""
+    """Return a bound method."""
     return MethodType(actual(function), instance)
 
 
 def itself(value: Any) -> Any:
-    """The value."""
+    """Return the value."""
     return value
 
 
@@ -205,7 +207,7 @@ _names_of_code: weakref.WeakKeyDictionary[CodeType, frozenset[str]] = weakref.We
 
 
 def global_names(code: CodeType) -> frozenset[str]:
-    """The global names that code, and code inside it, reads or writes."""
+    """Return the global names that code, and code inside it, reads or writes."""
     names = _names_of_code.get(code)
     if names is None:
         # Class bodies look up globals with LOAD_NAME.
@@ -223,7 +225,7 @@ def _inside(code: CodeType) -> Iterator[CodeType]:
 
 
 def _submodules(carried: Any, code: CodeType) -> Iterator[str]:
-    """Modules that code reaches as attributes of a package, which importing that does not load."""
+    """Yield modules that code uses as attributes of a package, which may not import them itself."""
     packages = [each for each in carried if isinstance(each, types.ModuleType)]
     packages = [each for each in packages if hasattr(each, "__path__")]
     if not packages:
@@ -243,7 +245,7 @@ def _attribute_names(code: CodeType) -> set[str]:
 
 
 def namespace(name: str | None, package: str | None = None) -> dict[str, Any]:
-    """New globals."""
+    """Return new globals."""
     return {"__name__": name, "__package__": package, "__builtins__": sys.modules["builtins"]}
 
 
@@ -251,14 +253,14 @@ def namespace(name: str | None, package: str | None = None) -> dict[str, Any]:
 
 
 def reduce_cell(each: CellType, value: Callable[[Any], Any] = by_value) -> tuple[Any, ...]:
-    """The reducer of cells: one without contents first, as the contents may lead back here."""
+    """Reduce a cell: first without contents, as the contents may refer to the cell."""
     if is_empty(each):
         return filled, (Shell.of(each),)
     return filled, (Shell.of(each), value(each.cell_contents))
 
 
 def is_empty(each: CellType) -> bool:
-    """Whether a cell has no contents."""
+    """Return True if a cell has no contents."""
     try:
         each.cell_contents  # noqa: B018
     except ValueError:
@@ -267,12 +269,12 @@ def is_empty(each: CellType) -> bool:
 
 
 def cell() -> CellType:
-    """An empty cell."""
+    """Return an empty cell."""
     return CellType()
 
 
 def filled(shell: Any, *contents: Any) -> CellType:
-    """A cell with its contents, if any."""
+    """Return a cell with its contents, if it has any."""
     made: CellType = CellType() if isinstance(shell, Shell) else shell
     for each in contents:
         made.cell_contents = actual(each)

@@ -1,8 +1,8 @@
-"""Generators, coroutines and asynchronous generators as data.
+"""Pickling of generators, coroutines and asynchronous generators.
 
-Each travels as a shell, made first since its variables may lead back to it, and a picture that
-fills it: its function, code, place, variables and evaluation stack. The engine checks a picture
-against its code before it uses it.
+Each is pickled as a shell, which is made first as its variables may refer to it, and a picture that
+fills the shell: its function, code, place, variables and evaluation stack. The engine checks a
+picture against its code before it uses it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _KINDS: tuple[type, ...] = (types.GeneratorType, types.CoroutineType, types.Asyn
 WAITING, SUSPENDED, FINISHED = range(3)
 #: Bits of an asynchronous generator's flags.
 _HOOKED, _CLOSED, _RUNNING = 1, 2, 4
-#: Of pickle_flags().
+#: Bits of pickle_flags().
 _HOOK_BY_VALUE, _HOOK_RESET = 2, 4
 
-#: What stands for the hook of an asynchronous generator that had one, if that does not travel.
+#: Written for the hook of an asynchronous generator if the hook itself is not pickled.
 _HAD_HOOKS = "hooks"
 
 Picture = tuple[Any, ...]
@@ -83,19 +83,19 @@ class Shell(StandIn):
 
 
 def code_of(picture: Picture) -> types.CodeType:
-    """The code of a frame."""
+    """Return the code of a frame."""
     code: types.CodeType = picture[1] or picture[0].__code__
     return code
 
 
 def line_of(picture: Picture) -> int:
-    """The line where a frame is; 0 if it has none."""
+    """Return the current line of a frame; 0 if it has none."""
     lines = [line for start, _, line in code_of(picture).co_lines() if start <= 2 * picture[2]]
     return lines[-1] or 0
 
 
 def valued(picture: Picture) -> Picture:
-    """The picture of a frame as it is pickled: with its code, and functions by value."""
+    """Return the picture of a frame as it is pickled: with its code, and functions by value."""
     function, _, at, offset, values, shape, names = picture
     picture = (
         by_value(function),
@@ -110,7 +110,7 @@ def valued(picture: Picture) -> Picture:
 
 
 def whole(picture: Picture) -> Picture:
-    """The picture of a frame out of what `valued` made of it."""
+    """Return the picture of a frame from the result of `valued`."""
     function, code, *rest = picture
     if isinstance(function, types.FunctionType) and function.__code__ == code:
         code = None
@@ -124,25 +124,25 @@ def _trimmed(content: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def reduce_generator(generator: Any) -> tuple[Any, ...]:
-    """The reducer of generators, coroutines and asynchronous generators.
+    """Reduce a generator, coroutine or asynchronous generator.
 
-    Raises ValueError for one that is running, unless its tasklet is being pickled.
+    Raises ValueError if it is running, unless its tasklet is being pickled.
     """
     return opened, (Shell.of(generator),)
 
 
 def new(kind: int, slots: int) -> Any:
-    """A generator without contents; `fill` adds them."""
+    """Return a generator without contents; `fill` adds them."""
     return _stackless._new_generator(_KINDS[kind], slots)
 
 
 def opened(shell: Any) -> Any:
-    """The generator of a shell; of one that was not pickled, a copy."""
+    """Return the restored generator; for a shell that was not pickled, a copy of its generator."""
     return copied(shell) if isinstance(shell, Shell) else shell
 
 
 def copied(shell: Shell) -> Any:
-    """A generator in the same place, which shares the values of its variables."""
+    """Return a generator in the same place with the same values of its variables."""
     picture = shell.picture()
     made = _stackless._new_generator(type(shell.original), picture[-1])
     _restore(made, picture)
@@ -150,7 +150,10 @@ def copied(shell: Shell) -> Any:
 
 
 def fill(generator: Any, content: tuple[Any, ...]) -> None:
-    """Give a generator of `new` its contents. Raises ValueError or TypeError if they do not fit."""
+    """Set the contents of a generator that `new` has returned.
+
+    Raises ValueError or TypeError if they do not fit.
+    """
     padded: tuple[Any, ...] = content + (None,) * (8 - len(content))
     state, frame, code, name, qualname, exception, origin, flags = padded
     if not isinstance(code, types.CodeType):
@@ -170,9 +173,9 @@ def _restore(generator: Any, picture: Picture) -> None:
 
 
 def waiting(generator: Any) -> tuple[Picture, Any]:
-    """For a restored generator of a tasklet's chain: the picture of its frame, and what it handles.
+    """Return the picture of a restored generator's frame, and the exception that it handles.
 
-    Raises ValueError if it is not one, or was not filled yet.
+    The generator is part of a tasklet's frames. Raises ValueError if it is not, or not filled yet.
     """
     found = _waiting.pop(generator, None)
     if found is None:
@@ -198,7 +201,7 @@ def _hook_out(generator: Any, origin: Any, flags: int) -> tuple[Any, ...]:
 def _hook_in(
     generator: Any, origin: Any, flags: int
 ) -> tuple[Any, int, Callable[[Any], Any] | None]:
-    """The finalizer, the flags, and what is to be called with the generator."""
+    """Return the finalizer, the flags, and the function to call with the generator, or None."""
     if not isinstance(generator, types.AsyncGeneratorType):
         return origin, flags, None
     policy = _stackless.pickle_flags()
@@ -223,13 +226,13 @@ _coroutine.close()
 
 
 def reduce_wrapper(wrapper: Any) -> tuple[Any, ...]:
-    """The reducer of what `coroutine.__await__()` returns."""
+    """Reduce the object that `coroutine.__await__()` returns."""
     (coroutine,) = referents(wrapper)
     return awaited, (coroutine,)
 
 
 def awaited(coroutine: Any) -> Any:
-    """What awaiting a coroutine iterates over."""
+    """Return the iterator that awaiting a coroutine uses."""
     return coroutine.__await__()
 
 
@@ -254,21 +257,21 @@ _STEPS = _types_of_steps()
 
 
 def reduce_step(awaitable: Any) -> tuple[Any, ...]:
-    """The reducer of what `asend`, `athrow`, `aclose` and `__anext__` return."""
+    """Reduce an object that `asend`, `athrow`, `aclose` or `__anext__` has returned."""
     generator, state, values = _stackless._step_picture(awaitable)
     values = tuple(value and (by_value(*value),) for value in values)
     return step, (_STEPS.index(type(awaitable)), generator, state, values)
 
 
 def step(kind: int, generator: Any, state: int, values: tuple[Any, ...]) -> Any:
-    """A restored awaitable of an asynchronous generator."""
+    """Return a restored awaitable of an asynchronous generator."""
     return _stackless._new_step(
         _STEPS[kind], generator, state, tuple(value and (actual(*value),) for value in values)
     )
 
 
 def register() -> None:
-    """Teach copyreg these types."""
+    """Register the reducers of these types with copyreg."""
     for kind in _KINDS:
         copyreg.pickle(kind, reduce_generator)
     copyreg.pickle(_WRAPPER, reduce_wrapper)

@@ -1,8 +1,8 @@
-"""What says of itself that it travels by name, made again where that name leads nowhere elsewhere.
+"""Objects that pickle writes by name, reduced by value where another process has no such name.
 
-Functions with a cache, `NewType`, type parameters, `type` aliases, sentinels: a module knows them
-by a name, and pickle writes no more than that. Of `__main__`, and of what is in no module, they
-travel by value. A cache is empty afterwards.
+Functions with a cache, `NewType`, type parameters, `type` aliases and sentinels are found by a name
+in a module, and pickle writes only that name. Those of `__main__`, and those that are not found in
+a module, are pickled by value. A cache is empty afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Reduced = tuple[Callable[..., Any], tuple[Any, ...]]
 def made_in(
     module: str, kind: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> Any:
-    """`kind(*arguments, **keywords)`, called in a module: these types ask who calls them."""
+    """Call `kind(*arguments, **keywords)` as from a module: these types look at their caller."""
     names = {"__name__": module, "kind": kind, "arguments": arguments, "keywords": keywords}
     return eval("kind(*arguments, **keywords)", names)
 
@@ -35,7 +35,7 @@ _OF_WRAPPER = frozenset((*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "cache_p
 
 
 def reduce_cache(wrapper: Any) -> Reduced:
-    """Of a function with `functools.lru_cache`."""
+    """Reduce a function with `functools.lru_cache`."""
     parameters = wrapper.cache_parameters()
     attributes = {name: each for name, each in vars(wrapper).items() if name not in _OF_WRAPPER}
     return cache, (wrapper.__wrapped__, parameters["maxsize"], parameters["typed"], attributes)
@@ -44,33 +44,33 @@ def reduce_cache(wrapper: Any) -> Reduced:
 def cache(
     function: Callable[..., Any], maxsize: int | None, typed: bool, attributes: dict[str, Any]
 ) -> Any:
-    """The function with an empty cache."""
+    """Return the function with an empty cache."""
     made = functools.lru_cache(maxsize, typed)(function)
     vars(made).update(attributes)
     return made
 
 
 def reduce_cached_property(value: Any) -> Reduced:
-    """Of a `functools.cached_property`, which has a lock up to Python 3.11."""
+    """Reduce a `functools.cached_property`, which has a lock up to Python 3.11."""
     return cached_property, (value.func, value.attrname)
 
 
 def cached_property(function: Any, name: str | None) -> functools.cached_property[Any]:
-    """A cached property of that name."""
+    """Return a cached property of that name."""
     made: functools.cached_property[Any] = functools.cached_property(function)
     made.attrname = name
     return made
 
 
 def reduce_partial_method(value: Any) -> Reduced:
-    """Of a `functools.partialmethod`, which Python 3.14 does not make without its function."""
+    """Reduce a `functools.partialmethod`, which Python 3.14 does not make without its function."""
     return partial_method, (value.func, value.args, value.keywords)
 
 
 def partial_method(
     function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> functools.partialmethod[Any]:
-    """A partial method."""
+    """Return a partial method."""
     return functools.partialmethod(function, *arguments, **keywords)
 
 
@@ -78,7 +78,7 @@ def partial_method(
 
 
 def reduce_new_type(value: Any) -> Reduced:
-    """Of a `typing.NewType`."""
+    """Reduce a `typing.NewType`."""
     return _in_its_module(value, value.__qualname__, value.__supertype__)
 
 
@@ -88,7 +88,7 @@ def _default(value: Any) -> dict[str, Any]:
 
 
 def reduce_param_spec(value: Any) -> Reduced:
-    """Of a `typing.ParamSpec`."""
+    """Reduce a `typing.ParamSpec`."""
     names = ("bound", "covariant", "contravariant", "infer_variance")
     given = {name: getattr(value, f"__{name}__", None) for name in names}
     keywords = {name: each for name, each in given.items() if each}
@@ -96,35 +96,35 @@ def reduce_param_spec(value: Any) -> Reduced:
 
 
 def reduce_type_var_tuple(value: Any) -> Reduced:
-    """Of a `typing.TypeVarTuple`."""
+    """Reduce a `typing.TypeVarTuple`."""
     return _in_its_module(value, value.__name__, **_default(value))
 
 
 def reduce_alias(value: Any) -> Reduced:
-    """Of a `type` alias, which is evaluated for that."""
+    """Reduce a `type` alias, whose value is evaluated for that."""
     return _in_its_module(value, value.__name__, value.__value__, type_params=value.__type_params__)
 
 
 def reduce_sentinel(value: Any) -> Reduced:
-    """Of a `sentinel`."""
+    """Reduce a `sentinel`."""
     keywords = {} if repr(value) == value.__name__ else {"repr": repr(value)}
     return _in_its_module(value, value.__name__, **keywords)
 
 
 def reduce_args(value: Any) -> Reduced:
-    """Of the `args` of a ParamSpec."""
+    """Reduce the `args` of a ParamSpec."""
     return getattr, (value.__origin__, "args")
 
 
 def reduce_kwargs(value: Any) -> Reduced:
-    """Of the `kwargs` of a ParamSpec."""
+    """Reduce the `kwargs` of a ParamSpec."""
     return getattr, (value.__origin__, "kwargs")
 
 
-#: A `type` alias, where there are any.
+#: The type of `type` aliases; None before Python 3.12.
 ALIAS: type | None = getattr(typing, "TypeAliasType", None)
 
-#: For what would else be a name that another process does not have.
+#: Reducers of objects whose name another process may not have.
 BY_VALUE: dict[type, Callable[[Any], Reduced]] = {
     _Cache: reduce_cache,
     typing.NewType: reduce_new_type,
@@ -136,7 +136,7 @@ if ALIAS is not None:
 if sys.version_info >= (3, 15):
     BY_VALUE[sentinel] = reduce_sentinel  # noqa: F821
 
-#: For what pickle does not know, or cannot make again.
+#: Reducers of objects that pickle does not support, or cannot restore.
 USUAL: dict[type, Callable[[Any], Reduced]] = {
     functools.partialmethod: reduce_partial_method,
     typing.ParamSpecArgs: reduce_args,

@@ -1,4 +1,4 @@
-"""Modules by name, views of dicts, and iterators that the standard library does not pickle."""
+"""Pickling of modules by name, of views of dicts, and of iterators that pickle does not support."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stackless.pickling.standins import StandIn, actual
 
 
 def reduce_module(module: ModuleType) -> tuple[Any, ...]:
-    """The reducer of modules: they are imported by name.
+    """Reduce a module: it is imported by name.
 
     Raises pickle.PicklingError for a module that `sys.modules` does not have under its name.
     """
@@ -37,7 +37,7 @@ def reduce_module(module: ModuleType) -> tuple[Any, ...]:
 
 
 def referents(value: Any) -> list[Any]:
-    """The objects that a C object holds, in the order of its fields, without its type."""
+    """Return the objects that a C object refers to, in the order of its fields; not its type."""
     found = gc.get_referents(value)
     return found[1:] if type(value).__flags__ & HEAP_TYPE else found
 
@@ -53,7 +53,7 @@ _VIEWS: dict[type, Callable[[Any], Any]] = {
 
 
 def reduce_view(view: Any) -> tuple[Any, ...]:
-    """The reducer of views: of the same dict, which its own `mapping` would hide."""
+    """Reduce a view: to a view of the same dict, which the view's `mapping` would hide."""
     (viewed,) = referents(view)
     return _VIEWS[type(view)], (viewed,)
 
@@ -62,12 +62,12 @@ def reduce_view(view: Any) -> tuple[Any, ...]:
 
 
 def remade(kind: Callable[..., Any], *arguments: Any) -> Any:
-    """`kind(*arguments)`, some of which have come by value."""
+    """Return `kind(*arguments)`; some of the arguments may be stand-ins."""
     return kind(*map(actual, arguments))
 
 
 def _made_of(kind: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
-    """Reduce to `kind(*arguments)`. Without functions by value nobody needs us to load it."""
+    """Reduce to `kind(*arguments)`; without functions by value, loading needs no code of ours."""
     values = tuple(map(by_value, arguments))
     if any(isinstance(each, StandIn) for each in values):
         return remade, (kind, *values)
@@ -75,7 +75,7 @@ def _made_of(kind: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
 
 
 def reduce_with_functions(iterator: Any) -> tuple[Any, ...]:
-    """The reducer of map, filter and iter(function, end): functions in them travel by value."""
+    """Reduce a map, filter or iter(function, end); its function is pickled by value."""
     kind, arguments, *rest = iterator.__reduce__()
     return *_made_of(kind, *arguments), *rest
 
@@ -94,22 +94,22 @@ def reversed_deque(deque: Any, index: int) -> Any:
     return _REVERSED_DEQUE(deque, index)
 
 
-# From Python 3.12 on itertools warn when pickled, from 3.14 on they cannot be. These are the ones
-# whose state shows from outside: by what they refer to, their length and their repr.
+# From Python 3.12 on itertools warn when pickled, from 3.14 on they cannot be pickled. These are
+# the ones whose state can be read: from the objects they refer to, their length and their repr.
 
 
 def reduce_count(iterator: itertools.count[Any]) -> tuple[Any, ...]:
-    """The reducer of itertools.count."""
+    """Reduce an itertools.count."""
     held = referents(iterator)
     if len(held) == 2:
         return itertools.count, tuple(held)
-    # A small int is kept as a C number, and its step is 1. Of the largest, repr knows nothing.
+    # A small int is kept as a C number, and its step is 1. The repr does not show the largest one.
     text = repr(iterator).removeprefix("count(").removesuffix(")")
     return itertools.count, (sys.maxsize if text == "<NULL>" else int(text),)
 
 
 def reduce_repeat(iterator: itertools.repeat[Any]) -> tuple[Any, ...]:
-    """The reducer of itertools.repeat."""
+    """Reduce an itertools.repeat."""
     (repeated,) = referents(iterator)
     try:
         times = [iterator.__length_hint__()]
@@ -119,7 +119,7 @@ def reduce_repeat(iterator: itertools.repeat[Any]) -> tuple[Any, ...]:
 
 
 def reduce_chain(iterator: itertools.chain[Any]) -> tuple[Any, ...]:
-    """The reducer of itertools.chain: of what is left of one iterable, and those to come."""
+    """Reduce an itertools.chain: the rest of its current iterable, and the remaining iterables."""
     match referents(iterator):
         case [source, active]:
             return itertools.chain, (active, itertools.chain.from_iterable(source))
@@ -129,18 +129,18 @@ def reduce_chain(iterator: itertools.chain[Any]) -> tuple[Any, ...]:
 
 
 def reduce_two(iterator: Any) -> tuple[Any, ...]:
-    """The reducer of itertools that have two fields, which are their arguments."""
+    """Reduce itertools that have two fields, which are their arguments."""
     return _made_of(type(iterator), *referents(iterator))
 
 
 def reduce_two_reversed(iterator: Any) -> tuple[Any, ...]:
-    """The same, where the function comes second."""
+    """Reduce itertools that have two fields, of which the function is the second."""
     iterable, function = referents(iterator)
     return _made_of(type(iterator), function, iterable)
 
 
 def register() -> None:
-    """Tell copyreg."""
+    """Register the reducers of these types with copyreg."""
     copyreg.pickle(ModuleType, reduce_module)
     for view in _VIEWS:
         copyreg.pickle(view, reduce_view)

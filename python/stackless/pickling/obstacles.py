@@ -1,7 +1,8 @@
-"""`why_not_picklable`: everything in an object that keeps it from being pickled, and where it is.
+"""`why_not_picklable`: finds everything in an object that prevents pickling, and where it is.
 
-The graph is walked as the pickler of `stackless.dumps` would walk it, by the same reducers, but
-breadth first, on past what fails, and with the names of variables and attributes on the way.
+The objects are visited as the pickler of `stackless.dumps` would visit them, with the same
+reducers, but breadth first, without stopping at a failure, and with the names of the variables and
+attributes that lead to them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from stackless.pickling.functions import ByValue
 from stackless.pickling.generators import Shell
 from stackless.pickling.standins import StandIn
 
-#: So many objects are looked at, unless told otherwise.
+#: Default of the maximum number of objects to look at.
 LIMIT = 1_000_000
 
 _ATOMS = frozenset((type(None), bool, int, float, str, bytes, bytearray, complex, type(...)))
@@ -31,12 +32,12 @@ _ATOMS = frozenset((type(None), bool, int, float, str, bytes, bytearray, complex
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """A call that is under way."""
+    """A call in progress."""
 
-    #: Its qualified name.
+    #: The qualified name of the function.
     function: str
     file: str
-    #: From 1; 0 if it has none.
+    #: The current line from 1; 0 if there is none.
     line: int
 
     def __str__(self) -> str:
@@ -49,9 +50,9 @@ class Obstacle:
 
     #: The call of a tasklet, generator or coroutine whose variables lead to it, or None.
     frame: Place | None
-    #: How to get to it: from the variables of that call ("locals['f'].handlers[2]"); from a value
-    #: that it has at hand, such as the iterator of a loop ("stack[3]"); else from the object asked
-    #: about ("object.handlers[2]").
+    #: How to reach it: from the variables of that call ("locals['f'].handlers[2]"); from its
+    #: evaluation stack, which holds the iterators of loops for example ("stack[3]"); else from the
+    #: argument of why_not_picklable() ("object.handlers[2]").
     path: str
     #: Its type, with the module.
     type: str
@@ -66,12 +67,12 @@ class Obstacle:
 
 
 def why_not_picklable(obj: object, *, limit: int = LIMIT) -> list[Obstacle]:
-    """Return what keeps an object from being pickled by `stackless.dumps`: empty if nothing does.
+    """Return what prevents `stackless.dumps` from pickling an object; empty if nothing does.
 
     All obstacles are found, each once, the nearest first. At most `limit` objects are looked at; if
     there are more, the last entry says so. Reducers of the objects are called, as pickling does;
-    nothing else changes. May be called from any thread, of a tasklet in its own thread. Raises
-    TypeError if limit is not an int, ValueError if it is below 1.
+    nothing else is changed. May be called from any thread; for a tasklet, from its own thread.
+    Raises TypeError if limit is not an int, ValueError if it is below 1.
     """
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an int, not {type(limit).__name__}")
@@ -86,7 +87,7 @@ def why_not_picklable(obj: object, *, limit: int = LIMIT) -> list[Obstacle]:
 
 
 class _Enough(BaseException):
-    """More objects than were to be looked at."""
+    """Raised when the maximum number of objects is reached."""
 
 
 class _Walk:
@@ -96,14 +97,14 @@ class _Walk:
         self.found: list[Obstacle] = []
         self.left = limit
         self.limit = limit
-        #: By identity; it keeps what reducers made alive.
+        #: Objects by identity. Holding them keeps objects alive that reducers have made.
         self.seen: dict[int, Any] = {}
         self.queue: collections.deque[tuple[Any, str, Place | None]] = collections.deque()
         self.new_pickler: Callable[[], Any] = lambda: Pickler(io.BytesIO())
         self.pickler = self.new_pickler()
 
     def add(self, value: Any, path: str, place: Place | None) -> None:
-        """Look at this later."""
+        """Put an object into the queue, unless it is there or was looked at already."""
         self.left -= 1
         if self.left < 0:
             raise _Enough
@@ -122,7 +123,7 @@ class _Walk:
                 value, path, place = self.queue.popleft()
                 try:
                     self.look(value, path, place)
-                except Exception as error:  # whatever a reducer raises is the answer
+                except Exception as error:  # any error of a reducer is an obstacle
                     self.report(value, path, place, error)
         except _Enough:
             text = f"more than {self.limit} objects: not all of them were looked at"
@@ -135,7 +136,7 @@ class _Walk:
         self.found.append(Obstacle(place, path, name, reason, remedies.remedy(value)))
 
     def try_all(self, obj: Any) -> None:
-        """Nothing was found: the pickler has the last word."""
+        """Pickle the object, as nothing was found, to find out if that really works."""
         try:
             self.new_pickler().dump(obj)
         except Exception as error:
@@ -180,7 +181,7 @@ class _Walk:
             self.reduced(tasklet, path, place)
 
     def frame(self, picture: Any) -> None:
-        """Of a tasklet's call: what is not in its variables, but needed to go on."""
+        """Add what a tasklet's call needs to continue and is not in its variables."""
         code = generators.code_of(picture)
         here = Place(code.co_qualname, code.co_filename, generators.line_of(picture))
         self.add(picture[0], "function", here)
@@ -221,7 +222,7 @@ class _Walk:
             self.item(key, each, path, place)
 
     def reduce(self, value: Any) -> Any:
-        """What the pickler would ask for: a reducer's tuple, or the name of a global."""
+        """Return what the pickler would get: a reducer's tuple, or the name of a global."""
         reduced = self.pickler.reducer_override(value)
         if reduced is not NotImplemented:
             return reduced
@@ -261,7 +262,7 @@ class _Walk:
 
 
 _ORIGIN = ("__dict__", "__cause__", "__context__", "__traceback__", "__suppress_context__")
-#: What the arguments of a reducer are called, of types that people know.
+#: Names for the arguments of reducers, for types whose attributes have well-known names.
 _ARGUMENTS: dict[type, tuple[str, ...]] = {
     types.CellType: ("", "cell_contents"),
     types.MethodType: ("__func__", "__self__"),
@@ -284,7 +285,7 @@ def _place(frame: types.FrameType) -> Place:
 
 
 def _shown(key: Any) -> str:
-    """A key as it is written; of other objects their type, as their repr might do anything."""
+    """Return the repr of a simple key; of other objects their type, as a repr may run any code."""
     if type(key) in _ATOMS:
         text = repr(key)
         return text if len(text) <= 40 else text[:39] + "…"

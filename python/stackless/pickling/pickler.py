@@ -1,4 +1,4 @@
-"""The pickler of `stackless.dumps`: cloudpickle's, with functions and more as we reduce them."""
+"""The pickler of `stackless.dumps`: cloudpickle's, with this package's reducers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 def _reduce_file(file: io.TextIOWrapper) -> Any:
-    # cloudpickle would read the whole file, and leave a copy of it in memory at the other side.
+    # cloudpickle would read the whole file, and restore it as a copy in memory.
     raise TypeError(
         "cannot pickle an open file; stackless.pickling.register can say how to open it again"
     )
@@ -34,23 +34,23 @@ _USUAL = {**cloudpickle.Pickler.dispatch_table, io.TextIOWrapper: _reduce_file, 
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Functions travel by value, at any depth, where their name would lead nowhere elsewhere."""
+    """Pickles functions by value, at any depth, where another process cannot find their name."""
 
     def __init__(self, file: Any, protocol: int | None = None) -> None:
-        # What was registered with copyreg comes first: cloudpickle has its own for code and more.
+        # Reducers registered with copyreg come first: cloudpickle has its own for code and others.
         self.dispatch_table = {**_USUAL, **copyreg.dispatch_table}
         super().__init__(file, protocol)
-        #: The modules, other than Python's and ours, that functions belong to.
+        #: The modules of functions, except those of Python and of this package.
         self.modules: set[str] = set()
-        #: How objects of a type are reduced, if not as pickle would; by type, as they turn up. No
-        #: bound methods: the pickler must go when `dumps` ends, not with a garbage collection.
+        #: Reducers by type, added when a type occurs; None: as pickle does. They are not bound
+        #: methods: the pickler must be freed when `dumps` ends, not by a garbage collection.
         self._ways: dict[type, Callable[[Pickler, Any], Any] | None] = {}
-        #: The `type` aliases that were begun, by id.
+        #: The ids of the `type` aliases that were begun.
         self._aliases: set[int] = set()
         self._streams = {type(getattr(sys, name)) for name in _STREAMS}
 
     def reducer_override(self, obj: Any) -> Any:
-        """What pickle asks first, for every object that is not a plain built-in value."""
+        """Reduce an object. Pickle calls this for each object that is not a simple built-in one."""
         kind = type(obj)
         try:
             way = self._ways[kind]
@@ -99,14 +99,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _tasklet(self, tasklet: _stackless.tasklet) -> Any:
         reason = None if tasklet.is_current else _stackless._why_not_parked(tasklet)
         if reason is not None:
-            # Plain pickle writes it for inspection, and running the copy fails.
+            # Plain pickle would write it for inspection only, and the copy could not run.
             raise pickle.PicklingError(f"cannot pickle {tasklet}: {reason}")
         return NotImplemented
 
     def _class(self, each: type) -> Any:
         reduced = super().reducer_override(each)
         if each.__flags__ & _IMMUTABLE_TYPE:
-            # Written in C: a class by value would be no copy of it.
+            # Written in C: a class cannot be copied by value.
             long = isinstance(reduced, tuple) and len(reduced) > 2
             return NotImplemented if long else reduced
         if reduced is NotImplemented and not is_reachable(each.__module__):
@@ -125,7 +125,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduced
         if by_value is None:
             raise pickle.PicklingError(
-                f"cannot pickle {type(obj).__qualname__!r} object: it travels by its name, "
+                f"cannot pickle {type(obj).__qualname__!r} object: it is pickled by its name, "
                 f"{module}.{reduced}, and another process cannot import that"
             )
         if type(obj) is named.ALIAS:
@@ -169,7 +169,7 @@ def _leads_to(module: str, name: str, obj: Any) -> bool:
 
 
 def is_reachable(name: Any) -> bool:
-    """Whether importing the module `name`, or what it is a part of, leads to it in another process.
+    """Return True if another process has the module `name` after importing it or its package.
 
     Modules that C code makes when its package is imported have no spec of their own.
     """
@@ -181,9 +181,10 @@ def is_reachable(name: Any) -> bool:
 
 
 def is_importable(name: Any) -> bool:
-    """Whether another process can import the module `name`, and is meant to.
+    """Return True if another process can import the module `name`, and should.
 
-    Not `__main__`, not what was made by hand, not what cloudpickle was told to send by value.
+    False for `__main__`, for a module that was made without an import, and for a module that
+    cloudpickle was told to send by value.
     """
     module = sys.modules.get(name) if isinstance(name, str) else None
     if name == "__main__" or getattr(module, "__spec__", None) is None:

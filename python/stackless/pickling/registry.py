@@ -1,4 +1,4 @@
-"""Hooks for what cannot travel as it is, but can be made again: open files, sockets, locks."""
+"""`register`: pickling of objects that have to be made again, such as open files and sockets."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from stackless.pickling.standins import actual
 
 _T = TypeVar("_T")
 
-#: What copyreg had for a type before.
+#: What was registered with copyreg for a type before.
 _before: dict[type, Any] = {}
 
 
 def register(kind: type[_T], dump: Callable[[_T], Any], load: Callable[[Any], _T]) -> None:
     """From now on, pickle objects of a type as `dump` describes them; `load` makes them again.
 
-    `dump(object)` returns something that can be pickled, and that does not lead back to the object.
-    `load(description)` returns the object to be used instead, on the other side. `load` itself
-    travels like any function: by name, or else by value. What the two raise comes out of pickling
-    and unpickling.
+    `dump(object)` returns a description that can be pickled, and that does not refer to the object.
+    `load(description)` returns the object to be used instead when it is unpickled. `load` itself is
+    pickled like any function: by name, or else by value. Exceptions of the two are raised by
+    pickling and unpickling.
 
     Applies to objects of exactly this type, in all pickles of this process (through copyreg); it
-    replaces what was registered for the type before. Raises TypeError for what is no type or cannot
-    be called.
+    replaces what was registered for the type before. Raises TypeError if `kind` is not a type, or
+    if `dump` or `load` cannot be called.
     """
     if not isinstance(kind, type):
         raise TypeError(f"a type is needed, not {type(kind).__name__}")
@@ -41,7 +41,7 @@ def register(kind: type[_T], dump: Callable[[_T], Any], load: Callable[[Any], _T
 
 
 def unregister(kind: type) -> None:
-    """Undo `register`; what was there before is in force again. Raises KeyError for other types."""
+    """Undo `register` and restore what was registered before. Raises KeyError for other types."""
     before = _before.pop(kind)
     if before is None:
         del copyreg.dispatch_table[kind]
@@ -50,5 +50,5 @@ def unregister(kind: type) -> None:
 
 
 def made_again(load: Any, description: Any) -> Any:
-    """`load(description)`."""
+    """Return `load(description)`; both may be stand-ins."""
     return actual(load)(actual(description))

@@ -1,4 +1,4 @@
-"""What can be done about an object that cannot be pickled."""
+"""Advice about objects that cannot be pickled, for `why_not_picklable`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REGISTER = "stackless.pickling.register"
 
 
 def remedy(value: Any) -> str:
-    """A few words of advice."""
+    """Return a short advice for an object that cannot be pickled."""
     for fits, advice in _ADVICE:
         if fits(value):
             return advice if isinstance(advice, str) else advice(value)
@@ -48,7 +48,7 @@ _ADVICE: list[tuple[Callable[[Any], object], str | Callable[[Any], str]]] = [
     ),
     (
         _one_of(threading.Thread),
-        "keep threads out of what travels: they are part of their process",
+        "do not refer to threads from what is pickled: they are part of their process",
     ),
     (_one_of(re.Match), "keep match.groups() or match.groupdict() instead"),
     (
@@ -57,7 +57,7 @@ _ADVICE: list[tuple[Callable[[Any], object], str | Callable[[Any], str]]] = [
     ),
     (
         _one_of(types.FrameType),
-        "frames travel inside tasklets and generators only: do not keep them in variables",
+        "frames are pickled only inside tasklets and generators: do not keep them in variables",
     ),
     (
         lambda value: isinstance(value, _stackless.tasklet) and _stackless._why_never_parked(),

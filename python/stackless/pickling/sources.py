@@ -1,4 +1,4 @@
-"""Whether the modules that a blob's functions come from are the same here."""
+"""Digests of modules, to check that the functions of a blob come from the same source here."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from types import ModuleType
 #: Bytes of a digest.
 SIZE = 8
 
-#: By name: the modification time and size of the file, and the digest.
+#: By module name: the modification time (nanoseconds) and size of the file, and the digest.
 _known: dict[str, tuple[tuple[int, int] | None, bytes]] = {}
 
 
 class SourceError(pickle.UnpicklingError):
-    """A module that a blob's functions come from is missing here, or not the same."""
+    """A module of a blob's functions is missing here, or its source differs."""
 
 
 def digest(name: str) -> bytes:
-    """A digest of an imported module's source, and of the version of the package it is in."""
+    """Return a digest of an imported module's source and of the version of its package."""
     module = sys.modules[name]
     spec = module.__spec__
     file = spec.origin if spec is not None and spec.has_location else None
@@ -67,5 +67,5 @@ def check(name: str, expected: bytes) -> None:
     if found != expected:
         raise SourceError(
             f"the module {name!r} is not the same here: its source, or the version of its "
-            "package, differs (allow_changed_source=True loads the blob all the same)"
+            "package, differs (allow_changed_source=True loads the blob anyway)"
         )

@@ -1,4 +1,4 @@
-"""Stand-ins: what a pickler is given in place of an object that it would pickle otherwise."""
+"""Stand-ins: objects that a pickler gets in place of others that it would pickle differently."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def _forget(ref: _Ref, remove: Any = _remove_dead_weakref) -> None:
 
 
 class StandIn:
-    """Pickled in the place of `original`; copied, it is the original.
+    """Pickled in the place of `original`; its copy is the original.
 
-    Picklers remember objects by identity, so there is one of a kind for each original, whichever
-    threads ask for it at the same time.
+    Picklers remember objects by identity: so each class has one stand-in for an original, also if
+    several threads ask for it at the same time.
     """
 
     __slots__ = ("original", "__weakref__")
-    #: By the id of the original, while the stand-in lives.
+    #: Weak references to the living stand-ins, by the id of their original.
     known: dict[int, _Ref]
 
     def __init__(self, original: Any) -> None:
@@ -57,5 +57,5 @@ class StandIn:
 
 
 def actual(value: Any) -> Any:
-    """What `by_value` was given, for code that `copy.copy` hands the state to."""
+    """Return the original of a stand-in: `copy.copy` passes the state without pickling it."""
     return value.original if isinstance(value, StandIn) else value

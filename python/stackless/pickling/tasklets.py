@@ -1,4 +1,4 @@
-"""Tasklets and channels: `__reduce__` and `__setstate__`. (Stackless contract, 13.1 and 13.3.)"""
+"""Pickling of tasklets and channels: their `__reduce__` and `__setstate__`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stackless.pickling.frames import Call, Frame, Place, chain, refuse, waiting
 from stackless.pickling.functions import by_value
 from stackless.pickling.standins import actual
 
-#: Of pickle_flags().
+#: Bits of pickle_flags().
 _TRACING, _CONTEXT = 1, 8
 #: Bits of a tasklet's flags; bits 0 and 1 are +1, 0 or -1: sending, not blocked, receiving.
 _ATOMIC, _IGNORE_NESTING, _BLOCK_TRAP = 4, 8, 32
@@ -54,7 +54,7 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
 
 
 def _more(tasklet: _stackless.tasklet) -> tuple[Any, ...]:
-    """What the pickle flags ask for besides: the context; the trace and the profile function."""
+    """Return what the pickle flags add: the context; the trace and the profile function."""
     policy = _stackless.pickle_flags()
     context = _stackless._tasklet_context(tasklet) if policy & _CONTEXT else None
     tracing = None
@@ -81,7 +81,7 @@ def _places(tasklet: _stackless.tasklet) -> list[Place]:
 
 
 def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
-    """`tasklet.__setstate__(state)`: raises TypeError or ValueError for what is not a state."""
+    """`tasklet.__setstate__(state)`: raises TypeError or ValueError for an invalid state."""
     if not isinstance(state, tuple) or len(state) < 8:
         raise TypeError("the state of a tasklet is a tuple of 8 to 10 items")
     flags, tempval, _, frames, _, handled, _, _, context, tracing = (*state[:10], None, None)[:10]
@@ -145,7 +145,7 @@ class _Queue:
             _stackless._enqueue(self.channel, each, self.sending)
 
 
-#: For each tasklet that is not restored yet, the queues that it will stand in.
+#: For each tasklet that is not restored yet, the queues that it will wait in.
 _queues: weakref.WeakKeyDictionary[Any, list[_Queue]] = weakref.WeakKeyDictionary()
 
 
@@ -156,7 +156,7 @@ def reduce_channel(channel: _stackless.channel) -> tuple[type, tuple[()], State]
 
 
 def set_channel_state(channel: _stackless.channel, state: State) -> _stackless.channel:
-    """`channel.__setstate__(state)`: raises TypeError for what is not a state."""
+    """`channel.__setstate__(state)`: raises TypeError for an invalid state."""
     if not isinstance(state, tuple) or len(state) != 3:
         raise TypeError("the state of a channel is a tuple of 3 items")
     balance, flags, tasklets = state

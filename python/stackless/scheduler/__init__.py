@@ -1,11 +1,11 @@
 """The names that the Carbon engine's scheduler adds to those of Stackless.
 
-Everything of ``stackless`` is here too, so a program written for that scheduler needs one line::
+All names of ``stackless`` are here too, so a program written for that scheduler needs one line::
 
     sys.modules["scheduler"] = stackless.scheduler
 
-Where that scheduler differs from Stackless, this module does as Stackless. All functions may be
-called from any thread. (Stackless contract, section 18.)
+Where that scheduler differs from Stackless, this module behaves as Stackless. All functions may be
+called from any thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import stackless as _package
 from stackless import *  # noqa: F403
 from stackless import _stackless
+from stackless._package.surface import adopt
 from stackless.scheduler._channels import QueueChannel, kill_waiting
 from stackless.scheduler._channels import channel as channel
 from stackless.scheduler._tasklets import tasklet as tasklet
@@ -42,18 +43,25 @@ __all__ = [
 ]
 __all__ += _package.__all__
 
+adopt(globals(), "stackless.scheduler._")
+
 _stackless._count_switches(tasklet)
 
 
 def __getattr__(name: str) -> Any:
-    """What `stackless` computes on access, such as `current`."""
+    """Return an attribute that `stackless` computes on access, such as `current`."""
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_package, name)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 class ScheduleManager:
-    """Stands for a thread's scheduler. Gone when nobody refers to it and the thread has ended."""
+    """A handle of a thread's scheduler. It is freed when the thread has ended and no reference is
+    left."""
 
     __slots__ = ("__weakref__", "_thread_id")
 
@@ -82,12 +90,12 @@ def get_schedule_manager() -> ScheduleManager:
 
 
 def get_number_of_active_schedule_managers() -> int:
-    """Return how many threads have used tasklets and not ended."""
+    """Return the number of threads that have used tasklets and have not ended."""
     return _stackless._thread_count()
 
 
 def calculateruncount() -> int:
-    """Count the runnable tasklets of the calling thread, one by one; see getruncount()."""
+    """Count the runnable tasklets of the calling thread; the same number as getruncount()."""
     return sum(1 for _ in _ring(_stackless.getcurrent()))
 
 
@@ -99,22 +107,22 @@ def _ring(first: _package.tasklet) -> Iterator[_package.tasklet]:
 
 
 def get_all_time_tasklet_count() -> int:
-    """Return how many tasklets were ever made, main tasklets included."""
+    """Return the number of tasklets made so far, main tasklets included."""
     return _stackless._all_time_count()
 
 
 def get_active_tasklet_count() -> int:
-    """Return how many tasklet objects there are, alive or not, of all threads."""
+    """Return the number of tasklet objects of all threads, alive or not."""
     return _stackless._tasklet_count()
 
 
 def get_number_of_active_channels() -> int:
-    """Return in how many channels, of all threads, somebody waits."""
+    """Return the number of channels, of all threads, in which tasklets wait."""
     return _stackless._channel_count()
 
 
 def unblock_all_channels() -> int:
-    """Kill everything that waits in any channel, with TaskletExit; return how many channels."""
+    """Kill all tasklets that wait in channels, with TaskletExit; return the number of channels."""
     channels = _stackless._channels()
     for one in channels:
         kill_waiting(one)
@@ -124,8 +132,8 @@ def unblock_all_channels() -> int:
 def set_use_nested_tasklets(flag: bool, /) -> None:
     """Choose what `t.run()` does with a tasklet that is runnable already, in all threads.
 
-    True, as in Stackless and by default: those behind t run before the caller goes on. False: t
-    moves to directly before the caller, which goes on when t gives way or ends.
+    True, as in Stackless and by default: the tasklets behind t run before the caller continues.
+    False: t is moved directly before the caller, which continues when t switches or ends.
     """
     _stackless._set_use_nested_tasklets(flag)
 
@@ -136,10 +144,10 @@ def get_use_nested_tasklets() -> bool:
 
 
 def run_with_timeout(nanoseconds: int, /) -> None:
-    """Run tasklets until none is left or the time is up; nobody is interrupted.
+    """Run tasklets until none is left or the time has expired; no tasklet is interrupted.
 
-    The tasklet that runs when the time is up goes on to its next switch. ValueError for less
-    than 0.
+    The tasklet that runs when the time expires continues to its next switch. ValueError for a
+    negative number.
     """
     me = _stackless.getcurrent()
     completed = _stackless._completed()
@@ -152,7 +160,7 @@ def run_with_timeout(nanoseconds: int, /) -> None:
 
 
 def get_tasklets_completed_last_run_with_timeout() -> int:
-    """Return how many tasklets ended in the calling thread's last run_with_timeout().
+    """Return the number of tasklets that ended in the calling thread's last run_with_timeout().
 
     Only tasklets of this module's class are counted.
     """
@@ -160,13 +168,13 @@ def get_tasklets_completed_last_run_with_timeout() -> int:
 
 
 def get_tasklets_switched_last_run_with_timeout() -> int:
-    """Return how often the calling thread's last run_with_timeout() switched to a tasklet."""
+    """Return the number of switches to tasklets in the calling thread's last run_with_timeout()."""
     return _here.last_run[1]
 
 
 @contextmanager
 def block_trap(flag: bool = True) -> Iterator[None]:
-    """Set the current tasklet's `block_trap`, and put it back at the end."""
+    """A context manager that sets the current tasklet's `block_trap` and restores it at its end."""
     me = _stackless.getcurrent()
     old, me.block_trap = me.block_trap, flag
     try:
@@ -175,6 +183,6 @@ def block_trap(flag: bool = True) -> Iterator[None]:
         me.block_trap = old
 
 
-#: The table of C functions for C++ code, a capsule. Found as "scheduler._C_API" when this module
-#: stands in sys.modules as "scheduler".
+#: The table of C functions for C++ code, a capsule. C++ code finds it as "scheduler._C_API" if
+#: this module is in sys.modules as "scheduler".
 _C_API: Any = _stackless._c_api(sys.modules[__name__])

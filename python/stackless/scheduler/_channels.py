@@ -27,7 +27,7 @@ def kill_waiting(channel: stackless.channel) -> None:
         waiting.append(at)
         at = at.next
     for one in waiting:
-        if one._channel is channel:  # killing the others may have let it go on
+        if one._channel is channel:  # killing the others may have woken it
             one.kill()
 
 
@@ -38,13 +38,13 @@ class QueueChannel(channel):
     queue is empty.
     """
 
-    # One thread's operation must not come between the look at the queue, or at the balance, and
-    # what follows. The interpreter changes threads after calls and when functions begin: so what
-    # is called is looked up before, and nothing is called between the two.
+    # No operation of another thread may happen between the test of the queue or balance and the
+    # step that depends on it. The interpreter changes threads after calls and when functions begin:
+    # so functions are looked up before the test, and nothing is called between test and step.
 
     __slots__ = ("data_queue",)
 
-    #: (True, value) or (False, (type, exception, traceback)), the oldest first.
+    #: Items, oldest first: (True, value) or (False, (type, exception, traceback)).
     data_queue: deque[tuple[bool, Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,12 +54,12 @@ class QueueChannel(channel):
 
     @property
     def balance(self) -> int:
-        """The length of the queue, or minus the number of receivers that wait."""
+        """The length of the queue; if that is 0, minus the number of waiting receivers."""
         return len(self.data_queue) or super().balance
 
     @property
     def closed(self) -> bool:
-        """Closing, nobody waits, and the queue is empty."""
+        """True if it is closing, no tasklet waits in it, and the queue is empty."""
         return super().closed and not self.data_queue
 
     def __len__(self) -> int:
@@ -71,9 +71,9 @@ class QueueChannel(channel):
     # Sending never waits, so that a timeout makes no difference to it.
 
     def send(self, value: Any, /, *, timeout: float | None = None) -> None:
-        """Hand the value to whoever waits, else append it to the queue.
+        """Give the value to a waiting receiver, or else append it to the queue.
 
-        ValueError if the channel is closing and nobody waits.
+        ValueError if the channel is closing and no receiver waits.
         """
         mine: Any = super()
         send = mine.send
@@ -83,7 +83,7 @@ class QueueChannel(channel):
             self.data_queue.append((True, value))
 
     def send_exception(self, exc: Any, /, *args: Any, timeout: float | None = None) -> None:
-        """Send an exception: a class with arguments, or an instance alone. TypeError for others."""
+        """Send an exception: a class with arguments, or an instance. TypeError for other values."""
         is_class = isinstance(exc, type) and issubclass(exc, BaseException)
         if not is_class and (args or not isinstance(exc, BaseException)):
             super().send_exception(exc, *args)  # raises the TypeError of all channels
@@ -108,7 +108,7 @@ class QueueChannel(channel):
             self.data_queue.append((False, raised))
 
     def receive(self, *, timeout: float | None = None) -> Any:
-        """The oldest of the queue; wait if it is empty, for `timeout` seconds at the longest."""
+        """Return the oldest item of the queue; wait at most `timeout` seconds if it is empty."""
         wait = super().receive
         return self._take(wait if timeout is None else lambda: wait(timeout=timeout))
 
@@ -129,7 +129,7 @@ class QueueChannel(channel):
             del data
 
     def send_sequence(self, iterable: Iterable[Any], /) -> int:
-        """Send every item; returns how many."""
+        """Send every item; return their number."""
         number = 0
         for item in iterable:
             self.send(item)
@@ -138,7 +138,7 @@ class QueueChannel(channel):
 
 
 def _raised(exc: Any, val: Any = None, tb: Any = None) -> tuple[Any, Any, Any]:
-    """(type, exception, traceback) of what `raise exc, val, tb` would have raised."""
+    """Return (type, exception, traceback) for the three arguments of a throw."""
     if tb is not None and not isinstance(tb, TracebackType):
         raise TypeError("third argument must be a traceback object")
     if isinstance(exc, BaseException):

@@ -16,11 +16,11 @@ from stackless import _stackless
 def _guarded(
     function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
 ) -> None:
-    """What a tasklet with `dont_raise` runs.
+    """Call the function of a tasklet with `dont_raise`.
 
-    No frame here holds the tasklet while the function runs: a tasklet that nothing else refers to
-    has to be found unreferenced. A bound method is called as the function that it is, which needs
-    no C code in between.
+    No frame here may hold the tasklet while the function runs: it must be possible to find that
+    nothing refers to a tasklet. A bound method is called as its function with `self`, so that no C
+    code is between the calls.
     """
     if isinstance(function, MethodType):
         args = (function.__self__, *args)
@@ -40,7 +40,7 @@ def _guarded(
 
 
 def _report() -> None:
-    """Tells the exception handler of the exception that is being handled."""
+    """Tell the tasklet's exception handler about the exception that is being handled."""
     me = _stackless.getcurrent()
     handler = getattr(me, "exception_handler", None)
     if handler is None:
@@ -61,7 +61,7 @@ def _callable_or_none(name: str, value: Any) -> None:
 class tasklet(stackless.tasklet):
     """tasklet(func=None, args=None, kwargs=None)
 
-    A tasklet that can keep its exceptions to itself, and knows what it runs and since when.
+    A tasklet whose exceptions can stay inside it, with diagnostics: its function and its times.
     """
 
     __slots__ = (
@@ -125,7 +125,7 @@ class tasklet(stackless.tasklet):
             self._function = func
             return
         if self._dont_raise and callable(function):
-            # Checked as those of any tasklet, before they are wrapped.
+            # Bound once without the wrapper, to check the arguments as those of any tasklet.
             super().bind(function, args, kwargs)  # type: ignore[arg-type]
             given = (function, tuple(args or ()), dict(kwargs or {}))
             super().bind(_guarded, given)
@@ -158,10 +158,10 @@ class tasklet(stackless.tasklet):
 
     @property
     def dont_raise(self) -> bool:
-        """Whether exceptions stay in the tasklet: they go to `exception_handler`, or nowhere.
+        """True if exceptions do not leave the tasklet: `exception_handler`, if any, is told.
 
-        TaskletExit and what is no subclass of Exception go the usual way. Set it before a function
-        is bound, else RuntimeError; TypeError for what is not a bool.
+        TaskletExit and exceptions that are not subclasses of Exception leave it as usual. Set it
+        before a function is bound, else RuntimeError; TypeError for a value that is not a bool.
         """
         return self._dont_raise
 
@@ -175,10 +175,11 @@ class tasklet(stackless.tasklet):
 
     @property
     def context_manager_getter(self) -> Callable[[tasklet], AbstractContextManager[Any]] | None:
-        """Called with the tasklet when it starts with `dont_raise`; gives a context manager.
+        """A function that gets the tasklet and returns a context manager; for `dont_raise`.
 
-        That is entered around the function. Its `__exit__` always gets three times None; what it
-        and `__enter__` raise does leave the tasklet. TypeError for what is not callable or None.
+        It is called when the tasklet starts, and the function runs inside the context manager.
+        `__exit__` always gets None three times; exceptions of `__exit__` and `__enter__` do leave
+        the tasklet. TypeError for a value that is not callable and not None.
         """
         return self._getter
 
@@ -193,7 +194,8 @@ class tasklet(stackless.tasklet):
     def exception_handler(self) -> Callable[[str], object] | None:
         """With `dont_raise`: called with a line about the tasklet, while the exception is handled.
 
-        An exception of the handler itself is printed. TypeError for what is not callable or None.
+        An exception of the handler itself is printed. TypeError for a value that is not callable
+        and not None.
         """
         return self._handler
 
@@ -224,7 +226,7 @@ class tasklet(stackless.tasklet):
 
     @property
     def parent_callsite(self) -> str:
-        """`file:line` of the code that bound or set up the tasklet last. May be set."""
+        """`file:line` of the code that last bound or set up the tasklet. May be set."""
         return self._parent
 
     @parent_callsite.setter
@@ -242,7 +244,7 @@ class tasklet(stackless.tasklet):
 
     @property
     def highlighted(self) -> bool:
-        """A mark for the program's own use. TypeError for what is not a bool."""
+        """A mark for the program's own use. TypeError for a value that is not a bool."""
         return self._highlighted
 
     @highlighted.setter
@@ -253,17 +255,17 @@ class tasklet(stackless.tasklet):
 
     @property
     def startTime(self) -> int:
-        """When the function was entered, in nanoseconds of time.monotonic_ns(); 0 before."""
+        """The time when the function began, as time.monotonic_ns(); 0 before."""
         return self._start
 
     @property
     def endTime(self) -> int:
-        """When the function was left, in nanoseconds of time.monotonic_ns(); 0 before."""
+        """The time when the function ended, as time.monotonic_ns(); 0 before."""
         return self._end
 
     @property
     def runTime(self) -> float:
-        """A number for the program's own accounts: nothing here changes it."""
+        """A number for the program's own use: the package never changes it."""
         return self._run_time
 
     @runTime.setter
@@ -272,7 +274,7 @@ class tasklet(stackless.tasklet):
 
     @property
     def times_switched_to(self) -> int:
-        """How often it was switched to since it was bound."""
+        """The number of switches to the tasklet since it was bound."""
         return _stackless._switches(self)
 
 

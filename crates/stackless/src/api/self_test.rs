@@ -1,6 +1,6 @@
 //! The self-test at import: whether this interpreter does what parking needs.
 //!
-//! A small function of `stackless._check` runs on a stack of its own and waits in [`wait`]; then it is examined like
+//! A small function of `stackless._package.check` runs on a stack of its own and waits in [`wait`]; then it is examined like
 //! any tasklet, parked, woken and evaluated to its end. The scheduler is not used: the module
 //! has no functions yet. If any result is not as expected, parking is turned off for the process, with the
 //! reason; tasklets then keep their stacks.
@@ -103,7 +103,7 @@ pub fn run() -> Res<()> {
 fn attempt() -> Res<Option<String>> {
     // SAFETY: owned references, which are dropped; the table lives for ever.
     unsafe {
-        let module = check(PyImport_ImportModule(c"stackless._check".as_ptr()))?;
+        let module = check(PyImport_ImportModule(c"stackless._package.check".as_ptr()))?;
         let function = PyObject_GetAttrString(module, c"waits_two_calls_deep".as_ptr());
         drop_ref(module);
         let function = check(function)?;

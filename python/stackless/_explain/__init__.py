@@ -1,0 +1,1 @@
+"""Behind `stackless.explain`: records of tasklets, their text, and asking other processes."""

@@ -1,0 +1,1 @@
+"""The parts of the module `stackless` itself that are written in Python."""

@@ -1,0 +1,116 @@
+// The current step as a sentence, and the names of tasklets and channels.
+import { FLAG, KIND, STATES } from "./model.js";
+
+export const escape = (text) =>
+  String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+
+export const colour = (id) => `var(--c${id % 8})`;
+
+export function taskletName(player, id) {
+  return player.text(player.model.tasklets.get(id)?.label) || player.names.get(id) || `tasklet ${id}`;
+}
+
+export function channelName(player, id) {
+  return `${player.text(player.model.channels.get(id)?.label) || "channel"}#${id}`;
+}
+
+// The last name of every tasklet of a recording, also of those that the model no longer has.
+export function lastNames(recording) {
+  const names = new Map();
+  for (const [, kind, , , , other, , text] of recording.events) {
+    if ((kind === KIND.Create || kind === KIND.Label) && text) names.set(other, recording.texts[text]);
+  }
+  return names;
+}
+
+export function sentence(player) {
+  const events = player.happened;
+  if (!events.length) {
+    return player.recording.dropped
+      ? `The recording begins here. ${player.recording.dropped.toLocaleString("en")} older events were dropped.`
+      : "Press → for the first step, or space to play.";
+  }
+  const named = (id) =>
+    id ? `<b class="name" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "a thread";
+  const what = (text) => `<code>${escape(player.text(text) || "a value")}</code>`;
+  const where = (id) => `<b>${escape(channelName(player, id))}</b>`;
+  const rank = [
+    KIND.HandOver, KIND.Transfer, KIND.Throw, KIND.Switch, KIND.Create, KIND.Unlink, KIND.Link,
+    KIND.ThreadEnd, KIND.Thread, KIND.Note, KIND.Output, KIND.Return, KIND.Call, KIND.Line, KIND.Channel,
+  ];
+  const main = rank.map((kind) => events.find((e) => e.kind === kind)).find(Boolean) ?? events[0];
+  const linked = events.some((e) => e.kind === KIND.Link && e.other === main.other);
+  const started = (id) => !player.ran(id, player.step);
+  const on = (id) =>
+    id ? `${named(id)} ${started(id) ? "starts" : "continues"}.` : "No tasklet can run: the thread sleeps.";
+  const e = main;
+  switch (e.kind) {
+    case KIND.HandOver:
+    case KIND.Transfer: {
+      const value = `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
+      const act = e.flags & FLAG.SENDS
+        ? `${named(e.tasklet)} sends ${value} on ${where(e.place)}: ${named(e.other)} was waiting for it`
+        : `${named(e.tasklet)} receives ${value} from ${named(e.other)}, which was waiting to send it on ${where(e.place)}`;
+      return e.kind === KIND.HandOver
+        ? `${act} and continues at once.`
+        : `${act}${linked ? ", and is runnable again" : ""}. ${named(e.tasklet)} continues.`;
+    }
+    case KIND.Throw:
+      return `${named(e.tasklet)} raises ${what(e.text)} in ${named(e.other)}.`;
+    case KIND.Create:
+      return `${named(e.tasklet)} makes ${named(e.other)}${linked ? ", which waits at the end of the run queue" : ""}.`;
+    case KIND.Link:
+      return `${named(e.other)} is runnable: it joins the run queue.`;
+    case KIND.Unlink:
+      return e.place
+        ? `${named(e.other)} waits on ${where(e.place)}.`
+        : `${named(e.other)} leaves the run queue: ${STATES[e.flags & 15]}.`;
+    case KIND.Switch:
+      return switched(e);
+    case KIND.Thread:
+      return `A thread begins to use tasklets; ${named(e.tasklet)} runs.`;
+    case KIND.ThreadEnd:
+      return "A thread has ended.";
+    case KIND.Output:
+      return `${named(e.tasklet)} prints <code>${escape(player.text(e.text).trimEnd())}</code>`;
+    case KIND.Return:
+      return `${named(e.tasklet)}: <code>${escape(top(e))}()</code> returns ${what(e.text)}.`;
+    case KIND.Call:
+      return `${named(e.tasklet)} calls <code>${escape(top(e))}()</code>.`;
+    case KIND.Line:
+      return `${named(e.tasklet)} is at line ${player.stack(e.stack)[0]?.line ?? "?"}.`;
+    case KIND.Note:
+      return escape(player.text(e.text));
+    case KIND.Channel:
+      return `The channel ${where(e.place)}${e.flags & FLAG.CLOSING ? " is closed" : " is set up"}.`;
+    default:
+      return "";
+  }
+
+  function top(e) {
+    return player.stack(e.stack)[0]?.name.split(".").pop() ?? "?";
+  }
+
+  function switched(e) {
+    if (!e.tasklet) return e.other ? `The thread wakes. ${on(e.other)}` : "The thread sleeps.";
+    const me = named(e.tasklet);
+    switch (STATES[e.flags & 15]) {
+      case "sends":
+        return `${me} sends ${what(e.text)} on ${where(e.place)}. No tasklet receives, so it waits. ${on(e.other)}`;
+      case "receives":
+      case "iterates":
+        return `${me} receives from ${where(e.place)}. No tasklet sends, so it waits. ${on(e.other)}`;
+      case "paused":
+        return `${me} leaves the run queue. ${on(e.other)}`;
+      case "in run()":
+        return `${me} waits in <code>run()</code> until the others have ended. ${on(e.other)}`;
+      case "ended":
+        return `${me} has ended. ${on(e.other)}`;
+      case "failed":
+      case "killed":
+        return `${me} is ended by ${what(e.text)}. ${on(e.other)}`;
+      default:
+        return `${me} lets the next one run. ${on(e.other)}`;
+    }
+  }
+}

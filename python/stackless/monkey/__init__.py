@@ -1,0 +1,260 @@
+"""Patches of the standard modules, so that library code written for threads waits in tasklets.
+
+    from stackless import monkey
+    monkey.patch_all()
+
+From then on, calls of the standard modules that block the thread (`time.sleep`, those of sockets,
+TLS connections, `select` and `selectors`) choose each time: if another tasklet of the thread can
+run meanwhile, only the calling tasklet waits; in a thread without tasklets, in a main tasklet
+without others, and where nothing can switch, they are the standard calls and block the thread. So
+code outside tasklets behaves as without patches.
+
+The standard classes are changed in place: existing sockets, TLS sockets and selectors, and modules
+that have imported the classes before, are included. Functions are replaced in the standard modules,
+and in all other modules that have imported them by name; copies elsewhere (a default argument, an
+attribute of a class) are not found. Nothing is patched in `threading`, `queue` and `subprocess`:
+their locks, events and waits block the thread with all its tasklets.
+
+Call these functions at the start of a program; from any thread, but one at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from stackless.monkey import patches as _patches
+
+__all__ = [
+    "is_patched",
+    "original",
+    "patch_all",
+    "patch_logging",
+    "patch_select",
+    "patch_socket",
+    "patch_ssl",
+    "patch_time",
+    "patched",
+    "unpatch_all",
+    "unpatch_logging",
+    "unpatch_select",
+    "unpatch_socket",
+    "unpatch_ssl",
+    "unpatch_time",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_MISSING: Any = object()
+
+
+class _Change(NamedTuple):
+    """An attribute that was replaced."""
+
+    owner: Any
+    name: str
+    old: Any
+    new: Any
+
+    def is_in_force(self) -> bool:
+        return vars(self.owner).get(self.name) is self.new
+
+    def undo(self) -> None:
+        _replace_copies(self.owner, self.new, self.old)
+        if not self.is_in_force():
+            return
+        if self.old is _MISSING:
+            delattr(self.owner, self.name)
+        else:
+            setattr(self.owner, self.name, self.old)
+
+
+#: The changes of each part that is patched now.
+_patched: dict[str, list[_Change]] = {}
+
+
+def _replace_copies(owner: Any, old: Any, new: Any) -> None:
+    """Replace a function of a module also in the modules that have imported it by name."""
+    if not isinstance(owner, ModuleType):
+        return
+    for name, module in list(sys.modules.items()):
+        if not isinstance(module, ModuleType) or name.partition(".")[0] == "stackless":
+            continue
+        for key, value in list(vars(module).items()):
+            if value is old:
+                setattr(module, key, new)
+
+
+def _patch(part: str) -> None:
+    before = _patched.setdefault(part, [])
+    now = []
+    for owner, name, new in _patches.PARTS[part]():
+        earlier = next((c for c in before if c.owner is owner and c.name == name), None)
+        if earlier is not None and earlier.is_in_force():
+            now.append(earlier)
+            continue
+        old = vars(owner).get(name, _MISSING)
+        setattr(owner, name, new)
+        _replace_copies(owner, old, new)
+        now.append(_Change(owner, name, old, new))
+    _patched[part] = now
+
+
+def _unpatch(part: str) -> None:
+    changes: list[_Change] = _patched.pop(part, [])
+    for change in reversed(changes):
+        change.undo()
+    if changes and part in _patches.AFTERWARDS:
+        _patches.AFTERWARDS[part]()
+
+
+def _checked(part: str) -> str:
+    if part not in _patches.PARTS:
+        known = ", ".join(_patches.PARTS)
+        raise ValueError(f"nothing can be patched in {part!r}, only in {known}")
+    return part
+
+
+def patch_all() -> None:
+    """Patch all parts: time, socket, ssl, select (with selectors) and logging.
+
+    A second call changes nothing, except in a module that was reloaded since. The same holds for
+    the functions that patch one module.
+    """
+    for part in _patches.PARTS:
+        _patch(part)
+
+
+def patch_time() -> None:
+    """Patch `time.sleep`."""
+    _patch("time")
+
+
+def patch_socket() -> None:
+    """Patch the class `socket.socket` and the functions that look up names."""
+    _patch("socket")
+
+
+def patch_ssl() -> None:
+    """Patch the class `ssl.SSLSocket`. Connecting and accepting are those of the patched socket."""
+    _patch("ssl")
+
+
+def patch_select() -> None:
+    """Patch `select.select`, `poll` and `epoll`, and the classes of `selectors`.
+
+    Existing poll and epoll objects still block the thread; existing selectors do not.
+    """
+    _patch("select")
+
+
+def patch_logging() -> None:
+    """Give the handlers of `logging` locks that belong to a tasklet.
+
+    The standard locks belong to the thread: while one tasklet waits inside a handler, another could
+    enter it. Existing handlers get such a lock unless theirs is held.
+    """
+    _patch("logging")
+
+
+def unpatch_all() -> None:
+    """Undo all patches. Calls that wait at this time continue to wait as they began."""
+    for part in reversed(list(_patched)):
+        _unpatch(part)
+
+
+def unpatch_time() -> None:
+    """Undo `patch_time`; does nothing if it is not patched."""
+    _unpatch("time")
+
+
+def unpatch_socket() -> None:
+    """Undo `patch_socket`; does nothing if it is not patched."""
+    _unpatch("socket")
+
+
+def unpatch_ssl() -> None:
+    """Undo `patch_ssl`; does nothing if it is not patched."""
+    _unpatch("ssl")
+
+
+def unpatch_select() -> None:
+    """Undo `patch_select`; does nothing if it is not patched."""
+    _unpatch("select")
+
+
+def unpatch_logging() -> None:
+    """Undo `patch_logging`. Handlers keep the locks that they have: these work anywhere."""
+    _unpatch("logging")
+
+
+@contextmanager
+def patched(*parts: str) -> Iterator[None]:
+    """A context manager that patches some parts, or all if none is named.
+
+    The parts are "time", "socket", "ssl", "select" and "logging". At its end the block undoes what
+    it has patched; what was patched before stays. Applies to all threads. ValueError for an unknown
+    part.
+    """
+    wanted = [_checked(part) for part in parts] or list(_patches.PARTS)
+    mine = [part for part in wanted if part not in _patched]
+    try:
+        for part in mine:
+            _patch(part)
+        yield
+    finally:
+        for part in reversed(mine):
+            _unpatch(part)
+
+
+def is_patched(part: str) -> bool:
+    """Return True if this part is patched now. ValueError for an unknown part."""
+    changes = _patched.get(_checked(part))
+    return changes is not None and all(change.is_in_force() for change in changes)
+
+
+def original(module: str, name: str) -> Any:
+    """Return what `module.name` is without patches; `name` may be dotted.
+
+    For functions and methods that is the standard one; for a class that is changed in place, a
+    subclass whose methods are the standard ones: `original("socket", "socket")` makes sockets that
+    block the thread. ImportError for a module that does not exist, AttributeError for such a name.
+    """
+    owner: Any = importlib.import_module(module)
+    *path, last = name.split(".")
+    for step in path:
+        owner = getattr(owner, step)
+    for change in _changes():
+        if change.owner is owner and change.name == last:
+            return getattr(_blocking(owner), last) if change.old is _MISSING else change.old
+    found = getattr(owner, last)
+    return _blocking(found) if isinstance(found, type) else found
+
+
+def _changes() -> Iterator[_Change]:
+    for changes in _patched.values():
+        yield from changes
+
+
+def _blocking(kind: type) -> type:
+    """Return a subclass without patches of a class, or the class itself if it has no patches."""
+    standard: dict[str, Any] = {}
+    for change in _changes():
+        if change.owner is next((c for c in kind.__mro__ if change.name in vars(c)), None):
+            inherited = change.old is _MISSING
+            standard[change.name] = _inherited(change) if inherited else change.old
+    if not standard:
+        return kind
+    names = {"__slots__": (), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    return type(kind)(kind.__name__, (kind,), names | standard)
+
+
+def _inherited(change: _Change) -> Any:
+    return next(vars(c)[change.name] for c in change.owner.__mro__[1:] if change.name in vars(c))

@@ -56,15 +56,19 @@ pub fn raise_pending(me: TaskletRef) -> Res<()> {
 /// Throws into any tasklet. The bomb is taken over.
 pub fn throw(t: TaskletRef, bomb: Obj, pending: bool, call: Pending) -> Res<()> {
     let text = hooks::recorder().map_or(0, |recorder| recorder.describe_bomb(bomb));
-    let Some(owner) = t.scheduler() else {
+    if t.scheduler().is_none() {
         return throw_to_orphan(t, bomb);
-    };
+    }
     let entered = match entry::enter_anywhere() {
         Ok(entered) => entered,
         Err(raised) => {
             drop_ref(bomb);
             return Err(raised);
         }
+    };
+    // A thread's first use of tasklets may run the schedule callback, during which the tasklet's thread may end.
+    let Some(owner) = t.scheduler() else {
+        return throw_to_orphan(t, bomb);
     };
     let s = entered.s;
     if std::ptr::eq(s.current(), t) && std::ptr::eq(s, owner) {

@@ -114,8 +114,10 @@ fn do_bind_thread(t: TaskletRef, args: &[Obj]) -> Res<()> {
 
 /// `t.run()` and, if `leave` is true, `t.switch()`, in which the caller leaves the ring.
 fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
+    // Before anything is checked: a thread's first use of tasklets may run the schedule callback.
+    let entered = entry::enter_anywhere()?;
     can_run(t, "tasklet has no thread")?;
-    let entered = entry::enter()?;
+    entered.at_rest()?;
     let s = entered.s;
     let owner = t.scheduler().expect("checked by can_run");
     if !std::ptr::eq(s, owner) {

@@ -240,8 +240,7 @@ pub fn kill_now(t: TaskletRef) -> Res<()> {
 /// The finaliser: a started tasklet that nothing can resume any more is ended with TaskletExit, so
 /// that its `finally` blocks run. A tasklet that does not end after ten attempts is kept in `gc.garbage`.
 pub fn finalize(t: TaskletRef) {
-    let Some(owner) = t.scheduler() else { return };
-    if !t.started() || t.is_current() || t.is_main() || settings::exited() {
+    if t.scheduler().is_none() || !t.started() || t.is_current() || t.is_main() || settings::exited() {
         return;
     }
     if world(|w| w.in_ring(t.id())) {
@@ -251,6 +250,8 @@ pub fn finalize(t: TaskletRef) {
         return; // its frames go when the object is destroyed
     }
     let Ok(entered) = entry::enter_anywhere() else { return write_unraisable(t.obj()) };
+    // A thread's first use of tasklets may run the schedule callback, during which the tasklet's thread may end.
+    let Some(owner) = t.scheduler() else { return };
     if !std::ptr::eq(entered.s, owner) || entered.refused() {
         // It ends in its own thread, when its turn comes.
         return kill_later(t);

@@ -15,11 +15,11 @@ fn main() {
     let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
     let mut build = cc::Build::new();
     build.files(files).flag("-std=c11").warnings(true).extra_warnings(false);
-    // Fields that were just stored one by one must be loaded one by one: wider loads wait for the
-    // stores to reach the cache, which made a switch a quarter slower.
+    // Fields that were just stored one by one must be loaded one by one: a wider load waits until the
+    // stores have reached the cache, which made a switch a quarter slower.
     build.force_frame_pointer(false).flag("-fvisibility=hidden");
     build.flag_if_supported("-fno-tree-vectorize").flag_if_supported("-fno-tree-slp-vectorize");
-    // "rep stos" takes longer to start than a fresh state takes to clear.
+    // Starting "rep stos" takes longer than clearing a fresh state with plain stores.
     build.flag_if_supported("-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign");
     if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
         build.define("NDEBUG", None);

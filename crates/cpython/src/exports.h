@@ -123,7 +123,7 @@ typedef struct {
 /* The pending call of a tasklet that can be parked, as it lies on the stack of the innermost frame. */
 typedef struct {
     int values;   /* in the frame, variables included */
-    int operands; /* how many of these are the operands of the pending call */
+    int operands; /* the number of these that are operands of the pending call */
     int length;   /* of the call's instruction, see call_length() */
 } sl_call_layout;
 

@@ -4,7 +4,6 @@
 #include "frame_tuple.h"
 #include "slot_check.h"
 #include "stack_depth.h"
-#include <opcode.h>
 
 /* ------------------------------------------------------------------ making a tuple */
 
@@ -152,8 +151,7 @@ static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
         begin = at;
         p->opcode = ops[2 * at];
         oparg = oparg << 8 | ops[2 * at + 1];
-        for (next = at + 1; next < size && ops[2 * next] == CACHE; next++) {
-        }
+        next = next_instruction(ops, size, at);
         if (begin == wanted || (wanted < 0 && next == p->at)) {
             p->oparg = oparg;
             break;

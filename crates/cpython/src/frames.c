@@ -58,31 +58,29 @@ PyObject *sl_outer_code(void)
     return outer == NULL ? NULL : (PyObject *)code_of(outer);
 }
 
-/* The innermost frame as an object: a new reference, NULL without an exception if there is none. */
-PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
+PyFrameObject *sl_object_of_frame(PyThreadState *ts, frame_t *f)
 {
-    /* Making the frame object may collect garbage, and its finalizers must not run on a frame chain
-     * that is not theirs. */
-    int collecting = PyGC_Disable();
-#if PY_GE(3, 13)
-    frame_t *own = ts->current_frame;
-    if (s != NULL) {
-        ts->current_frame = s->frame;
-    }
-    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
-    ts->current_frame = own;
-#else
-    _PyCFrame *own = ts->cframe;
-    if (s != NULL) {
-        ts->cframe = s->cframe;
-    }
-    PyObject *frame = (PyObject *)PyThreadState_GetFrame(ts);
-    ts->cframe = own;
-#endif
+    /* Making the frame object may collect garbage, and its finalizers must not run on a frame chain that is not
+     * theirs. An exception may be in flight, which the allocation must not see. */
+    const int collecting = PyGC_Disable();
+    PyObject *exception[3];
+    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
+    frame_t *own = thread_frame(ts);
+    set_thread_frame(ts, f);
+    PyFrameObject *object = PyThreadState_GetFrame(ts);
+    set_thread_frame(ts, own);
     if (collecting) {
         PyGC_Enable();
     }
-    return frame;
+    PyErr_Restore(exception[0], exception[1], exception[2]);
+    return object;
+}
+
+/* The innermost frame as an object: a new reference, NULL without an exception if there is none. `s` is NULL for the
+ * running tasklet. */
+PyObject *sl_frame_object(PyThreadState *ts, sl_state *s)
+{
+    return (PyObject *)sl_object_of_frame(ts, innermost_frame(ts, s));
 }
 
 /* ------------------------------------------------------------------ positions and variables */

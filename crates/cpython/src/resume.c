@@ -1,5 +1,6 @@
 /* How a woken tasklet continues, and how its frames end. park.c has the picture. */
 #include "state.h"
+#include "frames.h"
 #include "instruction.h"
 
 static void free_chunk(_PyStackChunk *chunk)
@@ -11,24 +12,6 @@ static void free_chunk(_PyStackChunk *chunk)
 
 /* ------------------------------------------------------------------ clearing frames */
 
-/* The frame object of a frame of any tasklet, made if there is none: a new reference or NULL. */
-static PyFrameObject *frame_object_of(PyThreadState *ts, frame_t *f)
-{
-    const int collecting = PyGC_Disable();
-    /* An exception may be in flight through the frame below. */
-    PyObject *exception[3];
-    PyErr_Fetch(&exception[0], &exception[1], &exception[2]);
-    frame_t *mine = thread_frame(ts);
-    set_thread_frame(ts, f);
-    PyFrameObject *object = PyThreadState_GetFrame(ts);
-    set_thread_frame(ts, mine);
-    if (collecting) {
-        PyGC_Enable();
-    }
-    PyErr_Restore(exception[0], exception[1], exception[2]);
-    return object;
-}
-
 /* A frame ends while its frame object is still referred to: the values move into the object. */
 static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
 {
@@ -38,13 +21,9 @@ static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
     own->frame_obj = NULL;
     own->owner = FRAME_OWNED_BY_FRAME_OBJECT;
     object->f_frame = own;
-    int entered;
-    frame_t *next = frame_below(f, &entered);
-    while (next != NULL && _PyFrame_IsIncomplete(next)) {
-        next = frame_below(next, &entered);
-    }
+    frame_t *next = python_frame(f->previous);
     if (next != NULL) {
-        object->f_back = frame_object_of(ts, next);
+        object->f_back = sl_object_of_frame(ts, next);
     }
     own->previous = NULL;
     if (!PyObject_GC_IsTracked((PyObject *)object)) {

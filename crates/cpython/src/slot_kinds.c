@@ -2,7 +2,6 @@
  * before each instruction: what the instructions before it have stored there. */
 #include "slot_kinds.h"
 #include "stack_depth.h"
-#include <opcode.h>
 
 #define REACHED 1     /* there is a path to it */
 #define NEW 2         /* its kinds have changed since they were passed on to the next instruction */
@@ -447,8 +446,7 @@ void sl_slot_kinds(flow_t *flow)
         for (int at = 0, oparg = 0, next; at < flow->size; at = next) {
             const int opcode = flow->ops[2 * at], depth = flow->depths[at];
             oparg = oparg << 8 | flow->ops[2 * at + 1];
-            for (next = at + 1; next < flow->size && flow->ops[2 * next] == CACHE; next++) {
-            }
+            next = next_instruction(flow->ops, flow->size, at);
             const size_t bytes = sizeof(kinds_t) * (size_t)(flow->locals + depth);
             if (!(flow->reached[at] & NEW)) {
                 oparg = opcode == EXTENDED_ARG ? oparg : 0;

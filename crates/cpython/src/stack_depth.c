@@ -2,7 +2,6 @@
  * code, exception handlers included, with CPython's own table of what each opcode does to the stack. `co_code`
  * contains base opcodes only, also if code was specialised or instrumented. */
 #include "stack_depth.h"
-#include <opcode.h>
 
 int sl_jump_of(int opcode)
 {
@@ -147,10 +146,7 @@ int *sl_stack_depths(PyCodeObject *code)
                 changed |= depth >= 0 && note(depths, size, at + 1, depth);
                 continue;
             }
-            int next = at + 1;
-            while (next < size && ops[2 * next] == CACHE) {
-                next++;
-            }
+            const int next = next_instruction(ops, size, at);
             if (depth >= 0) {
                 if (sl_jump_of(opcode)) {
                     changed |= note(depths, size, next + sl_jump_of(opcode) * oparg, depth + sl_stack_effect(opcode, oparg, 1));

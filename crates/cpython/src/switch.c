@@ -54,8 +54,8 @@ _Static_assert(offsetof(sl_state, event) == offsetof(sl_state, tracing) + sizeof
 /* ------------------------------------------------------------------ instrumentation */
 
 #if PY_GE(3, 12)
-/* Goes up whenever a tool or a trace function wants other events. CPython brings running code up to
- * date then, found by the frames that the threads execute; suspended tasklets are not among them. */
+/* A number that increases whenever a tool or a trace function requests other events. CPython then updates the code
+ * of the frames that the threads execute; those of suspended tasklets are not among them. */
 static inline uint64_t instrumentation(PyThreadState *ts)
 {
 #if PY_GE(3, 13)
@@ -65,8 +65,7 @@ static inline uint64_t instrumentation(PyThreadState *ts)
 #endif
 }
 
-/* The running tasklet was suspended while that number went up: its code is brought up to date, before
- * any of it runs. */
+/* The running tasklet was suspended while that number increased: updates its code before any of it runs. */
 static __attribute__((noinline, cold)) void catch_up(PyThreadState *ts)
 {
     for (frame_t *f = python_frame(thread_frame(ts)); f != NULL; f = python_frame(f->previous)) {
@@ -96,8 +95,8 @@ static inline void set_c_stack(PyThreadState *ts, uintptr_t top, uintptr_t soft,
 }
 #endif
 
-/* NULL if this is the interpreter that this file was compiled for, else why it is not. The fields for the C
- * stack's limits lie where the thread state's size puts them, which a patch release may change. */
+/* NULL if this is the interpreter that this file was compiled for, else a text that says why it is not. The position of
+ * the fields for the C stack's limits depends on the size of the thread state, which a patch release may change. */
 const char *sl_check(PyThreadState *ts)
 {
 #if PY_GE(3, 14)
@@ -319,7 +318,7 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
     const size_t whole = (size_t)8 << 20;
     s->c_remaining = stack >= whole ? (int)full : (int)(full * (long)(stack >> 10) / (long)(whole >> 10));
 #endif
-    s->ensured = 1; /* as of a new thread: 0 would end it */
+    s->ensured = 1; /* as in a new thread: at 0 CPython would end the thread */
     s->data.size = (size_t)(end - (char *)&s->data);
     s->chunk = s->root = &s->data;
     /* The first slot stays unused, as in CPython's own root chunk: popping never frees it. */
@@ -332,7 +331,7 @@ void sl_init(PyThreadState *ts, sl_state *s, char *end, size_t stack, PyObject *
 #endif
 }
 
-/* Was the suspended tasklet given a trace or profile function? */
+/* True if the suspended tasklet has a trace or profile function. */
 int sl_is_traced(sl_state *s)
 {
     return s->traced;
@@ -347,15 +346,15 @@ void sl_unload(sl_state *s, PyObject **owned)
     s->context = s->traceobj = s->profileobj = NULL;
 }
 
-/* The running tasklet, whose state this is, has ended: drop what the thread state holds for it. The
- * destructors that run may put something there again. */
+/* Drops what the thread state holds for the running tasklet, which has ended and whose state `s` is. The destructors
+ * that run may set these fields again. */
 void sl_finish(PyThreadState *ts, sl_state *s)
 {
     hide_ticks(ts);
     while (ts->c_tracefunc != NULL || ts->c_profilefunc != NULL || ts->context != NULL ||
            s->exc_state.exc_value != NULL) {
-        /* Through the API, so that CPython's count of traced threads stays right. An audit hook can
-         * refuse that; the function must not pass to the next tasklet all the same. */
+        /* Through the API, so that CPython's count of traced threads stays right. An audit hook can refuse that;
+         * even then the next tasklet must not get the function. */
         sl_thread.traced |= ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
         if (ts->c_tracefunc != NULL) {
             PyEval_SetTrace(NULL, NULL);
@@ -383,8 +382,8 @@ void sl_abandon(sl_state *s)
     Py_CLEAR(s->profileobj);
 }
 
-/* The thread of a suspended state ends, and the state stays, never to be loaded again: it must not point
- * into the thread state any more, since the collector and frame objects go on following its frames. */
+/* The thread of a suspended state ends, and the state stays, never to be loaded again. It must not point into the
+ * thread state any more, since the collector and frame objects still follow its frames. */
 void sl_outlive(PyThreadState *ts, sl_state *s)
 {
 #if PY_GE(3, 15)

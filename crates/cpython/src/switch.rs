@@ -124,7 +124,7 @@ pub unsafe fn is_traced(state: *mut State) -> bool {
 /// `state` was initialised, and never loaded.
 pub unsafe fn unload(state: *mut State) -> [*mut PyObject; 3] {
     let mut owned = [std::ptr::null_mut(); 3];
-    // SAFETY: the caller's; a place for each.
+    // SAFETY: the caller's; there is room for three.
     unsafe { sl_unload(state, owned.as_mut_ptr()) };
     owned
 }

@@ -1,7 +1,7 @@
 /* The frames of a parked tasklet as tuples, and a parked tasklet made from such tuples. */
 #include "state.h"
 #include "frame_tuple.h"
-#include <opcode.h>
+#include "instruction.h"
 
 /* One frame that is to be made, above the one before it. */
 typedef struct {
@@ -198,16 +198,7 @@ void sl_build_frames(const sl_tasklet_frames *frames, sl_state *s, PyObject *con
 /* True if a parked tasklet waits for the next value of a `for`. */
 int sl_iterates(sl_state *s)
 {
-    frame_t *f = state_frame(s);
-    const int at = _PyInterpreterFrame_LASTI(f);
-    PyObject *bytes = PyCode_GetCode(code_of(f));
-    if (bytes == NULL) {
-        PyErr_Clear();
-        return 0;
-    }
-    const int result = ((unsigned char *)PyBytes_AS_STRING(bytes))[2 * at] == FOR_ITER;
-    Py_DECREF(bytes);
-    return result;
+    return sl_instruction(state_frame(s)).op == FOR_ITER;
 }
 
 /* The exception that a suspended tasklet is handling outside of its generators: borrowed, or NULL. */

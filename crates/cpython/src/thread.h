@@ -2,7 +2,7 @@
 #pragma once
 #include "exports.h"
 
-/* Needed at every call. The initial-exec model makes it one load, and the loader keeps room for such small
+/* It is read at every call. The initial-exec model makes that one load; the loader reserves room for such small
  * variables of libraries that are loaded late. */
 struct sl_thread {
     void *word; /* the caller's; aligned, so that its lowest bit is free */

@@ -97,7 +97,7 @@ fn picture(model: &Model) -> impl PartialEq + std::fmt::Debug {
         .tasklets
         .iter()
         .map(|(n, t)| {
-            // Which of a ring is the running one is told by the ring.
+            // The ring says which of its tasklets runs.
             let state = if t.state == State::Running { State::Runnable } else { t.state };
             (*n, t.thread, state, t.label, t.stack, t.channel, if state.is_blocked() { t.value } else { 0 })
         })
@@ -133,7 +133,7 @@ fn beginning() -> Vec<Event> {
 }
 
 proptest! {
-    /// Whatever comes, nothing stands in two lists.
+    /// For any events, no tasklet is in two lists.
     #[test]
     fn any_events_leave_the_model_consistent(events in prop::collection::vec(any_event(), 0..80)) {
         let mut model = Model::default();
@@ -148,7 +148,7 @@ proptest! {
         }
     }
 
-    /// The model can be told as events.
+    /// The model can be written as events.
     #[test]
     fn a_model_is_told_as_events(events in prop::collection::vec(event_of_one_thread(), 0..80)) {
         let mut model = Model::default();

@@ -11,8 +11,8 @@ use stackless_core::{
 use std::cell::Cell;
 use std::fmt::Debug;
 
-/// What happens next. Whom it concerns is picked from those to whom it can happen; if there is
-/// nobody, nothing happens.
+/// What happens next. The tasklet is picked from those to which it can happen; if there is none,
+/// nothing happens.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     NewTasklet,
@@ -41,7 +41,7 @@ enum Move {
     /// With or without waiting for other threads, with or without a limit.
     EnterRun(bool, Option<RunLimit>),
     LeaveRun,
-    /// A tasklet that sits in `run()` is woken and returns, and so do the inner ones.
+    /// A tasklet inside `run()` is woken and returns, and so do the inner ones.
     WakeSitter,
     /// Another one of the ring runs: the limit is looked at.
     Switch(Turn, bool),
@@ -110,7 +110,7 @@ const MOVES: [(usize, Move); 47] = [
     (4, Interrupt),
 ];
 
-/// A plain `select`, since `prop_oneof!` of so many is ten times slower.
+/// A plain `select`, since `prop_oneof!` with this number of cases is ten times slower.
 fn choice() -> impl Strategy<Value = Choice> {
     let moves = MOVES.iter().flat_map(|&(weight, this)| std::iter::repeat_n(this, weight));
     (prop::sample::select(moves.collect::<Vec<_>>()), any::<Index>(), any::<Index>())
@@ -198,7 +198,7 @@ impl Both {
         self.model.channels.push(Some(channel));
     }
 
-    // ------------------------------------------------------------ who can be picked
+    // ------------------------------------------------------------ which tasklets can be picked
 
     fn pick(from: impl Iterator<Item = usize>, index: Index) -> Option<usize> {
         let from = from.collect::<Vec<_>>();
@@ -231,7 +231,7 @@ impl Both {
         Self::pick(living(&self.model.channels).map(|(c, _)| c), index)
     }
 
-    /// May somebody begin to wait there for this?
+    /// True if a tasklet may begin to wait there to do this.
     fn may_wait(&self, c: usize, waits: WaitsTo) -> bool {
         let balance = self.model.balance(c);
         let other_kind = if waits == WaitsTo::Send { balance < 0 } else { balance > 0 };
@@ -241,7 +241,7 @@ impl Both {
     // ------------------------------------------------------------ moves
 
     fn play(&mut self, (this, one, two): Choice) -> Checked {
-        // None: there was nobody to whom it could happen.
+        // None: there was no tasklet to which it could happen.
         self.try_play(this, one, two).unwrap_or(Ok(()))
     }
 
@@ -487,14 +487,14 @@ impl Both {
         let successor = self.model.successor(c, direction);
         let ring = &mut self.model.thread_mut(mine.unwrap()).ring;
         match successor {
-            // I go on, the partner is appended at the end.
+            // The acting tasklet continues, the partner is appended at the end.
             Successor::Actor => ring.push_back(partner),
-            // The partner goes on at once, I am now last in the ring.
+            // The partner continues at once, the acting tasklet is now the last of the ring.
             Successor::Partner => {
                 ring[0] = partner;
                 ring.push_back(me);
             }
-            // The partner is appended at the end, my right neighbour goes on.
+            // The partner is appended at the end, the right neighbour of the acting tasklet continues.
             Successor::Neighbour => {
                 ring.push_back(partner);
                 ring.rotate_left(1);
@@ -503,7 +503,7 @@ impl Both {
         Ok(())
     }
 
-    /// The running tasklet waits. The last one of its ring may do so if its watcher can go on.
+    /// The running tasklet waits. The last one of its ring may do so if its watcher can continue.
     fn block(&mut self, me: usize, c: usize, waits: WaitsTo) -> Checked {
         let mut woken = None;
         if self.model.next(me) == Some(me) {

@@ -1,4 +1,4 @@
-//! Channels: who waits, and who continues when two meet.
+//! Channels: which tasklets wait, and which one continues when two meet.
 
 use crate::{Named, close, paused, queue_of, ring_of, runnable, thread, waiting};
 use stackless_core::Direction::{Receive, Send};
@@ -15,7 +15,7 @@ fn a_new_channel() {
     assert_eq!(w.channel_payload(c), "c");
 }
 
-/// Channels in which somebody waits, records of tasklets and of threads are counted.
+/// Channels in which tasklets wait, records of tasklets and of threads are counted.
 #[test]
 fn counts() {
     let mut w = Named::new();
@@ -81,7 +81,7 @@ fn leaving_from_the_front_the_middle_and_the_end() {
     }
 }
 
-/// A partner is somebody who waits for the opposite; nobody is a partner for his own kind.
+/// A partner waits for the opposite operation; two senders, or two receivers, are no partners.
 #[test]
 fn partners_wait_for_the_opposite() {
     let mut w = Named::new();
@@ -98,7 +98,7 @@ fn partners_wait_for_the_opposite() {
     }
 }
 
-/// The whole table of who continues: preference by direction, and schedule_all beats it.
+/// The whole table of which tasklet continues: preference by direction, and schedule_all overrides it.
 #[test]
 fn successor_table() {
     let mut w = Named::new();
@@ -125,7 +125,7 @@ fn preference_is_a_sign() {
     }
 }
 
-/// `close` ends those who wait in an iteration, in the order in which they waited; the plain receivers
+/// `close` ends the waits of tasklets that iterate, in the order in which they waited; the plain receivers
 /// stay, and can still be served.
 #[test]
 fn close_ends_iterations_only() {
@@ -171,7 +171,7 @@ fn dequeue_of_one_who_does_not_wait() {
 }
 
 /// Rings and queues share the link fields of a tasklet: moving it to and fro mixes nothing up, and
-/// tasklets of several threads stand in one queue.
+/// tasklets of several threads are in one queue.
 #[test]
 fn to_and_fro_between_ring_and_queue() {
     let mut w = Named::new();

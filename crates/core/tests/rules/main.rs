@@ -53,7 +53,7 @@ fn waiting<const N: usize>(
     })
 }
 
-/// Closes a channel as the contract wants it: those who wait in an iteration leave the queue.
+/// Closes a channel as the contract demands: the tasklets that wait in an iteration leave the queue.
 fn close<P: Copy, C: Copy>(w: &mut World<P, C>, c: ChannelId) -> Vec<TaskletId> {
     w.close(c);
     let leave = || w.first_iterating(c).inspect(|&t| w.dequeue(t));

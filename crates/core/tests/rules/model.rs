@@ -1,7 +1,7 @@
 //! The rules once more, as naively as possible: lists are lists, everything is found by looking.
 //!
 //! Tasklets, threads and channels are numbered in the order of their making, and no number is used
-//! twice. Who is gone is None.
+//! twice. A tasklet, channel or thread that was removed is None.
 
 use stackless_core::{Direction, RunLimit, Successor, Turn, WaitsTo};
 use std::collections::VecDeque;
@@ -44,7 +44,7 @@ pub struct Channel {
     pub closing: bool,
 }
 
-/// Those who are not gone, with their numbers.
+/// Those that were not removed, with their numbers.
 pub fn living<T>(all: &[Option<T>]) -> impl Iterator<Item = (usize, &T)> {
     all.iter().enumerate().filter_map(|(number, one)| Some((number, one.as_ref()?)))
 }
@@ -157,7 +157,7 @@ impl Model {
         self.thread(h).watchdogs.iter().any(|w| w.0 == t)
     }
 
-    /// The last one of a ring leaves it: is its watcher able to go on, and does it wait for others?
+    /// The last one of a ring leaves it: can its watcher continue, and does it wait for others?
     pub fn when_idle(&self, leaving: usize) -> (bool, bool, usize) {
         let h = self.tasklet(leaving).thread.unwrap();
         let watcher = self.watcher(h);
@@ -237,7 +237,7 @@ impl Model {
         }
     }
 
-    /// Another tasklet heads the ring. Who runs instead?
+    /// Another tasklet is the head of the ring. Returns the one that runs instead, if any.
     pub fn turn(&mut self, h: usize, turn: Turn, pending: bool) -> Option<usize> {
         let head = self.thread(h).ring[0];
         let timer = self.thread_mut(h).timer.as_mut().filter(|timer| timer.owner != head)?;
@@ -265,7 +265,7 @@ impl Model {
         self.wake_owner(h, owner)
     }
 
-    /// Unless it waits in a channel. It stands before the head then, or where it was.
+    /// Unless it waits in a channel. It is before the head then, or where it was.
     fn wake_owner(&mut self, h: usize, owner: usize) -> Option<usize> {
         if self.queue_place(owner).is_some() {
             return None;

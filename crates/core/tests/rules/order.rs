@@ -45,7 +45,7 @@ fn running_one_runs_those_to_its_right_too() {
     assert_eq!(log, "b c m a");
 }
 
-/// A paused tasklet is inserted right before its caller, so it alone runs first.
+/// A paused tasklet is inserted directly before its caller, so it alone runs first.
 #[test]
 fn running_a_paused_one_runs_it_alone() {
     const ALL: [Program; 3] = [("a", &[Say("a")]), ("t", &[Say("t")]), ("b", &[Say("b")])];
@@ -70,7 +70,7 @@ fn main_takes_turns() {
     assert_eq!(log, "a b0 m0 b1 m1");
 }
 
-/// `run()` returns when the ring is empty, whoever is blocked; with nobody else it returns at once.
+/// `run()` returns when the ring is empty, whichever tasklets are blocked; without others it returns at once.
 #[test]
 fn run_does_not_wait_for_the_blocked() {
     const ALL: [Program; 2] = [("a", &[Receive, Say("never")]), ("b", &[Say("b")])];
@@ -99,7 +99,7 @@ fn waking_an_outer_run_ends_the_inner_ones() {
     assert_eq!(log, "a0 b0 c0 m0 c1 b1 a1 m1");
 }
 
-/// Main may go on beside a tasklet that sits in `run()`: that returns when main blocks.
+/// Main may continue while a tasklet is inside `run()`: that returns when main blocks.
 #[test]
 fn main_schedules_beside_a_sitting_tasklet() {
     const A: Program = ("a", &[Say("a0"), RunAll, Say("a1"), Send, Say("a2")]);
@@ -127,7 +127,7 @@ fn pumping_a_yield_channel() {
     assert_eq!(log, "a0 b0 | a1 b1 | a2 b2");
 }
 
-/// `close` appends those who wait in an iteration to the ring, in their order, and does not switch.
+/// `close` appends the tasklets that wait in an iteration to the ring, in their order, and does not switch.
 #[test]
 fn close_wakes_iterations_for_later() {
     const ALL: [Program; 4] = [

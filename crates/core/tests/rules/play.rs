@@ -13,7 +13,7 @@ pub enum Step {
     Receive,
     /// Asks for the channel's next item.
     Iterate,
-    /// Sends until nobody waits any more.
+    /// Sends until no tasklet waits any more.
     SendToAll,
     Close,
     Schedule,
@@ -25,7 +25,7 @@ pub enum Step {
     Remove(&'static str),
     /// `stackless.run()`.
     RunAll,
-    /// What is left to do of `RunAll` when its caller goes on.
+    /// What is left to do of `RunAll` when its caller continues.
     RunAllReturns,
 }
 use Step::*;
@@ -46,7 +46,7 @@ struct Play {
 }
 
 /// Makes the tasklets in this order, all of them runnable, and plays main's steps to their end.
-/// Returns what was said. A last word "deadlock" means that nobody could go on.
+/// Returns the steps. A last step "deadlock" means that no tasklet could continue.
 pub fn play(main: &[Step], tasklets: &[Program], set_up: impl FnOnce(&mut Toy, ChannelId)) -> String {
     let mut world = Toy::new();
     let main_tasklet = world.add_tasklet(None, 0);
@@ -124,7 +124,7 @@ impl Play {
         self.tasklets[self.names.iter().position(|n| *n == name).expect("a known name")]
     }
 
-    /// Nobody moves, but one who was in no list is appended first.
+    /// The order stays, but a tasklet that was in no list is appended first.
     fn run(&mut self, name: &str) {
         let t = self.named(name);
         if !self.world.is_linked(t) {

@@ -1,4 +1,4 @@
-//! The run queue: who stands where, who is next.
+//! The ring: the order of its tasklets, and which one is next.
 
 use crate::{Named, paused, ring_of, runnable, thread};
 
@@ -25,7 +25,7 @@ fn link_next_inserts_after_the_running_one() {
     assert!(w.in_ring(b) && w.is_linked(b));
 }
 
-/// Where nobody can run, the tasklet that is linked runs, and the answer is that a sleeping thread
+/// If no tasklet can run, the one that is linked runs, and the result is that a sleeping thread
 /// wants to be woken; else the answer is no.
 #[test]
 fn link_into_an_empty_ring_asks_to_wake_the_thread() {
@@ -43,7 +43,7 @@ fn link_into_an_empty_ring_asks_to_wake_the_thread() {
     }
 }
 
-/// Making another one run moves nobody: the ring goes on from there, round robin.
+/// Making another one run does not change the order: the ring continues from there, round robin.
 #[test]
 fn run_now_moves_nobody() {
     let mut w = Named::new();
@@ -58,7 +58,7 @@ fn run_now_moves_nobody() {
     }
 }
 
-/// When the running one leaves, its right neighbour runs; when another leaves, nobody changes.
+/// When the running one leaves, its right neighbour runs; when another leaves, the running one stays.
 #[test]
 fn unlink_lets_the_right_neighbour_run() {
     let mut w = Named::new();
@@ -85,7 +85,7 @@ fn neighbours_of_a_lone_tasklet() {
     assert!(!w.is_linked(a) && !w.in_ring(a) && w.waits(a).is_none());
 }
 
-/// The count is that of the ring, the running one included, whoever is running.
+/// The count is that of the ring, the running one included, whichever is running.
 #[test]
 fn run_count_counts_the_running_one() {
     let mut w = Named::new();

@@ -56,7 +56,7 @@ fn a_main_is_replaced_in_its_place() {
     assert_eq!(w.watcher(h), new);
 }
 
-/// The same for a main that is alone.
+/// The same for a main tasklet that is alone.
 #[test]
 fn a_lone_main_is_replaced() {
     let mut w = Named::new();
@@ -68,7 +68,7 @@ fn a_lone_main_is_replaced() {
 }
 
 /// A thread's end empties its ring and orphans all its tasklets. Those that wait in a channel stay
-/// there; nobody else is touched.
+/// there; no other tasklet is changed.
 #[test]
 fn the_end_of_a_thread() {
     let mut w = Named::new();

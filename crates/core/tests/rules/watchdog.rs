@@ -12,7 +12,7 @@ fn main_watches_when_nobody_is_in_run() {
     assert_eq!(w.watcher(h), w.main(h));
 }
 
-/// Whoever enters `run()` leaves the ring, and its right neighbour runs; it is in no list, is not
+/// A tasklet that enters `run()` leaves the ring, and its right neighbour runs; it is in no list, is not
 /// counted, and watches.
 #[test]
 fn entering_run_leaves_the_ring() {
@@ -59,7 +59,7 @@ fn an_outer_run_pops_the_inner_ones() {
     assert_eq!(w.watcher(h), main);
 }
 
-/// The ring empties: the watcher goes on if it is in no list.
+/// The ring empties: the watcher continues if it is in no list.
 #[test]
 fn an_idle_thread_resumes_its_watcher() {
     let mut w = Named::new();
@@ -72,7 +72,7 @@ fn an_idle_thread_resumes_its_watcher() {
     assert_eq!(w.when_idle(a), Idle::Resume(main), "paused without run(): switched away from");
 }
 
-/// The ring empties, and the one that should go on waits in a channel itself: stuck.
+/// The ring empties, and the tasklet that should continue waits in a channel itself: stuck.
 #[test]
 fn a_waiting_watcher_cannot_go_on() {
     let mut w = Named::new();

@@ -14,7 +14,7 @@ pub struct Fiber {
 }
 
 struct State {
-    /// Where to go on in the closure, and where outside.
+    /// Where to continue in the closure, and where outside.
     inside: *mut u8,
     outside: *mut u8,
     body: Option<Box<dyn FnOnce(Here)>>,
@@ -86,7 +86,7 @@ impl Fiber {
 
 impl Drop for Fiber {
     fn drop(&mut self) {
-        // SAFETY: nobody else has the state, and after its end nobody uses the stack.
+        // SAFETY: nothing else has the state, and after its end nothing uses the stack.
         unsafe {
             let state = Box::from_raw(self.state);
             if state.end.is_some() || state.body.is_some() {

@@ -1,4 +1,4 @@
-//! How many stacks there may be, and how large.
+//! The maximum number of stacks, and their size.
 
 use crate::{alone, get_many, is_child, put, run_child, together};
 use stackless_stack::{Limits, Pool, StackError, limits, set_limits};

@@ -20,12 +20,12 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 static PROCESS: RwLock<()> = RwLock::new(());
 
-/// Keeps those out who want to be alone.
+/// A lock that tests which may run together share.
 fn together() -> RwLockReadGuard<'static, ()> {
     PROCESS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nobody else uses stacks; the limits are put back at the end.
+/// While it exists, no other test uses stacks; the limits are restored at its end.
 struct Alone {
     before: Limits,
     _lock: RwLockWriteGuard<'static, ()>,
@@ -49,7 +49,7 @@ fn stacks() -> Stacks {
     Rc::new(RefCell::new(Pool::new()))
 }
 
-/// Returns a slot that nobody uses.
+/// Returns an unused slot.
 fn put(pool: &mut Pool, slot: Slot) {
     // SAFETY: in these tests a slot that is not a fiber's is only ever read and written.
     unsafe { pool.put(slot) };

@@ -6,7 +6,7 @@ use stackless_stack::{Limits, Pool, Slot, StackError, set_limits};
 use std::collections::HashSet;
 use std::sync::mpsc::channel;
 
-/// How many stacks a pool keeps at least, and how many it takes and gives back at a time.
+/// The minimum number of stacks that a pool keeps, and the number that it takes and returns at a time.
 const WARM: usize = 4096;
 const BATCH: usize = 64;
 const SMALL: usize = 64 << 10;
@@ -112,7 +112,7 @@ fn a_pool_shrinks() {
     put_all(&mut other, given);
 }
 
-/// A pool that is dropped gives all its stacks back, and those who come after get the same ones.
+/// A pool that is dropped returns all its stacks, and later pools get the same ones.
 #[test]
 fn a_dropped_pool_gives_all_back() {
     let _alone = alone();
@@ -128,7 +128,7 @@ fn a_dropped_pool_gives_all_back() {
     }
 }
 
-/// What was given back and is handed out again is as new: nobody reads what others wrote.
+/// A stack that was returned and is handed out again is as new: its old content cannot be read.
 #[test]
 fn given_back_stacks_are_blank() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! What a slot promises: so much stack, so much room, and a guard that nobody gets through.
+//! What a slot promises: the size of its stack and its room, and a guard that cannot be passed.
 
 use crate::fiber::Fiber;
 use crate::{alone, assert_died_of_sigsegv, get_many, is_child, peek, poke, put, stacks, together};

@@ -51,7 +51,7 @@ use crate::model::world::world;
 use crate::parking::stacks::prepare;
 use crate::python::objects::*;
 use crate::scheduler::callbacks::announce_switch;
-use crate::scheduler::hooks::{CALLBACK, LIMIT, TIMED, WATCHERS};
+use crate::scheduler::hooks::{CALLBACK, LIMIT, RECORDER, TIMED, WATCHERS};
 use crate::scheduler::{hooks, ring, timers};
 use stackless_core::Turn;
 use stackless_cpython::{self as cpython, Pending};
@@ -76,7 +76,10 @@ pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> Tas
     if !std::ptr::eq(next, s.current()) {
         hooks::tell_observers(s, next, watchers);
     }
-    if let Some(recorder) = hooks::recorder() {
+    // A recording that the schedule callback has just begun is not told of this switch.
+    if watchers & RECORDER != 0
+        && let Some(recorder) = hooks::recorder()
+    {
         recorder.switched(s, next);
     }
     next

@@ -82,12 +82,12 @@ pub fn are_in_foreground(s: &'static Sched, watcher: TaskletRef) -> bool {
     if foreground == 0 {
         return false;
     }
-    let mut sitting = world(|w| w.watchdogs(s.id()));
-    if !sitting.contains(&watcher.id()) {
-        sitting.push(watcher.id());
+    let mut inside = world(|w| w.watchdogs(s.id()));
+    if !inside.contains(&watcher.id()) {
+        inside.push(watcher.id());
     }
     let own = |t: TaskletRef| if t.flags.get().daemon { 0 } else { limits::armed_of(t) };
-    foreground > sitting.into_iter().map(|t| own(object(t))).sum()
+    foreground > inside.into_iter().map(|t| own(object(t))).sum()
 }
 
 /// The tasklet whose `run()` returns in a thread that sleeps, since there is no tasklet left that it waits for.

@@ -104,6 +104,8 @@ class Program:
         self.tasklets, self.kept = [], []
         self.channels = [stackless.channel() for _ in range(3)]
         self.depth = 0
+        #: What may still be done aside in this step: each causes more of it.
+        self.asides = 0
         self.left = 0
         programs.append(self)
 
@@ -213,9 +215,10 @@ class Program:
 
     def aside(self):
         """Does something, in the middle of something else."""
-        if self.depth > 3 or self.chance.random() < 0.5:
+        if self.depth > 3 or self.asides <= 0 or self.chance.random() < 0.5:
             return
         self.depth += 1
+        self.asides -= 1
         try:
             self.act()
         except EXPECTED:
@@ -463,6 +466,7 @@ class Program:
             try:
                 while self.left > 0:
                     self.left -= 1
+                    self.asides = 100
                     self.act()
             except EXPECTED:
                 pass  # refused, or a tasklet's exception, which may come between any two lines

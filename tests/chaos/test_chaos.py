@@ -5,6 +5,7 @@ not tried before. A failure names its seed: `python tests/chaos/chaos.py SEED` d
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,16 +24,20 @@ def try_seed(seed):
     """What went wrong, or an empty text."""
     command = [sys.executable, "-X", "faulthandler", str(PROGRAM), str(seed)]
     environment = {**os.environ, "PYTHONMALLOC": "debug"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
-    except subprocess.TimeoutExpired as error:
-        return f"seed {seed} hangs\n{(error.stdout or b'').decode()[-2000:]}"
-    if done.returncode == 0 and done.stdout.endswith("\nend\n"):
+    hangs = ""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as child:
+        try:
+            printed, wrote = child.communicate(timeout=100)
+        except subprocess.TimeoutExpired:
+            hangs = "hangs, "
+            child.send_signal(signal.SIGABRT)  # faulthandler shows where
+            printed, wrote = child.communicate()
+    if not hangs and child.returncode == 0 and printed.endswith("\nend\n"):
         return ""
-    wrote = done.stderr
     if len(wrote) > 6000:
         wrote = f"{wrote[:2000]}\n...\n{wrote[-4000:]}"
-    return f"seed {seed}: exit status {done.returncode}\n{done.stdout}\n{wrote}"
+    return f"seed {seed}: {hangs}exit status {child.returncode}\n{printed}\n{wrote}"
 
 
 @pytest.mark.parametrize("seed", range(16))

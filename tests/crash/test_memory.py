@@ -1,6 +1,5 @@
 """No memory: MemoryError, as from a list that grows too far, and never the end of the process."""
 
-
 import pytest
 from child_process import TIME_LIMIT, run_child
 

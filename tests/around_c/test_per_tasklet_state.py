@@ -9,19 +9,6 @@ import pytest
 import stackless
 from stackless import channel, schedule, tasklet
 
-
-def take_turns(*bodies):
-    """Run generator functions as tasklets that switch at every `yield`."""
-
-    def drive(body):
-        for _ in body():
-            schedule()
-
-    for body in bodies:
-        tasklet(drive)(body)
-    stackless.run()
-
-
 # ------------------------------------------------------------------ exceptions
 
 

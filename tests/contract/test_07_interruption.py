@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import stackless
+from interrupted_loops import pump
 from stackless import channel, schedule, tasklet
 
 # ------------------------------------------------------------------ programs that are interrupted
@@ -282,15 +283,6 @@ PROGRAMS = [
     matching,
     channels_inside,
 ]
-
-
-def pump(n, **options):
-    hits = 0
-    while t := stackless.run(n, **options):
-        hits += 1
-        assert hits < 1_000_000
-        t.insert()
-    return hits
 
 
 @pytest.mark.parametrize("ignore_nesting", [False, True], ids=["level 0", "any level"])

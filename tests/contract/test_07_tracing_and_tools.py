@@ -6,16 +6,8 @@ import sys
 import pytest
 import stackless
 from child_process import assert_child
+from interrupted_loops import pump
 from stackless import schedule, tasklet
-
-
-def pump(n):
-    hits = 0
-    while t := stackless.run(n):
-        hits += 1
-        assert hits < 1_000_000
-        t.insert()
-    return hits
 
 
 def helper():

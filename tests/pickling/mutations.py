@@ -7,7 +7,6 @@ import itertools
 import json
 import marshal
 import pickle
-import struct
 import types
 
 import helper_module
@@ -161,8 +160,3 @@ def contents(data):
 def written(data):
     """As `load` wants it."""
     return io.BytesIO(data)
-
-
-def length_of(data):
-    """What the header says."""
-    return struct.unpack_from("<Q", data, 6)[0]

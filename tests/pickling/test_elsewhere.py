@@ -186,8 +186,8 @@ REFUSED = {
     "named by its own reducer": (
         "class Missing:\n  def __reduce__(self): return 'MISSING'\nMISSING = Missing()",
         "MISSING",
-        "__globals__['MISSING'] (__main__.Missing): cannot pickle 'Missing' object: it travels by "
-        "its name, __main__.MISSING, and another process cannot import that",
+        "__globals__['MISSING'] (__main__.Missing): cannot pickle 'Missing' object: it is pickled "
+        "by its name, __main__.MISSING, and another process cannot import that",
     ),
     "ContextVar": ("var = contextvars.ContextVar('var')", "var", "__globals__['var']"),
     "lock": ("lock = threading.Lock()", "lock", "do not hold a lock while waiting"),

@@ -122,7 +122,7 @@ performance-table: ## Check the ratios on every Python found; the table goes int
 
 # ------------------------------------------------------------------ check and release
 
-lint: build ## Formatting, warnings, layers, types, stubs, changelog
+lint: build ## Formatting, warnings, layers, the C interface, types, stubs, changelog
 	cargo fmt --all --check
 	PYO3_PYTHON="$(CURDIR)/$(VENV)/bin/python" CARGO_TARGET_DIR="$(CURDIR)/target/lint" \
 	  cargo clippy -q --workspace --all-targets -- -D warnings

@@ -25,7 +25,7 @@
 //! A tasklet is in at most one list: its thread's ring, or one channel's queue. Both are threaded
 //! through the same two link fields of its record, so moving it is a few stores.
 //!
-//! The terms are those of the Stackless contract. *Link* appends a tasklet to the ring, directly
+//! The terms are those of `docs/reference.md`, sections 1 and 2. *Link* appends a tasklet to the ring, directly
 //! before the one that runs; the *right neighbour* of the running tasklet is next.
 //!
 //! ```

@@ -333,7 +333,7 @@ fn functions() -> Vec<PyMethodDef> {
             "enable_softswitch($module, flag, /)\n--\n\nAllow or forbid soft switching, in the whole process; None only asks. Returns the old value.\n\n\
              Tasklets that start while it is forbidden have a nesting level above 0 for ever, and so has\n\
              main meanwhile: they are interrupted only with ignore_nesting. Raises TypeError for what is\n\
-             not None, a bool or an int. (Stackless contract, section 10.)",
+             not None, a bool or an int. (Reference, section 10.)",
             enable_softswitch,
         ),
         types::method_noargs(

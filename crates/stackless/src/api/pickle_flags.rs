@@ -1,5 +1,5 @@
 //! What pickles contain besides the usual: `pickle_flags()`, one set of flags for each thread.
-//! (Stackless contract, section 13.5.)
+//! (Reference, section 13.)
 
 use crate::model::settings::{DEFAULT, default};
 use crate::python::objects::*;
@@ -81,7 +81,7 @@ pub fn functions() -> Vec<PyMethodDef> {
              1: a tasklet's trace and profile function. 2: the finalizer hook of async generators by\n\
              value. 4: async generators as never initialised. 8: a tasklet's context. Only the bits in\n\
              mask change; -1 only asks. Raises ValueError for a flag that does not exist, TypeError for\n\
-             what is not an int. (Stackless contract, section 13.5.)",
+             what is not an int. (Reference, section 13.)",
             pickle_flags,
         ),
         types::method_keywords(

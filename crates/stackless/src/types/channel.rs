@@ -21,7 +21,7 @@ A rendezvous point at which tasklets exchange values, unbuffered.\n\n\
 send() and receive() wait until another tasklet does the opposite. Channels may be used\n\
 between threads: a partner in another thread is made runnable there. Iterating\n\
 receives until StopIteration is sent or the channel is closed. Arguments are\n\
-ignored, so that subclasses may have their own. (Stackless contract, section 5.)";
+ignored, so that subclasses may have their own. (Reference, section 5.)";
 
 unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
     // SAFETY: an allocation by the type itself, zeroed; the world is told of the object first.

@@ -20,7 +20,7 @@ const DOC: &str = "tasklet(func=None, args=None, kwargs=None)\n--\n\n\
 A call with a stack of its own, which can wait without holding up others.\n\n\
 t = tasklet(func); t(*args) makes the call runnable; the scheduler starts it. With\n\
 args or kwargs it is ready to run, but not in the run queue: see insert(). A tasklet\n\
-belongs to the thread that made it. (Stackless contract, section 4.)";
+belongs to the thread that made it. (Reference, section 4.)";
 
 unsafe extern "C" fn tp_new(kind: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
     give(entry::current().and_then(|s| allocate(kind, s.id())).map(Tasklet::obj))

@@ -200,7 +200,7 @@ pub fn functions() -> Vec<PyMethodDef> {
              threadblock: when the queue is empty, wait until another thread makes a tasklet of this one\n\
              runnable, instead of returning.\n\n\
              Raises TypeError and ValueError for arguments that make no sense, RuntimeError if ticks cannot\n\
-             be counted since all sys.monitoring tools are in use. (Stackless contract, section 7.)",
+             be counted since all sys.monitoring tools are in use. (Reference, section 7.)",
             run,
         ),
         types::method(

@@ -2,9 +2,11 @@
 //!
 //! * `ring`, `channel`, `watchdog`, `thread`: one plain test per sentence of the contract.
 //! * `order`: small programs of tasklets, and the order in which their steps happen.
-//! * `against_model`: long random histories, played to the real thing and to a naive `model`.
+//! * `against_model`: long random histories, played to the real thing and to a naive `model`; `agreement` compares
+//!   the two after each step.
 
 mod against_model;
+mod agreement;
 mod channel;
 mod model;
 mod order;

@@ -1,0 +1,99 @@
+//! Whether the world and the model agree: everything that can be asked is compared.
+
+use crate::against_model::{Both, Checked};
+use crate::model::living;
+use proptest::test_runner::TestCaseError;
+use stackless_core::{Direction, Idle, TaskletId};
+use std::fmt::Debug;
+
+impl Both {
+    pub fn numbers(&self, ids: &[TaskletId]) -> Vec<usize> {
+        ids.iter().map(|&t| self.world.payload(t)).collect()
+    }
+
+    pub fn same<T: PartialEq + Debug>(&self, what: &str, real: T, model: T) -> Checked {
+        if real == model {
+            return Ok(());
+        }
+        let history = self.history.join("\n  ");
+        Err(TestCaseError::fail(format!("{what}: {real:?}, the model: {model:?}, after\n  {history}")))
+    }
+
+    pub fn check(&self) -> Checked {
+        let (w, m) = (&self.world, &self.model);
+        let tasklets = living(&m.tasklets).map(|(t, _)| t).collect::<Vec<_>>();
+        let mut all = self.numbers(&w.tasklets());
+        all.sort_unstable();
+        self.same("tasklets", &all, &tasklets)?;
+        tasklets.iter().try_for_each(|&t| self.check_tasklet(t))?;
+        living(&m.threads).try_for_each(|(h, _)| self.check_thread(h))?;
+        living(&m.channels).try_for_each(|(c, _)| self.check_channel(c))
+    }
+
+    fn check_tasklet(&self, t: usize) -> Checked {
+        let (w, m, id) = (&self.world, &self.model, self.tids[t]);
+        let tid = |t: usize| self.tids[t];
+        let in_ring = m.ring_place(t).is_some();
+        self.same("payload", w.payload(id), t)?;
+        self.same("thread_of", w.thread_of(id), m.tasklet(t).thread.map(|h| self.hids[h]))?;
+        self.same("is_linked", w.is_linked(id), m.is_linked(t))?;
+        self.same("in_ring", w.in_ring(id), in_ring)?;
+        self.same("waits", w.waits(id), m.waits(t).map(|(c, waits)| (self.cids[c], waits)))?;
+        self.same("next", w.next(id), m.next(t).map(tid))?;
+        self.same("prev", w.prev(id), m.prev(t).map(tid))?;
+        if in_ring {
+            self.same("right_neighbour", Some(w.right_neighbour(id)), m.next(t).map(tid))?;
+        }
+        Ok(())
+    }
+
+    fn check_thread(&self, h: usize) -> Checked {
+        let (w, id, thread) = (&self.world, self.hids[h], self.model.thread(h));
+        let tid = |t: usize| self.tids[t];
+        self.same("main", w.main(id), tid(thread.main))?;
+        self.same("run_count", w.run_count(id) as usize, thread.ring.len())?;
+        self.same("head", w.head(id), thread.ring.front().map(|&t| tid(t)))?;
+        self.same("watcher", w.watcher(id), tid(self.model.watcher(h)))?;
+        let sitting = thread.watchdogs.iter().map(|&(t, _)| tid(t)).collect::<Vec<_>>();
+        self.same("watchdogs", w.watchdogs(id), sitting)?;
+        let idle = |t: &usize| !self.model.is_linked(*t);
+        let waiting = thread.watchdogs.last().filter(|w| w.1).map(|w| w.0).filter(idle);
+        self.same("waiting", w.waiting(id), waiting.map(tid))?;
+        let timer = thread.timer.as_ref();
+        let expired = timer.filter(|timer| timer.expired);
+        self.same("timer", w.timer(id), timer.map(|timer| tid(timer.owner)))?;
+        self.same("expired", w.expired(id), expired.map(|timer| timer.owner).filter(idle).map(tid))?;
+        self.same("due", w.due(id), expired.is_some_and(|timer| !timer.limit.soft))?;
+        let owned = living(&self.model.tasklets).filter(|(_, tasklet)| tasklet.thread == Some(h));
+        let mut theirs = self.numbers(&w.tasklets_of(id));
+        theirs.sort_unstable();
+        self.same("tasklets_of", theirs, owned.map(|(t, _)| t).collect())?;
+        if let (1, Some(&last)) = (thread.ring.len(), thread.ring.front()) {
+            let expected = match self.model.when_idle(last) {
+                (true, false, watcher) => Idle::Resume(tid(watcher)),
+                (true, true, watcher) => Idle::Wait(tid(watcher)),
+                (false, _, watcher) => Idle::Stuck(tid(watcher)),
+            };
+            self.same("when_idle", w.when_idle(tid(last)), expected)?;
+        }
+        Ok(())
+    }
+
+    fn check_channel(&self, c: usize) -> Checked {
+        let (w, m, id, channel) = (&self.world, &self.model, self.cids[c], self.model.channel(c));
+        self.same("channel_payload", w.channel_payload(id), c)?;
+        self.same("balance", w.balance(id), m.balance(c))?;
+        self.same("preference", w.preference(id), channel.preference)?;
+        self.same("schedule_all", w.schedule_all(id), channel.schedule_all)?;
+        self.same("closing", w.closing(id), channel.closing)?;
+        self.same("first_waiting", w.first_waiting(id), channel.queue.front().map(|&(t, _)| self.tids[t]))?;
+        let iterating = m.first_iterating(c).map(|t| self.tids[t]);
+        self.same("first_iterating", w.first_iterating(id), iterating)?;
+        for direction in [Direction::Send, Direction::Receive] {
+            let expected = m.partner(c, direction).map(|t| self.tids[t]);
+            self.same("partner", w.partner(id, direction), expected)?;
+            self.same("successor", w.successor(id, direction), m.successor(c, direction))?;
+        }
+        Ok(())
+    }
+}

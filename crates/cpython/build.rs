@@ -5,7 +5,8 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=src");
     let files = std::fs::read_dir("src").expect("a directory").map(|entry| entry.expect("readable").path());
-    let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "c"));
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "c")).collect();
+    files.sort(); // so that two builds have the same layout
     let config = pyo3_build_config::get();
     let python = config.executable().expect("the path of the Python to build for (set PYO3_PYTHON)");
     let include = Command::new(python)
@@ -19,6 +20,9 @@ fn main() {
     // stores have reached the cache, which made a switch a quarter slower.
     build.force_frame_pointer(false).flag("-fvisibility=hidden");
     build.flag_if_supported("-fno-tree-vectorize").flag_if_supported("-fno-tree-slp-vectorize");
+    // Each function begins at a cache line, so that code in front of it does not change its speed: other
+    // alignments made creating and running a tasklet 4 % slower.
+    build.flag_if_supported("-falign-functions=64");
     // Starting "rep stos" takes longer than clearing a fresh state with plain stores.
     build.flag_if_supported("-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign");
     if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {

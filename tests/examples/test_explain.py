@@ -15,7 +15,7 @@ def test_dining_philosophers():
     assert done.returncode == 1 and done.stdout == "All wait:\n"
     dump, traceback = done.stderr.split("Traceback")
     assert dump.count("'philosopher': blocked receiving from channel 'right'") == 5
-    text, note = traceback.split("RuntimeError: ")[1].split("\nWho waits:\n")
+    text, note = traceback.split("RuntimeError: ")[1].split("\nWaiting tasklets:\n")
     assert text == "Deadlock: the last runnable tasklet cannot be blocked."
     circle = note[note.index("A circle: ") :]
     assert circle.count("'philosopher' receives from 'right' at 0x") == 5

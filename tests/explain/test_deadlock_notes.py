@@ -37,7 +37,7 @@ def test_who_waits_where():
     note = note_of(lonely, ch)
     assert "main wants to receive from channel 'wanted'" in note
     assert f"at {id(ch):#x} (balance 0), {here(lonely, 1)}" in note
-    assert "'wanted': nobody, as far as can be seen" in note
+    assert "'wanted': nothing else, as far as can be seen" in note
     assert "circle" not in note
     assert "main wants to send to channel" in note_of(ch.send, 1)
 
@@ -188,5 +188,5 @@ def test_uncaught_it_is_printed_behind_the_text():
     assert_child(
         "import stackless\nstackless.channel().receive()",
         exits=1,
-        complains=f"RuntimeError: {DEADLOCK}\nWho waits:\n  main wants to receive from channel",
+        complains=f"RuntimeError: {DEADLOCK}\nWaiting tasklets:\n  main wants to receive from channel",
     )

@@ -46,7 +46,7 @@ def test_main_inside_run():
 def test_channels(way, word):
     """How many wait; is it closing?"""
     ch = channel()
-    assert more(ch) == "nobody waits"
+    assert more(ch) == "no tasklet waits"
     waiting = [tasklet(getattr(ch, way))(*([1] * (way == "send"))) for _ in range(2)]
     stackless.run()
     assert more(ch) == f"2 {word}"
@@ -54,7 +54,7 @@ def test_channels(way, word):
     assert more(ch) == f"2 {word}, closing"
     for t in waiting:
         t.kill()
-    assert more(ch) == "nobody waits, closed"
+    assert more(ch) == "no tasklet waits, closed"
 
 
 def test_subclasses():

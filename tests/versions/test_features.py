@@ -160,5 +160,5 @@ def test_no_parking_with_somebody_elses_frame_evaluation():
     put(interp, other)
     answer = why()
     put(interp, own)
-    assert answer == "somebody else evaluates frames (PEP 523)"
+    assert answer == "another package evaluates frames (PEP 523)"
     assert stackless.features().parking

@@ -94,7 +94,7 @@ static int read_link(PyObject *item, int waits_for, link_t *link)
     if ((link->generator != NULL) != !!(link->parts.code->co_flags & of_generator)) {
         return bad("a generator without its frame, or the other way round");
     }
-    return link->generator == NULL && link->exception != NULL ? bad("an exception that nobody handles") : 0;
+    return link->generator == NULL && link->exception != NULL ? bad("an exception that no generator handles") : 0;
 }
 
 /* A frame that iterates or awaits has its generator above it, and no other frame has a generator above it. */

@@ -241,7 +241,7 @@ pub unsafe extern "C" fn channel_repr(o: Obj) -> Obj {
     let c = unsafe { Channel::from(o) }.id();
     let (balance, closing) = world(|w| (w.balance(c), w.closing(c)));
     let mut more = match balance {
-        0 => "nobody waits".to_owned(),
+        0 => "no tasklet waits".to_owned(),
         1.. => format!("{balance} sending"),
         _ => format!("{} receiving", -balance),
     };

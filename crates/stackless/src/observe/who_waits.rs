@@ -136,7 +136,7 @@ impl Explanation {
     }
 
     fn note(&self) -> String {
-        let mut out = String::from("Who waits:");
+        let mut out = String::from("Waiting tasklets:");
         self.waiters(&mut out);
         self.others(&mut out);
         if let Some(circle) = self.circle() {
@@ -196,7 +196,7 @@ impl Explanation {
         if channels.is_empty() {
             return;
         }
-        out.push_str("\nWho else knows these channels:");
+        out.push_str("\nWhat else refers to these channels:");
         for ch in channels.iter().take(LINES) {
             let mut who: Vec<(String, &Participant, usize)> = Vec::new();
             let waits_here = |a: &Participant| a.waits.is_some_and(|(other, _)| std::ptr::eq(other, *ch));
@@ -222,8 +222,11 @@ impl Explanation {
             if who.len() > 3 {
                 texts.push(format!("{} more", who.len() - 3));
             }
-            let texts =
-                if texts.is_empty() { "nobody, as far as can be seen".into() } else { texts.join("; ") };
+            let texts = if texts.is_empty() {
+                "nothing else, as far as can be seen".into()
+            } else {
+                texts.join("; ")
+            };
             write(out, format_args!("\n  {}: {texts}", self.short(ch)));
         }
         rest(out, channels.len());

@@ -137,7 +137,7 @@ pub unsafe fn why_never(ts: *mut PyThreadState) -> Option<&'static str> {
     match unsafe { cpython::evaluator(ts) } {
         Evaluator::Interpreter => obstacle::why_not_here(),
         Evaluator::Compiler => Some("the interpreter compiles code (its JIT is on)"),
-        Evaluator::Other => Some("somebody else evaluates frames (PEP 523)"),
+        Evaluator::Other => Some("another package evaluates frames (PEP 523)"),
     }
 }
 

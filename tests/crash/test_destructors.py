@@ -327,8 +327,9 @@ def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
         for distance in range(20):
             gc.set_threshold(100_000)
             gc.collect()
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
-            try: {SLEEPERS[falls_asleep]}
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                {SLEEPERS[falls_asleep]}
             except KeyError: pass
             else: raise AssertionError
         print("end")

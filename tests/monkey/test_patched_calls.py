@@ -358,7 +358,7 @@ def test_selectors(pair, ticks, kind):
         with selector:
             selector.register(near, selectors.EVENT_READ, "data")
             before = ticks.number
-            assert selector.select(0.01) == []
+            assert selector.select(0.05) == []
             assert ticks.number > before + 1
             assert selector.select(0) == selector.select(-1) == []
             stackless.run_tasklet(selector.select)

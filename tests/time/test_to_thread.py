@@ -84,18 +84,21 @@ def test_stops_waiting(monkeypatch):
     """A limit ends the wait; the late result is dropped, a late exception reported."""
     reported = []
     monkeypatch.setattr("sys.unraisablehook", lambda info: reported.append(info.exc_type))
-    release = threading.Event()
-    finished = threading.Event()
+    began, release, finished = threading.Event(), threading.Event(), threading.Event()
 
     def work():
+        began.set()
         release.wait()
         try:
             raise KeyError
         finally:
             finished.set()
 
-    with pytest.raises(stackless.TimeoutError), stackless.timeout(0.02):
-        stackless.to_thread(work)
+    limit = 0.02
+    while not began.is_set():  # a call that has not begun when the limit is reached is not made
+        with pytest.raises(stackless.TimeoutError), stackless.timeout(limit):
+            stackless.to_thread(work)
+        limit *= 2
     release.set()
     finished.wait()
     while not reported:

@@ -1,4 +1,4 @@
-"""The states of a tasklet and how they show."""
+"""The states of a tasklet, and the attributes that show them."""
 
 import pytest
 import stackless
@@ -98,7 +98,7 @@ def test_running_tasklet_is_runnable_and_current():
 
 
 def test_sitting_in_run_is_paused():
-    """1: a tasklet that sits in run() is paused (floating)."""
+    """1: a tasklet inside run() is paused (floating)."""
     shown = []
     tasklet(lambda: shown.append(state(stackless.main)))()
     stackless.run()
@@ -106,7 +106,7 @@ def test_sitting_in_run_is_paused():
 
 
 def test_switched_away_from_is_paused():
-    """1: so is one that left by t.switch()."""
+    """1: so is a tasklet that left the ring by t.switch()."""
     shown = []
     t = tasklet(lambda: shown.append(state(stackless.main)), ())
     t.switch()

@@ -122,7 +122,7 @@ def test_caller_of_run_continues_when_the_ring_comes_round():
 
 
 def test_run_of_the_current_tasklet_switches_nowhere():
-    """2.3: it is current already, and nobody moves."""
+    """2.3: the target is current already; the ring does not change."""
     log = []
     logging_tasklets(log, "a")
     assert stackless.current.run() is None
@@ -144,7 +144,7 @@ def test_switch_takes_the_caller_out_of_the_ring():
 
 
 def test_switch_to_a_paused_tasklet():
-    """2.4: a paused target is inserted, the paused caller is out until somebody wakes it."""
+    """2.4: a paused target is inserted; the paused caller is out of the ring until it is woken."""
     log = []
 
     def a():
@@ -165,7 +165,7 @@ def test_switch_to_a_paused_tasklet():
 
 
 def test_switch_to_oneself_does_nothing():
-    """2.4, 4.2: on oneself: nothing."""
+    """2.4, 4.2: on the caller itself: no effect."""
     log = []
     logging_tasklets(log, "a")
     stackless.current.switch()
@@ -175,7 +175,7 @@ def test_switch_to_oneself_does_nothing():
 
 
 def test_the_right_neighbour_follows_an_ended_tasklet():
-    """2.5: no trampoline through main."""
+    """2.5: a switch goes directly to the next tasklet, not through main."""
     log = []
 
     def main_turn():
@@ -188,7 +188,7 @@ def test_the_right_neighbour_follows_an_ended_tasklet():
 
 
 def test_blocking_hands_over_to_the_right_neighbour():
-    """2.6, 5.2.4: who blocks leaves the ring, its right neighbour is next."""
+    """2.6, 5.2.4: a tasklet that blocks leaves the ring, its right neighbour is next."""
     log, ch = [], channel()
 
     def blocks():
@@ -236,7 +236,7 @@ def test_runcount_counts_the_ring_with_current():
 
 
 def test_runcount_under_run_and_under_schedule():
-    """2.7: who sits in run() is not counted; a main that calls schedule() is."""
+    """2.7: a tasklet inside run() is not counted; a main that calls schedule() is."""
     counts = []
 
     def count():
@@ -250,7 +250,7 @@ def test_runcount_under_run_and_under_schedule():
 
 
 def test_blocked_and_paused_tasklets_are_not_counted():
-    """2.7, 1: blocked ones sit in a channel, paused ones nowhere."""
+    """2.7, 1: blocked tasklets are in a channel, paused ones in no list."""
     ch = channel()
     tasklet(ch.receive)()
     paused = tasklet(schedule_remove)()
@@ -264,7 +264,7 @@ def test_blocked_and_paused_tasklets_are_not_counted():
 
 
 def test_schedule_returns_the_caller_or_the_given_value():
-    """3: schedule(retval=current), switch or no switch."""
+    """3: schedule(retval=current), with or without a switch."""
     me, thing = stackless.current, object()
     assert schedule() is me
     assert schedule(thing) is thing
@@ -294,7 +294,7 @@ def test_pending_value_of_schedule_is_visible_in_tempval():
 
 
 def test_schedule_remove_pauses_with_its_value_in_tempval():
-    """3: during the pause `t.tempval is retval`; out of the ring until somebody inserts it."""
+    """3: during the pause `t.tempval is retval`; it is out of the ring until it is inserted."""
     results, thing = [], object()
     t = tasklet(lambda: results.append(schedule_remove(thing)))()
     stackless.run()
@@ -356,7 +356,7 @@ def test_bomb_in_tempval_is_raised_on_resume():
 
 
 def test_schedule_remove_of_a_lone_main_simply_returns():
-    """8.4: as main with nobody else it simply returns."""
+    """8.4: in main, with no other tasklet, it simply returns."""
     thing = object()
     assert schedule_remove(thing) is thing
     assert stackless.runcount == 1
@@ -364,7 +364,7 @@ def test_schedule_remove_of_a_lone_main_simply_returns():
 
 
 def test_schedule_remove_of_main_lets_the_others_run_first():
-    """2.6: main is out of the ring until that is empty."""
+    """2.6: main is out of the ring until the ring is empty."""
     log = []
     logging_tasklets(log, "ab")
     tasklet(lambda: log.append(stackless.main.paused))()

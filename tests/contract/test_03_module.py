@@ -119,7 +119,7 @@ def test_attributes_are_right_in_every_thread():
 
 
 def test_attributes_cannot_be_shadowed_by_accident():
-    """3: whatever a thread reads first, another gets its own."""
+    """3: whichever name a thread reads first, another thread gets its own value."""
     here = stackless.current
     assert run_in_thread(lambda: stackless.current) is not here
     assert stackless.current is here
@@ -198,7 +198,7 @@ def test_ended_threads_are_not_listed():
 
 
 def test_getcurrentid():
-    """3: the thread's id for its main tasklet, else a number of its own."""
+    """3: the thread's id for its main tasklet, otherwise a number of its own."""
     assert stackless.getcurrentid() == threading.get_ident()
     seen = []
 
@@ -237,7 +237,7 @@ def test_thread_info_of_the_calling_thread(arguments):
 
 
 def test_thread_info_of_another_thread():
-    """3: its main, current and count, not ours."""
+    """3: its own main, current and count, not those of the calling thread."""
     owner = Owner(lambda report: tasklet(stackless.schedule_remove, (None,)))
     main, current, count = stackless.get_thread_info(owner.thread.ident)
     assert main is owner.main and current.thread_id == owner.thread.ident
@@ -260,7 +260,7 @@ def test_thread_info_of_a_thread_that_never_used_tasklets(untouched_thread):
 
 
 def test_thread_info_gives_the_main_that_the_thread_finds_itself():
-    """3: whoever asked first."""
+    """3: independent of the thread that asked first."""
     go, found = threading.Event(), []
 
     def target():
@@ -327,7 +327,7 @@ def test_serial_numbers():
 
 
 def test_serial_numbers_of_c_stacks():
-    """3: of the last one made, of the one that runs; main runs on the thread's own, the stub's."""
+    """3: of the last one made, of the running one; main runs on the thread's stack, the stub's."""
 
     def stacks():
         return stackless.get_thread_info(-1, SERIAL)[3:]
@@ -375,7 +375,7 @@ def test_watchdogs_at_rest():
 
 
 def test_watchdogs_of_nested_runs():
-    """3: one item per run(), outermost first; no timeout wakes anybody."""
+    """3: one item per run(), outermost first; no timeout wakes a tasklet."""
     seen = []
 
     def inner(depth):
@@ -410,7 +410,7 @@ def test_item_0_is_whom_a_timeout_wakes(outer, inner):
 
 
 def test_the_list_of_watchdogs_is_live():
-    """3: who holds it sees what happens."""
+    """3: a reference to the list shows later changes."""
     tasklet(int)()
     stackless.run()
     held, seen = watchdogs(), []

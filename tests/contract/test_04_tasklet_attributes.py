@@ -62,7 +62,7 @@ def test_is_main_and_is_current():
 
 
 def test_restorable_of_the_running_tasklet():
-    """4.3: what its nesting level is 0 for, in main as elsewhere."""
+    """4.3: True where its nesting level is 0, in main as elsewhere."""
     seen = []
 
     def look(_=None):
@@ -205,7 +205,7 @@ def test_frame_of_the_current_tasklet():
 
 
 def test_frame_of_a_suspended_main():
-    """frame: also of main, where it waits."""
+    """frame: also of main, at the call in which it waits."""
     seen = []
     tasklet(lambda: seen.append(stackless.main.frame))()
     stackless.run()
@@ -213,7 +213,7 @@ def test_frame_of_a_suspended_main():
 
 
 def test_locals_of_a_suspended_frame_can_be_read():
-    """frame: a debugger looks at a suspended tasklet's variables."""
+    """frame: a debugger reads a suspended tasklet's variables."""
 
     def body():
         answer = 42
@@ -253,7 +253,7 @@ def test_recursion_depth():
 
 @pytest.mark.parametrize("operation", ["send", "receive"])
 def test_channel_a_tasklet_is_blocked_on(operation):
-    """_channel: what it is blocked on, else None."""
+    """_channel: the channel on which it is blocked, otherwise None."""
     ch = channel()
     t = tasklet(ch.send)(1) if operation == "send" else tasklet(ch.receive)()
     assert t._channel is None

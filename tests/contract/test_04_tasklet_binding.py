@@ -114,7 +114,7 @@ def test_a_never_started_tasklet_can_be_bound_anew():
 
 
 def test_binding_holds_callable_and_arguments_until_the_end():
-    """4.1: by value of the moment."""
+    """4.1: with the values at the time of the call."""
     log = []
     args = [1]
 
@@ -270,7 +270,7 @@ def test_linked_tasklet_cannot_be_bound(arguments):
 
 @pytest.mark.parametrize("arguments", [(int,), (int, ()), (None,), (None, ())])
 def test_started_paused_tasklet_has_c_state(arguments):
-    """4.1, 10 right column: it refuses, stays as it was, and goes on afterwards."""
+    """4.1, 10 right column: it refuses, does not change, and continues afterwards."""
     log = []
 
     def body():
@@ -286,7 +286,7 @@ def test_started_paused_tasklet_has_c_state(arguments):
 
 
 def test_paused_main_cannot_be_unbound():
-    """4.1: a paused main refuses, whichever of its two obstacles is named."""
+    """4.1: a paused main refuses, whichever of the two reasons is named."""
     errors = []
 
     def body():

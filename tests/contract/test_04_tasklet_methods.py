@@ -45,7 +45,7 @@ def test_insert_of_a_linked_tasklet_does_nothing():
 
 
 def test_insert_resumes_a_removed_tasklet():
-    """insert(): a started one goes on where it was."""
+    """insert(): a started one continues where it was."""
     log = []
 
     def body():
@@ -151,7 +151,7 @@ def test_switch_refuses_dead_targets():
 
 
 def test_switch_back_and_forth():
-    """switch(): two tasklets can hand the turn to each other, both never in the ring together."""
+    """switch(): two tasklets can switch to each other, never both in the ring."""
     log = []
 
     def ping():
@@ -194,7 +194,7 @@ def test_flag_setters_return_the_old_value(name):
 @pytest.mark.parametrize("name", ["set_atomic", "set_ignore_nesting"])
 @pytest.mark.parametrize("bad", [None, "yes", 1.0, [], ()])
 def test_flag_setters_take_only_bool_or_int(name, bad):
-    """set_atomic, set_ignore_nesting: TypeError with their own name in it."""
+    """set_atomic, set_ignore_nesting: TypeError that contains their own name."""
     t = tasklet()
     with pytest.raises(TypeError, match=f"^{name} needs exactly one bool or integer$"):
         getattr(t, name)(bad)

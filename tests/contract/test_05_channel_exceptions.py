@@ -81,7 +81,7 @@ def test_sender_of_an_exception_waits_like_any_sender(operation):
 
 
 def test_sender_of_an_exception_waits_quietly_under_run():
-    """5.3: the original raises it out of run() as well; that is not to be copied."""
+    """5.3: Stackless raises it out of run() as well; this is not reproduced."""
     ch = channel()
     tasklet(ch.send_exception)(Odd)
     stackless.run()
@@ -120,7 +120,7 @@ def test_send_exception_with_instance_and_arguments():
 
 
 def test_send_exception_whose_constructor_fails():
-    """5.3: an exception that cannot be made is somebody's TypeError, never lost, never a crash."""
+    """5.3: an exception that cannot be made is a TypeError on one side, never lost, no crash."""
 
     class Picky(Exception):
         def __init__(self, one, two):

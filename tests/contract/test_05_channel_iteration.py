@@ -106,7 +106,7 @@ def test_stopiteration_sent_to_a_plain_receive():
 
 
 def test_other_exceptions_leave_the_loop():
-    """5.3, 5.4: only StopIteration ends it quietly."""
+    """5.3, 5.4: only StopIteration ends it without an error."""
     ch, log = channel(), []
 
     def body():
@@ -191,7 +191,7 @@ def test_close_leaves_plain_receivers_blocked():
 
 
 def test_iteration_on_a_closing_channel_with_plain_receivers():
-    """5.4: `balance <= 0` and closing: StopIteration, whoever else waits."""
+    """5.4: `balance <= 0` and closing: StopIteration, whichever other tasklets wait."""
     ch = channel()
     tasklet(ch.receive)()
     schedule()
@@ -214,7 +214,7 @@ def test_close_leaves_senders_waiting():
 
 @pytest.mark.parametrize("consume", [list, tuple, sum, sorted, lambda ch: [x for x in ch]])
 def test_close_wakes_iteration_by_c_code(consume):
-    """5.4: whoever calls `__next__`, a for statement or C code."""
+    """5.4: whether a for statement or C code calls `__next__`."""
     ch, results = channel(), []
     tasklet(lambda: results.append(consume(ch)))()
     schedule()
@@ -259,7 +259,7 @@ def test_close_again_and_after_open():
 
 
 def test_open_does_not_take_back_the_wake_up():
-    """5.4: who was woken has its StopIteration, even if the channel opens again."""
+    """5.4: a tasklet that was woken gets its StopIteration, even if the channel opens again."""
     ch, log = channel(), []
     reader(ch, log)
     schedule()

@@ -52,7 +52,7 @@ def log_of(log):
 def test_order_table(setting, first, expected, driver):
     """5.2: sender, receiver and a third tasklet x, all runnable in creation order.
 
-    The table is the same whether main sits in run() or takes its turns in the ring.
+    The table is the same whether main is inside run() or takes its turns in the ring.
     """
     log, ch = [], channel_with(setting)
     sender = steps(log, "s", lambda: ch.send(None))
@@ -70,7 +70,7 @@ def test_order_table(setting, first, expected, driver):
 
 @pytest.mark.parametrize("preference", [-1, 0, 1])
 def test_schedule_all_beats_preference(preference):
-    """5.2: whatever the preference says."""
+    """5.2: for every value of the preference."""
     log, ch = [], channel_with(ALL)
     ch.preference = preference
     tasklet(steps(log, "r", ch.receive))()
@@ -124,7 +124,7 @@ def test_main_receives_from_a_waiting_sender(setting, expected):
     ],
 )
 def test_a_conversation_of_two_messages(setting, expected):
-    """5.2: the table applied twice, the second time with the roles of the waiting one changed."""
+    """5.2: the table applied twice, the second time with the other role of the waiting tasklet."""
     log, ch = [], channel_with(setting)
 
     def sender():
@@ -147,7 +147,7 @@ def test_a_conversation_of_two_messages(setting, expected):
 
 
 def test_attributes_affect_later_operations_only():
-    """5.2: what counts is the setting at the moment of the match."""
+    """5.2: the setting at the moment of the match decides."""
     log, ch = [], channel_with(-1)
     tasklet(steps(log, "s", lambda: ch.send(None)))()
     schedule()
@@ -183,7 +183,7 @@ def test_no_switch_leaves_the_turn_with_the_caller():
 
 @pytest.mark.parametrize("setting", EVERY_SETTING)
 def test_first_come_first_served(setting):
-    """5.2.3: the longest waiting one is taken; values reach receivers in order."""
+    """5.2.3: the tasklet that has waited longest is taken; values reach receivers in order."""
     ch, got = channel_with(setting), []
     for name in "abc":
         tasklet(lambda name=name: got.append((name, ch.receive())))()
@@ -278,7 +278,7 @@ def test_a_bomb_sent_as_a_value_explodes_in_the_receiver():
 
 
 def test_closing_channel_still_serves_those_waiting():
-    """5.2: it only stops growing."""
+    """5.2: the queue does not grow any more."""
     ch, got = channel(), []
     tasklet(ch.send)("a")
     tasklet(ch.send)("b")

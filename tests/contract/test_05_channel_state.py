@@ -98,7 +98,7 @@ def test_waiting_sender_holds_its_value_in_tempval():
 
 
 def test_closing_and_closed():
-    """5.1: closing after close(); closed when also nobody waits; both are real bools."""
+    """5.1: closing after close(); closed when also no tasklet waits; both are real bools."""
     ch = channel()
     assert ch.closing is False and ch.closed is False
     tasklet(ch.send)(1)
@@ -147,7 +147,7 @@ def test_schedule_all_reads_as_0_or_1(given, read):
 
 @pytest.mark.parametrize("bad", [None, "1", 1.0, []])
 def test_schedule_all_must_be_an_integer(bad):
-    """5.1: the text speaks of `preference` here too."""
+    """5.1: the text names `preference` here too."""
     ch = channel()
     with pytest.raises(TypeError, match="^preference must be set to a bool or integer$"):
         ch.schedule_all = bad

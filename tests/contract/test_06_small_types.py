@@ -124,7 +124,7 @@ def test_atomic_sets_and_restores_the_flag():
 
 
 def test_atomic_restores_a_true_flag():
-    """6: the remembered value comes back, not just False."""
+    """6: the previous value is restored, not just False."""
     me = stackless.current
     me.set_atomic(True)
     with atomic():

@@ -1,4 +1,4 @@
-"""What a hard interrupt does not change."""
+"""What an interrupt by run() with a timeout does not change."""
 
 import asyncio
 import functools
@@ -295,7 +295,7 @@ def test_an_interrupted_program_gives_the_same_result(program, ignore_nesting):
         t = tasklet(lambda results=results: results.append(program()))()
         hits = pump(n, ignore_nesting=ignore_nesting)
         assert results == [expected] and not t.alive
-        if n < 7:  # more may be enough for all that happens between two switches
+        if n < 7:  # more interrupts may be needed for everything that happens between two switches
             assert hits > (20 if n == 1 and ignore_nesting else 0)
 
 
@@ -314,7 +314,7 @@ def test_interrupted_programs_side_by_side():
 
 
 def test_exception_state_of_an_interrupted_handler():
-    """8.3: it does not leak into the caller, and is there again afterwards."""
+    """8.3: the exception state does not appear in the caller, and is restored afterwards."""
     seen = []
 
     def body():

@@ -1,4 +1,4 @@
-"""run() and runs inside runs."""
+"""run(), and run() called by tasklets that run() runs."""
 
 import pytest
 import stackless
@@ -76,7 +76,7 @@ def test_run_from_a_tasklet():
 
 
 def test_run_caller_waits_for_all_not_only_its_own():
-    """The ring is one: an inner run() also runs tasklets made before it."""
+    """There is one ring: an inner run() also runs tasklets made before it."""
     log = []
 
     def inner():
@@ -91,7 +91,7 @@ def test_run_caller_waits_for_all_not_only_its_own():
 
 
 def test_three_runs_return_innermost_first():
-    """They stack."""
+    """Calls of run() form a stack."""
     log = []
 
     def level(number):
@@ -107,7 +107,7 @@ def test_three_runs_return_innermost_first():
 
 
 def test_uncaught_exception_goes_to_the_innermost_run():
-    """Not to main, which sits in the outer run()."""
+    """The exception is not raised in main, which is inside the outer run()."""
     log = []
 
     def fails():
@@ -148,7 +148,7 @@ def test_outer_run_returns_when_its_caller_is_woken(wake):
 
 
 def test_woken_outer_run_leaves_no_watchdog_behind():
-    """After all were popped a new run() works as ever."""
+    """After all were popped a new run() works as before."""
     log = []
 
     def inner():
@@ -188,7 +188,7 @@ def test_main_schedules_beside_a_tasklet_that_sits_in_run():
 
 
 def test_main_run_beside_a_sitting_tasklet_returns_first():
-    """Then main is the innermost one, as often as it likes."""
+    """Then main is the innermost caller, any number of times."""
     log = []
 
     def sitter():
@@ -245,7 +245,7 @@ def test_waking_a_sitting_tasklet(wake):
 
 
 def test_exception_after_an_inner_run_returned_goes_outward_again():
-    """The watchdogs form a stack; who has returned is off it."""
+    """The watchdogs form a stack; a caller that has returned is not in it."""
     log = []
 
     def fails():

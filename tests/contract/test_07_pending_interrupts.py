@@ -86,7 +86,7 @@ def test_pending_interrupt_fires_when_the_obstacle_is_gone(part):
 
 @pytest.mark.parametrize("obstacle", ["atomic", "trap", "nesting"])
 def test_pending_interrupt_fires_at_once(obstacle):
-    """6, 7.2: in the very call that takes the obstacle away."""
+    """6, 7.2: in the same call that removes the reason."""
     log = []
 
     def in_c(_):
@@ -173,7 +173,7 @@ def test_ignore_nesting(how):
 
 @pytest.mark.parametrize("part", [atomically, under_the_trap], ids=lambda part: part.__name__)
 def test_ignore_nesting_does_not_lift_other_obstacles(part):
-    """Atomic stays atomic."""
+    """An atomic tasklet stays atomic."""
     log = []
     t = tasklet(protected_body)(part, log)
     assert stackless.run(100, ignore_nesting=True) is t
@@ -228,7 +228,7 @@ LATER_RUNS = {
 @pytest.mark.parametrize("later", LATER_RUNS.values(), ids=LATER_RUNS)
 @pytest.mark.parametrize("first", ["ended", "interrupted another"])
 def test_a_pending_interrupt_ends_with_its_run(later, first):
-    """What an earlier run() could not interrupt is not interrupted in a later one for that."""
+    """An interrupt that an earlier run() could not make does not happen in a later one."""
     log = []
 
     def body():

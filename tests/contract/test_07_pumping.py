@@ -11,7 +11,7 @@ SMALL_AND_LARGE = [1, 2, 3, 10, 1000]
 
 
 def pump(n, limit=1_000_000):
-    """The idiom. Returns how often somebody was interrupted; gives up after `limit` times."""
+    """run(n) in a loop. Returns the number of interrupts; stops after `limit` runs."""
     hits = 0
     while t := stackless.run(n):
         t.insert()
@@ -57,7 +57,7 @@ def test_the_pump_with_calls_and_yields(n):
 
 
 def test_smaller_timeouts_interrupt_more_often():
-    """And large ones do not."""
+    """And large timeouts do not interrupt."""
     hits = {}
     for n in (10, 100, 10_000):
         for name in range(3):
@@ -67,7 +67,7 @@ def test_smaller_timeouts_interrupt_more_often():
 
 
 def test_interrupted_tasklets_take_turns():
-    """Inserted at the end, each goes on in turn: none starves."""
+    """Inserted at the end, each continues in turn: each gets its turns."""
     progress = dict.fromkeys("abc", 0)
 
     def counting(name):
@@ -120,7 +120,7 @@ def test_a_yield_channel(n):
 
 
 def test_each_thread_has_its_own_timeout():
-    """Threads that pump at the same time get their own tasklets, and all of them finish."""
+    """Threads that do so at the same time get their own tasklets, and all of them finish."""
     barrier = threading.Barrier(4, timeout=60)
 
     def worker(n):
@@ -140,7 +140,7 @@ def test_each_thread_has_its_own_timeout():
 
 
 def test_a_timeout_in_one_thread_does_not_interrupt_another():
-    """Under plain run() a tasklet is left alone, whatever others do."""
+    """Under plain run() a tasklet is not interrupted, whatever other threads do."""
     stop = []
 
     def spin():

@@ -9,7 +9,7 @@ from stackless import channel, schedule, schedule_remove, tasklet
 
 
 class Spinner:
-    """A tasklet that spins until told to stop; ten million turns at most, so that tests end."""
+    """A tasklet that loops until it is stopped; ten million turns at most, so that tests end."""
 
     def __init__(self):
         self.turns, self.stopped = 0, False
@@ -30,7 +30,7 @@ class Spinner:
 
 @pytest.mark.parametrize("seconds", [0, 0.0, 1e-9, 0.01, 0.05])
 def test_an_endless_tasklet_is_interrupted(seconds):
-    """Hard by default: it is returned, out of the ring, and can go on."""
+    """Hard by default: it is returned, out of the ring, and can continue."""
     spinner = Spinner()
     victim = stackless.run(seconds=seconds)
     assert victim is spinner.tasklet
@@ -56,7 +56,7 @@ def test_the_budget_is_over_all_tasklets_from_the_start_of_run():
 
 
 def test_the_budget_is_used():
-    """It does not expire at once: work that takes far less is done."""
+    """The limit does not expire at once: work that takes far less is finished."""
     done = []
 
     def short():
@@ -71,7 +71,7 @@ def test_the_budget_is_used():
 
 
 def test_soft():
-    """At the next switch the caller is resumed; everyone stays scheduled."""
+    """At the next switch the caller continues; all stay scheduled."""
     log = []
 
     def late():
@@ -107,7 +107,7 @@ def test_no_limit_and_huge_ones(seconds):
 
 @pytest.mark.parametrize("ticks, seconds", [(10, 600), (10**9, 0.01)])
 def test_with_ticks_as_well(ticks, seconds):
-    """What comes first."""
+    """The limit that is reached first counts."""
     spinner = Spinner()
     assert stackless.run(ticks, seconds=seconds) is spinner.tasklet
     assert spinner.turns < 1000 or ticks > 1000
@@ -115,7 +115,7 @@ def test_with_ticks_as_well(ticks, seconds):
 
 
 def test_ignore_nesting():
-    """As with ticks."""
+    """As with a limit in ticks."""
     spinner = Spinner()
     spinner.tasklet.kill()
     t = tasklet(lambda: list(map(lambda _: spinner.spin(), [0])))()
@@ -184,7 +184,7 @@ ALL = ["a0", "b0", "c0", "a1", "b1", "c1"]
 
 @pytest.mark.parametrize("n", range(7))
 def test_at_most_n_turns(n):
-    """A turn ends at a switch; the next call goes on with who is next."""
+    """A turn ends at a switch; the next call continues with the next tasklet."""
     log = []
     tasklets = [tasklet(turns)(log, name, 2) for name in "abc"]
     assert stackless.run_n_tasklets(n) is None
@@ -236,7 +236,7 @@ def test_every_way_to_end_a_turn(gives_up):
 
 
 def test_more_turns_than_there_are():
-    """It returns when nobody is left, as run() does."""
+    """It returns when no tasklet is left, as run() does."""
     log = []
     tasklet(turns)(log, "a", 3)
     assert stackless.run_n_tasklets(1000) is None
@@ -245,7 +245,7 @@ def test_more_turns_than_there_are():
 
 
 def test_no_turns():
-    """0 runs nobody."""
+    """0 runs no tasklet."""
     log = []
     tasklet(log.append)("ran")
     assert stackless.run_n_tasklets(0) is None
@@ -270,7 +270,7 @@ def test_long_turns_are_not_interrupted():
 
 
 def test_the_count_ends_with_its_call():
-    """Later switches are free."""
+    """Switches after the call are not counted."""
     tasklet(int)()
     stackless.run_n_tasklets(5)
     log = []
@@ -282,7 +282,7 @@ def test_the_count_ends_with_its_call():
 
 @pytest.mark.parametrize("bad, error", [(-1, ValueError), ("1", TypeError), (1.5, TypeError)])
 def test_bad_numbers(bad, error):
-    """ValueError below 0, TypeError for what is no integer; nothing has run."""
+    """ValueError below 0, TypeError for an argument that is no integer; nothing has run."""
     log = []
     tasklet(log.append)("ran")
     with pytest.raises(error):
@@ -316,7 +316,7 @@ def endless():
     ids=["turns", "seconds", "totaltimeout"],
 )
 def test_a_lone_tasklet_that_yields_ends_a_soft_limit(limited):
-    """7.2: at its next `schedule` the caller goes on; everyone stays scheduled."""
+    """7.2: at its next `schedule` the caller continues; all stay scheduled."""
     t = tasklet(endless)()
     assert limited() is None
     assert t.scheduled and t.alive and stackless.runcount == 2

@@ -41,7 +41,7 @@ def test_soft_waits_for_the_next_switch(gives_up, afterwards):
 
 @pytest.mark.parametrize("wake", ["run", "switch"])
 def test_soft_when_the_tasklet_switches_to_another(wake):
-    """Then the other one stays scheduled."""
+    """At this switch run() returns; the other tasklet stays scheduled."""
     other = Loop(5)
     other.tasklet.remove()
     late = Loop(1000, lambda: getattr(other.tasklet, wake)())
@@ -54,7 +54,7 @@ def test_soft_when_the_tasklet_switches_to_another(wake):
 
 
 def test_soft_keeps_the_order_of_the_ring():
-    """Everyone stays scheduled: the right neighbour is next, who yielded is last."""
+    """All stay scheduled: the right neighbour is next, the tasklet that yielded is last."""
     log = []
 
     def body(name, turns):
@@ -90,7 +90,7 @@ def test_soft_counts_slices_unless_totaltimeout():
 
 @pytest.mark.parametrize("acting", ["send", "receive"])
 def test_soft_does_not_split_a_hand_over(acting):
-    """The transfer's switch is made; the interrupt moves on to the tasklet switched to."""
+    """The transfer's switch is made; the interrupt then applies to the tasklet switched to."""
     log, ch = [], channel()
     ch.preference = -1 if acting == "send" else 1
 

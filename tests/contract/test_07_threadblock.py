@@ -5,8 +5,8 @@ import stackless
 from child_process import assert_child
 from other_thread import run_in_thread
 
-# Every test is a program of its own: "another thread that could act" must be the test's, not
-# the test runner's.
+# Every test is a program of its own: "another thread that could act" must be a thread of the test,
+# not of the test runner.
 
 PREPARE = """
 import threading, time
@@ -120,7 +120,7 @@ def test_without_other_threads_it_returns():
 
 
 def test_it_returns_when_the_last_other_thread_has_ended():
-    """8.4: a thread that ends without waking us cannot act any more."""
+    """8.4: a thread that ends without waking this one cannot act any more."""
     program(
         """
         thread = in_thread(lambda: time.sleep(0.05))
@@ -165,7 +165,7 @@ def test_the_gil_is_released_meanwhile():
 
 
 def test_a_worker_thread_serves_until_told_to_stop():
-    """The usual form: a thread runs whatever others insert, until its main is woken."""
+    """The usual use: a thread runs what other threads insert, until its main is woken."""
     program(
         """
         log, ready = [], threading.Event()
@@ -223,7 +223,7 @@ def test_a_budget_of_seconds_ends_the_sleep():
 
 
 def test_an_exception_wakes_it():
-    """8.3: an uncaught one goes to the sleeping run() caller."""
+    """8.3: an uncaught exception is raised in the sleeping run() caller."""
     program(
         """
         def fails():
@@ -243,7 +243,7 @@ def test_an_exception_wakes_it():
 
 @pytest.mark.parametrize("first", ["main", "other"])
 def test_two_threads_that_wait_for_each_other(first):
-    """8.4: the main thread goes on when the only other thread is stuck in such a wait."""
+    """8.4: the main thread continues when the only other thread is blocked in such a wait."""
     program(
         f"""
         log, ch = [], channel()

@@ -118,7 +118,7 @@ def test_tracing_in_the_caller_stays_the_callers():
 
 
 def test_a_trace_function_that_switches_under_a_timeout():
-    """14: it may, and goes on where it was."""
+    """14: it is allowed, and the tasklet continues where it was."""
     log = []
 
     def trace(frame, event, argument):
@@ -145,7 +145,7 @@ def test_a_trace_function_that_switches_under_a_timeout():
 
 
 def test_a_program_without_timeouts_is_not_monitored():
-    """Nothing is switched on before the first run with a timeout."""
+    """No monitoring tool and no trace function is set before the first run with a timeout."""
     assert_child(
         """
         import sys
@@ -222,7 +222,7 @@ class Waits:
 
 @needs_monitoring
 def test_events_that_change_while_a_tasklet_waits_in_init(coverage_tool):
-    """The interpreter's own code between a class and its __init__ is left alone (debug builds)."""
+    """The interpreter's own code between a class and its __init__ is not changed (debug builds)."""
     for _ in range(100):
         Waits(int)  # until the call is specialised
     waiting = tasklet(lambda: [Waits(schedule) for _ in range(20)])()
@@ -242,7 +242,7 @@ def test_events_that_change_while_a_tasklet_waits_in_init(coverage_tool):
 
 @needs_monitoring
 def test_other_monitoring_tools_may_come_and_go(coverage_tool):
-    """Their set_events and restart_events do not switch ours off."""
+    """Their set_events and restart_events do not disable the events of this package."""
     monitoring = sys.monitoring
     events = monitoring.events.LINE | monitoring.events.JUMP | monitoring.events.PY_START
 
@@ -261,7 +261,7 @@ def test_other_monitoring_tools_may_come_and_go(coverage_tool):
 
 
 def test_a_trace_function_replaced_while_its_tasklet_is_interrupted():
-    """14: effective when it next runs; the old one is gone by then."""
+    """14: effective when it next runs; the old function has been freed by then."""
     calls = []
 
     class Tracer:
@@ -276,14 +276,14 @@ def test_a_trace_function_replaced_while_its_tasklet_is_interrupted():
         for _ in range(200):
             helper()
 
-    for n in range(2, 80):  # wherever that interrupts it
+    for n in range(2, 80):  # at whatever point that interrupts the tasklet
         t = tasklet(body)()
         t.trace_function = Tracer("old")
         assert stackless.run(n) is t
         calls.clear()
         t.trace_function = Tracer("new")
         gc.collect()
-        made = [Tracer("other") for _ in range(50)]  # takes the old one's place
+        made = [Tracer("other") for _ in range(50)]  # replaces the old one
         t.insert()
         pump(200)
         assert set(calls) == {"new"}, made

@@ -69,7 +69,7 @@ def test_frame_and_locals_of_the_victim():
 
 
 def test_the_others_stay_in_the_ring():
-    """The caller goes on at once; who has not run yet runs in the next run()."""
+    """The caller continues at once; tasklets that have not run yet run in the next run()."""
     log = []
     victim, others = Loop(1000), [Loop(5, lambda n=n: log.append(n)) for n in range(3)]
     assert stackless.run(10) is victim.tasklet
@@ -81,7 +81,7 @@ def test_the_others_stay_in_the_ring():
 
 
 def test_the_victim_goes_on_when_inserted():
-    """It must be inserted to go on; then it does so where it was interrupted."""
+    """It has to be inserted to continue; then it continues where it was interrupted."""
     loop = Loop(1000)
     victim = stackless.run(10)
     done = loop.done
@@ -170,14 +170,14 @@ def test_nobody_to_run():
 
 
 def test_the_counter_restarts_at_every_switch():
-    """Slices of 30 turns are never hit at n = 200, whatever their number."""
+    """Slices of 30 turns are never interrupted at n = 200, whatever their number."""
     for _ in range(3):
         tasklet(yielding)(600, 30)
     assert stackless.run(200) is None
 
 
 def test_yielding_tasklets_are_hit_less_often():
-    """Yielding every 50 turns, with n = 100, against never."""
+    """Tasklets that yield every 50 turns, with n = 100, and tasklets that never yield."""
     hits = {}
     for every in (50, None):
         for _ in range(3):
@@ -207,7 +207,7 @@ def test_how_often_does_not_depend_on_the_lines_of_a_turn(lines, every):
 
 
 def test_totaltimeout_counts_from_the_start_of_run():
-    """Over all tasklets: nobody's slice is long, but all together are."""
+    """Over all tasklets: each slice is short, but together they exceed the limit."""
     loops = [tasklet(yielding)(600, 30) for _ in range(3)]
     victim = stackless.run(200, totaltimeout=True)
     assert victim in loops and victim.paused
@@ -310,7 +310,7 @@ def test_inner_timeouts_do_not_count():
     ids="run() run(0) run(-1) run(seconds=None)".split(),
 )
 def test_the_outermost_run_with_a_timeout_may_be_an_inner_run(outer):
-    """A plain run() outside of it does not matter, however it is spelled."""
+    """A plain run() outside of it makes no difference, in any spelling."""
     log = []
 
     def inner():
@@ -406,7 +406,7 @@ def test_a_timeout_ends_with_its_run(ending):
 
 
 def test_uncaught_exception_goes_to_run_with_a_timeout():
-    """8.3, as without one; the others stay."""
+    """8.3, as without a timeout; the others stay."""
     loop = Loop(5)
     loop.tasklet.remove()
     tasklet(fails)()
@@ -419,7 +419,7 @@ def test_uncaught_exception_goes_to_run_with_a_timeout():
 
 @pytest.mark.parametrize("deliver", ["throw", "kill"])
 def test_a_pending_exception_of_the_caller_is_raised(deliver):
-    """8.2: raised when its turn comes, also if that is because the time is up."""
+    """8.2: raised when its turn comes, also if it comes because the time is up."""
 
     def body():
         main = stackless.main

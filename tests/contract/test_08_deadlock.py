@@ -32,7 +32,7 @@ def assert_at_rest(*channels):
 
 @in_child_process
 def test_lone_main_cannot_block():
-    """Step 3: the operation fails, the channel is left as before, and it may be tried again."""
+    """Step 3: the operation fails, the channel is unchanged, the operation may be tried again."""
     ch = channel()
     for _ in range(2):
         assert error_text(ch.receive) == DEADLOCK
@@ -48,7 +48,7 @@ def test_lone_main_cannot_block():
 
 @in_child_process
 def test_lone_main_behind_others_in_the_queue():
-    """Step 3: those already waiting keep their places."""
+    """Step 3: tasklets that wait already keep their places."""
     ch = channel()
     first, second = tasklet(ch.receive)(), tasklet(ch.receive)()
     stackless.run()
@@ -101,7 +101,7 @@ def test_only_the_last_tasklet_to_end_wakes_main():
 
 @in_child_process
 def test_killed_last_tasklet_wakes_main():
-    """Ending by TaskletExit is an end like any."""
+    """Ending by TaskletExit is an end like any other."""
     ch = channel()
     tasklet(lambda: stackless.current.kill())()
     assert error_text(ch.receive) == RECEIVING
@@ -143,7 +143,7 @@ def test_tasklet_blocks_for_ever_while_main_receives():
 
 @in_child_process
 def test_tasklet_that_catches_the_deadlock_can_help_main():
-    """The failed operation leaves no trace: tasklet and main go on."""
+    """The failed operation changes nothing: tasklet and main continue."""
     ch, other, seen = channel(), channel(), []
 
     def body():
@@ -159,7 +159,7 @@ def test_tasklet_that_catches_the_deadlock_can_help_main():
 
 @in_child_process
 def test_blocking_under_run_is_no_deadlock():
-    """Step 1: who sits in run() resumes, quietly."""
+    """Step 1: a caller inside run() resumes, without an error."""
     ch = channel()
     t = tasklet(ch.receive)()
     assert stackless.run() is None
@@ -170,7 +170,7 @@ def test_blocking_under_run_is_no_deadlock():
 
 @in_child_process
 def test_blocking_is_no_deadlock_while_main_was_switched_away_from():
-    """Step 1: a main that was switched away from resumes, quietly."""
+    """Step 1: a main that was switched away from resumes, without an error."""
     ch = channel()
     t = tasklet(ch.receive, ())
     assert t.switch() is None
@@ -215,7 +215,7 @@ def test_schedule_remove_while_main_is_blocked():
 
 @in_child_process
 def test_uncaught_deadlock_of_schedule_remove_reaches_main():
-    """Like any exception."""
+    """Like any other exception."""
     ch = channel()
     tasklet(schedule_remove)()
     assert error_text(ch.receive) == DEADLOCK
@@ -242,7 +242,7 @@ def test_schedule_remove_of_a_lone_main():
 
 @in_child_process
 def test_block_trap_is_named_rather_than_deadlock():
-    """5.2.4: the trap is looked at before anybody is blocked."""
+    """5.2.4: the trap is checked before a tasklet is blocked."""
     ch = channel()
     stackless.current.block_trap = True
     text = error_text(ch.receive)
@@ -310,7 +310,7 @@ def test_run_returns_whatever_other_threads_do():
 
 @in_child_process
 def test_main_waits_for_a_tasklet_woken_by_another_thread():
-    """8.4, 11.2: a wake-up from outside ends the sleep; the ring goes on from there."""
+    """8.4, 11.2: a wake-up by another thread ends the sleep; the ring continues from there."""
     ch, result = channel(), channel()
 
     def body():

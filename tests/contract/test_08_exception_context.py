@@ -113,7 +113,7 @@ def test_of_what_another_tasklet_throws(throw):
 
 
 def test_of_an_uncaught_exception_in_the_caller_of_run():
-    """8.3: the context that it brings along stays; the caller's goes to the end."""
+    """8.3: the exception's own context stays; the caller's is added at its end."""
 
     def body():
         try:
@@ -151,7 +151,7 @@ def test_of_the_handled_exception_itself():
 
 
 def test_of_an_exception_that_is_raised_again_and_again():
-    """Contexts do not pile up in one that every join() raises anew."""
+    """Contexts do not accumulate in an exception that every join() raises again."""
     t = tasklet(sleep_and_fail)()
     for i in range(300):
         try:

@@ -9,7 +9,7 @@ from stackless import TaskletExit, channel, schedule, schedule_remove, tasklet
 
 
 def catcher(log, wait, name="caught"):
-    """A tasklet body that waits and logs what exception that raises; then goes on."""
+    """A tasklet body that waits and logs what exception that raises; then continues."""
 
     def body():
         try:
@@ -29,7 +29,7 @@ def pause():
 
 @pytest.mark.parametrize("make", [tasklet, lambda: tasklet(int)], ids=["empty", "bound"])
 def test_kill_of_a_tasklet_that_is_not_alive_does_nothing(make):
-    """8.1: silently nothing."""
+    """8.1: no effect and no error."""
     t = make()
     function = t.tempval
     assert t.kill() is None
@@ -48,7 +48,7 @@ def test_kill_of_an_ended_tasklet_does_nothing():
 @pytest.mark.parametrize("pending", [False, True])
 @pytest.mark.parametrize("state", ["paused", "runnable"])
 def test_kill_of_a_never_started_tasklet_runs_nothing(state, pending):
-    """8.1, 21.11: it dies without running."""
+    """8.1, 21.11: it ends without running."""
     log = []
     t = tasklet(log.append, ("ran",))
     if state == "runnable":
@@ -59,7 +59,7 @@ def test_kill_of_a_never_started_tasklet_runs_nothing(state, pending):
 
 
 def test_kill_runs_finally_blocks_and_raises_nothing_here():
-    """8.1, 8.3: TaskletExit is a silent end."""
+    """8.1, 8.3: TaskletExit ends it without an error."""
     log = []
 
     def body():
@@ -167,7 +167,7 @@ def test_kill_of_a_paused_or_blocked_one_returns_before_others_run():
 
 
 def test_pending_kill_unblocks_at_once_but_raises_later():
-    """8.2, 21.12: balance changes now, the exception comes when its turn comes."""
+    """8.2, 21.12: balance changes now, the exception is raised when its turn comes."""
     ch, log = channel(), []
     t = tasklet(catcher(log, ch.receive))()
     stackless.run()
@@ -203,7 +203,7 @@ def test_pending_kill_of_a_runnable_one_keeps_its_place():
 
 
 def test_a_tasklet_can_kill_main():
-    """8.1: main is a tasklet like any; it raises at the call main waits in."""
+    """8.1: main is a tasklet like any other; the exception is raised where main waits."""
     tasklet(lambda: stackless.main.kill())()
     with pytest.raises(TaskletExit):
         stackless.run()
@@ -219,7 +219,7 @@ def test_a_tasklet_can_kill_main():
 
 @pytest.mark.parametrize("state", ["paused", "blocked", "runnable"])
 def test_throw_raises_at_the_suspension_point(state):
-    """8.2: immediate: made current at once; the caller continues afterwards, with None."""
+    """8.2: immediate: made current at once; the caller continues afterwards, and gets None."""
     ch, log = channel(), []
     wait = {"paused": pause, "blocked": ch.receive, "runnable": schedule}[state]
     t = tasklet(catcher(log, wait))()
@@ -230,7 +230,7 @@ def test_throw_raises_at_the_suspension_point(state):
 
 
 def test_throw_inserts_at_the_end_of_the_ring():
-    """8.2: a blocked or paused target is inserted before the caller: nobody else runs first."""
+    """8.2: a blocked or paused target is inserted before the caller and runs before all others."""
     log = []
     t = tasklet(catcher(log, pause))()
     schedule()
@@ -306,7 +306,7 @@ def test_traceback_given_to_throw_is_extended():
 
 
 def test_uncaught_thrown_exception_comes_back_here():
-    """8.2, 8.3: main threw it, main gets it."""
+    """8.2, 8.3: main threw the exception, main gets it."""
     t = tasklet(pause)()
     schedule()
     with pytest.raises(KeyError, match="back"):
@@ -328,7 +328,7 @@ def test_throw_into_a_never_started_tasklet():
 
 
 def test_pending_throw_into_a_never_started_tasklet():
-    """8.2: the exception comes out when its turn comes."""
+    """8.2: the exception is raised when its turn comes."""
     t = tasklet(int, ())
     t.throw(KeyError, "later", pending=True)
     assert t.scheduled
@@ -359,7 +359,7 @@ def test_throw_to_current_is_raised_at_once(pending):
 @pytest.mark.parametrize("make", [tasklet, lambda: tasklet(int)], ids=["empty", "bound"])
 @pytest.mark.parametrize("pending", [False, True])
 def test_throw_to_a_dead_tasklet(make, pending):
-    """8.2: TaskletExit or a subclass: nothing; anything else: RuntimeError."""
+    """8.2: TaskletExit or a subclass: no effect; anything else: RuntimeError."""
 
     class MyExit(TaskletExit):
         pass

@@ -1,4 +1,4 @@
-"""While the switch trap is set, nothing switches."""
+"""While the switch trap is set, every switch is refused."""
 
 import threading
 
@@ -34,7 +34,7 @@ def refused(call, *args):
 
 
 def test_trap_is_a_counter():
-    """3: returns the old value; without an argument it only asks."""
+    """3: returns the old value; without an argument it only returns it."""
     assert [switch_trap(2), switch_trap(), switch_trap(change=-2), switch_trap()] == [0, 2, 2, 0]
     with pytest.raises(TypeError):
         switch_trap("x")
@@ -72,7 +72,7 @@ def test_methods_leave_the_target_paused(method, args):
 
 
 def test_send_and_receive():
-    """8.6: blocking or not, as soon as another tasklet would run; everything is undone."""
+    """8.6: blocking or not, whenever another tasklet would run; everything is undone."""
     ch = channel()
     receiver = blocked(ch)
     switch_trap(1)
@@ -121,7 +121,7 @@ def test_a_refused_transfer_is_undone(operation, schedule_all):
         t.kill()
 
 
-# Without ("kill", "not inserted"): that one ends on the spot, without a switch.
+# Without ("kill", "not inserted"): that tasklet ends at once, without a switch.
 CASES = [
     (method, state)
     for method in ("kill", "throw", "run")
@@ -164,7 +164,7 @@ def test_methods_leave_every_target_as_it_was(method, state):
 
 
 def test_pending_exceptions_need_no_switch(trap):
-    """8.1: allowed; they are raised later."""
+    """8.1: allowed; the exceptions are raised later."""
     switch_trap(-1)
     t = paused()
     switch_trap(1)
@@ -177,7 +177,7 @@ def test_pending_exceptions_need_no_switch(trap):
 
 
 def test_throwing_at_oneself_and_at_the_dead_needs_no_switch(trap):
-    """8.6: raised right there, or nothing."""
+    """8.6: raised in the calling tasklet, or no effect."""
     with pytest.raises(KeyError):
         stackless.current.throw(KeyError)
     tasklet().kill()
@@ -185,7 +185,7 @@ def test_throwing_at_oneself_and_at_the_dead_needs_no_switch(trap):
 
 
 def test_a_lone_main_under_the_trap(trap):
-    """8.6: no error when there is nobody to switch to."""
+    """8.6: no error when there is no tasklet to switch to."""
     assert schedule_remove("value") == "value"
     assert stackless.run() is None
     with pytest.raises(RuntimeError, match="Deadlock|switch_trap"):
@@ -193,7 +193,7 @@ def test_a_lone_main_under_the_trap(trap):
 
 
 def test_a_trap_set_by_a_tasklet_stays_set():
-    """3: it is the thread's: once it is set, even the end of a tasklet finds it."""
+    """3: it belongs to the thread: once it is set, even the end of a tasklet is refused."""
     seen = []
 
     def body():
@@ -213,7 +213,7 @@ def test_a_trap_set_by_a_tasklet_stays_set():
 
 
 def test_no_error_where_nothing_switches(trap):
-    """8.6: alone, to oneself, or a hand-over that does not switch."""
+    """8.6: alone, to the caller itself, or a hand-over that does not switch."""
     assert schedule() is stackless.current
     assert stackless.run() is None
     stackless.current.run()
@@ -241,7 +241,7 @@ def test_waking_another_thread(trap):
 
 
 def test_blocked_target_is_named_first(trap):
-    """4.2, 21.21: switch() to a blocked tasklet complains about that."""
+    """4.2, 21.21: for switch() to a blocked tasklet, the error names the blocking."""
     switch_trap(-1)
     ch = channel()
     t = blocked(ch)

@@ -25,7 +25,7 @@ def test_return_value_is_dropped():
 
 @pytest.mark.parametrize("call", ["run", "schedule", "t.run", "t.switch", "schedule_remove"])
 def test_main_gets_the_exception_at_its_switching_call(call):
-    """8.3: whatever call main is suspended in."""
+    """8.3: in every call in which main can be suspended."""
     t = tasklet(fails, ()) if call.startswith("t.") else tasklet(fails)()
     switching_call = {
         "run": stackless.run,
@@ -42,7 +42,7 @@ def test_main_gets_the_exception_at_its_switching_call(call):
 
 @pytest.mark.parametrize("operation", ["send", "receive"])
 def test_blocked_main_is_unblocked_by_the_exception(operation):
-    """8.3: unblocked if necessary; the channel no longer knows it."""
+    """8.3: unblocked if necessary; it is no longer in the channel's queue."""
     ch = channel()
     tasklet(fails)()
     with pytest.raises(KeyError, match="uncaught"):
@@ -55,7 +55,7 @@ def test_blocked_main_is_unblocked_by_the_exception(operation):
 
 
 def test_main_jumps_the_ring():
-    """8.3: main becomes current immediately; the others stay and the next run() goes on."""
+    """8.3: main becomes current immediately; the others stay and the next run() continues."""
     log = []
     tasklet(log.append)("a")
     tasklet(fails)()
@@ -105,7 +105,7 @@ def test_traceback_shows_the_caller_then_the_tasklet():
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, BaseException, StopIteration])
 def test_any_other_exception_travels(kind):
-    """8.3: "anything else" includes those that are no Exception."""
+    """8.3: "anything else" includes exceptions that are no Exception."""
 
     def body():
         raise kind("odd")
@@ -163,7 +163,7 @@ def test_set_error_handler_returns_the_previous_one():
 
 
 def test_error_handler_is_called_in_the_dying_tasklet():
-    """8.3: handler(type, value, tb), it is still current; scheduling then goes on."""
+    """8.3: handler(type, value, tb), it is still current; scheduling then continues."""
     calls, log = [], []
 
     def handler(kind, value, tb):
@@ -183,7 +183,7 @@ def test_error_handler_is_called_in_the_dying_tasklet():
 
 
 def test_error_handler_that_raises():
-    """8.3: its exception goes the normal way."""
+    """8.3: its exception is treated as one of the tasklet."""
 
     def handler(kind, value, tb):
         raise ValueError("from the handler")
@@ -196,7 +196,7 @@ def test_error_handler_that_raises():
 
 
 def test_error_handler_that_cannot_be_called():
-    """8.3: refused at once, as by the other callbacks; a failing call goes the normal way."""
+    """8.3: refused at once, as by the other callbacks; an exception in a call is the tasklet's."""
     with pytest.raises(TypeError, match="^error handler must be callable$"):
         set_error_handler(5)
     set_error_handler(lambda: None)
@@ -253,7 +253,7 @@ def test_taskletexit_is_a_silent_end():
 
 
 def test_systemexit_in_another_thread_is_a_silent_end():
-    """8.3: no exception in that thread's main, the process goes on."""
+    """8.3: no exception in that thread's main, the process continues."""
     log = []
 
     def thread():
@@ -311,7 +311,7 @@ def test_systemexit_kills_the_others_first():
 
 
 def test_systemexit_reaches_a_main_that_waits_on_a_channel():
-    """8.3: at whatever call main is suspended in."""
+    """8.3: in every call in which main can be suspended."""
     assert_child(
         """
         import stackless, sys
@@ -352,7 +352,7 @@ def test_systemexit_goes_to_main_past_an_inner_run():
 
 
 def test_main_may_exit_with_another_code():
-    """8.3: if main then exits with another code, that one wins."""
+    """8.3: if main then exits with another code, that code counts."""
     assert_child(
         """
         import stackless, sys
@@ -367,7 +367,7 @@ def test_main_may_exit_with_another_code():
 
 
 def test_uncaught_exception_of_a_tasklet_ends_the_program_as_any_would():
-    """8.3: through main, with a traceback and code 1."""
+    """8.3: raised in main, with a traceback and code 1."""
     assert_child(
         """
         import stackless
@@ -384,7 +384,7 @@ def test_uncaught_exception_of_a_tasklet_ends_the_program_as_any_would():
 
 
 def test_threads_have_their_own_main_for_exceptions():
-    """8.3, 11.1: the main of the thread the tasklet lives in."""
+    """8.3, 11.1: in the main of the tasklet's thread."""
 
     def thread():
         tasklet(fails)("in the thread")

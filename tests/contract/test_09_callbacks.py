@@ -29,7 +29,7 @@ def test_setting_returns_the_previous_one(which):
 
 
 def test_one_per_interpreter():
-    """9: not per thread: set in one, in force in all."""
+    """9: not per thread: set in one thread, it applies to all."""
     stackless.set_schedule_callback(print)
     stackless.set_channel_callback(print)
 
@@ -153,7 +153,7 @@ def test_current_and_exception_are_those_of_the_previous_one():
 
 
 def test_callback_must_not_switch():
-    """9: the attempt is refused; the switch under way goes on."""
+    """9: the attempt is refused; the switch that is being made continues."""
     refused, log = [], []
 
     def callback(old, new):
@@ -172,7 +172,7 @@ def test_callback_must_not_switch():
 
 
 def test_exception_in_the_callback_is_unraisable(monkeypatch):
-    """9: it goes to sys.unraisablehook, and the switch goes on."""
+    """9: it is passed to sys.unraisablehook, and the switch continues."""
     unraisable, log = [], []
     monkeypatch.setattr(sys, "unraisablehook", lambda info: unraisable.append(info.exc_type))
 

@@ -17,7 +17,7 @@ C_STATE = "tasklet has C state on its stack"
 
 @pytest.fixture
 def softswitch():
-    """The function that sets the flag; what it was is put back."""
+    """A function that sets the flag; the former value is restored."""
     old = stackless.enable_softswitch(None)
     yield stackless.enable_softswitch
     stackless.enable_softswitch(old)
@@ -232,7 +232,7 @@ def test_main_of_a_thread_whose_target_is_a_method():
 
 
 def test_it_is_per_tasklet_and_starts_at_0():
-    """The level of whoever creates or starts the tasklet does not count."""
+    """The level of the tasklet that creates or starts it does not count."""
     assert next(map(lambda _: in_tasklet(level), [0])) == 0
     assert in_tasklet(lambda: next(map(lambda _: in_tasklet(level), [0]))) == 0
 
@@ -254,7 +254,7 @@ def test_of_a_suspended_tasklet_it_is_the_level_at_suspension():
 
 
 def test_a_failure_in_c_returns_to_the_level():
-    """An exception through C code leaves nothing behind."""
+    """An exception through C code does not change the level."""
 
     def fails(_):
         raise KeyError(level())
@@ -289,7 +289,7 @@ def test_hard_tasklets_have_c_state(softswitch):
 
 
 def test_main_is_soft_again_afterwards(softswitch):
-    """For main the flag of the moment counts."""
+    """For main the current flag counts."""
     levels = []
 
     def target():
@@ -307,7 +307,7 @@ def test_main_is_soft_again_afterwards(softswitch):
 
 @pytest.mark.parametrize("started_under", [True, False])
 def test_what_counts_is_the_flag_at_the_start(softswitch, started_under):
-    """For good, whatever it was at the creation, and is later."""
+    """The flag at the start counts until the end, whatever it was at the creation, and is later."""
     levels = []
 
     def body():
@@ -330,7 +330,7 @@ def test_what_counts_is_the_flag_at_the_start(softswitch, started_under):
 
 
 def test_a_tasklet_bound_again_starts_anew(softswitch):
-    """Hard ends with the tasklet's end."""
+    """The hard mode ends with the tasklet's end."""
     softswitch(False)
     levels = []
     t = tasklet(lambda: levels.append(level()))()
@@ -427,14 +427,14 @@ class TestWithoutCState:
         assert t.restorable is True
 
     def test_bind_none(self, softswitch):
-        """Allowed; nothing of it runs any more."""
+        """Allowed; none of its code runs any more."""
         log = []
         t = paused(waits(log), True)
         assert t.bind(None) is t
         assert not t.alive and log == []
 
     def test_last_reference(self, softswitch):
-        """Dropped while paused: it vanishes, no code runs."""
+        """Dropped while paused: it is freed, none of its code runs."""
         log = []
         t = paused(waits(log), True)
         gone = weakref.ref(t)
@@ -442,7 +442,7 @@ class TestWithoutCState:
         assert gone() is None and log == []
 
     def test_end_of_its_thread(self, softswitch):
-        """It stops, no code runs; it can go on in another thread."""
+        """It stops, none of its code runs; it can continue in another thread."""
         log, kept = [], []
         run_in_thread(lambda: kept.append(paused(waits(log), True)))
         (t,) = kept
@@ -452,7 +452,7 @@ class TestWithoutCState:
         assert log == ["finally"]
 
     def test_the_flag_counts_when_it_starts(self, softswitch):
-        """What was started under the other setting stays what it was."""
+        """A tasklet that was started under the other setting keeps its mode."""
         soft, hard = paused(waits([]), True), paused(waits([]), False)
         for flag in (True, False):
             softswitch(flag)
@@ -514,7 +514,7 @@ def test_uncollectables_hold_a_c_stack(softswitch):
 
 
 def test_nesting_does_not_stop_explicit_switches(softswitch):
-    """Whatever the level, and the flag."""
+    """For every level, and for both values of the flag."""
     for flag in (True, False):
         softswitch(flag)
         log = []

@@ -12,7 +12,7 @@ C_STATE = "tasklet has C state on its stack"
 
 
 class Home:
-    """A thread with a main tasklet, that runs what is inserted there until `close()`."""
+    """A thread with a main tasklet, which runs what is inserted there until `close()`."""
 
     def __init__(self):
         self.ready, self.error = threading.Event(), None
@@ -90,7 +90,7 @@ def test_it_runs_where_it_was_moved_to(home):
 
 
 def test_it_is_taken_from_another_thread():
-    """Made there, moved by us, run here."""
+    """Made there, moved by the calling thread, run here."""
     where = []
     made = []
     owner = Owner(lambda report: made.append(tasklet(lambda: where.append(1), ())))
@@ -135,7 +135,7 @@ def test_setup_after_moving_an_empty_one(home):
 
 
 def test_runnable_tasklets_refuse(home):
-    """Those in the ring, never started or started, and a current one."""
+    """Tasklets in the ring, never started or started, and a current one."""
     fresh, started = tasklet(int)(), tasklet(schedule)()
     started.run()
     for t in (fresh, started, stackless.current):
@@ -146,7 +146,7 @@ def test_runnable_tasklets_refuse(home):
 
 
 def test_runnable_tasklets_of_another_thread_refuse():
-    """Its main, asleep, as well."""
+    """Its main, while it sleeps, as well."""
     made = []
 
     owner = Owner(lambda report: made.append(tasklet(schedule_remove, (None,))))
@@ -164,7 +164,7 @@ def test_runnable_tasklets_of_another_thread_refuse():
 
 @pytest.mark.parametrize("how", ["paused", "blocked"])
 def test_started_tasklets_move(home, how):
-    """11.4 [soft]: paused or blocked, they go on in the other thread."""
+    """11.4 [soft]: paused or blocked, they continue in the other thread."""
     ch, log = channel(), []
 
     def body():
@@ -219,7 +219,7 @@ def test_a_tasklet_interrupted_by_a_timeout_refuses(home):
 
 @pytest.mark.parametrize("bad", [1, 12345])
 def test_unknown_threads(bad):
-    """ValueError `bad thread`; nothing has moved."""
+    """ValueError `bad thread`; nothing was moved."""
     t = tasklet(int, ())
     with pytest.raises(ValueError, match="^bad thread$"):
         t.bind_thread(bad)
@@ -238,7 +238,7 @@ def test_a_thread_that_has_ended():
 
 @pytest.mark.parametrize("bad", [-2, -1000, -(2**40)])
 def test_negative_numbers(bad):
-    """OverflowError, but for -1."""
+    """OverflowError, except for -1."""
     t = tasklet(int, ())
     with pytest.raises(OverflowError):
         t.bind_thread(bad)
@@ -259,7 +259,7 @@ def test_too_many_arguments():
 
 
 def test_to_its_own_thread():
-    """Nothing happens."""
+    """No effect."""
     log = []
     t = tasklet(log.append, ("ran",))
     assert t.bind_thread() is None

@@ -1,4 +1,4 @@
-"""What is left of a thread's tasklets when it has ended."""
+"""The state of a thread's tasklets after the thread has ended."""
 
 import gc
 import threading
@@ -103,7 +103,7 @@ def test_what_still_works(orphan, call):
 
 
 def test_taskletexit_for_one_with_frames():
-    """11.5: `tasklet has no thread`; without frames nothing is to be ended."""
+    """11.5: `tasklet has no thread`; without frames there is nothing to end."""
 
     def thread(body):
         t = tasklet(body)(None)
@@ -132,7 +132,7 @@ def test_taskletexit_for_one_with_frames():
     ids="setup call bind(f,args) insert run switch throw throw(pending) raise_exception".split(),
 )
 def test_what_is_refused(orphan, call):
-    """11.5: RuntimeError, and nothing changes, here neither."""
+    """11.5: RuntimeError, and nothing changes, in the calling thread either."""
     with pytest.raises(RuntimeError):
         call(orphan)
     assert orphan.thread_id == -1 and not orphan.scheduled
@@ -140,7 +140,7 @@ def test_what_is_refused(orphan, call):
 
 
 def test_the_words_of_refusal():
-    """4.1, 4.2, 8.2: for a never-started tasklet whose thread has gone."""
+    """4.1, 4.2, 8.2: for a never-started tasklet whose thread has ended."""
     t = run_in_thread(lambda: tasklet(int, ()))
     with pytest.raises(RuntimeError, match="^Target thread isn't initialized$"):
         t.insert()
@@ -182,7 +182,7 @@ def test_started_ones_get_taskletexit():
 
 
 def test_a_blocked_one_leaves_its_channel():
-    """11.5: killed, it is out of the queue, whose balance is right again."""
+    """11.5: killed, it is out of the queue, whose balance is correct again."""
     ch = channel()
     t = run_in_thread(lambda: blocked(ch))
     assert not t.blocked and ch.balance == 0 and ch.queue is None
@@ -291,7 +291,7 @@ def test_a_temporary_main_exists_meanwhile():
 
 
 def test_exceptions_of_dying_tasklets_are_not_lost():
-    """11.5: an uncaught one of the clean-up does not stop the others'."""
+    """11.5: an uncaught exception in a clean-up does not stop the clean-up of the others."""
     assert_child(
         """
         import stackless, threading, sys
@@ -410,7 +410,7 @@ def test_pending_throw_to_a_main_that_is_gone():
 
 
 def test_orphans_do_not_keep_their_thread_alive():
-    """11.5: only the object is left; dropped, it is gone."""
+    """11.5: only the object is left; dropped, it is freed."""
     t = run_in_thread(lambda: tasklet(int, (weak_value,)))
     gone = weakref.ref(t)
     del t
@@ -451,7 +451,7 @@ def test_thread_local_destructors_run():
 
 
 def test_many_threads_one_after_the_other():
-    """11.6: nothing is left of a hundred of them."""
+    """11.6: a hundred of them leave nothing behind."""
     ch = channel()
 
     def thread():

@@ -50,7 +50,7 @@ def test_threads_schedule_independently():
 
 
 def test_a_tasklet_belongs_to_the_thread_that_made_it():
-    """11.1: nothing migrates by itself."""
+    """11.1: no tasklet changes its thread by itself."""
     ran_in = []
     t = tasklet(lambda: ran_in.append(threading.get_ident()))
     run_in_thread(lambda: t())
@@ -89,7 +89,7 @@ def test_nested_run_is_per_thread():
 
 @pytest.mark.parametrize("setting", [-1, 0, 1, "schedule_all"])
 def test_send_to_another_thread_never_switches(setting):
-    """11.2: the partner goes to its own ring, the caller goes on, whatever the preference."""
+    """11.2: the partner enters its own ring, the caller continues, for every preference."""
     ch, got, log = channel(), [], []
     if setting == "schedule_all":
         ch.schedule_all = 1
@@ -181,7 +181,7 @@ def test_ping_pong_between_mains():
 
 
 def test_partner_is_appended_to_its_own_ring():
-    """11.2: behind what is runnable there."""
+    """11.2: after the tasklets that are runnable there."""
     inbox, go, order = channel(), threading.Event(), []
 
     def thread():
@@ -210,7 +210,7 @@ def test_partner_is_appended_to_its_own_ring():
 
 
 def reporting(report):
-    """A function for a tasklet of an Owner: reports what it was called with and where."""
+    """A function for a tasklet of an Owner: reports its arguments and its thread."""
 
     def body(*args):
         report.send((args, threading.get_ident()))
@@ -235,7 +235,7 @@ def test_setup_runs_in_the_owner():
 
 
 def test_run_returns_at_once():
-    """run puts the target next in line there and does not switch here."""
+    """run makes the target the next in the ring there and does not switch here."""
     owner, log = Owner(lambda report: tasklet(reporting(report), ())), []
     tasklet(log.append)("x")
     assert owner.tasklet.run() is None
@@ -246,7 +246,7 @@ def test_run_returns_at_once():
 
 @pytest.mark.parametrize("before", [0, 1, 2])
 def test_foreign_run_comes_before_everything_in_a_sleeping_thread(before):
-    """11.3: also before what was woken earlier, while that thread had no chance to run it."""
+    """11.3: also before tasklets that were woken earlier, while that thread could not run them."""
     log = []
 
     def prepare(report):
@@ -296,7 +296,7 @@ def catching(report, wait):
     ids=["kill", "pending kill", "throw", "pending throw", "raise_exception"],
 )
 def test_exceptions_are_delivered_in_the_owner(state, deliver, kind, args):
-    """kill, throw and raise_exception deliver there, wake the owner and return at once."""
+    """kill, throw and raise_exception raise it there, wake the owner and return at once."""
     never = channel()
 
     def prepare(report):
@@ -316,7 +316,7 @@ def test_exceptions_are_delivered_in_the_owner(state, deliver, kind, args):
 
 
 def test_kill_of_a_never_started_foreign_tasklet():
-    """8.1: it dies without running."""
+    """8.1: it ends without running."""
     log = []
 
     def prepare(report):
@@ -377,7 +377,7 @@ def test_attributes_of_foreign_tasklets():
 class BusyOwner:
     """A thread in the middle of a turn: its main is current and waits for `go` outside stackless.
 
-    Its ring is [main, a, b]; p is paused. After `go` everything runs; `order` tells how.
+    Its ring is [main, a, b]; p is paused. After `go` everything runs; `order` is the order.
     """
 
     def __init__(self):
@@ -419,7 +419,7 @@ def test_foreign_run_puts_the_target_next_in_line():
 
 
 def test_foreign_run_of_a_runnable_tasklet():
-    """11.3: it leaves its place and is next in line; of the running one: nothing."""
+    """11.3: it leaves its place and is the next to run; for the running tasklet: no effect."""
     owner = BusyOwner()
     assert owner.b.run() is None
     assert owner.b.next is owner.a
@@ -436,7 +436,7 @@ def test_foreign_remove():
 
 
 def test_foreign_pending_kill_of_a_runnable_tasklet():
-    """11.3, 8.1: never started, so it dies without running; the rest is untouched."""
+    """11.3, 8.1: never started, so it ends without running; the rest is unchanged."""
     owner = BusyOwner()
     owner.a.kill(pending=True)
     assert owner.finish() == "b"

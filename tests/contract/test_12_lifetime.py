@@ -56,7 +56,7 @@ def test_a_temporary_channel_survives_the_wait():
 
 
 def test_run_owns_its_watchdog():
-    """12: a tasklet that sits in run() is not referenced by anything else."""
+    """12: nothing else refers to a tasklet inside run()."""
     log = []
 
     def sitter():
@@ -106,7 +106,7 @@ def test_unreferenced_paused_tasklet_is_killed():
 
 
 def test_tasklet_that_removes_itself_unreferenced_is_killed():
-    """12: nobody owns it from the moment it leaves the ring."""
+    """12: it has no owner from the moment it leaves the ring."""
     log = []
 
     def body():
@@ -248,7 +248,7 @@ def test_values_of_schedule_are_released():
 
 
 def test_current_and_main_do_not_leak_references():
-    """12: looking at them again and again."""
+    """12: reading them repeatedly."""
     main = stackless.main
     before = sys.getrefcount(main)
     for _ in range(1000):

@@ -57,7 +57,7 @@ def test_a_cycle_with_it_vanishes_in_the_collector():
 
 
 def test_frames_outlive_it():
-    """A frame object shows the variables after the tasklet has vanished."""
+    """A frame object shows the variables after the tasklet has been freed."""
     log = []
     t, thing = suspended(log)
     frame = t.frame
@@ -91,7 +91,7 @@ def test_binding_anew():
 
 
 def leak(log):
-    """A tasklet that waits on a channel which only it knows."""
+    """A tasklet that waits on a channel to which only the tasklet refers."""
 
     def body():
         mine = channel()
@@ -119,7 +119,7 @@ def test_a_leaked_tasklet_is_ended_and_reported():
 
 
 def test_without_reports_it_vanishes():
-    """Silent disposal."""
+    """The tasklet is freed without an error."""
     log = []
     assert stackless.enable_leak_reports(None) is True
     assert stackless.enable_leak_reports(False) is True
@@ -158,7 +158,7 @@ def test_a_leaked_tasklet_in_a_generator():
     for reports in (True, False):
         stackless.enable_leak_reports(reports)
         try:
-            for _ in range(10):  # from the first time to a specialised loop
+            for _ in range(10):  # from the first call to a specialised loop
                 t = tasklet(body)()
                 schedule()
                 gone = weakref.ref(t)
@@ -195,7 +195,7 @@ def test_two_that_wait_for_one_another():
 
 
 def test_one_that_is_waited_for_is_no_leak():
-    """A tasklet in the ring that knows the channel keeps the other."""
+    """A tasklet in the ring that refers to the channel keeps the other."""
     log, ch = [], channel()
     tasklet(lambda ch: log.append(ch.receive()))(ch)
     schedule()

@@ -15,7 +15,7 @@ KINDS = {
 
 @pytest.fixture(params=["trace", "profile"])
 def kind(request):
-    """(set, get, attribute name); whatever a test leaves set is put back."""
+    """(set, get, attribute name); what a test leaves set is reset."""
     old = sys.gettrace(), sys.getprofile()
     sys.settrace(None)
     sys.setprofile(None)
@@ -149,7 +149,7 @@ def test_function_set_on_a_never_started_tasklet(kind):
 
 
 def test_function_set_on_a_suspended_tasklet(kind):
-    """14: calls after its resumption are seen; and it can be taken off while suspended."""
+    """14: calls after it continues are seen; the function can be removed while it is suspended."""
     _, _, name = kind
     calls = []
     record = recorder(calls)
@@ -174,7 +174,7 @@ def test_function_set_on_a_suspended_tasklet(kind):
 
 
 def test_function_of_a_suspended_tasklet_can_be_read(kind):
-    """14: what it set itself, while others run without."""
+    """14: the function that it set itself, while others run without."""
     set_function, get_function, name = kind
     record = recorder([])
 
@@ -253,7 +253,7 @@ def test_two_traced_tasklets_keep_their_functions_apart(kind):
 
 
 def test_local_trace_functions_see_lines_across_switches():
-    """14: line events of a function go on after it was suspended in the middle."""
+    """14: line events of a function continue after it was suspended in the middle."""
     lines = []
 
     def local(frame, event, argument):
@@ -493,7 +493,7 @@ def test_the_inside_a_trace_function_state_is_per_tasklet():
 
 
 def test_settrace_on_unhashable_and_odd_callables():
-    """14: anything callable may be set; what it is is not looked at."""
+    """14: anything callable may be set; its type is not checked."""
 
     class Odd(list):
         def __call__(self, frame, event, argument):

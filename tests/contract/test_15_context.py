@@ -196,7 +196,7 @@ def test_context_run_propagates_exceptions():
 
 
 def test_context_run_on_a_suspended_tasklet():
-    """15: a debugger's way to look at its variables."""
+    """15: a way for a debugger to read its variables."""
 
     def body():
         variable.set("inside")
@@ -210,7 +210,7 @@ def test_context_run_on_a_suspended_tasklet():
 
 
 def test_suspended_context_run_leaves_the_context_entered():
-    """15: entering it elsewhere is RuntimeError as usual; afterwards it is free again."""
+    """15: entering it elsewhere is RuntimeError as usual; afterwards it can be entered again."""
     context = fresh("shared")
 
     def body():

@@ -436,7 +436,7 @@ def test_wrong_states(scene, call, kind, text):
     ]
 )
 def test_calls_that_do_nothing(scene, call, kind, text):
-    """2, 8.1: neither an error nor any change."""
+    """2, 8.1: no error and no change."""
     before = scene.state()
     assert call(scene) is None
     assert scene.state() == before

@@ -61,7 +61,7 @@ def test_a_queue_channel_never_blocks_the_sender():
     assert (len(channel), channel.balance, list(channel.data_queue)[0]) == (3, 3, (True, "a"))
     assert [channel.receive() for _ in range(3)] == ["a", "b", "c"]
     assert (len(channel), channel.balance) == (0, 0)
-    assert channel  # empty, and true all the same, like every channel
+    assert channel  # empty, but its truth value is True, as for every channel
 
 
 def test_a_waiting_receiver_gets_the_value():
@@ -70,7 +70,7 @@ def test_a_waiting_receiver_gets_the_value():
     scheduler.run()
     assert channel.balance == -1
     channel.send("x")
-    assert log == [] and len(channel) == 0  # the sender goes on
+    assert log == [] and len(channel) == 0  # the sender continues
     scheduler.run()
     assert log == ["x"]
 
@@ -153,7 +153,7 @@ def test_iterating_over_a_queue_channel():
 
 
 def test_queue_channels_between_threads():
-    """Nothing is lost, nothing comes twice, nobody waits beside a full queue."""
+    """Nothing is lost, nothing comes twice, no tasklet waits while the queue has a value."""
     channel, count, senders = scheduler.QueueChannel(), 3000, 3
     results = stackless.channel()
     interval = sys.getswitchinterval()

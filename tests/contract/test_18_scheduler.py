@@ -56,7 +56,7 @@ def test_public_names_are_documented(name):
     assert thing.__doc__
     if isinstance(thing, type):
         for member, value in vars(thing).items():
-            # Of a slot, the comment above it says what it is.
+            # For a slot of the table, the comment above it says what it is.
             if not member.startswith("_") and member != "data_queue":
                 assert value.__doc__, member
 
@@ -105,7 +105,7 @@ def test_run_n_tasklets():
 
 
 def test_run_with_timeout_counts():
-    """Completed and switched of the last run; nobody is interrupted."""
+    """Completed and switched of the last run; no tasklet is interrupted."""
     for _ in range(3):
         scheduler.tasklet(scheduler.schedule)()
     assert scheduler.run_with_timeout(10**12) is None
@@ -136,7 +136,7 @@ def test_run_with_timeout_ends():
 
 
 def test_schedule_managers():
-    """One per thread, one reference of its own when idle, gone with the thread."""
+    """One per thread, one reference of its own when idle, freed with the thread."""
     mine = scheduler.get_schedule_manager()
     assert scheduler.get_schedule_manager() is mine
     assert mine.thread_id == threading.get_ident()
@@ -178,7 +178,7 @@ def test_tasklet_counts():
 
 
 def test_active_channels():
-    """Those with waiters."""
+    """The channels in which tasklets wait."""
     before = scheduler.get_number_of_active_channels()
     channels = [stackless.channel(), scheduler.channel(), scheduler.QueueChannel()]
     assert scheduler.get_number_of_active_channels() == before
@@ -309,7 +309,7 @@ def test_flat_leaves_paused_blocked_and_trapped_ones_alone(flat):
 
 
 def test_flat_keeps_switch(flat):
-    """`t.switch()` pauses the caller: others run on."""
+    """`t.switch()` pauses the caller: others continue to run."""
     log = []
     main = scheduler.current
     a = stackless.tasklet(log.append)("a")

@@ -1,4 +1,4 @@
-"""The tasklets of stackless.scheduler: exceptions that stay inside, diagnostics."""
+"""The tasklets of stackless.scheduler: exceptions that are not raised outside, diagnostics."""
 
 import gc
 import sys
@@ -64,7 +64,7 @@ def test_dont_raise_is_about_exceptions_only(error):
 
 
 def test_dont_raise_and_kill():
-    """TaskletExit ends the tasklet silently, and is not reported."""
+    """TaskletExit ends the tasklet without an error, and is not reported."""
     t = scheduler.tasklet()
     t.dont_raise = True
     t.exception_handler = pytest.fail
@@ -329,7 +329,7 @@ def test_diagnostics_of_a_copy():
 
 
 def test_only_what_ends_by_itself_or_is_ended_after_it_began_is_counted():
-    """A tasklet that never began has no times."""
+    """A tasklet that never started has no times."""
     t = scheduler.tasklet(print)()
     t.kill()
     assert (t.startTime, t.endTime) == (0, 0)

@@ -85,7 +85,7 @@ RESUME = {
 
 @pytest.mark.parametrize("how", RESUME)
 def test_each_way_to_resume_a_blocked_tasklet_is_consistent(how):
-    """21.22: channel queue and ring are right afterwards, and neighbours keep their places."""
+    """21.22: channel queue and ring are correct afterwards, and neighbours keep their places."""
     ch, log = channel(), []
 
     def reader():
@@ -113,7 +113,7 @@ def test_each_way_to_resume_a_blocked_tasklet_is_consistent(how):
 
 @pytest.mark.parametrize("how", ["insert", "run", "switch", "kill", "throw"])
 def test_each_way_to_resume_a_tasklet_in_run_is_consistent(how):
-    """21.22: the watchdog list is right afterwards: the next empty ring resumes main."""
+    """21.22: the watchdog list is correct afterwards: the next empty ring resumes main."""
     log = []
 
     def sitter():
@@ -140,7 +140,7 @@ def test_each_way_to_resume_a_tasklet_in_run_is_consistent(how):
 
 
 def test_current_and_main_are_attributes_computed_on_access():
-    """21.17: right at every moment."""
+    """21.17: correct at every moment."""
     seen = []
 
     def body():

@@ -95,7 +95,7 @@ os._exit(0)
 
 @pytest.mark.parametrize("body", BODY)
 def test_after_the_end_of_the_thread(body):
-    """Those that refuse to die stay."""
+    """Tasklets that catch TaskletExit stay."""
     assert_child(
         f"""{BODIES}
 for _ in range(3):

@@ -77,7 +77,7 @@ def callback(previous, following):
 @pytest.mark.parametrize("started", [False, True], ids=["fresh", "started"])
 @pytest.mark.parametrize("way", ["schedule", "run", "end", "receive", "remove"])
 def test_callback_that_changes_whom_the_switch_goes_to(way, started, elsewhere):
-    """9: whatever it does to the run queue, that one runs next; others and the caller go on."""
+    """9: whatever it does to the run queue, that tasklet runs next; then all others continue."""
     assert_child(
         f"""{SWITCHES}
 elsewhere = {elsewhere}
@@ -130,7 +130,7 @@ print(*log, sep="|")
 
 @pytest.mark.parametrize("change", ["remove", "unbind", "rebind", "move", "schedule"])
 def test_destructor_of_what_a_callback_left(change):
-    """15: a context that the callback left to an ended tasklet is dropped amid the switch."""
+    """15: a context that the callback left to an ended tasklet is dropped during the switch."""
     assert_child(
         f"""{SWITCHES}
 class Fuse:

@@ -43,7 +43,7 @@ exchange()
 
 
 def test_while_the_thread_sleeps():
-    """Whoever makes a tasklet runnable there is not bothered, and the thread goes on."""
+    """Code that makes a tasklet runnable there gets no error, and the thread continues."""
     assert_child(
         f"""{CLOSES}
 t = tasklet(schedule_remove)()
@@ -83,7 +83,7 @@ print("end")
 
 
 def test_while_others_run():
-    """The thread never sleeps: it finds out at a look between two switches."""
+    """The thread never sleeps: it detects this when it polls between two switches."""
     assert_child(
         f"""{CLOSES}
 a, b = socket.socketpair()
@@ -106,7 +106,7 @@ print("end")
 
 @pytest.mark.parametrize("numbers", ["free", "taken by files"])
 def test_before_the_next_wait(numbers):
-    """A new poller is made for it; those who own the numbers now keep their files."""
+    """A new poller is made for it; files that have these numbers now are not closed."""
     assert_child(
         f"""{CLOSES}
 close_all()

@@ -168,8 +168,8 @@ PLACES = (
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_destructor_at_every_place(action):
-    """One child per action tries every place a tasklet may hold the object."""
-    # "spawns": a destructor that sits in run() when the process exits is ended, audibly.
+    """One child process per action tries every place where a tasklet may hold the object."""
+    # "spawns": a destructor inside run() when the process exits is ended, with a message.
     noisy = action in ("raises", "removes_itself", "spawns")
     for place in PLACES:
         if noisy:
@@ -238,7 +238,7 @@ def test_collection_during_switches():
 
 
 def test_collector_callbacks_that_switch():
-    """gc.callbacks run Python code in the middle of whatever allocates."""
+    """gc.callbacks run Python code in the middle of any allocation."""
     assert_child(
         """
         import gc, stackless
@@ -302,7 +302,7 @@ SLEEPERS = {
 
 @pytest.mark.parametrize("falls_asleep", SLEEPERS)
 def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
-    """The tasklet on whose stack the thread slept is in no list: no finaliser may run there."""
+    """The tasklet on whose stack the thread slept is in no list: no finalizer may run there."""
     assert_child(
         f"""
         import gc, signal
@@ -339,7 +339,7 @@ def test_collection_where_a_signal_handler_ends_a_sleep(falls_asleep):
 
 
 def test_what_a_program_puts_into_the_list_of_watchdogs():
-    """It goes when run() is called: its destructor runs where the next tasklet runs."""
+    """It is dropped when run() is called: its destructor runs where the next tasklet runs."""
     assert_child(
         """
         import gc, stackless

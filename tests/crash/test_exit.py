@@ -30,13 +30,13 @@ def test_exit_with_blocked_tasklets(body):
 
 @pytest.mark.parametrize("body", ["block", "block_in_c"])
 def test_exit_with_blocked_tasklets_that_nothing_names(body):
-    """The channel is a local variable that is gone by then."""
+    """The channel is a local variable that no longer exists by then."""
     assert_child(f"{MANY}\nblock_many({body})\nprint('end')", prints="end")
 
 
 @pytest.mark.parametrize("body", ["block", "block_in_c"])
 def test_exit_with_blocked_tasklets_of_a_finished_thread(body):
-    """The thread that owned them has ended before."""
+    """The thread to which they belonged has ended before."""
     assert_child(
         f"""{MANY}
 import threading
@@ -106,7 +106,7 @@ def test_sys_exit_below_c_recursion():
 
 
 def test_exit_with_paused_and_runnable_tasklets():
-    """In the ring, or nowhere; started or not."""
+    """In the ring, or in no list; started or not."""
     assert_child(
         """
         import stackless
@@ -147,7 +147,7 @@ def test_exit_with_tasklets_that_refuse_to_die():
 
 
 def test_exit_inside_a_tasklet_of_a_c_callback():
-    """SystemExit travels through the C frames of the tasklet and then out of run() in main."""
+    """SystemExit passes through the C frames of the tasklet and is then raised by run() in main."""
     assert_child(
         """
         import stackless, sys
@@ -182,7 +182,7 @@ def test_atexit_functions_can_use_tasklets():
 
 
 def test_finally_blocks_that_use_tasklets_at_exit():
-    """Whatever a dying tasklet's `finally` does, the exit code stands."""
+    """Whatever the `finally` block of an ending tasklet does, the exit code stays."""
     assert_child(
         """
         import stackless, sys
@@ -234,7 +234,7 @@ def test_exit_while_a_daemon_thread_runs_tasklets(does):
 
 
 def test_exit_while_a_daemon_thread_ends():
-    """It never comes to the end of its end: its tasklets name a thread that is gone."""
+    """Its end is never completed: its tasklets refer to a thread that no longer exists."""
     assert_child(
         """
         import stackless, threading, time
@@ -307,7 +307,7 @@ kept = []
 
 
 def written(tmp_path, code):
-    """What the program's files hold at its end."""
+    """The content of the program's files at its end."""
     assert_child(f"{WRITES}\n{code}", args=[tmp_path])
     return {path.name: path.read_text() for path in tmp_path.iterdir()}
 
@@ -319,7 +319,7 @@ def test_clean_up_of_all_that_has_started(tmp_path):
 
 
 def test_files_of_tasklets_whose_thread_has_ended(tmp_path):
-    """What they wrote is there, though only those with C state could clean up."""
+    """What they wrote is there, although only those with C state could clean up."""
     code = (
         "thread = threading.Thread(target=start, args=('thread ',)); thread.start(); thread.join()"
     )
@@ -329,7 +329,7 @@ def test_files_of_tasklets_whose_thread_has_ended(tmp_path):
 
 
 def test_clean_up_that_waits_and_fails(tmp_path):
-    """An error in one tasklet's clean-up is reported; the others' runs all the same."""
+    """An error in one tasklet's clean-up is reported; the clean-up of the others runs as well."""
     found = written(
         tmp_path,
         """

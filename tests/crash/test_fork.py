@@ -34,7 +34,7 @@ def child_exit_code(pid):
 
 
 def test_both_go_on_with_their_tasklets():
-    """The child uses its tasklets and exits as usual; the parent's are untouched by that."""
+    """The child uses its tasklets and exits as usual; this does not change those of the parent."""
     assert_child(
         f"""{FORK}
 pid = os.fork()
@@ -65,7 +65,7 @@ print("end")
 
 
 def test_fork_inside_a_tasklet():
-    """The child goes on in the tasklet that forked, and ends through its own main."""
+    """The child continues in the tasklet that forked, and ends through its own main."""
     assert_child(
         f"""{FORK}
 def forks():
@@ -110,7 +110,7 @@ print("end")
 
 @pytest.mark.filterwarnings("ignore")
 def test_fork_beside_a_thread_with_tasklets():
-    """The other thread does not exist in the child; nobody waits for it there."""
+    """The other thread does not exist in the child; the child does not wait for it."""
     assert_child(
         f"""{FORK}
 import threading

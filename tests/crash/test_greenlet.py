@@ -69,7 +69,7 @@ def test_suspended_greenlets_survive_tasklet_switches():
 
 
 def test_exceptions_out_of_a_greenlet_reach_the_tasklet():
-    """The parent of a greenlet made in a tasklet is what runs in that tasklet."""
+    """The parent of a greenlet made in a tasklet is the greenlet that runs in that tasklet."""
     assert_child(
         """
         import greenlet, stackless
@@ -134,7 +134,7 @@ def state():
 
 
 def test_switch_inside_a_child_greenlet_of_main_is_refused():
-    """Every switching call, with nothing changed by it; outside all works as before."""
+    """Every switching call, which then changes nothing; outside, all works as before."""
     assert_child(
         f"""{REFUSED}
 print(greenlet.greenlet(inside).switch())
@@ -171,7 +171,7 @@ assert log == ["other"]
 
 
 def test_uncaught_refusal_leaves_the_greenlet_like_any_error():
-    """It goes to the greenlet's parent."""
+    """It is raised in the greenlet's parent."""
     child = run_child(
         """
         import greenlet, stackless

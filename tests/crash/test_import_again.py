@@ -81,7 +81,7 @@ print(*log)
 
 
 def test_at_exit():
-    """Blocked tasklets end once, whichever copy of the package they belong to."""
+    """Blocked tasklets end exactly once, whichever copy of the package they belong to."""
     assert_child(
         f"""{PURGE}
 def body(ch):

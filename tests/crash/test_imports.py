@@ -85,7 +85,7 @@ def test_others_run_meanwhile(modules, sleep):
 
 
 def test_error_in_the_body(modules, sleep):
-    """Each gets it, as each tries again; the last one gets the module."""
+    """After an error, the next tasklet runs the body again; the third one gets the module."""
     modules(
         attempts="count = []\n",
         failing=(
@@ -107,7 +107,7 @@ def test_error_in_the_body(modules, sleep):
 
 
 def test_circular_in_one_tasklet(modules, sleep):
-    """As ever: the inner one finds the outer one as far as it has come."""
+    """As with the standard lock: the inner import gets the module of the outer one, incomplete."""
     modules(
         first=f"early = 1\n{sleep}\nimport second\nvalue = second.value\n",
         second="import first\nfound = hasattr(first, 'value')\nvalue = first.early\n",
@@ -206,7 +206,7 @@ def test_time_limit(modules, sleep):
 
 
 def test_body_that_runs_tasklets(modules):
-    """It waits for them, and they import it: they get it as far as it has come."""
+    """It waits for them, and they import it: they get the incomplete module."""
     modules(
         program=(
             "import stackless\nvalue = 1\nfound = []\n"
@@ -220,7 +220,7 @@ def test_body_that_runs_tasklets(modules):
 
 
 def test_where_nothing_can_switch(modules, sleep):
-    """A schedule callback gets what is there."""
+    """A schedule callback gets the module as it is."""
     modules(slow=f"early = 1\n{sleep}\nvalue = 1\n")
     found = []
 
@@ -241,7 +241,7 @@ def test_where_nothing_can_switch(modules, sleep):
 
 
 def test_interrupted_imports(modules):
-    """Ticks may interrupt the import system anywhere."""
+    """Ticks may interrupt the import system at any point."""
     names = [f"many{n}" for n in range(30)]
     modules(
         **{
@@ -266,7 +266,7 @@ def test_interrupted_imports(modules):
 
 
 def test_fork_in_the_body(tmp_path):
-    """The tasklet in the body lives on in the child, and so does its lock."""
+    """The tasklet in the body continues in the child, and so its lock stays valid."""
     (tmp_path / "slow.py").write_text("import stackless\nstackless.sleep(0.05)\nvalue = 1\n")
     assert_child(
         f"""

@@ -28,7 +28,7 @@ def works():
 
 
 def test_raised_in_the_running_tasklet():
-    """It is uncaught there, so it comes out of run()."""
+    """It is uncaught there, so it is raised by run()."""
     assert_child(
         f"""{HELPERS}
 def body():
@@ -50,7 +50,7 @@ works()
 
 
 def test_interrupting_endless_turns():
-    """Tasklets that never end: the interrupt gets through a busy scheduler."""
+    """Tasklets that never end: the interrupt reaches a busy scheduler."""
     assert_child(
         f"""{HELPERS}
 turns = 0
@@ -77,7 +77,7 @@ works()
 
 
 def test_interrupting_a_conversation():
-    """The same with tasklets that only ever switch inside send and receive."""
+    """The same with tasklets that switch only inside send and receive."""
     assert_child(
         f"""{HELPERS}
 count = 0
@@ -129,7 +129,7 @@ works()
 
 
 def test_tasklet_may_catch_it():
-    """Caught in the tasklet: main never hears of it."""
+    """Caught in the tasklet: nothing is raised in main."""
     assert_child(
         f"""{HELPERS}
 started = False
@@ -153,7 +153,7 @@ works()
 
 
 def test_interrupting_a_sleeping_main():
-    """All is blocked and another thread lives, so the thread sleeps: raised in main's receive."""
+    """All are blocked and another thread exists, so the thread sleeps: raised in main's receive."""
     assert_child(
         f"""{HELPERS}
 leave = threading.Event()
@@ -177,7 +177,7 @@ leave.set()
 
 
 def test_interrupting_a_main_that_sends():
-    """The same for a sender; the value is not left behind."""
+    """The same for a sender; the value does not stay in the channel."""
     assert_child(
         f"""{HELPERS}
 leave = threading.Event()
@@ -196,7 +196,7 @@ leave.set()
 
 
 def test_handlers_run_while_the_thread_sleeps():
-    """A signal handler that raises nothing: it runs, and the thread sleeps on."""
+    """A signal handler that raises nothing: it runs, and the thread continues to sleep."""
     assert_child(
         f"""{HELPERS}
 channel = stackless.channel()

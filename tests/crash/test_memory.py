@@ -137,7 +137,7 @@ fill("again")
 
 @pytest.mark.parametrize("attempt", range(12))
 def test_a_thread_begins_without_memory(attempt):
-    """Each of the pieces that a thread's scheduler is made of may be missing."""
+    """Each of the parts of a thread's scheduler may be missing."""
     pytest.importorskip("_testcapi")
     child = run_child(
         """
@@ -161,7 +161,7 @@ def test_a_thread_begins_without_memory(attempt):
 
 
 def test_questions_about_tasklets_without_memory():
-    """An answer or a MemoryError; never an answer with an exception that is left set."""
+    """A result or a MemoryError; never a result with an exception that is left set."""
     pytest.importorskip("_testcapi")
     child = run_child(
         """
@@ -204,7 +204,7 @@ def test_questions_about_tasklets_without_memory():
 
 
 def test_out_of_stacks_and_memory():
-    """Nobody can be parked, and there is no memory for looking whom to park."""
+    """No tasklet can be parked, and there is no memory for the search for tasklets to park."""
     check(
         "under_c",
         """

@@ -182,7 +182,7 @@ DEPTHS = (
 
 @pytest.mark.parametrize("name", DEPTHS)
 def test_recursion_to_the_limit(name):
-    """In a fresh tasklet, in one that is used again, in main in between; then work goes on."""
+    """In a fresh tasklet, in one that is used again, in main in between; then work continues."""
     assert_child(
         f"""{DIVES}
 results = []
@@ -256,7 +256,7 @@ def test_switch_at_the_recursion_limit():
 
 
 def test_starting_a_tasklet_at_the_recursion_limit_of_main():
-    """Each tasklet has its own budget, whoever starts it from whatever depth."""
+    """Each tasklet has its own budget, at whatever depth it is started."""
     assert_child(
         """
         import stackless
@@ -304,7 +304,7 @@ def test_deep_python_recursion(levels):
 
 
 def test_recursion_limit_is_kept_after_the_dives():
-    """The limit itself is as before, and the depth counters are balanced after many dives."""
+    """The limit itself does not change; the depth counters are balanced after many recursions."""
     assert_child(
         f"""{DIVES}
 limit = sys.getrecursionlimit()
@@ -380,7 +380,7 @@ print("end")
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="older ones count the depth")
 @pytest.mark.parametrize("first", ["stackless", "interpreters"])
 def test_recursion_in_another_interpreter(first):
-    """It runs on the tasklet's stack, whose limits its thread state must know."""
+    """It runs on the tasklet's stack; its thread state must have the limits of that stack."""
     imports = ["import stackless", "import _interpreters as interpreters"]
     if first == "interpreters":
         imports.reverse()

@@ -1,4 +1,4 @@
-"""Python code that runs at the worst time: destructors and hooks in the middle of a change."""
+"""Python code that runs in the middle of a change: destructors and hooks."""
 
 import pytest
 from child_process import assert_child
@@ -23,7 +23,7 @@ def restart(): t.bind(print, ("again",)); t.insert()
     ],
 )
 def test_rebound_by_a_destructor(change):
-    """4.1: what the destructor sets up stands; nothing starts without function or arguments."""
+    """4.1: what the destructor sets up is kept; nothing starts without function or arguments."""
     code = f"{BIND}\ntry:\n    {change}\nexcept RuntimeError: pass\nstackless.run()\nprint('end')"
     printed = "end" if "len" in change else "again end"
     assert_child(code, prints=printed)
@@ -54,7 +54,7 @@ def test_started_twice_by_a_hash():
 
 
 def test_neighbour_freed_while_an_unstarted_tasklet_is_killed():
-    """8.1: the right neighbour goes on, or whoever is there instead."""
+    """8.1: the right neighbour continues, or the tasklet that is there instead."""
     assert_child(
         """
         import stackless
@@ -77,7 +77,7 @@ def test_neighbour_freed_while_an_unstarted_tasklet_is_killed():
 
 
 def test_tasklets_freed_while_the_process_exits():
-    """8.3: SystemExit kills the others, and the destructors of some free the rest."""
+    """8.3: SystemExit kills the others, and the destructors of some of them free the rest."""
     assert_child(
         """
         import stackless, sys
@@ -225,7 +225,7 @@ print(Marker.alive, sys.gettrace())
 
 
 def test_audit_hook_that_forbids_untracing():
-    """14: the trace function of an ended tasklet goes to nobody."""
+    """14: nothing gets the trace function of an ended tasklet."""
     assert_child(
         """
         import stackless, sys
@@ -269,7 +269,7 @@ def test_trace_function_set_by_the_destructor_of_the_old_one():
 
 
 def test_finaliser_memory_is_not_used_again():
-    """12: every dropped tasklet is finalised, also where an earlier one had the same address."""
+    """12: every dropped tasklet is finalized, even if an earlier one had the same address."""
     assert_child(
         """
         import gc, stackless
@@ -290,7 +290,7 @@ def test_finaliser_memory_is_not_used_again():
 
 
 def test_dead_after_all_is_no_garbage():
-    """12: a tasklet whose clean-up raises is dead, and not in gc.garbage."""
+    """12: a tasklet whose clean-up raises has ended, and is not in gc.garbage."""
     assert_child(
         """
         import gc, stackless, sys
@@ -308,7 +308,7 @@ def test_dead_after_all_is_no_garbage():
 
 
 def test_error_handler_that_exits_quietly():
-    """8.3: what the handler raises goes the normal way, and TaskletExit is silent."""
+    """8.3: an exception of the handler is the tasklet's; TaskletExit ends it without an error."""
     assert_child(
         """
         import stackless
@@ -346,7 +346,7 @@ def test_pending_exception_is_not_lost():
 
 
 def test_ended_thread_does_not_begin_again():
-    """11.5: a destructor that runs when the thread is nearly gone is refused."""
+    """11.5: a destructor that runs when the thread has nearly ended is refused."""
     assert_child(
         """
         import _thread, contextvars, stackless, time
@@ -444,7 +444,7 @@ def test_sleep_on_the_stack_of_a_paused_tasklet():
 
 @pytest.mark.parametrize("own_del", [False, True])
 def test_garbage_that_runs_again_finds_its_variables(own_del):
-    """12: the collector does not empty what a tasklet uses that its finaliser did not end."""
+    """12: the collector does not clear what a tasklet uses that its finalizer did not end."""
     assert_child(
         f"""
         import contextvars, gc, stackless
@@ -483,7 +483,7 @@ def wait():
 
 
 def test_heir_before_the_function_is_called():
-    """12: what was stored in the dropped object is not looked for in its memory."""
+    """12: the freed memory of the dropped object is not read for what was stored in it."""
     assert_child(
         HEIR
         + """

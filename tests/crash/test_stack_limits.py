@@ -201,7 +201,7 @@ print(mine.receive())
 
 
 def test_killing_what_cannot_start_needs_no_stack():
-    """8.1: a never-started tasklet dies without running."""
+    """8.1: a never-started tasklet ends without running."""
     assert_child(
         f"""{FULL}
 t = stackless.tasklet(block, ())

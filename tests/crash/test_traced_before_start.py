@@ -1,4 +1,4 @@
-"""A tasklet with a trace function that has not begun: it has a stack, but no frame on it."""
+"""A tasklet with a trace function that has not started: it has a stack, but no frame on it."""
 
 import pytest
 from child_process import assert_child
@@ -73,7 +73,7 @@ DEATHS = {
 @pytest.mark.parametrize("kind", ["tasklet", "Plain"])
 @pytest.mark.parametrize("death", DEATHS)
 def test_ways_to_die(name, kind, death):
-    """14: the function goes with the stack, and the tasklet is alive if it has something to run."""
+    """14: the function is dropped with the stack; a tasklet with a function to run is alive."""
     assert_child(
         f"""{TRACED}
 name, kind, orphans = {name!r}, {kind}, []
@@ -112,7 +112,7 @@ sys.exit()
 
 
 def test_stacks_are_given_back():
-    """Many of them, bound anew each time."""
+    """Many stacks: the tasklet is bound again each time."""
     assert_child(
         f"""{TRACED}
 stackless.set_stack_limits(count=100)

@@ -17,5 +17,5 @@ def test_dining_philosophers():
     assert dump.count("'philosopher': blocked receiving from channel 'right'") == 5
     text, note = traceback.split("RuntimeError: ")[1].split("\nWaiting tasklets:\n")
     assert text == "Deadlock: the last runnable tasklet cannot be blocked."
-    circle = note[note.index("A circle: ") :]
+    circle = note[note.index("A cycle: ") :]
     assert circle.count("'philosopher' receives from 'right' at 0x") == 5

@@ -62,9 +62,9 @@ def test_a_circle():
     note = note_of(lonely, channel())
     assert "waits to receive from channel 'x'" in note and here(first, 1) in note
     assert "waits to receive from channel 'y'" in note and here(second, 1) in note
-    circle = note[note.index("A circle: ") :]
-    assert "'first' receives from 'x', known to tasklet" in circle
-    assert "'second' receives from 'y', known to tasklet" in circle
+    circle = note[note.index("A cycle: ") :]
+    assert "'first' receives from 'x', referred to by tasklet" in circle
+    assert "'second' receives from 'y', referred to by tasklet" in circle
     assert "main" not in circle
 
 
@@ -88,7 +88,7 @@ def test_channels_inside_objects():
     note = note_of(pool.done.receive)
     assert "30 tasklets 'Pool.work' wait to receive from channel" in note
     assert "30 tasklets 'Pool.work', which receives from" in note
-    assert "A circle: main receives from" in note
+    assert "A cycle: main receives from" in note
 
 
 def paused_one(ch):
@@ -188,5 +188,6 @@ def test_uncaught_it_is_printed_behind_the_text():
     assert_child(
         "import stackless\nstackless.channel().receive()",
         exits=1,
-        complains=f"RuntimeError: {DEADLOCK}\nWaiting tasklets:\n  main wants to receive from channel",
+        complains=f"RuntimeError: {DEADLOCK}\nWaiting tasklets:\n"
+        "  main wants to receive from channel",
     )

@@ -140,12 +140,15 @@ impl Explanation {
         self.waiters(&mut out);
         self.others(&mut out);
         if let Some(circle) = self.circle() {
-            out.push_str("\nA circle: ");
+            out.push_str("\nA cycle: ");
             for (i, participant) in circle.iter().enumerate() {
                 let Some((ch, waits)) = participant.waits else { continue };
                 let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
                 let holder = circle[(i + 1) % circle.len()].named();
-                write(&mut out, format_args!("{who} {} {}, known to {holder}", verb(waits), self.short(ch)));
+                write(
+                    &mut out,
+                    format_args!("{who} {} {}, referred to by {holder}", verb(waits), self.short(ch)),
+                );
             }
         }
         if self.more {

@@ -191,7 +191,7 @@ def test_functions_in_classes(patched, ticks):
     class Clock:
         pause = time.sleep
 
-    Clock().pause(0.01)
+    Clock().pause(0.05)
     assert ticks.number > 2
 
 
@@ -441,10 +441,12 @@ def test_command(tmp_path):
             """
         )
     )
-    for how in (["program.py"], ["-m", "program"]):
+    text = (tmp_path / "program.py").read_text()
+    for how in (["program.py"], ["-m", "program"], ["-c", text], ["-"]):
         done = subprocess.run(
             [sys.executable, "-m", "stackless.monkey", *how, "-x", "y"],
             cwd=tmp_path,
+            input=text,
             capture_output=True,
             text=True,
             timeout=60,
@@ -458,3 +460,10 @@ def test_command_without_a_program():
         "import sys; from stackless.monkey.__main__ import main; main(sys.argv[1:])", args=[]
     )
     assert done.returncode == 2 and "usage: python -m stackless.monkey" in done.stderr
+    for nowhere in (["nowhere.py"], ["-m", "nowhere"]):
+        done = run_child(
+            "import sys; from stackless.monkey.__main__ import main; sys.exit(main(sys.argv[1:]))",
+            args=nowhere,
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "python -m stackless.monkey: " in done.stderr and "nowhere" in done.stderr

@@ -171,11 +171,11 @@ def story(path, *kinds):
     return [e for e in replay.events if not e.before and (not kinds or e.kind in kinds)]
 
 
-def run_module(*args, cwd=None):
-    """`python -m stackless args`."""
+def run_module(*args, cwd=None, stdin=""):
+    """`python -m stackless args`, with this text on standard input."""
     return subprocess.run(
         [sys.executable, "-m", "stackless", *map(str, args)],
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,

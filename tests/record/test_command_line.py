@@ -1,7 +1,9 @@
 """`python -m stackless record`."""
 
+import ast
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from replay import load, replayed, run_module
@@ -45,6 +47,45 @@ def test_the_animation_is_beside(script, tmp_path):
     assert (tmp_path / "t.pftrace").stat().st_size > 100
 
 
+TEXT = "import stackless, sys; stackless.tasklet(print)(sys.argv, __name__); stackless.run()\n"
+
+
+@pytest.mark.parametrize(
+    ("how", "saved", "title", "first"),
+    [
+        (["-m", "pack.hello"], "pack.hello.json", "pack.hello", None),
+        (["-m", "pack"], "pack.json", "pack", None),
+        (["-c", TEXT], "program.json", "-c", "-c"),
+        (["-"], "program.json", "standard input", "-"),
+        (["folder"], "folder.json", "folder", "folder"),
+        (["zipped.pyz"], "zipped.json", "zipped.pyz", "zipped.pyz"),
+    ],
+)
+def test_what_python_can_run(tmp_path, how, saved, title, first):
+    """A module, a text, standard input, a directory, a zip file; with arguments, as with python."""
+    (tmp_path / "pack").mkdir()
+    for name in ("__init__", "hello", "__main__"):
+        text = TEXT if name != "__init__" else ""
+        (tmp_path / "pack" / f"{name}.py").write_text(text)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "__main__.py").write_text(TEXT)
+    with zipfile.ZipFile(tmp_path / "zipped.pyz", "w") as file:
+        file.writestr("__main__.py", TEXT)
+    default = tmp_path / saved.replace(".json", ".html")
+    done = run_module("record", *how, "-x", "1", cwd=tmp_path, stdin=TEXT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(" __main__\n")
+    argv = ast.literal_eval(done.stdout.removesuffix(" __main__\n"))
+    assert argv[1:] == ["-x", "1"]
+    assert first is None or argv[0] == first
+    done = run_module("record", "--from", default, "-o", tmp_path / saved)
+    assert done.returncode == 0, done.stderr
+    recording = load(tmp_path / saved)
+    assert recording["title"] == title
+    assert TEXT in [file["source"] for file in recording["files"]] or "zip" in saved
+    assert "stackless" in recording["files"][0]["source"] or "zip" in saved
+
+
 @pytest.mark.parametrize(
     ("ending", "status", "says"),
     [
@@ -65,8 +106,13 @@ def test_how_the_script_ends(script, tmp_path, ending, status, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "either a script or --from"),
+        ([], "either a program or --from"),
         (["-o", "x.json", "none.py"], "none.py"),
+        (["-m", "nowhere"], "No module named 'nowhere'"),
+        (["-m", "json"], "package without __main__"),
+        (["-m", ".relative"], "'.relative'"),
+        (["-c", "1 +"], "SyntaxError: invalid syntax"),
+        (["-m", "-c", "hello"], "not allowed with"),
         (["-o", "x.gif", "hello.py"], ".pftrace"),
         (["-o", "no/x.json", "hello.py"], "no/x.json"),
         (["--limit", "3", "hello.py"], "at least 16"),

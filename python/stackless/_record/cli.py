@@ -1,30 +1,26 @@
-"""``python -m stackless record``: run a script and save what its tasklets did."""
+"""``python -m stackless record``: run a program and save what its tasklets did."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from stackless._package.own_code import hide_own_frames
-from stackless._record.recording import (
-    FORMATS,
-    check_target,
-    compiled,
-    convert,
-    record,
-    run_script,
-)
+from stackless._package.program import USAGE, add_arguments, found
+from stackless._record.recording import FORMATS, check_target, convert, record
 
 
 def _parser() -> argparse.ArgumentParser:
     forms = "; ".join(f"{suffix}: {what}" for suffix, what in FORMATS.items())
     parser = argparse.ArgumentParser(
         prog="python -m stackless record",
-        description="Run a Python script and save what its tasklets did.",
+        usage=f"%(prog)s [OPTION ...] {USAGE}\n       %(prog)s --from RECORDING -o FILE [--force]",
+        description="Run a Python program and save what its tasklets did.",
         epilog=f"The suffix of FILE says what is saved. {forms}.",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="SCRIPT.html by default")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="the program's name and .html by default"
+    )
     parser.add_argument(
         "--lines", action="store_true", help="record each line, call and return (Python 3.12)"
     )
@@ -42,39 +38,38 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RECORDING",
         help="convert a recording (.json, .html) to FILE instead of making one",
     )
-    parser.add_argument("script", nargs="?", help="the script to run")
-    parser.add_argument("args", nargs=argparse.REMAINDER, help="its arguments")
+    add_arguments(parser, optional=True)
     return parser
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns 0, or 2 for invalid arguments.
 
-    Exceptions of the script, SystemExit included, are raised here after the recording was saved.
+    Exceptions of the program, SystemExit included, are raised here after the recording was saved.
     """
     parser = _parser()
     given = parser.parse_args(argv)
-    if (given.script is None) == (given.source is None):
-        parser.error("either a script or --from RECORDING is required")
+    if (given.program is None) == (given.source is None):
+        parser.error("either a program or --from RECORDING is required")
     if given.source is not None and given.output is None:
         parser.error("--from needs -o FILE")
     try:
         if given.source is not None:
             convert(given.source, given.output, overwrite=given.force)
             return 0
-        target = given.output
-        if target is None:
-            target = os.path.splitext(os.path.basename(given.script))[0] + ".html"
+        program = found(given, parser.prog)
+        if program is None:
+            return 2
+        target = given.output or program.stem + ".html"
         recording = record(
             target,
             limit=given.limit,
             lines=given.lines,
             values=not given.no_values,
             output=not given.no_output,
-            title=os.path.basename(given.script),
+            title=program.title,
             overwrite=given.force,
         )
-        code = compiled(given.script)
         if not given.force:
             check_target(target)
         with open(target, "ab"):
@@ -88,7 +83,8 @@ def main(argv: list[str]) -> int:
         return 2
     hide_own_frames()
     try:
-        run_script(code, given.script, given.args, recording)
+        with recording:
+            program.run()
     finally:
         dropped = f", {recording.dropped} older ones dropped" if recording.dropped else ""
         print(f"{target}: {recording.events} events{dropped}", file=sys.stderr)

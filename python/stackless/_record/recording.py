@@ -8,7 +8,6 @@ import os
 import runpy
 import sys
 import sysconfig
-import types
 from typing import IO, Any, Self
 
 from stackless import _stackless
@@ -273,28 +272,6 @@ def _quiet_places() -> tuple[str, ...]:
     """Return the beginnings of the names of files whose lines are not recorded."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     return (*_HIDDEN, "<frozen ", *(os.path.join(path, "") for path in paths))
-
-
-def compiled(path: str) -> types.CodeType:
-    """Return the code of a script. Raises OSError and SyntaxError."""
-    script = os.path.abspath(path)
-    with open(script, "rb") as file:
-        return compile(file.read(), script, "exec")
-
-
-def run_script(code: types.CodeType, path: str, args: list[str], recording: record) -> None:
-    """Run a script as `python script.py` does, and record it. Raises the script's exceptions."""
-    main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=__builtins__)
-    old = sys.argv[:], sys.path[:], sys.modules["__main__"]
-    sys.argv[:] = [path, *args]
-    sys.path[0] = os.path.dirname(code.co_filename)
-    sys.modules["__main__"] = main
-    try:
-        with recording:
-            exec(code, main.__dict__)
-    finally:
-        sys.argv[:], sys.path[:], sys.modules["__main__"] = old
 
 
 os.register_at_fork(after_in_child=_stackless._record_forget)

@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import os
-import runpy
 import sys
 
 from stackless import monkey
 from stackless._package.own_code import hide_own_frames
+from stackless._package.program import USAGE, add_arguments, found
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stackless.monkey",
-        usage="%(prog)s [-h] (PROGRAM | -m MODULE) [ARGUMENT ...]",
+        usage=f"%(prog)s [-h] {USAGE}",
         description="Patch the standard modules as stackless.monkey.patch_all() does, then run a "
         "Python program.",
     )
-    parser.add_argument("-m", dest="is_module", action="store_true", help="run a module")
-    parser.add_argument("program", help="a file, or a directory or zip file with a __main__.py")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the program")
+    add_arguments(parser)
     return parser
 
 
 def main(argv: list[str]) -> int:
-    """Run the program as `__main__`; returns 0 when it ends.
+    """Run the program as `__main__`; returns 0 when it ends, 2 if it cannot be found.
 
     Exceptions of the program, SystemExit included, are raised here.
     """
-    given = _parser().parse_args(argv)
-    sys.argv = [given.program, *given.arguments]
+    parser = _parser()
+    given = parser.parse_args(argv)
     monkey.patch_all()
+    program = found(given, parser.prog)
+    if program is None:
+        return 2
     hide_own_frames()
-    if given.is_module:
-        sys.path[0] = os.getcwd()
-        runpy.run_module(given.program, run_name="__main__", alter_sys=True)
-    else:
-        if os.path.isfile(given.program):
-            sys.path[0] = os.path.dirname(os.path.abspath(given.program))
-        runpy.run_path(given.program, run_name="__main__")
+    program.run()
     return 0
 
 

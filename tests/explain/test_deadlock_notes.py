@@ -38,7 +38,7 @@ def test_which_tasklet_waits_where():
     assert "main wants to receive from channel 'wanted'" in note
     assert f"at {id(ch):#x} (balance 0), {here(lonely, 1)}" in note
     assert "'wanted': nothing else, as far as can be seen" in note
-    assert "circle" not in note
+    assert "A cycle" not in note
     assert "main wants to send to channel" in note_of(ch.send, 1)
 
 

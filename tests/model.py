@@ -67,7 +67,7 @@ class Channel:
 
 
 class Timer:
-    """What ends a run() early: a number of turns, or the ticks of one `spin`."""
+    """A limit that ends a run() early: a number of turns, or the ticks of one `spin`."""
 
     def __init__(self, owner, turns=None, soft=False):
         self.owner = owner

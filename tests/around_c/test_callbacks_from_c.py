@@ -59,7 +59,7 @@ UNRAISABLE = {"destructors", "weak_reference_callbacks", "ctypes_qsort"}
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in UNRAISABLE])
 def test_exceptions_through_c_frames(name):
-    """An exception at the first pause travels through the C code to the tasklet's function."""
+    """An exception at the first pause passes through the C code to the tasklet's function."""
     outcome = []
 
     class Special(Exception):

@@ -225,7 +225,7 @@ def test_closed_while_a_tasklet_waits(pair, how):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("lost", ["dropped", "os.close"])
 def test_closed_without_notice(ticks, lost):
-    """The number of a descriptor that was waited for is used again: no tasklet waits in vain."""
+    """The number of a descriptor that was waited for is used again: no tasklet waits for ever."""
     near, far = socket.socketpair()
     near.settimeout(0.001)
     with pytest.raises(TimeoutError):

@@ -230,7 +230,7 @@ def user_in(context):
 
 @pytest.fixture
 def contexts_travel():
-    """Contexts are pickled as the value of USER."""
+    """Contexts are pickled by their value of USER."""
     register(contextvars.Context, user_in, with_user)
     yield
     unregister(contextvars.Context)

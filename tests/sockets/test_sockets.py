@@ -161,7 +161,7 @@ def test_sendmsg_recvmsg(pair):
 
 
 def test_end_after_a_short_read(pair):
-    """The peer sent and closed before the first read: no call waits in vain."""
+    """The peer sent and closed before the first read: no call waits for ever."""
     near, far = pair
     stackless.tasklet(lambda: near.recv(1))()
     stackless.schedule()

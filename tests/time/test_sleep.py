@@ -172,7 +172,7 @@ def test_nonsense_is_a_value_error(seconds):
 
 @pytest.mark.parametrize("seconds", [None, "1", []])
 def test_no_number_is_a_type_error(seconds):
-    """What is not a number."""
+    """Values that are not numbers."""
     with pytest.raises(TypeError):
         stackless.sleep(seconds)
 

@@ -33,7 +33,7 @@ EMPTY_FUNCTION, EMPTY_NAME = _empty_function()
 
 
 def empty_call(operations: int) -> float:
-    """Return the seconds of so many calls of an empty C function in a `for` loop."""
+    """Return the seconds of `operations` calls of an empty C function in a `for` loop."""
     call = EMPTY_FUNCTION
     start = perf_counter()
     for _ in repeat(None, operations):
@@ -99,7 +99,7 @@ class Result:
 
 
 def calibrate(measure: Measure, seconds: float) -> int:
-    """Return the number of operations that take about so many seconds. Also warms up."""
+    """Return the number of operations that take about `seconds`. Also warms up."""
     operations = GRAIN
     while True:
         taken = measure(operations)

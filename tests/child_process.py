@@ -28,7 +28,7 @@ def run_child(source, *, timeout=TIME_LIMIT, args=(), env=None):
 
 
 def assert_child(source, *, prints="", exits=0, complains="", **options):
-    """Run `source` in a child; compare its exit code and all it wrote.
+    """Run `source` in a child; compare its exit code and its whole output.
 
     `complains`: what must occur on stderr; empty means that stderr must be empty.
     """

@@ -6,7 +6,7 @@ import signal
 import pytest
 import stackless
 
-# A shell's background job starts with Ctrl-C ignored, and hands that on to its children.
+# A background job of a shell starts with Ctrl-C ignored, and its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -23,7 +23,7 @@ def runnable_besides_main():
 
 @pytest.fixture(autouse=True)
 def clean_scheduler():
-    """Fail a test that leaves runnable tasklets behind; kill them, so that the next is not hit."""
+    """Fail a test that leaves runnable tasklets behind; kill them for the next test."""
     yield
     stackless.set_error_handler(None)
     callbacks = stackless.set_schedule_callback(None), stackless.set_channel_callback(None)

@@ -34,11 +34,11 @@ class Tasklet:
         self.body = body
         self.started = False
         self.alive = True
-        self.sending = None  # the value it waits with in a channel
+        self.sending = None  # the value that it sends while it is blocked in a channel
         self.channel = None  # the channel it is blocked on
-        self.iterating = False  # blocked there in iteration
+        self.iterating = False  # True if it is blocked there in iteration
         self.block_trap = False
-        self.outcome = ("value", None)  # what its pending call will give
+        self.outcome = ("value", None)  # the result of its pending call
 
 
 class Channel:
@@ -67,7 +67,7 @@ class Channel:
 
 
 class Timer:
-    """What ends a run() early: a number of turns, or the ticks of one `spin`."""
+    """A limit that ends a run() early: a number of turns, or the ticks of one `spin`."""
 
     def __init__(self, owner, turns=None, soft=False):
         self.owner = owner
@@ -87,11 +87,11 @@ class Model:
         self.watchdogs = []  # those inside run(), outermost first
         self.timer = None  # of the outermost run() with a limit
         self.trap = False
-        self.hand_over = False  # the switch under way is a transfer's own
-        self.yields = False  # the operation was schedule()
+        self.hand_over = False  # True if the switch under way is a transfer's own
+        self.yields = False  # True if the operation was schedule()
 
     def run_to_the_end(self):
-        """Until main's generator ends."""
+        """Run until main's generator ends."""
         while self.main.alive:
             self.turn(self.ring[0])
 
@@ -139,7 +139,7 @@ class Model:
             self.note(("switch", me.name, self.ring[0].name))
 
     def ends_lone_turn(self, timer):
-        """A `schedule()` alone in the ring: a turn is over if somebody waits for that."""
+        """A `schedule()` alone in the ring: it ends a turn if the limit is soft or counts turns."""
         waits = timer is not None and (timer.soft or timer.turns is not None)
         return self.yields and waits and not self.trap
 
@@ -150,7 +150,7 @@ class Model:
         self.make_current(owner)
 
     def return_from_run(self, me):
-        """Those above it on the stack are made runnable; a limit of theirs is over."""
+        """The runs above it on the stack are made runnable; a limit of theirs is over."""
         place = self.watchdogs.index(me)
         popped = self.watchdogs[place:]
         del self.watchdogs[place:]
@@ -245,7 +245,7 @@ class Model:
         self.timer = self.timer or timer
 
     def do_spin(self, me):
-        """Longer than the ticks of a limit: a hard one takes the tasklet out of the ring."""
+        """A spin exceeds the ticks of a limit: a hard limit takes the tasklet out of the ring."""
         timer = self.timer
         if timer is None or timer.turns is not None:
             return
@@ -253,7 +253,7 @@ class Model:
         if not timer.soft and not self.trap:
             if (
                 timer.owner.outcome[0] != "throw"
-            ):  # else it wakes with that, and nobody is taken out
+            ):  # otherwise it wakes with the exception, and no tasklet is taken out
                 self.ring.remove(me)
                 timer.owner.outcome = ("value", me.name)
             self.resume_owner()
@@ -325,7 +325,7 @@ class Model:
             self.make_current(tasklet)
 
     def end_unstarted(self, me, tasklet):
-        """Killed before it began: it ends on the spot, and its right neighbour runs."""
+        """A tasklet killed before its start ends at once, and its right neighbour runs."""
         ring = self.ring if tasklet in self.ring else [*self.ring, tasklet]
         following = ring[(ring.index(tasklet) + 1) % len(ring)]
         if following is not me:
@@ -396,10 +396,10 @@ class Model:
     def do_block_trap(self, me, flag):
         me.block_trap = flag
 
-    # ------------------------------------------------------------ what can be seen
+    # ------------------------------------------------------------ the visible state
 
     def do_look(self, me):
-        """Everything that shows, as the test's own reading of the real thing gives it."""
+        """The visible state, in the form in which the test reads it from the real tasklets."""
         return (
             [tasklet.name for tasklet in self.ring],
             [

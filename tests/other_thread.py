@@ -7,7 +7,7 @@ import stackless
 
 
 def run_in_thread(function):
-    """Call `function` in a new thread; give its result, or raise its exception, here."""
+    """Call `function` in a new thread; return its result, or raise its exception, in this one."""
     outcome = []
 
     def target():
@@ -65,7 +65,7 @@ class Owner:
             self.ready.set()
 
     def result(self):
-        """What was reported, after the thread has ended."""
+        """The reported value, after the thread has ended."""
         self.thread.join(60)
         assert not self.thread.is_alive(), "the owning thread was not woken"
         if self.error is not None:

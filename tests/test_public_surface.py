@@ -91,9 +91,9 @@ def test_package_says_that_it_is_typed():
     assert (PACKAGE / "py.typed").exists()
 
 
-# ------------------------------------------------------------------ what the modules show
+# ------------------------------------------------------------------ names that the modules show
 
-#: What dir(stackless) has besides `stackless.__all__`.
+#: The names that dir(stackless) has besides `stackless.__all__`.
 COMPUTED = {
     "TimeoutError",
     "__version__",
@@ -110,7 +110,7 @@ COMPUTED = {
 
 
 def public_objects(module):
-    """The classes and functions that a public module exports and this package has made."""
+    """The classes and functions that a public module exports and this package defines."""
     for name in dir(module):
         value = getattr(module, name)
         if not isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
@@ -142,7 +142,7 @@ def test_a_module_shows_public_names_only(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_public_objects_name_public_modules(name):
-    """In `__module__`, where they are found again, and in their repr."""
+    """In `__module__`, under which they can be imported, and in their repr."""
     module = importlib.import_module(name)
     for key, value in public_objects(module):
         assert value.__module__ in MODULES, key
@@ -153,7 +153,7 @@ def test_public_objects_name_public_modules(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_public_objects_are_pickled_by_public_names(name):
-    """So that pickles do not depend on where the package keeps them."""
+    """Pickles do not depend on the module in which the package keeps them."""
     import pickle
 
     module = importlib.import_module(name)
@@ -187,7 +187,7 @@ def test_every_module_says_what_it_holds():
 
 
 def imported(path, known):
-    """The modules of this package that one imports when it is imported itself."""
+    """The modules of this package that are imported when one of them is imported."""
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -209,12 +209,12 @@ def test_modules_do_not_import_in_circles():
     assert {*paths} <= {*order}
 
 
-# ------------------------------------------------------------------ where it cannot work
+# ------------------------------------------------------------------ unsupported interpreters
 
 
 @pytest.fixture
 def package_without_compiled_module(tmp_path):
-    """The Python files alone, as on an interpreter there is no build for."""
+    """The Python files alone, as on an interpreter for which there is no build."""
     shutil.copytree(
         PACKAGE,
         tmp_path / "stackless",
@@ -248,7 +248,7 @@ def test_missing_compiled_module_says_what_to_do(package_without_compiled_module
 
 
 def test_unsupported_interpreter_is_named(package_without_compiled_module):
-    """An unknown Python minor: an ImportError that names the supported ones and this one."""
+    """An unknown minor version: an ImportError that names the supported ones and this one."""
     prepare = "sys.version_info = (3, 99, 0, 'final', 0); sys.version = '3.99.0 (main) [GCC]'"
     text = import_error(package_without_compiled_module, prepare)
     for version in ("3.11", "3.15", "3.99"):
@@ -256,7 +256,7 @@ def test_unsupported_interpreter_is_named(package_without_compiled_module):
 
 
 def test_musl_is_refused_by_name(package_without_compiled_module):
-    """An ImportError that says which C library there is and which is needed."""
+    """The ImportError says which C library was found and which is needed."""
     musl = "x86_64-alpine-linux-musl"
     prepare = f"import sysconfig; sysconfig.get_config_vars()['HOST_GNU_TYPE'] = {musl!r}"
     text = import_error(package_without_compiled_module, prepare)
@@ -264,6 +264,6 @@ def test_musl_is_refused_by_name(package_without_compiled_module):
 
 
 def test_running_interpreter_is_a_supported_one():
-    """What the tests run on is what is promised."""
+    """The tests run on an interpreter that is supported."""
     assert (3, 11) <= sys.version_info[:2] <= (3, 15)
     assert sys.implementation.name == "cpython"

@@ -2,7 +2,7 @@
  *
  *     load PORT CONNECTIONS BYTES|http|http-once SECONDS
  *
- * A message of so many bytes comes back unchanged; all answers to "http", a GET request, are as long as the
+ * A message of BYTES bytes comes back unchanged; all answers to "http", a GET request, are as long as the
  * first. "http-once" is the same with a new connection for each request, which the server closes. Prints
  * "begin" when there was an answer for each connection and some time has passed, and then the number of
  * answers and the seconds that took. Ends with its standard input. It never sleeps: waking it would cost the

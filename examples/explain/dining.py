@@ -27,7 +27,7 @@ def main():
     stackless.run()
     print("All wait:")
     stackless.dump()
-    # Nobody is left who could send this.
+    # No tasklet is left that could send this.
     stackless.channel().receive()
 
 

@@ -29,7 +29,7 @@ def test_asyncio_run_inside_a_tasklet():
 
 
 def test_asyncio_run_in_one_tasklet_after_another():
-    """A loop that has ended leaves nothing behind."""
+    """An event loop that has ended leaves nothing behind."""
     results = []
 
     async def main(number):
@@ -44,7 +44,7 @@ def test_asyncio_run_in_one_tasklet_after_another():
 
 
 def test_tasklets_switch_inside_coroutines():
-    """A coroutine may block its whole loop on a channel; the other tasklets go on."""
+    """A coroutine may block its whole event loop on a channel; the other tasklets continue."""
     ch, log = channel(), []
 
     async def main():
@@ -61,7 +61,7 @@ def test_tasklets_switch_inside_coroutines():
 
 
 def test_second_asyncio_run_at_the_same_time_gives_asyncios_own_error():
-    """The running loop is the thread's."""
+    """The running loop belongs to the thread."""
     ch, errors, log = channel(), [], []
 
     async def waits():
@@ -116,7 +116,7 @@ def test_kill_inside_a_running_loop():
 
 
 def test_tasklets_made_inside_a_coroutine():
-    """They run when the coroutine lets them, in its context."""
+    """They run when the coroutine lets them, in the context of the coroutine."""
     log = []
 
     async def main():

@@ -26,7 +26,7 @@ def same(one, other):
 
 @every_scenario
 def test_turns_in_c_callbacks(name):
-    """Four tasklets take turns, each somewhere inside C code."""
+    """Four tasklets take turns, each inside C code."""
     expected, results = undisturbed(name), []
     for _ in range(4):
         tasklet(lambda: results.append(SCENARIOS[name](schedule)))()
@@ -37,7 +37,7 @@ def test_turns_in_c_callbacks(name):
 
 @every_scenario
 def test_blocking_in_c_callbacks(name):
-    """Three tasklets block in C callbacks; always the one that waits last is woken first."""
+    """Three tasklets block in C callbacks; the one that blocked last is always woken first."""
     expected, results = undisturbed(name), []
     channels = [channel() for _ in range(3)]
     for ch in channels:
@@ -53,13 +53,13 @@ def test_blocking_in_c_callbacks(name):
     assert all(same(result, expected) for result in results)
 
 
-# Where C code cannot pass an exception on: it goes to sys.unraisablehook instead.
+# Where C code cannot pass an exception on, it goes to sys.unraisablehook instead.
 UNRAISABLE = {"destructors", "weak_reference_callbacks", "ctypes_qsort"}
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in UNRAISABLE])
 def test_exceptions_through_c_frames(name):
-    """An exception at the first pause travels through the C code to the tasklet's function."""
+    """An exception at the first pause passes through the C code to the tasklet's function."""
     outcome = []
 
     class Special(Exception):
@@ -81,7 +81,7 @@ def test_exceptions_through_c_frames(name):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @every_scenario
 def test_kill_in_c_callbacks(name):
-    """TaskletExit unwinds C code as well: killed at the first pause, nothing is left."""
+    """TaskletExit unwinds C code as well: a tasklet killed at its first pause leaves nothing."""
     ended = []
 
     def body():

@@ -78,7 +78,7 @@ def test_bare_raise_after_a_switch():
 
 
 def test_context_of_exceptions_stays_in_the_tasklet():
-    """8.3: `__context__` is what this tasklet was handling, not another."""
+    """8.3: `__context__` is the exception that this tasklet was handling, not another tasklet's."""
     contexts = {}
 
     def body(outer, inner):
@@ -167,7 +167,7 @@ def test_generators_keep_their_exception_state():
 
 
 def test_tracebacks_are_those_of_the_tasklet():
-    """A traceback has the tasklet's own frames only."""
+    """A traceback contains only frames of its own tasklet."""
     names = []
 
     def inner(name):
@@ -249,7 +249,7 @@ def test_recursion_depth_of_main_is_not_inherited(limit):
 
 
 def test_recursion_error_in_one_tasklet_only(limit):
-    """The others go on, at whatever depth they are."""
+    """The other tasklets continue, at whatever depth they are."""
     log = []
 
     def too_deep():
@@ -266,7 +266,7 @@ def test_recursion_error_in_one_tasklet_only(limit):
 
 
 def test_recursion_depth_is_balanced_after_exceptions(limit):
-    """A thousand tasklets that die deep down leave the counters of main as they were."""
+    """A thousand tasklets that end with an error in deep calls leave main's counters unchanged."""
 
     def fails():
         raise KeyError
@@ -279,7 +279,7 @@ def test_recursion_depth_is_balanced_after_exceptions(limit):
 
 
 def test_killed_deep_down(limit):
-    """A kill unwinds all of it."""
+    """A kill unwinds the whole recursion."""
     ch = channel()
     tasks = [tasklet(down)(limit - 100, ch.receive) for _ in range(20)]
     stackless.run()
@@ -308,7 +308,7 @@ def test_context_variables_inside_c_callbacks():
 
 
 def test_trace_functions_inside_c_callbacks():
-    """14: and so is the trace function."""
+    """14: the trace function is switched as well."""
     calls, others = [], []
     old = sys.gettrace()
 
@@ -344,7 +344,7 @@ def test_trace_functions_inside_c_callbacks():
 
 
 def test_async_generator_hooks_and_running_loop_are_the_threads():
-    """They are per thread in CPython and stay so: set in one tasklet, seen in another."""
+    """CPython keeps them per thread, and they stay so: set in one tasklet, seen in another."""
     hooks = sys.get_asyncgen_hooks()
     seen = []
 
@@ -359,7 +359,7 @@ def test_async_generator_hooks_and_running_loop_are_the_threads():
 
 
 def test_warnings_name_the_line_in_the_tasklet():
-    """warnings.warn looks at the frames of the tasklet, from its first function on."""
+    """warnings.warn reads the frames of the tasklet, beginning with its first function."""
 
     def warns():
         warnings.warn("from the tasklet", UserWarning, stacklevel=1)

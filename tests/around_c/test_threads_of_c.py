@@ -35,7 +35,7 @@ sys.unraisablehook = lambda about: log.append(about.exc_type.__name__)
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_one_that_ends_while_a_callback_waits(depth):
-    """11.5: what waits gets TaskletExit, and the thread counts no more: a deadlock is found."""
+    """11.5: a waiting tasklet gets TaskletExit; the thread is not counted: a deadlock is found."""
     assert_child(
         f"""{THREAD}
 def waits(depth):
@@ -63,7 +63,7 @@ except RuntimeError as error:
 
 
 def test_one_whose_callbacks_take_turns():
-    """The calls return in another order than they were made; the thread lives on until its own."""
+    """The calls return in another order than they were made; the thread lives until its own end."""
     assert_child(
         f"""{THREAD}
 channels = [channel() for _ in range(4)]
@@ -117,7 +117,7 @@ print(*log, states())
 
 
 def test_a_parked_tasklet_keeps_its_count():
-    """PyGILState_Ensure() from Python, with no C code on the stack; the release after parking."""
+    """PyGILState_Ensure() called from Python, without C code on the stack; released when parked."""
     assert_child(
         f"""{THREAD}
 ensure, release = ctypes.pythonapi.PyGILState_Ensure, ctypes.pythonapi.PyGILState_Release

@@ -31,7 +31,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Open the page of a recording; at the end, nothing may have gone wrong in it."""
+    """Open the page of a recording; at the end, check that no error occurred in it."""
     pages, problems = [], []
 
     def opened(path, *, width=1440, height=900, scheme="light", fragment=""):
@@ -56,6 +56,6 @@ def open_page(browser):
 
 @pytest.fixture
 def keep():
-    """Keep a picture of the page, for people to look at."""
+    """Save a screenshot of the page, for people to look at."""
     SCREENSHOTS.mkdir(exist_ok=True)
     return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png")

@@ -20,7 +20,7 @@ def last(page):
 
 
 def until(page, condition):
-    """Wait: the page's policy forbids Playwright's own way."""
+    """Wait for a condition: the policy of the page forbids Playwright's own function."""
     for _ in range(600):
         if page.evaluate(condition):
             return
@@ -180,7 +180,7 @@ def test_more_are_counted(open_page, keep, tmp_path):
 
 
 def test_a_hundred_thousand_events(open_page, keep, tmp_path, record_property):
-    """It opens in at most three seconds; the figure is printed, and the assertion is generous."""
+    """It opens in three seconds at most; the time is printed, and the assertion allows more."""
     crowd(tmp_path / "r.json", 300, rounds=490)
     convert(tmp_path / "r.json", tmp_path / "r.html")
     start = time.perf_counter()

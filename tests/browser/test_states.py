@@ -106,7 +106,7 @@ DOM = """() => {
 
 
 def check(page, want, step, last):
-    """The page's own model, and what can be seen."""
+    """Compare the page's own model, and the visible page, with the recording."""
     got = page.evaluate("stacklessPlayer.snapshot()")
     assert got["step"] == step
     for number, t in got["tasklets"].items():
@@ -115,7 +115,7 @@ def check(page, want, step, last):
             assert t[field] == mine[field], (step, number, field)
         if mine["state"] in ("sends", "failed"):
             assert t["value"] == mine["value"]
-    # Those that are over are forgotten after a while, nobody else.
+    # Only tasklets that have ended may be missing: they are removed after a while.
     missing = want["tasklets"].keys() - got["tasklets"].keys()
     assert all(want["tasklets"][number]["state"] in OVER for number in missing)
     assert got["rings"] == want["rings"]

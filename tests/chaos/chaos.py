@@ -32,7 +32,7 @@ try:
 except ImportError:
     _testcapi = None
 
-#: The places that a seed may choose, each with its chance.
+#: The places that a seed may choose, each with its probability.
 PLACES = {
     "destructors": 0.8,
     "weakrefs": 0.5,
@@ -50,7 +50,7 @@ PLACES = {
     "forks": 0.15,
 }
 
-#: What may be refused, or comes out of a tasklet.
+#: Exceptions that an operation may raise: refusals, and those that come out of a tasklet.
 EXPECTED = (
     RuntimeError,
     ValueError,
@@ -67,7 +67,7 @@ EXPECTED = (
     stackless.TimeoutExit,
 )
 
-#: Tasklets that all threads know.
+#: Tasklets that all threads use.
 shared = []
 #: The programs of all threads.
 programs = []
@@ -92,11 +92,11 @@ class Loud:
 
 
 class Quiet:
-    """What a copy has in the place of a Loud."""
+    """Takes the place of a Loud in a copy."""
 
 
 class Program:
-    """One thread's tasklets, and what they run."""
+    """One thread's tasklets, and the operations that they run."""
 
     def __init__(self, seed, places):
         self.chance = random.Random(seed)
@@ -104,7 +104,7 @@ class Program:
         self.tasklets, self.kept = [], []
         self.channels = [stackless.channel() for _ in range(3)]
         self.depth = 0
-        #: What may still be done aside in this step: each causes more of it.
+        #: Number of calls of aside() that are still allowed in this step: each causes further ones.
         self.asides = 0
         self.left = 0
         programs.append(self)
@@ -214,7 +214,7 @@ class Program:
     # ------------------------------------------------------------------ from elsewhere
 
     def aside(self):
-        """Does something, in the middle of something else."""
+        """Does a random operation in the middle of another one."""
         if self.depth > 3 or self.asides <= 0 or self.chance.random() < 0.5:
             return
         self.depth += 1
@@ -379,8 +379,8 @@ class Program:
             self.tasklets.append(victim)
 
     def short_of_memory(self):
-        """One call of ours without memory. Others would run Python code, and CPython 3.13 itself
-        crashes where there is no memory for a function object."""
+        """Makes one of our calls without memory. Other calls would run Python code, and CPython
+        3.13 itself crashes where there is no memory for a function object."""
         tasklet = self.chance.choice(self.tasklets)
         call, arguments = self.chance.choice(
             [
@@ -469,15 +469,15 @@ class Program:
                     self.asides = 100
                     self.act()
             except EXPECTED:
-                pass  # refused, or a tasklet's exception, which may come between any two lines
+                pass  # refused, or a tasklet's exception, which can be raised between any two lines
 
 
 class Subclass(stackless.tasklet):
-    """With a dictionary."""
+    """A subclass whose instances have a `__dict__`."""
 
 
 class Stubborn(stackless.tasklet):
-    """Has a destructor of its own, and does not call the one of its base."""
+    """Has its own destructor, which does not call that of its base."""
 
     def __del__(self):
         pass
@@ -506,7 +506,7 @@ def chosen(seed):
     if _testcapi is None:
         places.discard("no memory")
     if "threads" in places:
-        # The hooks are the process's, and a child of a fork would wait for locks of other threads.
+        # The hooks belong to the process, and a forked child would wait for locks of other threads.
         places -= {"no memory", "forks"}
     if "no memory" in places:
         # None of our calls may run Python code then: see short_of_memory().
@@ -521,8 +521,8 @@ def main(seed, steps=1500):
     places = chosen(seed)
     print(f"seed {seed}: {', '.join(sorted(places)) or 'nothing'}", flush=True)
     stackless.set_stack_limits(park_above=random.Random(seed).choice([1, 10, 4096]), park_after=0)
-    # What is imported when it is first used: a tasklet that is paused for good in the middle of it
-    # would keep all others waiting.
+    # Modules that are imported at their first use: a tasklet that is paused for ever during such
+    # an import would keep all others waiting.
     stackless.snapshot()
     stackless.loads(stackless.dumps(stackless.tasklet(print, ())))
     stackless.why_not_picklable(threading.Lock())

@@ -1,4 +1,4 @@
-"""Nothing that can be done to tasklets crashes the interpreter, or makes it hang.
+"""No operation on tasklets crashes the interpreter, or makes it hang.
 
 The nightly run takes STACKLESS_CHAOS_SECONDS, an hour unless told otherwise, with seeds that were
 not tried before. A failure names its seed: `python tests/chaos/chaos.py SEED` does it again.
@@ -21,7 +21,7 @@ SECONDS = float(os.environ.get("STACKLESS_CHAOS_SECONDS", 3600))
 
 
 def try_seed(seed):
-    """What went wrong, or an empty text."""
+    """The description of the failure, or an empty text."""
     command = [sys.executable, "-X", "faulthandler", str(PROGRAM), str(seed)]
     environment = {**os.environ, "PYTHONMALLOC": "debug"}
     hangs = ""
@@ -31,7 +31,7 @@ def try_seed(seed):
             printed, wrote = child.communicate(timeout=100)
         except subprocess.TimeoutExpired:
             hangs = "hangs, "
-            child.send_signal(signal.SIGABRT)  # faulthandler shows where
+            child.send_signal(signal.SIGABRT)  # faulthandler shows where it hangs
             printed, wrote = child.communicate()
     if not hangs and child.returncode == 0 and printed.endswith("\nend\n"):
         return ""

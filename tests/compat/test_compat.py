@@ -44,7 +44,7 @@ def test_finds_what_the_sample_marks_and_nothing_else(sample):
     expected = marked(sample)
     for key in list(expected):
         line, level, name = key
-        # Python 3.11 has them still.
+        # Python 3.11 still has them.
         if name in ("asyncore", "asynchat") and sys.version_info < (3, 12):
             expected[line, WARNING, name] = expected.pop(key)
         owner, _, attribute = name.partition(".")
@@ -127,7 +127,7 @@ def test_the_tool_knows_the_whole_contract():
     assert set(CHANNEL) <= API["channel"]
 
 
-def test_no_entry_says_that_something_is_missing_which_is_there():
+def test_no_entry_reports_an_existing_name_as_missing():
     for entry in table.TABLE:
         if entry.level == ERROR and entry.kind in ("module", "tasklet", "channel"):
             owner = getattr(stackless, entry.kind, stackless)
@@ -174,7 +174,7 @@ def test_python_2_is_recognised_where_it_begins(tmp_path, text, line, column):
     assert column in (None, at_column)
 
 
-def test_python_2_is_told_what_to_do(tmp_path):
+def test_the_error_for_python_2_says_what_to_do(tmp_path):
     path = tmp_path / "old.py"
     path.write_text("print 'a'\nprint 'b'\n")
     [finding] = check([path]).found
@@ -200,7 +200,7 @@ def test_python_3_is_not_taken_for_python_2(tmp_path, text):
     assert check_text(tmp_path, text) == []
 
 
-def test_what_is_neither_is_a_syntax_error(tmp_path):
+def test_a_file_that_is_neither_is_a_syntax_error(tmp_path):
     text = "import stackless\nstackless._peek()\ndef (:\n"
     assert check_text(tmp_path, text) == [
         (3, 5, ERROR, "syntax"),
@@ -208,7 +208,7 @@ def test_what_is_neither_is_a_syntax_error(tmp_path):
     ]
 
 
-def test_doubtful_strings_are_no_matter(tmp_path):
+def test_doubtful_strings_are_not_reported(tmp_path):
     """Python warns of them, and the tests make warnings errors."""
     assert check_text(tmp_path, "import stackless\npattern = '\\d'\n") == []
 
@@ -264,7 +264,7 @@ def test_a_file_without_stackless_is_left_alone(tmp_path):
     assert check_text(tmp_path, text) == []
 
 
-def test_directories_are_searched_but_for_hidden_ones(tmp_path):
+def test_directories_are_searched_except_hidden_ones(tmp_path):
     for folder in ("a", ".git", "a/__pycache__"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.py").write_text("import stackless\nstackless._peek\n")

@@ -59,7 +59,7 @@ def softswitch_does_not_restore():
 
 
 def counts_loop_turns():
-    """A turn of this loop is some 200 bytecodes, so it would be 5 turns in the fork."""
+    """One iteration of the loop takes about 200 bytecodes, so the fork would count 5 iterations."""
     names = {"turns": 0}
     exec("def work():\n global turns\n while 1: turns += 1;" + "x = 1;" * 100, names)
     stackless.tasklet(names["work"])()
@@ -203,7 +203,7 @@ def needs_a_demonstration(entry):
     ids=lambda entry: f"{entry.kind}-{entry.names}",
 )
 def test_it_is_different(entry):
-    """Every entry that is in force has a demonstration, and that holds."""
+    """Every entry that applies here has a demonstration, and the demonstration succeeds."""
     demonstrate = DEMONSTRATIONS[entry.kind, entry.names.split()[0]]
     level = entry.present if entry.here and entry.here() else entry.level
     if level is None or (entry.present and level == ERROR):
@@ -212,7 +212,7 @@ def test_it_is_different(entry):
 
 
 def test_names_of_the_fork_are_not_there():
-    """An error says that something is missing: then it must be."""
+    """An entry of level error says that a name is missing: then it must be missing."""
     for entry in TABLE:
         if entry.level == ERROR and entry.here is None and entry.kind in API:
             for name in entry.names.split():

@@ -82,7 +82,7 @@ def test_schedule_from_main_runs_each_other_tasklet_once():
     assert log == ["a", "b", "a", "b"]
 
 
-def test_run_of_a_tasklet_moves_nobody():
+def test_run_of_a_tasklet_keeps_the_order():
     """2.3: b.run() from main runs b and c, then main; a is still waiting."""
     log = []
     a, b, _c = logging_tasklets(log, "abc")

@@ -286,7 +286,7 @@ def test_thread_info_of_all_threads(untouched_thread):
 
 
 @pytest.mark.parametrize("number", [0, 1, 12345])
-def test_thread_info_of_nobody(number):
+def test_thread_info_of_an_unknown_id(number):
     """3: RuntimeError `Thread id not found`."""
     with pytest.raises(RuntimeError, match="^Thread id not found$"):
         stackless.get_thread_info(number)
@@ -394,7 +394,7 @@ def test_watchdogs_of_nested_runs():
 
 
 @pytest.mark.parametrize("outer, inner", [(1000, 0), (1000, 5), (0, 1000)])
-def test_item_0_is_whom_a_timeout_wakes(outer, inner):
+def test_item_0_is_the_tasklet_that_a_timeout_wakes(outer, inner):
     """3, 7.2: the outermost run-with-timeout."""
     seen = []
 

@@ -82,7 +82,7 @@ def test_bomb_pickles():
     assert copy.traceback is None
 
 
-def test_bomb_explodes_in_who_resumes_with_it():
+def test_bomb_explodes_in_the_tasklet_that_resumes_with_it():
     """6: with its value and its traceback."""
 
     def fails():

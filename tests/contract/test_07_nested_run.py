@@ -18,7 +18,7 @@ def test_run_returns_none_when_the_ring_is_empty():
     paused.run()
 
 
-def test_run_with_nobody_else_returns_at_once():
+def test_run_without_other_tasklets_returns_at_once():
     """Alone in the ring."""
     assert stackless.run() is None
     assert stackless.runcount == 1

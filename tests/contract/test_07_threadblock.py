@@ -60,7 +60,7 @@ def test_it_sleeps_until_another_thread_makes_a_tasklet_runnable(how):
 
 
 @pytest.mark.parametrize("timeout", [0, 10, 1000])
-def test_it_goes_on_sleeping_when_that_tasklet_has_ended(timeout):
+def test_it_continues_to_sleep_when_that_tasklet_has_ended(timeout):
     """7.2: each time the ring is empty, with a timeout or without."""
     program(
         f"""

@@ -80,7 +80,7 @@ def test_the_others_stay_in_the_ring():
     victim.tasklet.kill()
 
 
-def test_the_victim_goes_on_when_inserted():
+def test_the_interrupted_tasklet_continues_when_inserted():
     """It has to be inserted to continue; then it continues where it was interrupted."""
     loop = Loop(1000)
     victim = stackless.run(10)
@@ -160,7 +160,7 @@ def test_huge_timeouts(n):
     assert loop.finished
 
 
-def test_nobody_to_run():
+def test_no_tasklet_to_run():
     """7.1: returns None at once, timeout or not."""
     assert stackless.run(1) is None
     assert stackless.runcount == 1

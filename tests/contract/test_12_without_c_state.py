@@ -35,7 +35,7 @@ def suspended(log, keeps_itself=False):
     return t, weakref.ref(thing)
 
 
-def test_it_vanishes_with_its_last_reference():
+def test_it_is_freed_with_its_last_reference():
     """12 [soft]: paused, unreferenced: freed, and no code of it runs."""
     log = []
     t, thing = suspended(log)
@@ -45,7 +45,7 @@ def test_it_vanishes_with_its_last_reference():
     assert gone() is None and thing() is None and log == []
 
 
-def test_a_cycle_with_it_vanishes_in_the_collector():
+def test_a_cycle_with_it_is_freed_by_the_collector():
     """12 [soft], 21.9: schedule_remove() leaves the tasklet itself in its tempval."""
     log = []
     t, thing = suspended(log, keeps_itself=True)
@@ -118,7 +118,7 @@ def test_a_leaked_tasklet_is_ended_and_reported():
     assert log == ["finally"]
 
 
-def test_without_reports_it_vanishes():
+def test_without_reports_it_is_freed():
     """The tasklet is freed without an error."""
     log = []
     assert stackless.enable_leak_reports(None) is True

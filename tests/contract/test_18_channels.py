@@ -10,7 +10,7 @@ import stackless.scheduler as scheduler
 from scheduler_tasklets import fail
 
 
-def test_clear_kills_those_who_wait_here():
+def test_clear_kills_the_tasklets_that_wait_here():
     here, elsewhere = scheduler.channel(), scheduler.channel()
     log = []
 

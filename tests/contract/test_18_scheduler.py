@@ -269,7 +269,7 @@ def test_nested_is_as_in_stackless():
     assert animals() == "Rabbit Dog Cat Monkey (bar ends) Donkey"
 
 
-def test_flat_runs_one_and_goes_on(flat):
+def test_flat_runs_one_and_continues(flat):
     assert scheduler.get_use_nested_tasklets() is False
     assert animals() == "Rabbit Dog (bar ends) Donkey Cat Monkey"
 

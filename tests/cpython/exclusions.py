@@ -24,8 +24,8 @@ MODULES = [
 ]
 SMOKE = ["test_select", "test_timeout", "test_socketserver", "test_urllib2_localnet"]
 
-#: Run in the main tasklet, beside another one: an exception that a signal handler raises while the
-#: thread sleeps comes out there, and not in the tasklet that waits.
+#: Tests that run in the main tasklet, beside another one: an exception that a signal handler raises
+#: while the thread sleeps is raised there, and not in the tasklet that waits.
 IN_MAIN = [
     "test_selectors.*.test_select_interrupt_exc",
     "test_socket.GeneralModuleTests.test_sendall_interrupted*",
@@ -34,13 +34,13 @@ IN_MAIN = [
     "test_socket.TCPTimeoutTest.testInterruptedTimeout",
 ]
 
-#: Not run at all, patched or not.
+#: Tests that are not run at all, patched or not.
 NOT_RUN = {
     "test_timeout.TCPTimeoutTestCase.*": "asks for the address of a server on the internet",
     "test_socket.ThreadedVSOCKSocketStreamTest.*": "waits for ever in some virtual machines",
 }
 
-#: At least so many tests of a module must be seen to have let another tasklet run.
+#: Minimum number of tests of a module that must be seen to have let another tasklet run.
 MUST_SWITCH = {
     "test_ssl": 70,
     "test_socket": 250,
@@ -60,7 +60,7 @@ MUST_SWITCH = {
 class Exclusion(NamedTuple):
     pattern: str
     reason: str
-    #: The minor versions that it holds for, or all.
+    #: The minor versions that an entry holds for, or all.
     pythons: tuple[str, ...] = ()
 
 

@@ -2,10 +2,11 @@
 
     python tests/cpython/run.py [--smoke] [MODULE ...]
 
-They are those of the installed package `test` of the interpreter that runs this. Each module has
-processes of its own, four at a time: one unpatched, one in a tasklet after `monkey.patch_all()`,
-one for what has to be in the main tasklet. A test that passes unpatched has to pass patched, or to
-be in the table of exclusions; one in the table has to fail. What fails is tried once more, alone.
+The tests are those of the installed package `test` of the interpreter that runs this. Each module
+has its own processes, four at a time: one unpatched, one in a tasklet after `monkey.patch_all()`,
+one for tests that must run in the main tasklet. A test that passes unpatched has to pass patched,
+or to be in the table of exclusions; one in the table has to fail. A failed test is run once more,
+alone.
 """
 
 import argparse
@@ -26,7 +27,7 @@ VERSION = "{}.{}".format(*sys.version_info)
 
 
 def run_module(module, where=None, only=(), leave_out=()):
-    """What became of each test, by its name without `test.`; the end of what it wrote."""
+    """Return the result of each test, by its name without `test.`, and the end of the output."""
     command = [sys.executable, "-X", "faulthandler", str(HERE / "run_module.py"), module]
     command += ["--in", where] if where else []
     command += ["--only", *only] if only else []
@@ -73,7 +74,7 @@ def exclusions_of(module):
 
 
 class Compared:
-    """A module's three runs."""
+    """The three runs of a module."""
 
     def __init__(self, module, pool):
         self.module = module
@@ -87,7 +88,7 @@ class Compared:
             self.runs.append(pool.submit(run_module, module, "main", in_main, not_run))
 
     def finish(self):
-        """Wait for the runs; the problems, as texts, and the line of the table."""
+        """Wait for the runs; return the problems, as texts, and the line of the table."""
         (plain, _), *others = (run.result() for run in self.runs)
         patched = {name: entry for tests, _ in others for name, entry in tests.items()}
         excluded = exclusions_of(self.module)

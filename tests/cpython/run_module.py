@@ -14,12 +14,12 @@ import time
 import traceback
 import unittest
 
-#: Modules that ask for the network although all that is run of them stays on this machine.
+#: Modules that ask for the network although everything that is run of them stays on this machine.
 ASK_FOR_NETWORK = {"test_socketserver", "test_timeout"}
 
 
 class Result(unittest.TestResult):
-    """Writes down how each test ended; a test with subtests ends as the worst of them."""
+    """Records how each test ended; a test with subtests ends as the worst of them."""
 
     ORDER = ("passed", "skipped", "failed")
 
@@ -76,14 +76,14 @@ class Result(unittest.TestResult):
         self.note(test, "failed", "succeeds, which was not expected")
 
     def outside(self, test):
-        """What happened to a class or module as a whole is reported at once."""
+        """An outcome of a class or module as a whole is reported at once."""
         if not isinstance(test, unittest.TestCase):
             entry = {"test": test.id(), **self.outcomes[test.id()], "switches": 0, "seconds": 0}
             print(json.dumps(entry), file=REPORT, flush=True)
 
 
 def chosen(suite, only, left_out):
-    """The same suite, which keeps classes together, without those that are not wanted."""
+    """The same suite, which keeps classes together, without the tests that are not wanted."""
     kept = unittest.TestSuite()
     for each in suite:
         if isinstance(each, unittest.TestSuite):
@@ -133,7 +133,7 @@ def main():
 
     monkey.patch_all()
     _stackless._count_switches()
-    # Whoever waits for more than a moment is seen to: this one runs meanwhile.
+    # Runs while a test waits longer than a moment, so that such waits are counted.
     stackless.tasklet(tick)().daemon = True
     if given.where == "main":
         run(_stackless._switches)
@@ -143,7 +143,7 @@ def main():
         try:
             stackless.run()
         except Exception:
-            # What a signal handler raises while the thread sleeps comes out here.
+            # An exception that a signal handler raises while the thread sleeps is raised here.
             traceback.print_exc()
 
 

@@ -76,7 +76,7 @@ def callback(previous, following):
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in_another_thread"])
 @pytest.mark.parametrize("started", [False, True], ids=["fresh", "started"])
 @pytest.mark.parametrize("way", ["schedule", "run", "end", "receive", "remove"])
-def test_callback_that_changes_whom_the_switch_goes_to(way, started, elsewhere):
+def test_callback_that_changes_the_target_of_the_switch(way, started, elsewhere):
     """9: whatever it does to the run queue, that tasklet runs next; then all others continue."""
     assert_child(
         f"""{SWITCHES}

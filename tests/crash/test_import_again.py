@@ -37,7 +37,7 @@ print("end")
     )
 
 
-def test_what_is_under_way_goes_on():
+def test_pending_operations_continue():
     """Tasklets, channels and exceptions from before are those of the new module."""
     assert_child(
         f"""{PURGE}

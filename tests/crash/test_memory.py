@@ -96,7 +96,7 @@ def check(way, rest, prints):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_all_goes_on_when_there_is_memory_again(way):
+def test_everything_works_when_there_is_memory_again(way):
     check(
         way,
         """

@@ -369,7 +369,7 @@ def test_ended_thread_does_not_begin_again():
     )
 
 
-def test_nobody_is_stuck_while_a_signal_handler_runs():
+def test_no_deadlock_while_a_signal_handler_runs():
     """8.4: the main thread sleeps, but its handler will wake the worker: no deadlock."""
     assert_child(
         """

@@ -8,7 +8,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "explain"
 
 
 def test_dining_philosophers():
-    """Nobody eats; the dump and the note name all five, and the circle."""
+    """They all wait; the dump and the note name all five, and the cycle."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "dining.py")], capture_output=True, text=True, timeout=60
     )

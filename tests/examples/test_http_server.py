@@ -11,7 +11,7 @@ FILE = Path(__file__).resolve().parents[2] / "examples" / "http_server.py"
 
 
 def test_server():
-    """All its pages, several at once."""
+    """Requests all of its pages, several at once."""
     command = [sys.executable, "-X", "faulthandler", str(FILE), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         try:

@@ -27,7 +27,7 @@ migrate = load_example()
 
 @pytest.fixture(scope="module")
 def port():
-    """A worker in the middle of a change of keys."""
+    """The port of a worker in the middle of a change of keys."""
     worker, port = migrate.start_worker([NEW, OLD])
     yield port
     worker.terminate()
@@ -49,7 +49,7 @@ class Job:
 
 
 def job():
-    """What the worker can run: something with `insert`, and a list."""
+    """A value that the worker can run: an object with `insert`, and a list."""
     program = {"__name__": "__main__"}
     exec(JOB, program)
     results = []
@@ -57,7 +57,7 @@ def job():
 
 
 def test_keys_of_both_years_are_accepted(port):
-    """Answers are signed with the first."""
+    """Answers are signed with the first key."""
     for key in (NEW, OLD):
         assert sent(port, stackless.dumps(job(), key=key)) == {"results": [42]}
 
@@ -77,27 +77,27 @@ def test_keys_of_both_years_are_accepted(port):
     ],
 )
 def test_refusals(port, message, word):
-    """By name, and the worker goes on."""
+    """The error names the reason, and the worker continues."""
     assert sent(port, message())["refused"].startswith(word)
     assert sent(port, stackless.dumps(job(), key=NEW)) == {"results": [42]}
 
 
 def from_python_3_9():
-    """A well signed blob that another Python might have written."""
+    """A correctly signed blob that another Python might have written."""
     data = stackless.dumps(1, key=NEW)
     start = blob._HEAD.size + blob._SIGNATURE
     rest = b"\x09" + data[start + 1 :]
     return data[: blob._HEAD.size] + blob._seal(data[: blob._HEAD.size], rest, NEW) + rest
 
 
-def test_who_says_nothing_does_not_stop_the_worker(port):
-    """It only connects and leaves."""
+def test_a_silent_client_does_not_stop_the_worker(port):
+    """The client only connects and disconnects."""
     socket.create_connection(("127.0.0.1", port)).close()
     assert sent(port, stackless.dumps(job(), key=NEW)) == {"results": [42]}
 
 
 def test_where_keys_come_from(tmp_path):
-    """A file goes before the variable."""
+    """A file takes precedence over the variable."""
     file = tmp_path / "keys"
     file.write_text(f"{NEW.hex()}\n{OLD.hex()}\n")
     assert migrate.read_keys({}) == []

@@ -124,7 +124,7 @@ def test_generated_xml_is_always_the_same(load, tmp_path):
 
 
 @pytest.mark.parametrize("elements", [1, 2, 3, 4, 1000, 220_523])
-def test_generated_xml_has_so_many_elements(load, tmp_path, elements):
+def test_generated_xml_has_the_stated_number_of_elements(load, tmp_path, elements):
     path = tmp_path / "some.xml"
     load("make_xml").write_xml(path, elements)
     assert load("pull_parser").count_with_callbacks(str(path)) == elements

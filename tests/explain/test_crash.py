@@ -58,7 +58,7 @@ stackless.run()
 
 
 def test_without_the_interpreters_lock():
-    """C code that has let it go crashes: only faulthandler's part."""
+    """C code that has released it crashes: only faulthandler's part is printed."""
     child = run_child(
         PROGRAM
         + """
@@ -71,7 +71,7 @@ ctypes.CDLL(None)["raise"](signal.SIGSEGV)
 
 
 def test_an_overflowing_stack():
-    """In a tasklet, through C code: there is a stack for the handler."""
+    """In a tasklet, through C code: the handler has a stack of its own."""
     child = run_child(
         PROGRAM
         + """
@@ -87,7 +87,7 @@ stackless.run()
 
 
 def test_other_file(tmp_path):
-    """Both parts go there."""
+    """Both parts are written to that file."""
     child = run_child(
         PROGRAM
         + f"""

@@ -31,14 +31,14 @@ def lonely(wanted):
 
 
 @in_child_process
-def test_who_waits_where():
-    """The one that asked in vain: its channel, its line."""
+def test_which_tasklet_waits_where():
+    """The tasklet that got the error: its channel and its line."""
     ch = channel()
     note = note_of(lonely, ch)
     assert "main wants to receive from channel 'wanted'" in note
     assert f"at {id(ch):#x} (balance 0), {here(lonely, 1)}" in note
     assert "'wanted': nothing else, as far as can be seen" in note
-    assert "circle" not in note
+    assert "A cycle" not in note
     assert "main wants to send to channel" in note_of(ch.send, 1)
 
 
@@ -53,8 +53,8 @@ def second(x, y):
 
 
 @in_child_process
-def test_a_circle():
-    """Each waits for what the next could give."""
+def test_a_cycle():
+    """Each waits for a value that the next one could send."""
     x, y = channel(), channel()
     tasklet(first)(x, y)
     tasklet(second)(x, y)
@@ -102,7 +102,7 @@ def never_begun(ch):
 
 @in_child_process
 def test_those_that_could_help_but_do_not():
-    """Paused, and never started."""
+    """Paused tasklets, and ones that were never started."""
     wanted = channel()
     sleepers = [tasklet(paused_one)(wanted)]
     stackless.run()
@@ -134,7 +134,7 @@ def test_after_all_others_have_ended():
 
 @in_child_process
 def test_leaving_the_queue():
-    """schedule_remove() of the last one, where main waits for it."""
+    """schedule_remove() of the last tasklet, where main waits for it."""
     notes = []
 
     def leaves():
@@ -150,7 +150,7 @@ def test_leaving_the_queue():
 
 @in_child_process
 def test_many_tasklets_make_no_long_note():
-    """Bounded, whatever there is."""
+    """The length is limited, whatever the number of tasklets."""
     kept = []
     for number in range(2000):
         scope = {"stackless": stackless}
@@ -184,7 +184,7 @@ def test_values_are_not_looked_at():
 
 
 def test_uncaught_it_is_printed_behind_the_text():
-    """As tracebacks show notes."""
+    """Tracebacks print it as they print notes."""
     assert_child(
         "import stackless\nstackless.channel().receive()",
         exits=1,

@@ -6,7 +6,7 @@ from stackless import channel, tasklet
 
 
 def more(o):
-    """What follows the default repr."""
+    """The part that follows the default repr."""
     text, default = repr(o), object.__repr__(o)
     assert text.startswith(default[:-1] + ": ") and text.endswith(">")
     return text[len(default[:-1] + ": ") : -1]
@@ -17,7 +17,7 @@ def receives(ch):
 
 
 def test_tasklets():
-    """Name and state, all along a tasklet's life."""
+    """Name and state, from the creation of a tasklet to its end."""
     ch = channel()
     t = tasklet()
     assert more(t) == "nothing to run"
@@ -35,7 +35,7 @@ def test_tasklets():
 
 
 def test_main_inside_run():
-    """Seen from a tasklet."""
+    """Read in a tasklet."""
     seen = []
     tasklet(lambda: seen.append(more(stackless.main)))()
     stackless.run()
@@ -44,7 +44,7 @@ def test_main_inside_run():
 
 @pytest.mark.parametrize("way, word", [("receive", "receiving"), ("send", "sending")])
 def test_channels(way, word):
-    """How many wait; is it closing?"""
+    """The number of waiting tasklets, and whether the channel is closing."""
     ch = channel()
     assert more(ch) == "no tasklet waits"
     waiting = [tasklet(getattr(ch, way))(*([1] * (way == "send"))) for _ in range(2)]
@@ -73,7 +73,7 @@ def test_subclasses():
 
 
 def test_callables_are_not_asked():
-    """Names come without running Python code."""
+    """Names are found without running Python code."""
 
     class Callable:
         def __call__(self):

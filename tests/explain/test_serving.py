@@ -38,14 +38,14 @@ TASKLETS = 100_000 if RELEASE >= (6, 13) else 20_000
 
 @pytest.fixture
 def place():
-    """A short directory: the path of a socket may have 108 bytes."""
+    """A directory with a short name: the path of a socket may have at most 108 bytes."""
     path = tempfile.mkdtemp(prefix="sl")
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
 
 class Process:
-    """A child that runs a program, in a place of its own, until it is told to end."""
+    """A child that runs a program, in its own directory, until it is told to end."""
 
     def __init__(self, source, place, **env):
         self.env = {**os.environ, "TMPDIR": str(place), **env}
@@ -72,13 +72,13 @@ class Process:
         self.child.communicate()
 
     def ends(self):
-        """Ends it in the normal way; gives what it wrote."""
+        """End it in the normal way; return its output."""
         out, err = self.child.communicate("\n", timeout=TIME_LIMIT)
         assert self.child.returncode == 0, (out, err)
         return out, err
 
     def ask(self, *arguments, exits=0):
-        """Runs `python -m stackless ...`."""
+        """Run `python -m stackless ...`."""
         done = subprocess.run(
             [sys.executable, "-m", "stackless", *map(str, arguments)],
             capture_output=True,
@@ -126,7 +126,7 @@ def test_ps(place):
 
 
 def test_ps_with_stacks(place):
-    """The same as stackless.dump()."""
+    """The output is that of stackless.dump()."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         text = process.ask("ps", "--stacks", process.pid)
         assert (
@@ -138,7 +138,7 @@ def test_ps_with_stacks(place):
 
 
 def test_pstree(place):
-    """Thread, channel, tasklets."""
+    """Threads, their channels, and the tasklets of these."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         text = process.ask("pstree", process.pid)
         assert re.search(
@@ -154,7 +154,7 @@ def test_pstree(place):
 
 
 def test_top(place):
-    """Those that run are above those that wait; switches are counted only while it watches."""
+    """Running tasklets are above waiting ones; switches are counted only while `top` watches."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         text = process.ask("top", process.pid, "--once", "--interval", "0.2", "--lines", "3")
         total, heading, *rows = text.splitlines()[2:]
@@ -172,15 +172,15 @@ def test_top(place):
 
 
 def test_a_process_that_does_not_serve(place):
-    """What to do is said; so it is for one that does not exist."""
+    """The error says what to do; so does the one for a process that does not exist."""
     with Process(BUSY, place) as process:
         assert "STACKLESS_EXPLAIN=1" in process.ask("ps", process.pid, exits=1)
         assert "No process of this user" in process.ask("ps")
         assert "there is no process" in process.ask("ps", 2**22 + 1, exits=1)
 
 
-def test_processes_to_choose_from(place):
-    """`ps` alone: number and command line of each that serves."""
+def test_list_of_processes(place):
+    """`ps` alone prints the number and command line of each process that serves."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         head, *rows, advice = process.ask("ps").splitlines()
         assert head.split() == ["PID", "COMMAND"]
@@ -192,7 +192,7 @@ def test_processes_to_choose_from(place):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_any_terminal_will_do(place, encoding):
-    """What it cannot show is drawn with ASCII, or escaped."""
+    """Characters that it cannot show are replaced by ASCII, or escaped."""
     source = """
 def bl\u00f6\u3053ckt(ch): ch.receive()
 ch = stackless.channel()
@@ -220,7 +220,7 @@ sys.stdin.readline()
 
 
 def test_the_module_can_be_run(place):
-    """`python -m stackless.explain` is `ps`, and says nothing of its own."""
+    """`python -m stackless.explain` is `ps`, and prints nothing else."""
     run = [sys.executable, "-W", "error", "-m", "stackless.explain"]
     done = subprocess.run(run, capture_output=True, text=True, timeout=TIME_LIMIT)
     assert done.returncode == 0 and done.stderr == ""
@@ -232,7 +232,7 @@ def test_the_module_can_be_run(place):
 
 
 def test_runtime_directory_is_preferred(place):
-    """XDG_RUNTIME_DIR; the directory and the socket are the user's alone."""
+    """XDG_RUNTIME_DIR; only the user has access to the directory and the socket."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1", XDG_RUNTIME_DIR=place) as process:
         path = Path(place, "stackless", f"{process.pid}.sock")
         assert stat.S_ISSOCK(path.stat().st_mode)
@@ -244,7 +244,7 @@ def test_runtime_directory_is_preferred(place):
 
 
 def test_a_directory_that_others_may_enter_is_refused(place):
-    """By the server, which warns and goes on, and by serve(), which raises."""
+    """The server warns and continues; serve() raises."""
     directory = Path(place, f"stackless-{os.geteuid()}")
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
@@ -261,7 +261,7 @@ def test_a_directory_that_others_may_enter_is_refused(place):
 
 
 def test_serve_and_stop(place):
-    """By call; twice is once; afterwards the thread and the socket are gone."""
+    """By a call; a second call has no effect; after stop() the thread and the socket are gone."""
     assert_child(
         PRELUDE
         + """
@@ -281,7 +281,7 @@ print("end")
 
 
 def test_environment_value():
-    """A wrong one is named."""
+    """The warning names a wrong value."""
     assert_child(
         "import stackless",
         exits=1,
@@ -297,8 +297,8 @@ def test_ages_from_the_environment(place):
         assert re.search(r"jobs +\d+\.\d+ s +1 +worker", row)
 
 
-def test_deadlocks_are_found_all_the_same(place):
-    """The thread that answers is not one that could wake somebody."""
+def test_deadlocks_are_still_found(place):
+    """The thread that answers is not counted as one that could wake a tasklet."""
     assert_child(
         PRELUDE
         + """
@@ -315,7 +315,7 @@ for _ in range(3):
 
 
 def test_forked_child_answers_for_itself(place):
-    """Each process has a socket of its own; the parent's goes on when the child ends."""
+    """Each process has its own socket; the parent's still works when the child has ended."""
     source = """
     import warnings
     warnings.simplefilter("ignore")
@@ -362,7 +362,7 @@ def test_forked_child_answers_for_itself(place):
 
 
 def test_stale_sockets(place):
-    """A new process removes those of dead ones, and takes over one with its own number."""
+    """A new process removes those of ended processes, and replaces one with its own number."""
     directory = Path(place, f"stackless-{os.geteuid()}")
     directory.mkdir(mode=0o700)
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -386,7 +386,7 @@ def test_stale_sockets(place):
 
 
 def ask_as(uid, path):
-    """What a process of this user gets from a socket."""
+    """The answer that a process of this user gets from a socket."""
     script = f"""
 import os, socket
 os.setgroups([]); os.setgid({uid}); os.setuid({uid})
@@ -405,14 +405,14 @@ except OSError as error:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try it as another user")
 def test_another_user_is_refused(place):
-    """By the directory; and by the process itself, where somebody has opened the way."""
+    """By the directory; and by the process itself, if the permissions were changed."""
     os.chmod(place, 0o711)
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         path = process.socket()
         assert ask_as(65534, path).strip() == "PermissionError"
         path.parent.chmod(0o711)
         path.chmod(0o666)
-        # Closing with a question unread may cost the answer: then it is a reset.
+        # Closing the socket before the request is read may lose the answer: then it is a reset.
         answer = ask_as(65534, path).strip()
         assert answer == "ConnectionResetError" or answer in (
             json.dumps({"error": "only the user that this process belongs to may ask"}),
@@ -421,7 +421,7 @@ def test_another_user_is_refused(place):
 
 
 def test_clients_that_misbehave(place):
-    """Nonsense is refused; one that does not read does not keep others from their answer."""
+    """A malformed request is refused; a client that does not read does not delay the others."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(process.socket()))
@@ -437,7 +437,7 @@ def test_clients_that_misbehave(place):
 
 
 def test_signals_reach_the_sleeping_main_thread(place):
-    """The thread that answers takes none."""
+    """The thread that answers takes no signals."""
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         os.kill(process.pid, signal.SIGINT)
         _, err = process.child.communicate(timeout=TIME_LIMIT)
@@ -446,7 +446,7 @@ def test_signals_reach_the_sleeping_main_thread(place):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_tasklets(place):
-    """In slices, so that the process goes on meanwhile; it says so."""
+    """They are listed in slices, so that the process continues meanwhile; the output says so."""
     source = """
     stackless.set_stack_limits(size=65536, count=200_000)
     jobs = [stackless.channel() for _ in range(100)]

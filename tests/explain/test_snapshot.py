@@ -69,7 +69,7 @@ def test_states_and_places(function, state, line, balance):
 
 
 def test_main_the_caller_and_those_that_were_never_started():
-    """main runs; bound and empty ones; the callers of run()."""
+    """main runs; bound and empty tasklets; the callers of run()."""
     fresh = tasklet(waits_for)
     empty = tasklet()
     seen = []
@@ -92,7 +92,7 @@ def test_main_the_caller_and_those_that_were_never_started():
 
 
 def test_nested_calls_outermost_first():
-    """The order of a traceback."""
+    """The order is that of a traceback."""
 
     def inner(ch):
         ch.receive()
@@ -108,7 +108,7 @@ def test_nested_calls_outermost_first():
 
 
 def test_deep_stacks_are_cut():
-    """The 100 innermost calls, and the name all the same."""
+    """The 100 innermost calls are kept, and the name as well."""
 
     def recurses(depth, ch):
         if depth:
@@ -132,7 +132,7 @@ def test_other_threads():
     mine = tasklet(sends_to)(channel())
     stackless.run()
     infos = {info.name: info for info in stackless.snapshot() if info.name != "main"}
-    # It sleeps on main's stack, and has not begun the other.
+    # Its thread sleeps on main's stack, and has not begun the other tasklet.
     assert infos["waits_for"].thread == owner.thread.ident
     assert infos["sends_to"].thread == threading.get_ident()
     mains = [info for info in stackless.snapshot() if info.name == "main"]
@@ -174,14 +174,14 @@ def test_dump_groups_those_with_the_same_stack():
 
 
 def test_dump_goes_to_stderr(capsys):
-    """Unless told otherwise."""
+    """Unless another file is given."""
     assert stackless.dump() is None
     out, err = capsys.readouterr()
     assert out == "" and "main: running" in err
 
 
 def test_ages_are_known_while_they_are_kept():
-    """None before, seconds since it last ran after."""
+    """None before ages are kept, then the seconds since the tasklet last ran."""
     ch = channel()
     t = tasklet(waits_for)(ch)
     stackless.run()
@@ -218,7 +218,7 @@ def test_records_hold_no_references():
 
 
 class Unspeakable:
-    """An object that must not be looked at."""
+    """An object that must not be used in any way."""
 
     def __repr__(self):
         raise AssertionError("its repr was asked for")
@@ -227,7 +227,7 @@ class Unspeakable:
 
 
 def test_values_are_never_looked_at():
-    """Local variables of any kind."""
+    """Local variables of any type."""
 
     def holds(value, ch):
         mine = [value, {"value": value}]
@@ -243,7 +243,7 @@ def test_values_are_never_looked_at():
 
 
 def test_odd_callables():
-    """What is no Python function has a name as long as it was not called."""
+    """A callable that is not a Python function has a name until it is called."""
     ready = [tasklet(len)([]), tasklet(Unspeakable)(), tasklet([].append)(1)]
     names = {info.name for info in stackless.snapshot()}
     assert {"len", "Unspeakable", "list.append"} <= names
@@ -267,7 +267,7 @@ stackless.run()
 
 
 def test_dump_on_a_signal():
-    """To stderr, from whatever the program is doing; the handler before is returned."""
+    """To stderr, whatever the program is doing; the previous handler is returned."""
     assert_child(
         SIGNAL
         + """
@@ -281,7 +281,7 @@ print("on")
 
 
 def test_dump_on_a_signal_while_the_thread_sleeps():
-    """Asleep in the scheduler, because another thread could wake somebody."""
+    """The thread sleeps in the scheduler, because another thread could wake one of its tasklets."""
     assert_child(
         SIGNAL
         + """
@@ -304,7 +304,7 @@ thread.join()
 
 
 def test_arguments_of_dump_on_signal():
-    """Clear errors."""
+    """Errors that say what is wrong."""
     before = signal.getsignal(signal.SIGUSR2)
     with pytest.raises(io.UnsupportedOperation):
         explain.dump_on_signal(signal.SIGUSR2, io.StringIO())

@@ -1,11 +1,11 @@
-"""For all tests of patches: a second tasklet, which runs only while the first one waits."""
+"""Fixtures for tests of patches: a second tasklet, which runs only while the first one waits."""
 
 import pytest
 import stackless
 
 
 class Ticks:
-    """How often another tasklet had a turn."""
+    """Counts the turns of another tasklet."""
 
     def __init__(self):
         self.number = 0

@@ -1,4 +1,4 @@
-"""A call that does not have to wait does not switch: libraries call it while they hold a lock."""
+"""A call that need not wait does not switch: libraries make such calls while they hold a lock."""
 
 import select
 import selectors
@@ -29,7 +29,7 @@ def patched():
 
 
 def switches_of(call):
-    """How often another runnable tasklet had a turn while one made this call many times."""
+    """The number of turns of another runnable tasklet while a tasklet made this call many times."""
     turns = 0
 
     def other():
@@ -162,7 +162,7 @@ def test_non_blocking_accept_and_connect(pair):
 
 @pytest.mark.parametrize("timeout", [None, 10])
 def test_standard_sockets_that_are_ready(timeout):
-    """The callers do not know of tasklets, and may hold a lock."""
+    """The callers do not know about tasklets, and may hold a lock."""
     near, far = socket.socketpair()
     with near, far:
         near.settimeout(timeout)
@@ -204,7 +204,7 @@ def test_tls_that_is_ready(tmp_path):
 
 
 def test_lock_around_select():
-    """Two tasklets, each in `with lock`, do not stop one another for ever."""
+    """Two tasklets that each run `with lock` do not block one another for ever."""
     near, far = socket.socketpair()
     lock = threading.Lock()
     done = []
@@ -229,7 +229,7 @@ def test_lock_around_select():
 
 
 def test_lock_that_is_tried():
-    """Neither acquire(False) nor release() of the lock of a logging handler."""
+    """Neither acquire(False) nor release() of the lock of a logging handler switches."""
     import logging
 
     handler = logging.NullHandler.__mro__[1]()

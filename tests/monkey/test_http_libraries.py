@@ -1,4 +1,4 @@
-"""Unchanged HTTP libraries: many tasklets share one client, one session."""
+"""Unmodified HTTP libraries: many tasklets share one client or session."""
 
 import http.server
 import threading
@@ -35,7 +35,7 @@ def patched():
 
 @pytest.fixture
 def address():
-    """Of a server in a thread, with tasklets of its own."""
+    """The address of a server in another thread, which has tasklets of its own."""
     with servers.TaskletHTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -46,7 +46,7 @@ def address():
 
 def httpx_client():
     httpx = pytest.importorskip("httpx", reason="httpx is not installed: requirements-dev.txt")
-    # Its pool waits in locks of the thread when there are more users than connections.
+    # Its pool waits in locks of the thread if there are more users than connections.
     return httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_connections=USERS))
 
 

@@ -1,4 +1,4 @@
-"""The patched standard modules at work: sockets, TLS, select, asyncio, HTTP."""
+"""The patched standard modules in use: sockets, TLS, select, asyncio, HTTP."""
 
 import asyncio
 import errno
@@ -44,7 +44,7 @@ def pair():
 
 
 def test_sockets_are_the_standard_ones(pair):
-    """The class itself is the same; so is what it makes."""
+    """The class itself is the standard one, and so are the objects that it makes."""
     assert type(pair[0]) is socket.socket
     assert not isinstance(pair[0], monkey.original("socket", "socket"))
     assert repr(pair[0]).startswith("<socket.socket fd=")
@@ -56,7 +56,7 @@ CALLS = receiving(4) | {"makefile": lambda s: s.makefile("rb", 0).read(4)}
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("timeout", [None, 5.1])
 def test_receiving(pair, ticks, name, timeout):
-    """Waits in the tasklet; flags and timeout stay as they were."""
+    """The tasklet waits; flags and timeout do not change."""
     near, far = pair
     near.settimeout(timeout)
     waiting = stackless.run_tasklet(CALLS[name], near)
@@ -81,7 +81,7 @@ def test_timeouts(pair, ticks, name):
 
 
 def test_sending(pair, ticks):
-    """sendall, sendmsg and sendfile, more than fits."""
+    """sendall, sendmsg and sendfile, with more data than the buffers hold."""
     near, far = pair
     data = os.urandom(1_000_000)
 
@@ -125,7 +125,7 @@ def test_datagrams(ticks):
 
 
 def test_connections(ticks):
-    """accept and connect, to a name; a refused one."""
+    """accept, connect to a host name, and a refused connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepting = stackless.tasklet(listener.accept)
         accepting._keep_result()
@@ -154,7 +154,7 @@ def test_accept_in_time(ticks):
 
 
 def test_names(ticks):
-    """Looked up on worker threads; the results are those of the standard functions."""
+    """Names are looked up on worker threads; the results are those of the standard functions."""
     assert socket.getaddrinfo("localhost", 80) == monkey.original("socket", "getaddrinfo")(
         "localhost", 80
     )
@@ -165,7 +165,7 @@ def test_names(ticks):
 
 
 def test_sockets_change_sides(ticks):
-    """Made outside, used in a tasklet, used in a thread, and back."""
+    """A socket is made outside, used in a tasklet, in a thread, and in a tasklet again."""
     monkey.unpatch_all()
     near, far = socket.socketpair()
     monkey.patch_all()
@@ -187,7 +187,7 @@ def test_sockets_change_sides(ticks):
 
 
 def test_standard_socket_beside_ours(pair):
-    """stackless.socket goes on as it was: in main, alone, as well."""
+    """stackless.socket continues to work as before: in main, also when main is alone."""
     from stackless import socket as ours
 
     near, far = ours.socketpair()
@@ -203,7 +203,7 @@ def test_standard_socket_beside_ours(pair):
 
 
 @pytest.mark.parametrize("how", ["close", "detach"])
-def test_closed_while_somebody_waits(pair, how):
+def test_closed_while_a_tasklet_waits(pair, how):
     near, _ = pair
     codes = []
 
@@ -224,8 +224,8 @@ def test_closed_while_somebody_waits(pair, how):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("lost", ["dropped", "os.close"])
-def test_closed_without_a_word(ticks, lost):
-    """The number of a descriptor that was waited for is used again: nobody waits in vain."""
+def test_closed_without_notice(ticks, lost):
+    """The number of a descriptor that was waited for is used again: no tasklet waits for ever."""
     near, far = socket.socketpair()
     near.settimeout(0.001)
     with pytest.raises(TimeoutError):
@@ -270,7 +270,7 @@ def test_non_blocking(pair):
 
 
 def test_tls(tmp_path, ticks):
-    """Standard contexts, client and server in tasklets."""
+    """Standard contexts; client and server are tasklets."""
     authority, own = certificates.make(tmp_path)
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     serving.load_cert_chain(own)
@@ -349,7 +349,7 @@ def test_poll_objects(pair, ticks, kind):
     "kind", [selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector]
 )
 def test_selectors(pair, ticks, kind):
-    """Those made before the patch, too."""
+    """Including those made before the patch."""
     near, far = pair
     monkey.unpatch_all()
     earlier = kind()
@@ -371,7 +371,7 @@ def test_selectors(pair, ticks, kind):
 
 @pytest.mark.filterwarnings("ignore")
 def test_asyncio(ticks):
-    """asyncio.run() in a tasklet lets others run while its loop waits."""
+    """asyncio.run() in a tasklet lets other tasklets run while its event loop waits."""
 
     async def program():
         reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -402,7 +402,7 @@ class Answers(BaseHTTPRequestHandler):
     pause = 0.05
 
     def do_GET(self):
-        for _ in range(10):  # others have a turn whenever it waits
+        for _ in range(10):  # other tasklets have a turn whenever it waits
             time.sleep(self.pause / 10)
         body = f"page {self.path}".encode()
         self.send_response(200)
@@ -443,7 +443,7 @@ def web():
 
 
 def test_500_pages(web, ticks):
-    """urllib, http.client and http.server as they are: all at once, all right, others run."""
+    """urllib, http.client and http.server, unmodified: all requests at once, while others run."""
     open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
     def fetch(n):
@@ -480,7 +480,7 @@ def test_http_client_keeps_a_connection(web):
 
 
 def test_plain_threads_are_left_alone(ticks):
-    """A threading server answers threads while the tasklets of this one go on."""
+    """A threading server answers threads while the tasklets of this thread continue."""
 
     class Echo(socketserver.StreamRequestHandler):
         def handle(self):

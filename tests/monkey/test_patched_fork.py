@@ -30,7 +30,7 @@ def child_exit_code(pid):
 
 
 def test_tasklet_inside_a_handler():
-    """It goes on in both processes, and has the handler for itself until it has left it."""
+    """It continues in both processes, and owns the handler's lock until it has left the handler."""
     assert_child(
         f"""{BEGIN}
 stackless.tasklet(log.info)("at the fork")
@@ -55,7 +55,7 @@ print("end")
 
 
 def test_fork_inside_a_handler():
-    """By the very tasklet that has the lock."""
+    """The tasklet that forks is the one that has the lock."""
     assert_child(
         f"""{BEGIN}
 class Forks(Slow):
@@ -110,7 +110,7 @@ print("end")
 
 
 def test_accept_of_another_thread():
-    """One that was about to accept at the time of the fork is not there in the child."""
+    """A tasklet that was about to accept at the time of the fork does not exist in the child."""
     assert_child(
         f"""{BEGIN}
 import socket

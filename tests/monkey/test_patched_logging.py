@@ -1,4 +1,4 @@
-"""Patched logging: a handler is for one tasklet at a time."""
+"""Patched logging: only one tasklet at a time is inside a handler."""
 
 import gc
 import logging
@@ -25,7 +25,7 @@ def patched():
 
 
 class Slow(logging.Handler):
-    """Waits in the middle of its work."""
+    """A handler that waits in the middle of emit()."""
 
     def __init__(self):
         super().__init__()
@@ -45,7 +45,7 @@ def logger():
 
 
 def test_a_handler_is_for_one_tasklet_at_a_time(logger, ticks):
-    """Tasklets and threads; others go on while they wait."""
+    """Tasklets and threads; other tasklets continue while these wait."""
     for n in range(3):
         stackless.run_tasklet(logger.warning, f"{n}")
     thread = threading.Thread(target=logger.warning, args=["thread"])
@@ -61,7 +61,7 @@ def test_a_handler_is_for_one_tasklet_at_a_time(logger, ticks):
 
 
 def test_handlers_made_before():
-    """They get such a lock as well; one that is held keeps its own."""
+    """They get such a lock as well; a lock that is held at that time is kept."""
     monkey.unpatch_all()
     free, held = Slow(), Slow()
     held.acquire()
@@ -109,7 +109,7 @@ def test_lock_belongs_to_a_tasklet(ticks):
 
 
 def test_lock_and_threads():
-    """A thread waits for a tasklet's lock, and the other way round."""
+    """A thread waits for a tasklet's lock, and a tasklet for a thread's lock."""
     lock = TaskletLock()
     got = []
 
@@ -137,7 +137,7 @@ def test_lock_and_threads():
 
 
 def test_lock_where_nothing_can_switch():
-    """It belongs to the thread there, as the standard one does: nobody waits in vain."""
+    """The lock belongs to the thread there, as the standard one does: no deadlock."""
     lock = TaskletLock()
 
     def holds():

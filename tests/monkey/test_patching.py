@@ -33,7 +33,7 @@ OWNERS = [
     selectors.EpollSelector,
     selectors.SelectSelector,
 ]
-#: Not a name of a module, which would be patched as well.
+#: Not a name of a module: that would be patched as well.
 REAL = {"sleep": time.sleep}
 
 
@@ -64,7 +64,7 @@ def test_one_part(part):
 
 
 def test_twice_is_once():
-    """Also for unpatching: nothing is wrapped in itself."""
+    """Patching twice does not wrap anything twice; unpatching twice has no further effect."""
     monkey.patch_all()
     first = time.sleep, socket.socket.recv, socket.getaddrinfo, select.epoll
     monkey.patch_all()
@@ -82,7 +82,7 @@ def test_unknown_parts():
 
 
 def test_context_manager():
-    """It takes back what it did, and no more."""
+    """It undoes its own patches, and no others."""
     monkey.patch_time()
     with monkey.patched("time", "select"):
         assert monkey.is_patched("time") and monkey.is_patched("select")
@@ -95,8 +95,8 @@ def test_context_manager():
     assert not monkey.is_patched("socket")
 
 
-def test_somebody_else_patched_afterwards():
-    """What is not ours any more is left alone."""
+def test_another_patch_applied_afterwards():
+    """A name that no longer holds our function is left alone."""
     monkey.patch_time()
     time.sleep = other = lambda seconds: None
     try:
@@ -107,8 +107,8 @@ def test_somebody_else_patched_afterwards():
         time.sleep = REAL["sleep"]
 
 
-def test_put_back_by_hand(ticks):
-    """Somebody has kept a patched function: it is not taken for the standard one."""
+def test_restored_by_hand(ticks):
+    """A program put a patched function back: it is not taken for the standard one."""
     monkey.patch_all()
     kept = time.sleep, socket.getaddrinfo
     monkey.unpatch_all()
@@ -196,7 +196,7 @@ def test_functions_in_classes(patched, ticks):
 
 
 def test_reload():
-    """A module that was loaded anew is patched by patching again."""
+    """A module that was reloaded is patched by patching again."""
     assert_child(
         """
         import importlib, socket, ssl, stackless, time
@@ -221,7 +221,7 @@ def test_reload():
 
 
 def test_signatures(patched):
-    """Those of the standard calls; the texts of errors, too."""
+    """They are those of the standard calls, and so are the texts of errors."""
     assert time.sleep.__name__ == "sleep" and time.sleep.__module__ == "time"
     assert socket.socket.recvfrom.__name__ == "recvfrom"
     for bad in ("x", None, [], b""):
@@ -239,7 +239,7 @@ def test_signatures(patched):
 
 
 def test_arguments_of_sleep(patched, ticks):
-    """In a tasklet they are read, and refused, as the standard function does it."""
+    """In a tasklet they are converted, and refused, as the standard function does it."""
 
     class Index:
         def __index__(self):
@@ -283,11 +283,11 @@ def test_is_imported_lazily():
     )
 
 
-# ---------------------------------------------------------------------- where it holds
+# ---------------------------------------------------------------------- where the patches apply
 
 
 def test_scope(patched):
-    """Who cooperates: a tasklet, and a main that is not alone. Not a thread without tasklets."""
+    """A tasklet cooperates, and a main that is not alone; a thread without tasklets does not."""
     found = {}
 
     def note(name):
@@ -326,7 +326,7 @@ def test_scope(patched):
 
 
 def test_where_nothing_can_switch(patched):
-    """Stock behaviour in a callback."""
+    """The standard behaviour in a callback."""
     found = []
     busy = stackless.tasklet(lambda: None)()
     stackless.set_schedule_callback(lambda *_: found.append(_stackless._cooperates()))
@@ -337,7 +337,7 @@ def test_where_nothing_can_switch(patched):
 
 
 def test_under_the_switch_trap(patched, ticks):
-    """Where another tasklet would run, an error."""
+    """An error where another tasklet would run."""
     stackless.switch_trap(1)
     try:
         with pytest.raises(RuntimeError, match="switch_trap"):
@@ -371,7 +371,7 @@ def test_in_a_greenlet():
 
 
 def test_sleep(patched, ticks):
-    """Others run meanwhile, in main and in tasklets."""
+    """Other tasklets run meanwhile, in main and in tasklets."""
     time.sleep(0.02)
     in_main = ticks.number
     stackless.run_tasklet(time.sleep, 0.02)
@@ -380,7 +380,7 @@ def test_sleep(patched, ticks):
 
 
 def test_sleep_in_a_thread(patched):
-    """A plain thread makes the standard call: no scheduler is made for it."""
+    """A plain thread makes the standard call: it gets no scheduler."""
     before = len(stackless.getthreads())
 
     def sleeps():
@@ -396,7 +396,7 @@ def test_sleep_in_a_thread(patched):
 
 
 def test_waits_can_be_parked(patched):
-    """In a plain call of a patched function nothing of C is in the way."""
+    """A plain call of a patched function leaves no C frame that prevents parking."""
     near, far = socket.socketpair()
     near.settimeout(5)
 
@@ -423,7 +423,7 @@ def test_waits_can_be_parked(patched):
 
 
 def test_command(tmp_path):
-    """A program, as it is, with its arguments; a module; their exit codes."""
+    """Runs an unmodified program with its arguments, or a module, and returns its exit code."""
     (tmp_path / "helper.py").write_text("name = 'helper'\n")
     (tmp_path / "program.py").write_text(
         textwrap.dedent(

@@ -31,7 +31,7 @@ def nothing_is_left():
 
 
 class Watch:
-    """A thread that looks at a socket's timeout and flags all the time."""
+    """A thread that reads a socket's timeout and flags all the time."""
 
     def __init__(self, watched):
         self.seen = set()
@@ -72,7 +72,7 @@ WAITING = receiving(1)
 
 @pytest.mark.parametrize("name", list(WAITING))
 def test_receiving(name, timeout):
-    """The calls of the C part find the timeout as it was set, also while the tasklet waits."""
+    """The calls of the C part see the timeout that was set, also while the tasklet waits."""
     near, far = socket.socketpair()
     near.settimeout(timeout)
     seen = set()
@@ -141,7 +141,7 @@ def test_connecting_and_accepting(timeout):
 
 
 def test_flags_of_a_blocking_listener():
-    """They hold for other processes, too: nobody changes them, not even for a moment."""
+    """Other processes share the flags: they are not changed, not even for a moment."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)
     seen, stopped = set(), []
 
@@ -226,7 +226,7 @@ def test_tls(secure, timeout):
 
 
 def test_tls_in_a_thread_without_tasklets(secure, timeout):
-    """It blocks there as ever, also when tasklets have used the connection."""
+    """It blocks in that thread as usual, also when tasklets have used the connection before."""
     client, server = secure
     client.settimeout(timeout)
     stackless.run_tasklet(server.sendall, b"x")
@@ -283,7 +283,7 @@ def test_tls_timeouts_are_kept(secure):
 
 @pytest.mark.parametrize("end", ["unwrap", "shutdown", "detach"])
 def test_without_tls_again(secure, end, timeout):
-    """The socket has its timeout in the C part, too."""
+    """The C part of the socket has the socket's timeout, too."""
     client, server = secure
     client.settimeout(timeout)
     stackless.run_tasklet(server.sendall, b"x")
@@ -319,7 +319,7 @@ def test_tls_connection_outlives_the_patches(secure, timeout):
 
 
 def test_ssl_alone_can_be_patched(contexts):
-    """Sockets that are not patched."""
+    """The sockets are not patched."""
     serving, asking = contexts
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as near:
@@ -342,8 +342,8 @@ def test_ssl_alone_can_be_patched(contexts):
 @pytest.mark.parametrize("kind", [socket, our_socket], ids=["standard", "ours"])
 @pytest.mark.parametrize("tasklets", [False, True])
 def test_one_listener(kind, tasklets, timeout):
-    """Whoever loses the race for a connection waits as before: no error, and no thread stands still
-    while its tasklets could run."""
+    """The threads that lose the race for a connection wait as before: no error, and no thread
+    sleeps while its tasklets could run."""
     listener = kind.create_server(("127.0.0.1", 0), backlog=500)
     listener.settimeout(timeout)
     served, errors, ticks, stop = [], [], {}, []

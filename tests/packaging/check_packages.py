@@ -94,7 +94,7 @@ def expect(names: list[str], *wanted: str) -> None:
 
 def environment(where: Path) -> Path:
     """The Python of a new, empty environment."""
-    # The base interpreter, so that nothing of the environment we run in leaks through.
+    # The base interpreter, so that the current environment has no influence on the new one.
     base = getattr(sys, "_base_executable", None) or sys.executable
     if shutil.which("uv"):
         sh("uv", "venv", "-q", "--seed", "--python", base, where, cwd=where.parent)
@@ -121,7 +121,7 @@ def try_out(package: Path, where: Path, **env: str) -> Path:
 
 def main() -> None:
     tag = f"{sys.version_info.major}.{sys.version_info.minor}"
-    # A target directory of its own keeps the builds of `make test` as they are.
+    # Its own target directory leaves the builds of `make test` as they are.
     env = {
         "CARGO_TARGET_DIR": str(ROOT / "target" / f"packages{tag}"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -1,4 +1,4 @@
-"""tools/check-layers: it accepts the tree, and refuses what it is there to refuse."""
+"""tools/check-layers accepts the source tree, and refuses each kind of violation."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Programs that wait in many kinds of places: each receives from a channel, and returns a list.
+"""Programs that wait in many places of the language: each receives from a channel, returns a list.
 
 The versions of Python given to `ready` are those in which the block can be parked.
 """
@@ -11,7 +11,7 @@ ALWAYS, NEVER = (3, 11), (4,)
 
 
 def ready(cold=ALWAYS, hot=None):
-    """From which version on all blocks of a shape can be parked, cold and hot."""
+    """The versions of Python from which all blocks of a shape can be parked, cold and hot."""
 
     def register(shape):
         now = sys.version_info[:2]

@@ -41,7 +41,7 @@ def advance(channel, tasklet, number):
     elif number == MOST_BLOCKS:
         tasklet.kill()
     else:
-        # Its finally blocks wait as well.
+        # The finally blocks of these programs wait as well.
         channel.send_exception(stackless.TaskletExit)
 
 
@@ -82,14 +82,14 @@ def disturb(state, chance, counts):
     else:
         moved = stackless.loads(stackless.dumps(state))
     if chance.randrange(3) == 0:
-        # The original goes on, the copy is given up.
+        # The original continues, the copy is dropped.
         state, moved = moved, state
     forget(state)
     return moved
 
 
 def forget(state):
-    """A copy that is not used: its frames are dropped."""
+    """Drops the frames of a copy that is not used."""
     channel, tasklet, _ = state
     assert channel.balance == -1 and tasklet.blocked
     tasklet.throw(stackless.TaskletExit, pending=True)
@@ -100,7 +100,7 @@ def forget(state):
 
 def check(seed, counts):
     """Run a program undisturbed, and then disturbed, cold and hot."""
-    gc.collect()  # what was given up may wait when it is collected: not in the next program
+    gc.collect()  # objects dropped before may wait when they are collected: not in the next program
     wanted = undisturbed(module_of(seed))
     module, chance = module_of(seed), random.Random(seed)
     for _ in range(3):
@@ -110,7 +110,7 @@ def check(seed, counts):
 
 
 def clear_cache():
-    """CPython's cache of attributes holds a reference to the name of each."""
+    """CPython's cache of attributes holds a reference to the name of each attribute."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sys._clear_type_cache()
@@ -118,7 +118,7 @@ def clear_cache():
 
 def main(parks, first=0):
     stackless.enable_leak_reports(False)
-    # Generators that copies leave behind are closed, and may want to wait then.
+    # Generators that copies leave behind are closed, and may try to wait then.
     sys.unraisablehook = lambda what: None
     counts = collections.Counter()
     seed = first

@@ -4,7 +4,7 @@
 
 makes them, or takes them from the file and sends them a number; then it writes them to the file.
 
-What is in the file: {name of a shape: (channel, tasklet, results)}, and how often there was a hop.
+The file contains {name of a shape: (channel, tasklet, results)}, and the number of hops.
 """
 
 import pickle
@@ -28,7 +28,7 @@ def begin(shape):
 
 
 def undisturbed(shape):
-    """What a shape returns, and how often it waits."""
+    """The return value of a shape, and how often it waits."""
     channel, tasklet, results = begin(shape)
     hops = 0
     while tasklet.alive:

@@ -1,4 +1,4 @@
-"""Tasklets that are suspended, and parking them."""
+"""Makes tasklets that are suspended, and parks them."""
 
 import stackless
 from stackless import _stackless, tasklet

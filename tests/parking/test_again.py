@@ -11,7 +11,7 @@ park, is_parked = _stackless._park, _stackless._is_parked
 
 
 def parked_until_its_end(t):
-    """Runs `t`, which waits now and then, and parks it each time. How often?"""
+    """Runs `t`, which waits several times, and parks it each time. Returns how often."""
     times = 0
     t.run()
     while t.alive:
@@ -23,7 +23,7 @@ def parked_until_its_end(t):
 
 
 def test_on_the_way_down_and_up():
-    """Frames that have not gone on since stay what they are: variables, callers, frame objects."""
+    """Frames that have not run since keep their variables, callers and frame objects."""
 
     def callers(frame):
         depths = []
@@ -84,7 +84,7 @@ def total_of(depth):
 
 
 def test_exceptions_pass_through():
-    """Out of frames that were brought back one by one, with the whole traceback."""
+    """An exception leaves frames that were restored one by one; its traceback is complete."""
 
     def fails(depth):
         try:
@@ -112,7 +112,7 @@ def test_exceptions_pass_through():
 
 
 def test_memory_is_given_back():
-    """What held many frames does not stay when there are few, nor when the tasklet has ended."""
+    """Memory for many frames is freed when few are left, and when the tasklet has ended."""
 
     def dive(depth):
         if depth:
@@ -145,7 +145,7 @@ def test_memory_is_given_back():
 
 
 def test_killed_half_way_up():
-    """Ends with the frames that have not gone on, wherever they lie."""
+    """It ends with the frames that have not run since, wherever they are."""
 
     class Witness:
         def __del__(self):

@@ -29,8 +29,8 @@ def assert_idle(code: str, **expected: object) -> None:
     assert_child(SETUP + code, **expected)
 
 
-def test_those_who_wait_are_parked_while_the_thread_sleeps():
-    """And go on where they were."""
+def test_waiting_tasklets_are_parked_while_the_thread_sleeps():
+    """They continue where they were."""
     assert_idle(
         """
     stackless.set_stack_limits(park_after=0.05)
@@ -46,7 +46,7 @@ def test_those_who_wait_are_parked_while_the_thread_sleeps():
 
 
 def test_the_default_is_a_second():
-    """Who has waited less keeps its stack."""
+    """A tasklet that has waited less keeps its stack."""
     assert_idle(
         """
     all = waiting(100, soft)
@@ -60,8 +60,8 @@ def test_the_default_is_a_second():
     )
 
 
-def test_who_ran_meanwhile_has_not_waited():
-    """Looks count from when it ran last."""
+def test_a_tasklet_that_ran_meanwhile_has_not_waited():
+    """The time is counted from its last turn."""
     assert_idle(
         """
     import time
@@ -83,8 +83,8 @@ def test_who_ran_meanwhile_has_not_waited():
 
 
 @pytest.mark.parametrize(("count", "after"), [(60, "0"), (200, "inf")])
-def test_few_are_left_alone_and_all_if_that_is_wished(count, after):
-    """The stacks of few are not worth it, and tools see those that are parked go on otherwise."""
+def test_few_are_left_alone_and_all_if_that_is_set(count, after):
+    """Few stacks are not worth parking, and tools see parked tasklets continue differently."""
     assert_idle(
         f"""
     stackless.set_stack_limits(park_after=float("{after}"))
@@ -98,7 +98,7 @@ def test_few_are_left_alone_and_all_if_that_is_wished(count, after):
 
 
 def test_those_with_c_code_stay():
-    """The thread does not try for ever: it sleeps."""
+    """The thread does not try for ever to park them: it sleeps."""
     assert_idle(
         """
     stackless.set_stack_limits(park_after=0)
@@ -118,7 +118,7 @@ def test_those_with_c_code_stay():
 
 @pytest.mark.parametrize("body", ["soft", "hard"])
 def test_memory_of_stacks_is_given_back(body):
-    """Of those that were parked, and of those that ended."""
+    """The stacks of tasklets that were parked, and of those that ended."""
     assert_idle(
         f"""
     def resident():
@@ -138,7 +138,7 @@ def test_memory_of_stacks_is_given_back(body):
 
 
 def test_a_server_s_idle_connections_are_parked():
-    """Those of `stackless.socket`, while the server waits for more."""
+    """Tasklets that wait in `stackless.socket`, while the server waits for more connections."""
     assert_idle(
         """
     from stackless import socket

@@ -90,7 +90,7 @@ def test_killed_at_every_block(tmp_path):
             text=True,
         )
         with child:
-            # Go on for one block, and die in the next.
+            # Continue for one block, and end in the next.
             for _ in range(2 if kills else 1):
                 last = child.stdout.readline()
                 if not last.startswith("at"):

@@ -4,7 +4,7 @@ from child_process import assert_child
 
 
 def test_too_many_stacks():
-    """From `park_above` stacks on those that wait longest are parked; all go on where they were."""
+    """Above `park_above` stacks the longest waiting ones are parked; all continue afterwards."""
     assert_child(
         """
         import stackless
@@ -28,7 +28,7 @@ def test_too_many_stacks():
 
 
 def test_unparkable_ones_may_exceed_the_number():
-    """Tasklets that cannot be parked keep their stacks, also above the number."""
+    """Tasklets that cannot be parked keep their stacks, also above that number."""
     assert_child(
         """
         import stackless
@@ -47,7 +47,7 @@ def test_unparkable_ones_may_exceed_the_number():
 
 
 def test_many_unparkable_ones_are_forgotten():
-    """That there were many is no reason not to park later."""
+    """That there were many does not prevent parking later."""
     assert_child(
         """
         import stackless
@@ -74,7 +74,7 @@ def test_many_unparkable_ones_are_forgotten():
 
 
 def test_room_is_made_when_there_are_no_more_stacks():
-    """Before MemoryError."""
+    """Tasklets are parked before MemoryError is raised."""
     assert_child(
         """
         import stackless

@@ -18,7 +18,7 @@ class Loud:
 
 
 def test_operands_are_dropped_in_the_tasklet():
-    """A value that only the pending call held dies when the call returns, not when it is parked."""
+    """A value that only the pending call holds is freed when the call returns, not when parked."""
     log = []
 
     def body():
@@ -36,7 +36,7 @@ def test_operands_are_dropped_in_the_tasklet():
 
 
 def test_a_temporary_channel_survives():
-    """`channel().receive()`: the operand is all that holds it."""
+    """`channel().receive()`: the channel has no reference but the operand."""
     log = []
 
     def body():
@@ -50,7 +50,7 @@ def test_a_temporary_channel_survives():
 
 
 def test_destructors_that_switch():
-    """One that runs while a woken tasklet drops its operands may wait: that is C code."""
+    """A destructor that runs while a woken tasklet drops its operands may wait: that is C code."""
     log, ch = [], channel()
 
     class Waits:
@@ -71,7 +71,7 @@ def test_destructors_that_switch():
     assert log == [("waits", 1), "after"] and not t.alive
 
 
-def test_what_a_vanishing_one_held():
+def test_what_a_dropped_tasklet_held():
     """Destructors run; they may look at tasklets, switch and collect garbage."""
     log = []
 
@@ -91,8 +91,8 @@ def test_what_a_vanishing_one_held():
 
 
 @pytest.mark.parametrize("begins", ["fresh", "parked"])
-def test_a_destructor_that_waits_before_a_tasklet_goes_on(begins):
-    """What others left to drop is dropped first, on the new stack: that is C code as well."""
+def test_a_destructor_that_waits_before_a_tasklet_continues(begins):
+    """Deferred decrefs of other tasklets come first, on the new stack: that is C code as well."""
     log = []
 
     class Waits:
@@ -119,7 +119,7 @@ def test_a_destructor_that_waits_before_a_tasklet_goes_on(begins):
 
 
 def test_destructors_at_the_end_of_a_call():
-    """One that waits while the variables of a call that has ended are dropped: C code again."""
+    """A destructor waits while the variables of a call that has ended are dropped: C code again."""
     log = []
 
     class Waits:

@@ -14,7 +14,7 @@ from stackless import TaskletExit
 
 
 def waiting(function, *arguments):
-    """A tasklet that waits in a function to which it gave its channel."""
+    """Return a tasklet that waits in a function to which it gave its channel."""
     channel = stackless.channel()
     tasklet = stackless.tasklet(function)(channel, *arguments)
     stackless.run()
@@ -252,7 +252,7 @@ def in_parser(channel):
 C_CODE = "by C code"
 STAR = "without \\* and \\*\\*"
 INSTEAD = "call a method"
-#: What the reason names, and the remedy.
+#: The text that the reason contains, and the remedy.
 WORDS = {
     in_sorted: ("sorted", C_CODE),
     in_map: ("list", C_CODE),
@@ -299,7 +299,7 @@ else:
 
 
 def calls_of(tasklet):
-    """What can be seen of its frames, innermost first."""
+    """The visible part of its frames, innermost first."""
     found = []
     frame = tasklet.frame
     while frame is not None:
@@ -321,7 +321,7 @@ def test_refused_with_a_reason(function):
     obstacle = stackless.why_not_picklable(tasklet)[0]
     assert re.search(words, obstacle.reason)
     assert re.search(remedy, obstacle.remedy), obstacle.remedy
-    # The standard pickle gives a copy to look at.
+    # The copy that the standard pickle makes is compared.
     copy = pickle.loads(pickle.dumps(tasklet))
     places = copy.__reduce__()[2][3]
     assert any(re.search(function.__name__, repr(place)) for place in places)
@@ -340,7 +340,7 @@ class Dropped:
 
 @pytest.fixture
 def destructor_in_c():
-    """A channel; whatever is `Dropped` receives from it, without a Python frame of its own."""
+    """A channel; each `Dropped` receives from it, without a Python frame of its own."""
     channel = stackless.channel()
     Dropped.__del__ = channel.__next__
     yield channel
@@ -363,7 +363,7 @@ def is_refused_until(channel, tasklet):
 
 
 def test_destructor_of_what_another_has_left(destructor_in_c):
-    """The loop waits in the same way as the destructor that runs before the loop goes on."""
+    """The loop waits in the same way as the destructor that runs before the loop continues."""
 
     class Owner(stackless.tasklet):
         pass

@@ -12,7 +12,7 @@ from other_thread import run_in_thread
 from stackless import channel, schedule, schedule_remove, tasklet
 from suspended import park, recurse, suspended
 
-# ------------------------------------------------------------------ what shows
+# ------------------------------------------------------------------ attributes and frames
 
 
 def test_nothing_can_be_told_from_outside():
@@ -36,7 +36,7 @@ def test_nothing_can_be_told_from_outside():
 
 
 def test_frame_objects_stay_the_same():
-    """A frame object taken before, meanwhile or after is the frame's own, and `f_back` leads on."""
+    """A frame object taken before, meanwhile or after is the frame's own; `f_back` is unchanged."""
     ch, log = channel(), []
 
     def outer():
@@ -111,7 +111,7 @@ def test_handled_exceptions_are_the_tasklets_own():
 
 
 class Waits:
-    """How a tasklet can wait: each method returns what it got."""
+    """The ways in which a tasklet can wait: each method returns the value that it got."""
 
     def receive(self, ch):
         return ch.receive()
@@ -209,7 +209,7 @@ def test_spellings_of_moves():
     while t.alive or t.scheduled:
         if not t.scheduled:
             t.insert()
-        # One turn: whoever is to the right of main.
+        # One turn, of the tasklet to the right of main.
         stackless.run_n_tasklets(1)
         for one in (t, other):
             if one.alive and one.frame is not None and not one.is_current:
@@ -286,7 +286,7 @@ def test_throw_and_kill():
     assert log == ["caught", "finally"] and not t.alive
 
 
-def test_one_under_a_limit():
+def test_a_tasklet_under_a_limit():
     """Woken tasklets make ticks as others do, and can be interrupted."""
 
     def body():
@@ -301,7 +301,7 @@ def test_one_under_a_limit():
 
 
 def test_recursion_depth_is_kept():
-    """A woken tasklet meets the recursion limit where it would have."""
+    """A woken tasklet reaches the recursion limit where it would have without parking."""
 
     def dive(depth=0):
         try:
@@ -360,7 +360,7 @@ def test_deep_recursion_beyond_the_room_of_a_stack():
 
 
 def test_a_generator_that_waits():
-    """Hot and cold under `for`; also in its `finally`, and after its consumer has gone."""
+    """Hot and cold under `for`; also in its `finally`, and after its consumer has ended."""
     log = []
 
     def values(n):
@@ -390,8 +390,8 @@ def test_a_generator_that_waits():
         stackless.run()
 
 
-def test_a_generator_of_a_vanished_tasklet_is_finished():
-    """No code of it runs, its variables are released, and asking it for more is harmless."""
+def test_a_generator_of_a_dropped_tasklet_is_finished():
+    """None of its code runs, its variables are released, and asking it for more is harmless."""
     if sys.version_info < (3, 12):
         pytest.skip("a generator that waits cannot be parked on 3.11")
     log = []
@@ -447,7 +447,7 @@ def test_tracing_switched_on_while_parked():
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
 def test_monitoring_switched_on_and_off_while_parked():
-    """Suspended frames are brought up to date when they go on."""
+    """Suspended frames are brought up to date when they continue."""
     assert_child(
         """
         import stackless, sys
@@ -489,7 +489,7 @@ def test_monitoring_switched_on_and_off_while_parked():
 
 
 def test_woken_in_another_thread():
-    """bind_thread parks; context variables, handled exceptions and frames go along."""
+    """bind_thread parks; context variables, handled exceptions and frames are taken along."""
     import contextvars
 
     var = contextvars.ContextVar("var")
@@ -515,7 +515,7 @@ def test_woken_in_another_thread():
 
 
 def test_parked_at_exit():
-    """Those of the main thread clean up, as others do; nothing runs of those of an ended thread."""
+    """Those of the main thread clean up as usual; those of an ended thread run nothing."""
     assert_child(
         """
         import stackless, sys, threading

@@ -30,7 +30,7 @@ class Plain:
 
 
 class OnlyItems:
-    """What `iter` goes through by index."""
+    """`iter` goes through its items by index."""
 
     def __getitem__(self, index):
         return "abc"[index]

@@ -37,7 +37,7 @@ def scope(value):
 
 
 def values():
-    """Of every kind that travels."""
+    """Values of every kind that can be pickled."""
 
     class Local:
         base = 3
@@ -58,7 +58,7 @@ def values():
 
 
 def tasklets():
-    """Waiting in several ways, never started; generators and coroutines in the middle."""
+    """Tasklets that wait in several ways or never started; suspended generators and coroutines."""
     channel = stackless.channel()
 
     def loop(channel, items=(1, 2)):
@@ -104,7 +104,7 @@ def blobs():
 
 
 def foreign(random):
-    """What others have written."""
+    """Data in the formats of other libraries and programs."""
     value = [random.random(), "text", {"a": 1}]
     return random.choice(
         [
@@ -147,16 +147,16 @@ def damage(random, data, other):
 
 
 def sealed(rest):
-    """A blob with any contents and the right checksum."""
+    """Return a blob with any contents and the right checksum."""
     head = blob._HEAD.pack(blob.MAGIC, blob.FORMAT, 0, len(rest))
     return head + blob._seal(head, rest) + rest
 
 
 def contents(data):
-    """What is behind the checksum of an unsigned blob."""
+    """Return the part behind the checksum of an unsigned blob."""
     return data[blob._HEAD.size + blob._CHECKSUM :]
 
 
 def written(data):
-    """As `load` wants it."""
+    """The data as a file that `load` can read."""
     return io.BytesIO(data)

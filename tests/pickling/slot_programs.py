@@ -245,7 +245,7 @@ PROGRAMS["templates"] = templates
 """
     )
 
-#: What must be found to be needed on the stack or in a variable, at least.
+#: The minimum of values that must be found to be needed on the stack or in a variable.
 NEEDED = {
     "loops": {"an iterator"},
     "comprehensions": {"an iterator", "a list", "a dict", "a set", "an iterator or a coroutine"},
@@ -286,7 +286,7 @@ UNTAGGED = [0, 5] if sys.version_info >= (3, 14) else []
 
 
 def picture_at(function, place):
-    """Of a new coroutine of the function that has waited `place` times; None if it waits less."""
+    """The picture of a new coroutine that has waited `place` times; None if it waits less often."""
     coroutine = function()
     with contextlib.suppress(StopIteration):
         for _ in range(place):
@@ -302,7 +302,7 @@ def made(picture):
 
 
 def changed(picture):
-    """The picture with something else in each slot."""
+    """Yields pictures, each with another value in one of the slots."""
     function, code, at, offset, values, shape, names = picture[1]
     shape = shape or "o" * len(values)
     others = [
@@ -318,7 +318,7 @@ def changed(picture):
 
 
 def replace_each(name):
-    """Restores and runs each; prints what was needed. For a process of its own."""
+    """Restores and runs each; prints what was needed. To be run in its own process."""
     warnings.simplefilter("ignore")
     sys.unraisablehook = lambda _: None
     sys.setrecursionlimit(200)
@@ -329,7 +329,7 @@ def replace_each(name):
     while (picture := picture_at(function, place)) is not None:
         run(made(picture))
         for number in range(sum(1 for _ in changed(picture))):
-            # The copies share what they refer to: so each begins anew.
+            # Copies share the objects that they refer to, so each starts with a new coroutine.
             other = next(itertools.islice(changed(picture_at(function, place)), number, None))
             try:
                 coroutine = made(other)
@@ -345,7 +345,7 @@ def replace_each(name):
 
 
 def run(coroutine):
-    """To its end, whatever that is, but not for ever."""
+    """Runs it to its end, with any result or error, but not for ever."""
     with contextlib.redirect_stdout(io.StringIO()):
         with contextlib.suppress(BaseException):
             for _ in range(100):

@@ -21,11 +21,11 @@ def trip(value, **options):
     return stackless.loads(stackless.dumps(value, **options))
 
 
-# ------------------------------------------------------------------ what travels
+# ------------------------------------------------------------------ what can be pickled
 
 
 def test_plain_values():
-    """As with pickle."""
+    """The results are those of pickle."""
     value = {"a": [1, 2.5, None, b"x"], (1, 2): {3}}
     for protocol in PROTOCOLS:
         assert trip(value, protocol=protocol) == value
@@ -42,7 +42,7 @@ def test_functions_at_any_depth(protocol):
 
 
 def test_stand_in_and_function_are_one():
-    """A frame's state holds the stand-in of a function that is in a list as well."""
+    """The state of a frame holds the stand-in of a function that is also in a list."""
     from stackless.pickling.functions import by_value
 
     function = lambda: 0  # noqa: E731
@@ -57,7 +57,7 @@ def test_stand_in_and_function_are_one():
 
 
 def test_cells_are_shared():
-    """By functions, and cells on their own; self-referring ones."""
+    """Shared by functions, and by cells outside functions; also cells that refer to themselves."""
 
     def scope():
         def again(n):
@@ -95,7 +95,7 @@ sys.stdout.write(stackless.dumps([Point(5), helper, add, Point, (lambda: total)]
 
 
 def test_main_goes_along():
-    """Functions and classes of `__main__`, with one set of globals for all of them."""
+    """Functions and classes of `__main__` are included, with one set of globals for all of them."""
     data = run_child(MAIN).stdout
     assert_child(
         """
@@ -110,7 +110,7 @@ def test_main_goes_along():
 
 
 def test_classes_of_main_stay_themselves_here():
-    """In the process that they come from, the class is the same."""
+    """In the process that pickled them, the class is the same object."""
     assert_child(
         """
         import stackless
@@ -129,8 +129,8 @@ def test_importable_functions_see_live_globals():
     assert helper_module.counter == 10
 
 
-def test_module_that_was_made_by_hand_goes_along():
-    """It has no spec, so nobody else can import it."""
+def test_module_that_was_made_by_hand_is_included():
+    """It has no spec, so no other process can import it."""
     module = types.ModuleType("made_by_hand")
     exec("x = 3\ndef f(): return x", module.__dict__)
     sys.modules["made_by_hand"] = module
@@ -142,7 +142,7 @@ def test_module_that_was_made_by_hand_goes_along():
 
 
 def test_exceptions_keep_everything():
-    """Without help from tasklets, in any container."""
+    """Outside of tasklets too, in any container."""
     try:
         try:
             raise KeyError(1)
@@ -159,19 +159,19 @@ def test_exceptions_keep_everything():
 
 
 def test_standard_streams_go_by_name():
-    """Whatever they are here."""
+    """They become the standard streams of the process that unpickles."""
     assert trip([sys.stdout, sys.stderr]) == [sys.stdout, sys.stderr]
 
 
 def test_open_files_are_refused(tmp_path):
-    """With the way out."""
+    """The error names a remedy."""
     with open(tmp_path / "file", "w") as file:
         with pytest.raises(TypeError, match="stackless.pickling.register"):
             stackless.dumps(file)
 
 
 def test_too_deep():
-    """As an error of pickling."""
+    """The error is one of pickling."""
     deep = []
     for _ in range(100_000):
         deep = [deep]
@@ -183,7 +183,7 @@ def test_too_deep():
 
 
 def test_several_in_one_file():
-    """Read in turn, then EOFError."""
+    """They are read in turn, then EOFError."""
     file = io.BytesIO()
     for value in ("one", [2], None):
         stackless.dump(value, file)
@@ -194,7 +194,7 @@ def test_several_in_one_file():
 
 
 def test_reading_in_small_pieces():
-    """As from a pipe; no more than the blob is read."""
+    """As from a pipe; only the bytes of the blob are read."""
 
     class Dribble:
         def __init__(self, data):
@@ -210,7 +210,7 @@ def test_reading_in_small_pieces():
 
 
 def test_file_that_ends_early():
-    """At each place."""
+    """It ends after every possible number of bytes."""
     data = stackless.dumps("value")
     for size in range(1, len(data)):
         with pytest.raises(pickle.UnpicklingError):
@@ -218,7 +218,7 @@ def test_file_that_ends_early():
 
 
 def test_large_length_costs_no_memory():
-    """A damaged length is not believed."""
+    """The memory for a damaged length is not allocated in advance."""
     data = bytearray(stackless.dumps("value"))
     data[6:14] = struct.pack("<Q", 2**62)
     with pytest.raises(pickling.DamagedError):
@@ -231,7 +231,7 @@ def test_large_length_costs_no_memory():
 
 
 def test_signed():
-    """With one key, or several of which one fits: that is how keys are changed."""
+    """With one key, or with several of which one fits: this allows a change of keys."""
     data = stackless.dumps([1], key=KEY)
     assert stackless.loads(data, key=KEY) == [1]
     assert stackless.loads(data, key=bytearray(KEY)) == [1]
@@ -241,7 +241,7 @@ def test_signed():
 
 
 def test_wrong_key():
-    """Refused, and nothing was unpickled."""
+    """It is refused before anything is unpickled."""
     data = stackless.dumps(Loud(), key=KEY)
     for key in (b"another", [b"another", b"third"]):
         with pytest.raises(pickling.SignatureError, match="not signed with this key"):
@@ -269,13 +269,13 @@ def test_unsigned_with_a_key():
 
 
 def test_signed_without_a_key():
-    """Refused: it could not be checked."""
+    """Refused, as the signature could not be checked."""
     with pytest.raises(pickling.SignatureError, match="give the key"):
         stackless.loads(stackless.dumps(1, key=KEY))
 
 
-def test_signature_cannot_be_taken_off():
-    """Nor put on by who has no key."""
+def test_signature_cannot_be_removed():
+    """Nor can it be added without the key."""
     signed, plain = stackless.dumps(1, key=KEY), stackless.dumps(1)
     stripped = signed[:5] + b"\0" + signed[6:14] + signed[30:]
     with pytest.raises(pickle.UnpicklingError):
@@ -289,7 +289,7 @@ def test_signature_cannot_be_taken_off():
 
 
 def test_foreign_formats():
-    """Plain pickles, text, nothing."""
+    """Plain pickles, text, empty data."""
     for foreign in (b"", b"hello world, this is text", b"\x93NUMPY\x01\x00", b"PK\x03\x04" * 9):
         with pytest.raises(pickling.NotABlobError):
             stackless.loads(foreign)
@@ -298,7 +298,7 @@ def test_foreign_formats():
 
 
 def test_other_format_version():
-    """Named."""
+    """The error names the version."""
     data = bytearray(stackless.dumps(1))
     data[4] = 77
     with pytest.raises(pickling.NotABlobError, match="format 77.*format 1"):
@@ -306,7 +306,7 @@ def test_other_format_version():
 
 
 def test_every_flipped_bit_is_noticed():
-    """And every missing or additional byte."""
+    """So is every missing or additional byte."""
     for options in ({}, {"key": KEY}):
         data = stackless.dumps({"a": 1}, **options)
         for place in range(len(data)):
@@ -322,7 +322,7 @@ def test_every_flipped_bit_is_noticed():
 
 
 def sealed(data):
-    """A blob with another payload and the right checksum."""
+    """Return a blob with another payload and the right checksum."""
     from stackless.pickling import blob
 
     head = data[:6] + struct.pack("<Q", len(data) - 30)
@@ -330,7 +330,7 @@ def sealed(data):
 
 
 def test_other_python():
-    """Refused by name, before anything is unpickled."""
+    """The error names it, and comes before anything is unpickled."""
     data = stackless.dumps(Loud())
     before = Loud.loaded
     other = sealed(data[:30] + struct.pack("<BH", 9, 3425) + data[33:])
@@ -340,7 +340,7 @@ def test_other_python():
 
 
 def test_too_large():
-    """The limit is for what follows the checksum."""
+    """The limit applies to the part behind the checksum."""
     data = stackless.dumps(b"x" * 1000)
     with pytest.raises(pickling.TooLargeError, match="at most 1000"):
         stackless.loads(data, max_size=1000)
@@ -419,12 +419,12 @@ def loaded_there(package, data, options=""):
 
 
 def test_same_source(package):
-    """The function of the other side."""
+    """The function is the one of the process that unpickles."""
     assert loaded_there(package, dumped_there(package)).strip() == "9"
 
 
 def test_changed_source(package):
-    """Refused by name, or allowed."""
+    """Refused with its name, or allowed."""
     data = dumped_there(package)
     (package / "area.py").write_text("def area(x):\n    return x * 100\n")
     text = loaded_there(package, data)
@@ -434,14 +434,14 @@ def test_changed_source(package):
 
 
 def test_changed_version_of_the_package(package):
-    """The same."""
+    """As for a changed source."""
     data = dumped_there(package)
     (package / "__init__.py").write_text("__version__ = '1.1'\n")
     assert "'shapes.area'" in loaded_there(package, data)
 
 
 def test_missing_module(package):
-    """The error says so."""
+    """The error names it."""
     data = dumped_there(package)
     (package / "area.py").unlink()
     assert "No module named 'shapes.area'" in loaded_there(package, data)
@@ -461,7 +461,7 @@ def test_changed_source_in_the_same_process(package, monkeypatch):
 
 
 def test_table_of_modules_is_small(package):
-    """Python's own modules, and this package, are not in it."""
+    """Python's own modules and this package are not in it."""
     data = bytes.fromhex(dumped_there(package))
     assert data[30:35][3:] == struct.pack("<H", 1)
     assert len(stackless.dumps(1)) <= 45
@@ -487,7 +487,7 @@ def test_zipped_modules(tmp_path):
 
 
 def test_damaged_table():
-    """With a right checksum: refused all the same."""
+    """Refused also if the checksum is right."""
     rest = struct.pack("<BHH", sys.version_info.minor, pickling.code.MAGIC, 3)
     head = stackless.dumps(1)[:30]
     for table in (b"", b"\xff\xff", b"\x02\x00a", b"\x01\x00\xff" + b"d" * 8):
@@ -499,7 +499,7 @@ def test_damaged_table():
 
 
 def test_text_of_documentation():
-    """Docstrings name every error."""
+    """The docstrings name every error."""
     for name in ("NotABlobError", "DamagedError", "SignatureError", "TooLargeError", "SourceError"):
         assert issubclass(getattr(pickling, name), pickle.UnpicklingError)
         assert name in textwrap.dedent(stackless.loads.__doc__)

@@ -30,7 +30,7 @@ def seed_of(name):
 def test_damaged_blobs_are_refused():
     """100,000 of them, by `loads` and `load`: UnpicklingError each time, and nothing is loaded."""
     chance = random.Random(seed_of("damage"))
-    warnings.simplefilter("ignore")  # coroutines that nobody awaits
+    warnings.simplefilter("ignore")  # coroutines that are never awaited
     blobs = list(mutations.blobs())
     for number in range(ROUNDS):
         original, options = chance.choice(blobs)
@@ -41,25 +41,25 @@ def test_damaged_blobs_are_refused():
         if data == original:
             continue
         if data in (each for each, _ in blobs):
-            options = {"key": b"another"}  # splicing made a whole one
+            options = {"key": b"another"}  # splicing made a whole blob, which has another key
         with contextlib.suppress(pickle.UnpicklingError):
             stackless.loads(data, **options)
             raise AssertionError(f"round {number} was loaded: {data.hex()}")
         if number % 10 == 1:
             with contextlib.suppress(pickle.UnpicklingError, EOFError):
                 stackless.load(mutations.written(data), **options)
-                # Bytes after a whole blob are none of its business.
+                # Bytes after a whole blob are not read.
                 assert data.startswith(original), data.hex()
 
 
 @pytest.mark.timeout(300)
 @in_child_process
 def test_damage_under_a_right_checksum_does_not_crash():
-    """It goes on to unpickling, and may raise anything there."""
+    """It is unpickled, which may raise any exception."""
     chance = random.Random(seed_of("sealed"))
     limit_memory(2 << 30)
     warnings.simplefilter("ignore")
-    # What is left of damaged tasklets cleans up when the interpreter exits, and may fail in that.
+    # What is left of damaged tasklets cleans up when the interpreter exits, and may fail there.
     sys.unraisablehook = lambda _: None
     rests = [mutations.contents(data) for data, options in mutations.blobs() if not options]
     loaded = 0

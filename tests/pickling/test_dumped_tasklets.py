@@ -10,7 +10,7 @@ from child_process import assert_child, run_child
 
 
 def in_another_process(source, blob, *arguments, prints):
-    """Run `source`, which finds what was dumped as `found`, in a process without our functions."""
+    """Run `source`, with the dumped value as `found`, in a process without our functions."""
     source = "import sys, stackless\nfound = stackless.loads(bytes.fromhex(sys.argv[1]))\n" + (
         textwrap.dedent(source)
     )
@@ -18,7 +18,7 @@ def in_another_process(source, blob, *arguments, prints):
 
 
 def dumped_by(program):
-    """What a program in its own `__main__` writes as hexadecimal digits."""
+    """The value that a program dumps in its own `__main__`, as hexadecimal digits."""
     child = run_child(program)
     assert child.stderr == ""
     return bytes.fromhex(child.stdout)
@@ -71,8 +71,8 @@ def test_a_recursion_of_100_calls_is_small():
 # ------------------------------------------------------------------ other processes
 
 
-def test_main_of_another_program_goes_on():
-    """Its functions, globals, classes; the other process has none of them."""
+def test_main_of_another_program_continues():
+    """Its functions, globals and classes are included; the other process has none of them."""
     blob = dumped_by(
         """
         import stackless, sys
@@ -95,8 +95,8 @@ def test_main_of_another_program_goes_on():
     in_another_process(RUN, blob, prints="0 10 20 30 15")
 
 
-def test_exception_in_flight_goes_on():
-    """In a handler, with its cause and traceback; bare raise finds it."""
+def test_exception_in_flight_continues():
+    """In a handler, with its cause and traceback; a bare `raise` finds it."""
     blob = dumped_by(
         """
         import stackless, sys, traceback
@@ -126,7 +126,7 @@ def test_exception_in_flight_goes_on():
 
 
 def test_graph_of_tasklets_and_channels():
-    """Two that talk to each other over two channels, and generators in between."""
+    """Two that exchange values over two channels, and generators in between."""
     blob = dumped_by(
         """
         import stackless, sys
@@ -179,8 +179,8 @@ def helper(results):
 """
 
 
-def test_source_changes_while_a_tasklet_rests(tmp_path):
-    """Refused by name; allowed, its calls go on with the old code, and call the new."""
+def test_source_changes_while_a_tasklet_is_stored(tmp_path):
+    """Refused by name; if allowed, its pending calls run the old code, new calls the new code."""
     file = tmp_path / "changing.py"
     file.write_text(CHANGING.format(word="old"))
     here = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
@@ -245,8 +245,8 @@ def test_what_a_tasklet_shares_with_the_rest():
     tasklet.kill()
 
 
-def test_original_goes_on_as_if_nothing_had_happened():
-    """Both come to the same end."""
+def test_original_continues_undisturbed():
+    """Original and copy have the same results."""
 
     def work(results):
         for n in range(3):
@@ -269,7 +269,7 @@ def test_original_goes_on_as_if_nothing_had_happened():
 
 
 def test_current_tasklet_is_refused():
-    """With the text that the original has."""
+    """The text is that of Stackless."""
     with pytest.raises(RuntimeError, match="You cannot __reduce__ the tasklet which is current."):
         stackless.dumps(stackless.current)
 
@@ -289,7 +289,7 @@ def test_subclasses_stay_what_they_are():
 
 
 def test_uncaught_error_of_a_copy_shows_where_it_was():
-    """Its traceback names file and line."""
+    """The traceback names file and line."""
 
     def work():
         stackless.schedule_remove()

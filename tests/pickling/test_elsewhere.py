@@ -181,7 +181,7 @@ if sys.version_info >= (3, 15):
         "assert f() and repr(N) == '<n>' and M.__module__ == '__main__'",
     )
 
-#: Definitions, what a tasklet has at hand of them, and what must be said of it.
+#: Definitions, the values that a tasklet has of them, and the text that the obstacle must contain.
 REFUSED = {
     "named by its own reducer": (
         "class Missing:\n  def __reduce__(self): return 'MISSING'\nMISSING = Missing()",
@@ -211,7 +211,7 @@ def here(definitions, then):
 
 
 @pytest.mark.parametrize("name", TRAVELS)
-def test_what_travels(name):
+def test_accepted(name):
     child = here(*TRAVELS[name])
     assert child.returncode == 0, child.stderr.decode()
     there = subprocess.run(
@@ -226,7 +226,7 @@ def test_what_travels(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused(name):
+def test_refused(name):
     definitions, used, says = REFUSED[name]
     child = here(definitions, used)
     assert child.returncode == 1

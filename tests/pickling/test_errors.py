@@ -59,7 +59,7 @@ def shown(error):
 
 
 def test_traceback(travel):
-    """Files, lines, names and linkage, as inspect sees them."""
+    """Files, lines, names and links, as inspect shows them."""
     original = caught(down, 3).__traceback__
     back = travel(original)
     assert inspect.getinnerframes(back) == [
@@ -106,7 +106,7 @@ def down_with(error, n=30):
 
 
 def test_frames_of_tracebacks_keep_nothing_alive():
-    """They have no caller but the frames of the traceback, and no variables."""
+    """Their only callers are the frames of the traceback, and they have no variables."""
     back = in_c(caught(down, 1).__traceback__)
     caller = None
     while back is not None:
@@ -126,7 +126,7 @@ def callers(traceback):
 
 
 def test_frames_of_tracebacks_have_their_callers(travel):
-    """Those that are in the traceback, as inspect shows them."""
+    """The callers that are in the traceback, as inspect shows them."""
     original = caught(down, 5).__traceback__
     depth = len(callers(original)[0])
     mine = [each[: len(each) - depth + 1] for each in callers(original)]
@@ -139,7 +139,7 @@ def test_frames_of_tracebacks_have_their_callers(travel):
 
 
 def test_a_frame_that_nothing_in_the_traceback_called():
-    """C code that keeps the exception for later, such as a generator's: as it was."""
+    """C code raises an exception that it kept, such as a generator's: the frame is unchanged."""
 
     def later():
         yield
@@ -156,7 +156,7 @@ def test_a_frame_that_nothing_in_the_traceback_called():
 
 
 def test_a_long_chain_of_callers():
-    """It can be made, and dropped."""
+    """It can be created and freed."""
     entries = [("file", "f", "f", "m", 1, 1, 0, 0, number > 0) for number in range(100_000)]
     back = errors.load_traceback(entries)
     last = back
@@ -170,7 +170,7 @@ def test_a_long_chain_of_callers():
 
 
 def test_tracebacks_of_earlier_blobs():
-    """Had no callers."""
+    """They had no callers."""
     back = errors.load_traceback([("file", "f", "f", "m", 1, 1, 0, 0)] * 2)
     assert back.tb_next.tb_frame.f_back is None
 
@@ -184,7 +184,7 @@ def test_only_unused_frames_get_a_caller():
 
 
 def test_copies_of_tracebacks_are_shallow():
-    """Same frames."""
+    """The copy refers to the same frames."""
     original = caught(down, 1).__traceback__
     other = copy.copy(original)
     assert other is not original
@@ -197,7 +197,7 @@ def test_copies_of_tracebacks_are_shallow():
 
 
 def test_cause_context_and_traceback(travel):
-    """What is printed of it is the same."""
+    """The printed text is the same."""
     original = caught(chained)
     back = travel(by_value(original))
     assert type(back) is RuntimeError
@@ -224,7 +224,7 @@ def test_suppressed_context(travel):
 
 
 def test_notes_and_attributes(travel):
-    """Those of the instance."""
+    """They are those of the instance."""
     original = caught(down, 0)
     original.add_note("a note")
     original.extra = [1]
@@ -235,7 +235,7 @@ def test_notes_and_attributes(travel):
 
 
 def test_cycles_of_contexts(travel):
-    """An exception that is its own context's context, and holds itself."""
+    """An exception that is the context of its own context, and refers to itself."""
     one, other = ValueError("one"), KeyError("other")
     one.__context__, other.__context__ = other, one
     one.me = one
@@ -245,7 +245,7 @@ def test_cycles_of_contexts(travel):
 
 
 def test_groups(travel):
-    """Each member keeps its own."""
+    """Each member keeps its own cause, context and traceback."""
     original = caught(raise_group)
     back = travel(by_value(original))
     assert shown(back) == shown(original)
@@ -260,7 +260,7 @@ def raise_group():
 
 
 def test_init_with_other_arguments(travel):
-    """Pickle itself fails to load such an exception."""
+    """Plain pickle fails to load such an exception."""
     original = caught(raise_, Picky(1, 2))
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(original))
@@ -290,7 +290,7 @@ def raise_(error):
     ids=lambda error: type(error).__name__,
 )
 def test_kinds_of_exceptions(error, travel):
-    """Fields that C code keeps; a reducer of its own."""
+    """Fields that C code keeps; a class with its own reducer."""
     original = caught(raise_, error)
     back = travel(by_value(original))
     expected = in_c(error)
@@ -302,7 +302,7 @@ def test_kinds_of_exceptions(error, travel):
 
 
 def test_plain_pickle_of_an_exception_is_as_it_was():
-    """Arguments and attributes."""
+    """It has arguments and attributes, as before."""
     back = pickle.loads(pickle.dumps(caught(chained)))
     assert back.__cause__ is back.__context__ is back.__traceback__ is None
 
@@ -315,8 +315,8 @@ def test_sharing(travel):
     assert one.__cause__ is cause
 
 
-def test_new_exception_refuses_what_is_none():
-    """Whatever a damaged pickle calls it with."""
+def test_new_exception_refuses_other_values():
+    """A damaged pickle may call it with any value."""
     from stackless.pickling.errors import new_exception
 
     for wrong in (int, object, type, 3, None):

@@ -15,7 +15,7 @@ from stackless.pickling import register, unregister
 
 @pytest.fixture(autouse=True)
 def flags_as_before():
-    """Each test begins and ends with none."""
+    """Each test begins and ends without flags."""
     assert pickle_flags() == pickle_flags_default() == 0
     yield
     pickle_flags(0)
@@ -24,7 +24,7 @@ def flags_as_before():
 
 @pytest.mark.parametrize("change", [pickle_flags, pickle_flags_default])
 def test_new_flags_and_mask(change):
-    """The old value comes back; only bits in the mask change; -1 only asks."""
+    """The previous value is returned; only bits in the mask change; -1 only reads."""
     assert change(15) == 0
     assert change(-1) == 15
     assert change() == 15
@@ -38,7 +38,7 @@ def test_new_flags_and_mask(change):
 
 @pytest.mark.parametrize("change", [pickle_flags, pickle_flags_default])
 def test_undefined_flags(change):
-    """ValueError, after masking; and nothing changes."""
+    """ValueError, after masking; the flags do not change."""
     change(1)
     for arguments in [(16,), (-2,), (1 << 40,), (31, -1), (-2, 1), (16 | 1, 16)]:
         with pytest.raises(ValueError, match="you must not set an undefined pickle-flag"):
@@ -49,7 +49,7 @@ def test_undefined_flags(change):
 
 @pytest.mark.parametrize("change", [pickle_flags, pickle_flags_default])
 def test_wrong_arguments(change):
-    """TypeError, and OverflowError for what is no machine integer."""
+    """TypeError, and OverflowError for an int that is too large."""
     for arguments in [("1",), (None,), (1.5,), (1, 2, 3), (1, None)]:
         with pytest.raises(TypeError):
             change(*arguments)
@@ -60,7 +60,7 @@ def test_wrong_arguments(change):
 
 
 def test_each_thread_has_its_own():
-    """New ones begin with the default."""
+    """New threads begin with the default."""
     pickle_flags_default(10)
     seen = []
 
@@ -119,7 +119,7 @@ def again(request):
 
 
 class Tracer:
-    """Travels by name, and counts for all its copies."""
+    """It is pickled by name, and counts for all its copies."""
 
     hits: ClassVar[list] = []
 
@@ -134,7 +134,7 @@ def record_calls(frame, event, argument):
 
 @pytest.fixture
 def hits():
-    """What the tracers of this module have seen."""
+    """The events that the tracers of this module have seen."""
     Tracer.hits.clear()
     return Tracer.hits
 
@@ -230,7 +230,7 @@ def user_in(context):
 
 @pytest.fixture
 def contexts_travel():
-    """As their user."""
+    """Contexts are pickled by their value of USER."""
     register(contextvars.Context, user_in, with_user)
     yield
     unregister(contextvars.Context)
@@ -242,7 +242,7 @@ def contexts_travel():
     "dumps, loads", [(pickle.dumps, pickle.loads), (stackless.dumps, stackless.loads)]
 )
 def test_the_context_of_a_copy(kept, function, dumps, loads, contexts_travel):
-    """With the flag its own, else the one of whoever unpickles it."""
+    """With the flag, its own context; otherwise the context of the code that unpickles it."""
     tasklet = stackless.tasklet(function)([]).set_context(with_user("ada"))
     if function is tells:
         stackless.run()

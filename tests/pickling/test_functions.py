@@ -32,14 +32,14 @@ def test_what_pickle_finds_by_name_stays_itself():
 
 
 def test_a_stand_in_is_the_same_as_long_as_it_lives():
-    """Picklers remember objects by identity."""
+    """Picklers identify objects by identity."""
     function = lambda: 1  # noqa: E731
     assert by_value(function) is by_value(function)
     assert actual(by_value(function)) is function
 
 
 def test_a_stand_in_dies_with_its_last_reference():
-    """Nothing is kept."""
+    """No other reference is kept."""
     function = lambda: 1  # noqa: E731
     gone = weakref.ref(function)
     by_value(function)
@@ -52,7 +52,7 @@ def test_a_stand_in_dies_with_its_last_reference():
 
 
 def test_lambda(travel):
-    """It runs, and is another function."""
+    """The copy runs, and is another function."""
     function = lambda x, y=2: x + y  # noqa: E731
     back = travel(by_value(function))
     assert back(1) == 3
@@ -82,7 +82,7 @@ def test_attributes_survive(travel):
 
 
 def test_changed_attributes_survive():
-    """What was assigned after the definition."""
+    """Attributes that were assigned after the definition."""
 
     def function():
         pass
@@ -102,7 +102,7 @@ def test_module_none_survives():
 
 
 def test_shared_cells_stay_shared(travel):
-    """Two functions of one scope."""
+    """Two functions of one scope share a cell."""
 
     def scope():
         value = 0
@@ -124,7 +124,7 @@ def test_shared_cells_stay_shared(travel):
 
 
 def test_cell_and_function_share(travel):
-    """A frame holds the cell, a function closes over it: one cell, whoever comes first."""
+    """A frame holds the cell, a function closes over it: one cell, in either order."""
 
     def scope():
         value = 1
@@ -145,7 +145,7 @@ def test_cell_and_function_share(travel):
 
 
 def test_function_that_refers_to_itself(travel):
-    """Through its cell, from either end."""
+    """Through its cell, with the function or the cell pickled first."""
 
     def factorial(n):
         return n * factorial(n - 1) if n else 1
@@ -180,7 +180,7 @@ def test_cell_in_a_list_in_itself(travel):
 
 
 def test_empty_cells(travel):
-    """Alone, and as a variable that is not bound yet."""
+    """A cell alone, and a variable that is not bound yet."""
     with pytest.raises(ValueError):
         travel(types.CellType()).cell_contents  # noqa: B018
 
@@ -197,13 +197,13 @@ def test_empty_cells(travel):
 
 
 def test_defaults_that_are_functions(travel):
-    """By value as well."""
+    """They are pickled by value as well."""
     function = lambda inner=lambda: 3, *, other=lambda: 4: inner() + other()  # noqa: E731
     assert travel(by_value(function))() == 7
 
 
 def test_wrapped_functions():
-    """The wrapper has the name; what it wraps travels by value."""
+    """The wrapper has the name; the wrapped function is pickled by value."""
     import functools
 
     def outer():
@@ -223,7 +223,7 @@ def test_wrapped_functions():
 
 
 def test_bound_methods(travel):
-    """One of an unnamed function; others are pickle's."""
+    """A method of an unnamed function; pickle handles the others."""
     method = types.MethodType(lambda self: len(self), [1, 2])
     assert travel(by_value(method))() == 2
     shout = by_value(helper_module.Plain().shout)
@@ -249,7 +249,7 @@ def test_generators_and_coroutines_functions():
 
 
 def test_functions_of_a_module_see_its_live_globals(travel):
-    """Not a copy."""
+    """The globals are not copied."""
     helper_module.counter = 0
     step = travel(by_value(helper_module.make_counter()))
     assert step() == 10
@@ -297,7 +297,7 @@ def nowhere():
 
 
 def test_functions_of_no_module_carry_their_globals(travel):
-    """Those their code names, and share them."""
+    """They carry the globals that their code names, and share them."""
     here = nowhere()
     add, get = travel((by_value(here.add), by_value(here.get)))
     assert add(4) == 5
@@ -340,7 +340,7 @@ def test_submodules_are_imported():
 
 
 def test_another_process_runs_it():
-    """Which has neither the module nor the functions: a recursion, with cells and globals."""
+    """It has neither the module nor the functions: a recursion, with cells and globals."""
     source = """
     base = 100
     def scope(offset):
@@ -373,7 +373,7 @@ def test_code(travel):
 
 
 def test_code_of_another_python_is_refused_by_name():
-    """The text says which Python wrote it, and which this is."""
+    """The text says which Python wrote it, and which one this is."""
     load, (data,) = code_pickling.reduce(test_code.__code__)
     other = struct.pack("<BH", 99, 4321) + data[3:]
     with pytest.raises(code_pickling.CodeVersionError) as refused:

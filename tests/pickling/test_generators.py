@@ -67,7 +67,7 @@ def run(generator, move=lambda generator: generator):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Generators that are given up here yield in their finally blocks."""
+    """Generators that are dropped here yield in their finally blocks."""
     sys.unraisablehook, hook = (lambda what: None), sys.unraisablehook
     yield
     gc.collect()
@@ -215,7 +215,7 @@ def test_generator_based_coroutine(travel):
 
 @pytest.fixture
 def hooks():
-    """Hooks of asynchronous generators that write down what they were called with."""
+    """Hooks of asynchronous generators that record the objects they were called with."""
     called = []
 
     def first(generator):
@@ -242,7 +242,7 @@ def started():
 
 
 def step(generator):
-    """What the next step of an asynchronous generator yields to the event loop."""
+    """The value that the next step of an asynchronous generator yields to the event loop."""
     return generator.__anext__().send(None)
 
 
@@ -357,7 +357,7 @@ def test_a_picture_must_fit():
             good += 1
         except ValueError as error:
             assert "picture" in str(error)
-    # Only where it yields with a stack like this one.
+    # Only at places where it yields with the same number of values on its stack.
     assert 1 <= good <= 12
     with pytest.raises(ValueError, match="in use"):
         _stackless._restore_generator(original, picture)

@@ -18,13 +18,13 @@ from ways import in_c
 
 @pytest.mark.parametrize("module", [sys, xml, xml.dom.minidom, stackless, stackless.pickling])
 def test_modules_go_by_name(travel, module):
-    """A submodule is itself, not its package."""
+    """A submodule is loaded as itself, not as its package."""
     assert travel(module) is module
     assert copy.copy(module) is module
     assert copy.deepcopy(module) is module
 
 
-def test_module_that_nobody_can_import():
+def test_module_that_cannot_be_imported():
     """The error names it."""
     for name in ("not_in_sys_modules", "sys"):
         with pytest.raises(pickle.PicklingError, match=name):
@@ -71,7 +71,7 @@ def test_copies_of_views_are_shallow():
 
 
 def sample(pairs=((1, 2), (3, 4), (5, 0))):
-    """Iterators, made anew."""
+    """Return new iterators."""
     pairs = list(pairs)
     table = dict(pairs)
     yield from {
@@ -122,8 +122,8 @@ NAMES = [name for name, _ in sample()]
 
 @pytest.mark.parametrize("taken", [0, 1, 2, 9])
 @pytest.mark.parametrize("name", NAMES)
-def test_iterators_go_on_where_they_were(name, taken):
-    """After no item, some, all; pickling does not disturb the original; a second hop as well."""
+def test_iterators_continue_where_they_were(name, taken):
+    """After no item, some, all; the original is not changed by pickling; also copies of copies."""
     original = dict(sample())[name]
     for _ in range(taken):
         next(original, None)
@@ -164,14 +164,14 @@ def test_count(count):
 
 
 def test_endless_repeat():
-    """It stays without an end."""
+    """It stays endless."""
     back = in_c(itertools.repeat("x"))
     assert repr(back) == "repeat('x')"
     assert next(in_c(itertools.repeat(itertools.repeat))) is itertools.repeat
 
 
-def test_chain_hops_many_times():
-    """Each hop in the middle of an iterable."""
+def test_chain_is_copied_many_times():
+    """It is copied in the middle of each iterable."""
     chain = itertools.chain([1, 2, 3], [4, 5, 6])
     found = []
     for _ in range(6):
@@ -200,8 +200,8 @@ def test_copies_of_iterators_are_shallow():
     assert next(copy.deepcopy(map(function, [1]))) == -1
 
 
-def test_iterators_do_not_need_us_without_functions_by_value():
-    """What pickle could do before is read by programs that do not have this package."""
+def test_iterators_do_not_need_this_package_without_functions_by_value():
+    """Pickles that plain pickle could make can be read without this package."""
     iterators = [map(str, [1]), filter(None, [1]), itertools.chain([1]), itertools.count(2)]
     iterators += [itertools.compress("a", [1]), itertools.starmap(max, []), itertools.repeat(1)]
     next(iterators[2])

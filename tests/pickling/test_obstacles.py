@@ -58,13 +58,13 @@ def paths(value):
     ids=lambda value: type(value).__name__,
 )
 def test_nothing_in_the_way(value):
-    """Empty, and it can be pickled."""
+    """The list is empty, and the value can be pickled."""
     assert why_not_picklable(value) == []
     stackless.dumps(value)
 
 
 def test_everything_is_found_not_only_the_first():
-    """In dicts, lists, sets, attributes, slots; nearest first."""
+    """In dicts, lists, sets, attributes, slots; the nearest first."""
     slotted = Slotted()
     slotted.two = threading.Lock()
     value = {
@@ -97,7 +97,7 @@ def test_what_an_obstacle_says():
 
 
 def test_remedies_fit(tmp_path):
-    """Files, sockets, itertools, matches, what is unknown."""
+    """Files, sockets, itertools, matches, unknown types."""
     import socket
 
     with open(tmp_path / "f", "w") as file, socket.socket() as connection:
@@ -120,7 +120,7 @@ def test_remedies_fit(tmp_path):
 
 
 def test_functions():
-    """Closures, defaults, attributes by their names."""
+    """Closures, defaults and attributes have their names in the path."""
     lock = threading.Lock()
     other = threading.Lock()
 
@@ -136,14 +136,14 @@ def test_functions():
 
 
 def test_globals_that_a_function_carries():
-    """Only those that it uses."""
+    """Only the globals that it uses."""
     here = {"__name__": "nowhere_at_all", "lock": threading.Lock(), "unused": threading.Lock()}
     exec("def f(): return lock", here)
     assert paths(here["f"]) == ["object.__globals__['lock']"]
 
 
 def test_cells_methods_and_exceptions():
-    """By the names that people know."""
+    """The path has the names that the source uses."""
     lock = threading.Lock()
     assert paths(types.CellType([lock])) == ["object.cell_contents[0]"]
     assert paths(types.MethodType(lambda self: 1, lock)) == ["object.__self__"]
@@ -154,13 +154,13 @@ def test_cells_methods_and_exceptions():
 
 
 def test_reducers_that_fail():
-    """The reason is what they raise."""
+    """The reason is the exception that they raise."""
     (found,) = why_not_picklable(Stubborn())
     assert found.reason == "I will not"
 
 
 def test_names_that_lead_nowhere():
-    """A class that somebody else has replaced, a function of C without a name."""
+    """A class that was replaced under its name, a function of C without a name."""
     gone = type("Gone", (), {"__module__": "helper_module"})
     assert why_not_picklable(gone) == []  # by value
     lost = type(iter([]))
@@ -170,7 +170,7 @@ def test_names_that_lead_nowhere():
 
 
 def test_same_object_is_named_once():
-    """However many ways lead to it; and circles end."""
+    """However many paths lead to it; and cycles end."""
     lock = threading.Lock()
     value = [lock, [lock]]
     value.append(value)
@@ -178,7 +178,7 @@ def test_same_object_is_named_once():
 
 
 def test_limit():
-    """The last entry says that there was more."""
+    """The last entry says that there are more."""
     value = [threading.Lock(), list(range(10_000))]
     *rest, last = why_not_picklable(value, limit=100)
     assert [each.path for each in rest] == ["object[0]"]
@@ -187,7 +187,7 @@ def test_limit():
 
 
 def test_deep_structures():
-    """Found, however deep; and depth itself is an obstacle."""
+    """Obstacles are found at any depth; and depth itself is one."""
     deep = [threading.Lock()]
     for _ in range(50_000):
         deep = [deep]
@@ -210,7 +210,7 @@ def test_wrong_arguments():
 
 
 def test_nothing_is_kept_alive():
-    """The walk lets go of what it saw."""
+    """The walk drops every reference to the objects that it saw."""
     import gc
     import weakref
 
@@ -285,7 +285,7 @@ def test_values_that_have_no_name():
 
 
 def test_generators():
-    """Their variables have names; what they are in the middle of does not."""
+    """Their variables have names; values on their evaluation stack have none."""
 
     def generate(lock):
         inner = [lock]  # noqa: F841
@@ -301,8 +301,8 @@ def test_generators():
     assert found[iterator].type.endswith("memory_iterator")
 
 
-def test_channel_and_those_who_wait():
-    """A channel leads to its tasklets, and they to their variables."""
+def test_channel_and_waiting_tasklets():
+    """A channel leads to its tasklets, and these to their variables."""
     channel = stackless.channel()
     tasklets = [stackless.tasklet(waiting)(channel, [threading.Lock()]) for _ in range(2)]
     stackless.run()
@@ -312,7 +312,7 @@ def test_channel_and_those_who_wait():
 
 
 def test_tasklet_with_c_code_between():
-    """The engine's reason, beside the other obstacles."""
+    """The engine's reason is listed beside the other obstacles."""
     channel = stackless.channel()
 
     def sort(lock):
@@ -344,13 +344,13 @@ def test_tasklets_without_obstacles():
 
 
 def test_current_tasklet():
-    """It cannot be pickled by itself."""
+    """It cannot pickle itself."""
     (found,) = why_not_picklable(stackless.current)
     assert found.path == "object"
 
 
 def test_text_of_a_program():
-    """As a program prints it."""
+    """The text that a program prints."""
     assert_child(
         """
         import stackless, threading

@@ -115,7 +115,7 @@ def test_one_stand_in_for_two_threads():
             super().__init__(original)
             if not others:
                 others.append(None)
-                others[0] = OfTwo.of(original)  # another thread is faster
+                others[0] = OfTwo.of(original)  # as if another thread were faster
 
     others = []
     original = object()

@@ -35,7 +35,7 @@ def registered():
 
 
 def test_made_again(registered):
-    """By dumps and by plain pickle; one object stays one object."""
+    """By dumps and by plain pickle; one object remains one object."""
     registered(Connection, lambda each: each.address, Connection)
     value = [Connection("here"), 1]
     value.append(value[0])
@@ -49,14 +49,14 @@ def test_made_again(registered):
 
 
 def test_exactly_this_type(registered):
-    """Not types derived from it."""
+    """Types derived from it are not affected."""
     registered(Connection, lambda each: each.address, Connection)
     with pytest.raises(TypeError):
         stackless.dumps(Child("here"))
 
 
 def test_load_may_be_any_function(registered):
-    """A nested one, a lambda, in plain pickle as well."""
+    """A nested function or a lambda, in plain pickle as well."""
     suffix = "!"
     registered(Connection, lambda each: each.address, lambda text: Connection(text + suffix))
     assert stackless.loads(stackless.dumps(Connection("a"))).address == "a!"
@@ -64,13 +64,13 @@ def test_load_may_be_any_function(registered):
 
 
 def test_description_is_pickled_like_anything(registered):
-    """It may hold functions and other objects."""
+    """It may contain functions and other objects."""
     registered(Connection, lambda each: [each.address, lambda: 3], lambda d: (d[0], d[1]()))
     assert stackless.loads(stackless.dumps(Connection((1, 2)))) == ((1, 2), 3)
 
 
 def test_errors_come_out(registered):
-    """Of both functions."""
+    """Those of both functions are raised."""
     registered(Connection, lambda each: each.missing, Connection)
     with pytest.raises(AttributeError, match="missing"):
         stackless.dumps(Connection(1))
@@ -81,7 +81,7 @@ def test_errors_come_out(registered):
 
 
 def test_register_again_and_undo():
-    """The last one counts; then it is as it was before."""
+    """The last registration counts; undoing it restores the state before."""
 
     def before(each):
         return str, ("before",)
@@ -113,7 +113,7 @@ def test_wrong_arguments():
 
 
 def test_file_is_opened_again_at_its_position(tmp_path, registered):
-    """The remedy for open files."""
+    """This is the remedy for open files."""
     path = tmp_path / "lines"
     path.write_text("one\ntwo\nthree\n")
 

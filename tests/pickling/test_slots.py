@@ -29,11 +29,11 @@ def refused(pattern):
     return pytest.raises(ValueError, match=pattern)
 
 
-# ------------------------------------------------------------------ what comes back as others
+# ------------------------------------------------------------------ values that change on the way
 
 
 class Changes:
-    """Comes back as something else."""
+    """It is unpickled as another value."""
 
     def __init__(self, items=(1, 2)):
         self.items = list(items)
@@ -53,7 +53,7 @@ class Changes:
 
 
 class Report:
-    """What remains of an error."""
+    """The part of an error that is compared."""
 
 
 class BecomesReport(Exception):
@@ -156,7 +156,7 @@ def test_the_exception_that_a_generator_handles(again):
 
 
 def test_none_in_place_of_the_outer_exception(again):
-    """As if none was handled outside: the interpreter has None there, and `raise` finds nothing."""
+    """Same as no outer exception: the interpreter has None there, and `raise` finds nothing."""
     generator = handling_two()
     next(generator)
     copied = again(generator)
@@ -190,7 +190,7 @@ def test_an_exception_in_a_variable_may_become_anything():
 
 @pytest.mark.parametrize("name", slot_programs.PROGRAMS)
 def test_every_slot(name):
-    """Whatever stands in one slot: refused with its place, or harmless."""
+    """Any other value in one slot is refused with its place, or harmless."""
     child = child_process.run_child(
         f"""
         import sys
@@ -200,7 +200,7 @@ def test_every_slot(name):
         """,
     )
     assert child.returncode == 0, child.stderr
-    # The test must not pass because nothing is looked at.
+    # The test must not pass because no slot was changed.
     assert slot_programs.NEEDED[name] <= set(child.stdout.splitlines()), child.stdout
 
 
@@ -240,7 +240,7 @@ def generator_in_its_first_call():
     tasklet.kill()
     name = "PRECALL" if sys.version_info < (3, 12) else "CALL"
     calls = [each for each in dis.get_instructions(generates) if each.opname == name]
-    # Where waits_deep has its argument, generates has nothing.
+    # Where waits_deep has its argument, generates has no value.
     place = generates, None, calls[0].offset // 2, rest[0], (), None, None
     slots = _stackless._generator_picture(generates(), None)[-1]
     made = _stackless._new_generator(types.GeneratorType, slots)
@@ -278,7 +278,7 @@ def test_a_loop_without_its_generator():
 
 
 def test_a_call_that_waits_where_no_call_is():
-    """Behind GET_ITER there is an iterator, and no call gives that."""
+    """After GET_ITER there is an iterator, and no call gives one there."""
 
     def loops(iterable):
         for _ in iterable:

@@ -64,7 +64,7 @@ def test_the_current_one_is_refused():
         stackless.getcurrent().__reduce__()
 
 
-def test_original_and_copy_go_on(travel):
+def test_original_and_copy_continue(travel):
     channel, log = stackless.channel(), []
     tasklet = start(receiving, channel, log)
     copied, copied_channel, copied_log = travel((tasklet, channel, log))
@@ -245,7 +245,7 @@ def test_cycle_through_the_tasklet_itself(travel):
     channel = stackless.channel()
     tasklet = Subclass(knows)()
     stackless.run()
-    # The function is nested: it brings the list and the channel in its cells.
+    # The function is nested: its cells bring the list and the channel.
     copied = travel(tasklet)
     waits_in = copied._channel
     assert waits_in is not channel
@@ -359,7 +359,7 @@ def test_kill_and_throw_into_a_copy(travel):
     assert log == ["TaskletExit()"]
 
 
-def test_another_thread_takes_it_on(travel):
+def test_another_thread_continues_it(travel):
     channel, log = stackless.channel(), []
     tasklet = start(receiving, channel, log)
     data = pickle.dumps((tasklet, channel, log))
@@ -378,7 +378,7 @@ def test_another_thread_takes_it_on(travel):
     tasklet.kill()
 
 
-def test_a_copy_that_nobody_runs_vanishes(travel):
+def test_a_copy_that_never_runs_is_freed(travel):
     class Marked:
         pass
 

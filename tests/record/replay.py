@@ -56,7 +56,7 @@ class Replay:
             self.count += 1
 
     def stack(self, tasklet):
-        """(function, line) of a tasklet's calls, innermost first."""
+        """The (function, line) pairs of a tasklet's calls, innermost first."""
         calls, number = [], self.stacks.get(tasklet, 0)
         while number:
             number, function, _, line = self.recording["stacks"][number]
@@ -166,13 +166,13 @@ def replayed(path):
 
 
 def story(path, *kinds):
-    """The events of some kinds, without what was so before the recording."""
+    """The events of the given kinds, without the state before the recording."""
     replay = Replay(load(path))
     return [e for e in replay.events if not e.before and (not kinds or e.kind in kinds)]
 
 
 def run_module(*args, cwd=None, stdin=""):
-    """`python -m stackless args`, with this text on standard input."""
+    """Run `python -m stackless args` with this text on standard input."""
     return subprocess.run(
         [sys.executable, "-m", "stackless", *map(str, args)],
         input=stdin,

@@ -130,7 +130,7 @@ def test_nonsense_is_refused(script, tmp_path, arguments, says):
 
 
 def test_other_files_are_not_replaced(script, tmp_path):
-    """The suffix is chosen by us when -o is left out: a page beside the script is not ours."""
+    """Without -o the command chooses the name: a page with that name beside the script is kept."""
     page = tmp_path / "hello.html"
     page.write_text("<p>mine</p>")
     for arguments in ([script], ["-o", page, script], ["--from", "made.json", "-o", page]):
@@ -147,7 +147,7 @@ def test_other_files_are_not_replaced(script, tmp_path):
 @pytest.mark.parametrize("module", ["stackless", "stackless.monkey"])
 @pytest.mark.parametrize("ending", ["1 / 0", "raise SystemExit(1 / 0)", "int('x')"])
 def test_tracebacks_begin_in_the_program(script, tmp_path, module, ending):
-    """As without us; the sibling that runs programs, too."""
+    """As with plain python; also for `stackless.monkey`, which runs programs, too."""
     script.write_text(SCRIPT + "def fail():\n    " + ending + "\nfail()\n")
     run = [sys.executable, str(script)]
     expected = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)

@@ -10,7 +10,7 @@ schema = pytest.importorskip(
 
 
 def unknown_fields(message):
-    """Fields that are in the bytes, and not in the schema."""
+    """The number of fields that are in the bytes, but not in the schema."""
     from google.protobuf import unknown_fields as protobuf
 
     found = len(protobuf.UnknownFieldSet(message))
@@ -82,7 +82,7 @@ def test_a_track_for_each_tasklet(trace):
     names = [track.name.split(" #")[0] for track in all_tracks.values()]
     for name in ("main", "producer(ch#1)", "consumer(ch#1)", "channel.receive()", "fails()"):
         assert name in names
-    # Each hangs on its thread, and that on the process.
+    # The parent of each is its thread, and the thread's parent is the process.
     for track in all_tracks.values():
         if " #" in track.name:
             thread = all_tracks[track.parent_uuid]

@@ -54,7 +54,7 @@ def test_a_rendezvous(tmp_path):
     assert recording.dropped == 0
 
 
-def test_where_everybody_is(tmp_path):
+def test_where_tasklets_are(tmp_path):
     def outer(ch):
         inner(ch)
 
@@ -68,7 +68,7 @@ def test_where_everybody_is(tmp_path):
     replay = replayed(tmp_path / "r.json")
     (waiting,) = replay.queues[1]
     first = outer.__code__.co_firstlineno
-    name = "test_where_everybody_is.<locals>."
+    name = "test_where_tasklets_are.<locals>."
     assert replay.stack(waiting) == [(f"{name}inner", first + 4), (f"{name}outer", first + 1)]
     assert replay.balance(1) == -1
     create = story(tmp_path / "r.json", "Create")[0]
@@ -77,7 +77,7 @@ def test_where_everybody_is(tmp_path):
     t.kill()
 
 
-def test_what_was_there_before(tmp_path):
+def test_tasklets_from_before_the_recording(tmp_path):
     ch = stackless.channel()
 
     def send(value):
@@ -257,7 +257,7 @@ def test_a_thread_that_sleeps(tmp_path):
 
 
 def test_what_ends_while_all_others_sleep(tmp_path):
-    """The thread sleeps on its stack: what happens meanwhile is not its doing."""
+    """The thread sleeps on a tasklet's stack: events meanwhile are not recorded as its events."""
 
     def nap(seconds):
         stackless.sleep(seconds)
@@ -281,7 +281,7 @@ OTHERS = {"r.html": "<html>a page</html>", "r.json": '{"format": "mine"}', "r.pf
 
 @pytest.mark.parametrize(("name", "content"), OTHERS.items())
 def test_other_files_are_not_replaced(tmp_path, name, content):
-    """Unless that is asked for; a recording is, and so is an empty file."""
+    """Unless that is requested; a recording is replaced, and so is an empty file."""
     path = tmp_path / name
     path.write_text(content)
     made = tmp_path / "made.json"
@@ -303,7 +303,7 @@ def test_other_files_are_not_replaced(tmp_path, name, content):
 
 
 def test_a_pipe_gets_the_recording(tmp_path):
-    """Whatever reads it; there is nothing to replace in it."""
+    """Any program can read it; a pipe has no contents to replace."""
     path = tmp_path / "r.json"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -317,7 +317,7 @@ def test_a_pipe_gets_the_recording(tmp_path):
 
 
 def test_a_file_is_left_alone_if_no_recording_is_made(tmp_path):
-    """The recording before it stays, and no empty file appears."""
+    """The previous recording stays, and no empty file appears."""
     path, other = tmp_path / "r.json", tmp_path / "other.json"
     with stackless.record(path):
         pass

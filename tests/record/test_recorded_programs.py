@@ -48,7 +48,7 @@ class Program:
         self.everybody = self.workers[:]
 
     def end(self):
-        """Nobody of this program may be left when the next one begins."""
+        """No tasklet of this program may be left when the next one begins."""
         self.made = 1000
         for _ in range(100):
             alive = [t for t in self.everybody if t.alive]
@@ -96,7 +96,7 @@ class Program:
         elif name == "throw_later":
             self.workers[arguments[0]].throw(ValueError("thrown"), pending=True)
         elif self.made >= 12:
-            return  # programs that make themselves would have no end
+            return  # without this limit, programs that create programs would not end
         elif name == "again":
             self.made += 1
             self.workers[arguments[0]].bind(self.worker, (arguments[0],))
@@ -106,7 +106,7 @@ class Program:
             self.everybody.append(self.workers[arguments[0]])
 
     def look(self):
-        """Note how everything stands, here and in the recording."""
+        """Save the state of all tasklets and channels, and mark this moment in the recording."""
         ring, t = [], stackless.current
         while not ring or t is not stackless.current:
             ring.append(self.name(t))
@@ -161,7 +161,7 @@ def compare(program, path):
 
 
 def masked(shown, real):
-    """Those that the program has dropped have no name of their own any more."""
+    """Tasklets that the program has dropped have no name of their own any more."""
     if len(shown) != len(real):
         return shown
     pairs = zip(shown, real, strict=True)

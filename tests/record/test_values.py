@@ -1,4 +1,4 @@
-"""How values are shown: shortened, and as the program's redactor says."""
+"""How values are shown: shortened, and changed by the program's redactor."""
 
 import sys
 
@@ -154,7 +154,7 @@ def test_a_recording_keeps_what_is_redacted_to_itself(tmp_path):
 def test_a_repr_that_uses_channels(tmp_path):
     class Busy:
         def __repr__(self):
-            spare.send(1)  # somebody waits, and does not go on at once
+            spare.send(1)  # a tasklet is waiting, and does not continue at once
             return "busy"
 
     ch, spare = stackless.channel(), stackless.channel()

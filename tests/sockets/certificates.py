@@ -13,7 +13,7 @@ _PEM = serialization.Encoding.PEM
 
 
 def make(directory: Path) -> tuple[Path, Path]:
-    """Write `ca.pem`, and `server.pem` with key and certificate for localhost; their paths."""
+    """Write `ca.pem`, and `server.pem` with key and certificate for localhost; return the paths."""
     authority_key, authority = _certificate("tests", None, None)
     key, certificate = _certificate("localhost", authority_key, authority)
     (directory / "ca.pem").write_bytes(authority.public_bytes(_PEM))

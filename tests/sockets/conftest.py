@@ -1,4 +1,4 @@
-"""For all tests of sockets: two of ours that are connected, an echo server, a pipe."""
+"""Fixtures for the tests of sockets: a connected pair of our sockets, an echo server, a pipe."""
 
 import pytest
 import stackless

@@ -1,4 +1,4 @@
-"""A connection that sends back what it gets, and a client that asks it."""
+"""A connection that sends back what it receives, and a client that uses it."""
 
 import socket as stock
 

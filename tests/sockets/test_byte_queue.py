@@ -1,4 +1,4 @@
-"""The queue of bytes behind the readers of socket.makefile."""
+"""The queue of bytes that the readers of socket.makefile use."""
 
 import random
 import sys
@@ -30,7 +30,7 @@ def test_queue_refuses_wrong_arguments():
 
 
 def test_queue_gives_back_the_object_that_came():
-    """Without a copy if it is read whole; and no reference to it is left."""
+    """A bytes object that is read whole is not copied; and no reference to it is left."""
     data = bytes(1000)
     before = sys.getrefcount(data)
     for take in (
@@ -50,7 +50,7 @@ def test_queue_gives_back_the_object_that_came():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_queue_against_bytes(seed):
-    """As a bytes object that is cut."""
+    """The queue behaves as a bytes object that is cut."""
     chance = random.Random(seed)
     queue, model = _stackless._ByteQueue(), b""
     for _ in range(3000):

@@ -14,7 +14,7 @@ request = contextvars.ContextVar("request", default="nothing")
 
 
 class Remembers(BaseHTTPRequestHandler):
-    """Answers what it has put into the context before it waited."""
+    """Answers with what it has put into the context before it waited."""
 
     def do_GET(self):
         before = request.get()
@@ -64,7 +64,7 @@ def serve():
 
 
 def test_http(serve):
-    """Each begins with that of who serves."""
+    """Each handler begins with the context of the tasklet that serves."""
     before = request.set("serving")
     server = serve(servers.TaskletHTTPServer, Remembers)
     url = f"http://127.0.0.1:{server.server_port}/"
@@ -113,7 +113,7 @@ def test_handle_request():
 
 
 def test_run_tasklet():
-    """It starts with the caller's, and keeps its own changes to itself; a plain one shares it."""
+    """It starts with the caller's context, and keeps its own changes; a plain tasklet shares it."""
 
     def changes(value):
         found = request.get()

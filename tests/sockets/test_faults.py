@@ -1,4 +1,4 @@
-"""Thousands of connections that end with errors: nothing is lost, and nothing is left over."""
+"""Thousands of connections that end with errors: no error is lost, and nothing is left over."""
 
 import errno
 import resource
@@ -10,7 +10,7 @@ from stackless import socket
 
 
 def connections_that_fit(most=8000):
-    """How many pairs of descriptors this process may have; raises its own limit to that."""
+    """The number of descriptor pairs that this process may have; raises the process's own limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return min(most, (hard - 200) // 2)
@@ -33,7 +33,7 @@ RESET = b"\1\0\0\0\0\0\0\0"
 
 @in_child_process
 def test_thousands_of_connections_reset_at_random():
-    """All open at once, then ended in all ways: each server tasklet ends, nothing is left."""
+    """All open at once, then ended in every way: each server tasklet ends, nothing is left."""
     import gc
     import math
     import random
@@ -107,7 +107,7 @@ def test_thousands_of_connections_reset_at_random():
 
 
 def test_half_closed():
-    """One side has ended: the other may go on to send, both ways round."""
+    """One side has ended: the other one can continue to send, in both directions."""
     near, far = socket.socketpair()
     with near, far:
         got = []
@@ -157,8 +157,8 @@ def test_no_more_descriptors_in_accept():
     )
 
 
-def test_slow_peer_holds_up_nobody():
-    """One sends its request byte by byte, others are served meanwhile."""
+def test_slow_peer_does_not_delay_others():
+    """A client sends its request byte by byte, others are served meanwhile."""
     import http.server
 
     from stackless import servers
@@ -206,7 +206,7 @@ def test_slow_peer_holds_up_nobody():
 
 @in_child_process
 def test_thousands_wait_for_sockets_that_are_closed():
-    """By another tasklet: each gets EBADF, whatever it waits for."""
+    """Another tasklet closes them: each waiting tasklet gets EBADF, whatever it waits for."""
     import gc
 
     count = connections_that_fit(2000) // 2 * 2
@@ -243,7 +243,7 @@ def test_thousands_wait_for_sockets_that_are_closed():
     ],
 )
 def test_signals_while_thousands_wait(name, handler, exits):
-    """The process ends as it should, with the `finally` blocks of all."""
+    """The process ends as it should, after the `finally` blocks of all tasklets."""
     assert_child(
         f"""
         import os, signal, stackless, sys, threading

@@ -15,14 +15,14 @@ VERSION = sys.version_info[:2]
 
 
 def both():
-    """The same pair, once of each module."""
+    """A connected pair, once of each module."""
     for module in stock, socket:
         near, far = module.socketpair()
         with near, far:
             yield near, far
 
 
-# ---------------------------------------------------------------------- what they are
+# ---------------------------------------------------------------------- modes and attributes
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def both():
     ],
 )
 def test_modes(pair, mode, base):
-    """What can be done with them, and their attributes, are those of the standard ones."""
+    """Their operations and attributes are those of the standard files."""
     found = []
     for near, _ in both():
         with near.makefile(mode) as file:
             assert isinstance(file, base)
             names = ["readable", "writable", "seekable", "isatty"]
             found.append([getattr(file, name)() for name in names] + [file.closed])
-            if mode not in ("rwb", "rw"):  # where the standard one does not know
+            if mode not in ("rwb", "rw"):  # for the others the standard file has no mode or name
                 found[-1].append(file.mode)
                 assert file.fileno() == near.fileno() == file.name
         assert file.closed
@@ -92,7 +92,7 @@ def test_wrong_arguments(pair):
 
 
 def test_text(pair):
-    """With an encoding and both ends of lines."""
+    """With an encoding and both kinds of line ends."""
     near, far = pair
     with near.makefile("rw", encoding="utf-8", newline="\r\n") as file:
         file.write("grüß\n")
@@ -108,7 +108,7 @@ def test_text(pair):
 
 
 def read_at_random(file, chance):
-    """What a random series of calls returns, until the end."""
+    """The results of a random series of calls, until the end of the data."""
     found = []
     ended = 0
     while ended < 3:
@@ -180,7 +180,7 @@ def test_read_to_the_end(pair):
 
 
 def test_one_call_at_most(pair):
-    """read1, readinto1 and peek give what is there, and wait only if that is nothing."""
+    """read1, readinto1 and peek return what has arrived, and wait only if that is nothing."""
     near, far = pair
     with near.makefile("rb") as file:
         far.send(b"abc")
@@ -197,7 +197,7 @@ def test_one_call_at_most(pair):
 
 
 def test_readinto_other_buffers(pair):
-    """Items of more than a byte; what is constant is refused."""
+    """Buffers with items of more than a byte; a read-only buffer is refused."""
     import array
 
     near, far = pair
@@ -212,7 +212,7 @@ def test_readinto_other_buffers(pair):
 
 
 def test_one_byte_at_a_time(pair):
-    """A long line from a slow peer costs no more than its bytes."""
+    """A long line from a slow peer does not cost more than its bytes."""
     near, far = pair
     line = b"x" * 5000 + b"\n"
 
@@ -228,7 +228,7 @@ def test_one_byte_at_a_time(pair):
 
 
 def test_two_readers(pair):
-    """They share what comes: each gets whole lines."""
+    """They share the data: each gets whole lines."""
     near, far = pair
     with near.makefile("rb") as file:
         got = []
@@ -247,7 +247,7 @@ def test_two_readers(pair):
 
 
 def test_writes_through_a_buffer(pair):
-    """Sent when it is full, flushed or closed."""
+    """Data is sent when the buffer is full, at a flush and at a close."""
     near, far = pair
     far.settimeout(0.005)
     file = near.makefile("wb", 10)
@@ -264,7 +264,7 @@ def test_writes_through_a_buffer(pair):
 
 
 def test_two_writers(pair):
-    """The second waits until the first is done: nothing is mixed."""
+    """The second waits until the first is done: their data is not mixed."""
     near, far = pair
     parts = [bytes([65 + n]) * 400_000 for n in range(4)]
 
@@ -284,7 +284,7 @@ def test_two_writers(pair):
 
 
 def test_killed_writer(pair):
-    """Another one goes on, with what was left over first."""
+    """Another writer continues, and sends the rest of the first one's data before its own."""
     near, far = pair
     file = near.makefile("wb", 8192)
     first = waiting(file.write, b"a" * 1_000_000)
@@ -301,7 +301,7 @@ def test_killed_writer(pair):
 
 
 def test_read_and_write(pair):
-    """One file for both; it cannot be detached."""
+    """One file for both directions; it cannot be detached."""
     near, far = pair
     with near.makefile("rwb") as file:
         file.write(b"question\n")
@@ -313,7 +313,7 @@ def test_read_and_write(pair):
             file.detach()
 
 
-# ---------------------------------------------------------------------- the end
+# ---------------------------------------------------------------------- closing and errors
 
 
 def test_descriptor_is_closed_with_the_last_file(pair):
@@ -337,7 +337,7 @@ WRITES = ["flush", "writable", "__enter__"]
 
 @pytest.mark.parametrize("mode", ["rb", "wb", "rwb"])
 def test_closed_file(mode):
-    """The errors of the standard ones, and no others, also with bytes left."""
+    """Exactly the errors of the standard files, also with bytes left."""
     calls = [*(READS if "r" in mode else []), *(WRITES if "w" in mode else [])]
     outcomes = []
     for near, far in both():
@@ -364,7 +364,7 @@ def test_closed_file(mode):
 
 
 def test_detach(pair):
-    """The raw file goes on; the buffered one is of no use any more."""
+    """The raw file continues to work; the buffered one cannot be used any more."""
     near, far = pair
     file = near.makefile("wb")
     file.write(b"x")
@@ -383,8 +383,8 @@ def test_detach(pair):
     raw.close()
 
 
-def test_closed_while_somebody_reads(pair):
-    """File and socket: OSError. The file alone: ValueError when something comes."""
+def test_closed_while_a_tasklet_reads(pair):
+    """File and socket: OSError. The file alone: ValueError when data arrives."""
     near, far = pair
     file, ended = near.makefile("rb"), []
 
@@ -407,7 +407,7 @@ def test_closed_while_somebody_reads(pair):
 
 
 def test_reset():
-    """ConnectionResetError, after what had come before."""
+    """ConnectionResetError, after the data that had arrived before."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
@@ -430,7 +430,7 @@ def test_reset():
 
 
 def test_dropped_writer_sends_what_it_has(pair):
-    """Its destructor closes it, as the standard one's does."""
+    """Its destructor closes it, as that of the standard file does."""
     near, far = pair
     file = near.makefile("wb")
     file.write(b"last")

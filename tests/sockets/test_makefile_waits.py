@@ -85,7 +85,7 @@ def test_a_waiting_writer_can_be_parked(pair):
 
 
 def test_an_idle_reader_keeps_no_buffer():
-    """What has been read is not kept."""
+    """Data that has been read is not kept."""
     queue = _stackless._ByteQueue()
     queue.add(b"x" * 100_000)
     assert len(queue) == 100_000
@@ -94,7 +94,7 @@ def test_an_idle_reader_keeps_no_buffer():
 
 
 def test_an_interrupted_read_loses_nothing(pair):
-    """Its bytes are there for the next one."""
+    """Its bytes are there for the next read."""
     near, far = pair
     with near.makefile("rb") as file:
         far.send(b"ab")
@@ -108,7 +108,7 @@ def test_an_interrupted_read_loses_nothing(pair):
 
 
 def test_timeout(pair):
-    """TimeoutError; afterwards OSError, as in the standard module. What has come can be read."""
+    """TimeoutError; afterwards OSError, as in the standard module. Received data can be read."""
     near, far = pair
     near.settimeout(0.005)
     with near.makefile("rb") as file:
@@ -123,7 +123,7 @@ def test_timeout(pair):
 
 
 def test_non_blocking(pair):
-    """None where nothing is there, else what is; a full writer says how much it took."""
+    """None if nothing has arrived, otherwise the data; a full writer returns how much it took."""
     near, far = pair
     near.setblocking(False)
     with near.makefile("rb") as file, near.makefile("rb", 0) as raw:
@@ -142,7 +142,7 @@ def test_non_blocking(pair):
 
 
 def test_non_blocking_writer(pair):
-    """BlockingIOError when the buffer is full as well; nothing is lost of what was taken."""
+    """BlockingIOError when the buffer is full as well; no data that was taken is lost."""
     near, far = pair
     near.setblocking(False)
     file = near.makefile("wb", 1000)

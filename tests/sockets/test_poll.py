@@ -14,7 +14,7 @@ from waits_for_files import EACH, Pipe, by_epoll, open_descriptors
 
 
 def test_poll_registers(pipe):
-    """Adding, changing, removing, as the standard object."""
+    """Adding, changing and removing behave as with the standard object."""
     waits = select.poll()
     waits.register(pipe.write)
     assert waits.poll() == [(pipe.write, select.POLLOUT)]
@@ -34,7 +34,7 @@ def test_poll_registers(pipe):
 
 
 def test_poll_times(pipe):
-    """Milliseconds, in part; any negative number is no limit."""
+    """Milliseconds, also fractions; any negative number is no limit."""
     waits = select.poll()
     waits.register(pipe.read, select.POLLIN)
     assert waits.poll(0.5) == []
@@ -58,7 +58,7 @@ def test_poll_of_a_closed_descriptor(pipe):
 
 
 def test_poll_twice_at_once(pipe):
-    """RuntimeError for the second, as between threads in the standard module."""
+    """RuntimeError for the second call, as between threads in the standard module."""
     waits = select.poll()
     waits.register(pipe.read, select.POLLIN)
     t = waiting(waits.poll)
@@ -72,7 +72,7 @@ def test_poll_twice_at_once(pipe):
 
 
 def test_epoll_as_stock(pipe):
-    """Its life."""
+    """Creation, use and closing behave as with the standard object."""
     waits = select.epoll(10, select.EPOLL_CLOEXEC)
     assert waits.fileno() >= 0 and not waits.closed
     waits.register(pipe.write)
@@ -108,8 +108,8 @@ def test_epoll_fromfd(pipe):
             assert second.poll() == [(pipe.read, select.EPOLLIN)]
 
 
-def test_epoll_registers_while_somebody_waits(pipe):
-    """It counts at once."""
+def test_epoll_registers_while_a_tasklet_waits(pipe):
+    """A new entry counts at once."""
     with select.epoll() as waits:
         found = []
         t = waiting(lambda: found.append(waits.poll()))
@@ -119,8 +119,8 @@ def test_epoll_registers_while_somebody_waits(pipe):
         assert found == [[(pipe.read, select.EPOLLIN)]] and not t.alive
 
 
-def test_epoll_closed_while_somebody_waits(pipe):
-    """OSError there; the number may be somebody else's afterwards."""
+def test_epoll_closed_while_a_tasklet_waits(pipe):
+    """OSError in the waiting tasklet; another file may have the number afterwards."""
     waits, caught = select.epoll(), []
     waits.register(pipe.read, select.EPOLLIN)
 
@@ -143,7 +143,7 @@ def test_epoll_closed_while_somebody_waits(pipe):
 
 
 def test_epoll_that_is_dropped(pipe):
-    """Closes itself, and nothing is known of its number any more."""
+    """It closes itself, and its number is not remembered."""
     before = open_descriptors()
     for _ in range(3):
         waits = select.epoll()

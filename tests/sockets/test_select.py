@@ -16,11 +16,11 @@ from stackless import _stackless, select, socket
 from waiting import waiting
 from waits_for_files import EACH, Pipe, by_epoll, open_descriptors
 
-# ---------------------------------------------------------------------- what they are
+# ---------------------------------------------------------------------- names of the module
 
 
 def test_has_all_names():
-    """Those of the standard module."""
+    """The names of the standard module."""
     assert [name for name in dir(stock) if not hasattr(select, name)] == []
     assert select.EPOLLIN is stock.EPOLLIN and select.error is OSError
     with pytest.raises(AttributeError):
@@ -50,7 +50,7 @@ def test_waits_alone(wait, pipe):
 
 @EACH
 def test_ready_at_once(wait, pipe):
-    """Without a wait, whatever the timeout."""
+    """There is no wait, whatever the timeout."""
     os.write(pipe.write, b"x")
     for timeout in None, 0, 0.0, 1, 10.5:
         assert wait(pipe.read, timeout)
@@ -58,7 +58,7 @@ def test_ready_at_once(wait, pipe):
 
 @EACH
 def test_time_is_over(wait, pipe):
-    """Nothing is found, the others ran."""
+    """Nothing is found; other tasklets ran."""
     ran = []
     stackless.tasklet(lambda: ran.append(1))()
     assert not wait(pipe.read, 0.01)
@@ -67,7 +67,7 @@ def test_time_is_over(wait, pipe):
 
 @EACH
 def test_many_tasklets(wait):
-    """Each for its own descriptor."""
+    """Each waits for its own descriptor."""
     pipes = [Pipe() for _ in range(50)]
     found = []
     for n, pipe in enumerate(pipes):
@@ -83,7 +83,7 @@ def test_many_tasklets(wait):
 
 @EACH
 def test_many_wait_for_one(wait, pipe):
-    """All are told."""
+    """All are woken."""
     found = []
     for _ in range(5):
         stackless.tasklet(lambda: found.append(wait(pipe.read)))()
@@ -95,7 +95,7 @@ def test_many_wait_for_one(wait, pipe):
 
 @EACH
 def test_in_threads(wait):
-    """Each has a poller of its own."""
+    """Each thread has its own poller."""
     pipes, found = [Pipe() for _ in range(4)], []
     threads = [
         threading.Thread(target=lambda pipe=pipe: found.append(wait(pipe.read))) for pipe in pipes
@@ -115,7 +115,7 @@ def test_in_threads(wait):
 @EACH
 @pytest.mark.parametrize("how", ["kill", "throw", "timeout"])
 def test_nothing_is_left_of_a_wait(wait, how, pipe):
-    """However it ends: no descriptor, and the number can be used again."""
+    """However it ends: no descriptor is left, and the number can be used again."""
     waiting(wait, pipe.read).kill()
     before = open_descriptors()
     caught = []
@@ -173,7 +173,7 @@ def test_a_waiting_tasklet_can_be_parked(wait, pipe):
 
 @EACH
 def test_busy_loop_yields_by_schedule(wait, pipe):
-    """A question without a wait does not switch."""
+    """A call with timeout 0 does not switch."""
     asked = []
 
     def asks():
@@ -194,7 +194,7 @@ def test_busy_loop_yields_by_schedule(wait, pipe):
 
 @EACH
 def test_regular_files(wait, tmp_path):
-    """Ready at any time; epoll refuses them, as the system does."""
+    """They are always ready; epoll refuses them, as the system does."""
     with open(tmp_path / "file", "w+b") as file:
         if wait is by_epoll:
             with pytest.raises(PermissionError) as caught:
@@ -205,7 +205,7 @@ def test_regular_files(wait, tmp_path):
 
 
 def test_regular_files_among_others(tmp_path, pipe):
-    """Of those that are never exceptional nothing is to be waited for."""
+    """A regular file is never exceptional: the wait is for the other files only."""
     with open(tmp_path / "file", "w+b") as file:
         assert select.select([pipe.read], [], [file], 0.01) == ([], [], [])
         waits = select.poll()
@@ -220,7 +220,7 @@ def test_regular_files_among_others(tmp_path, pipe):
 
 
 def test_select_all_three():
-    """Sockets of ours and of the standard module, in three lists."""
+    """Our sockets and standard ones, in three lists."""
     near, far = socket.socketpair()
     other, end = stock_socket.socketpair()
     with near, far, other, end:
@@ -232,7 +232,7 @@ def test_select_all_three():
 
 
 def test_select_sleeps():
-    """Without any file."""
+    """A call without any file."""
     ran = []
     stackless.tasklet(lambda: ran.append(1))()
     assert select.select([], [], [], 0.01) == ([], [], [])
@@ -249,8 +249,8 @@ def test_select_urgent_data():
             assert select.select([], [], [near], 5) == ([], [], [near])
 
 
-def test_select_hang_up_that_nobody_asked_for():
-    """The system tells of it, select() does not, and does not spin."""
+def test_select_hang_up_that_was_not_asked_for():
+    """The system reports it, select() does not, and does not spin."""
     near, far = socket.socketpair()
     far.close()
     turns = []
@@ -270,7 +270,7 @@ def test_select_hang_up_that_nobody_asked_for():
 
 @pytest.mark.parametrize("number", [Fraction(1, 1000), True, 0])
 def test_numbers_that_are_timeouts(number):
-    """As far as the standard function takes them."""
+    """Accepted if the standard function accepts them."""
     try:
         wanted = stock.select([], [], [], number)
     except TypeError as error:
@@ -295,12 +295,12 @@ def test_numbers_that_are_timeouts(number):
     ids=str,
 )
 def test_select_refuses_as_stock(arguments):
-    """The same error."""
+    """With the same error."""
     with pytest.raises(Exception) as theirs:  # noqa: PT011
         stock.select(*arguments)
     with pytest.raises(type(theirs.value)) as ours:
         select.select(*arguments)
-    if not isinstance(ours.value, OverflowError):  # which has another text in each version
+    if not isinstance(ours.value, OverflowError):  # whose text differs from version to version
         assert str(ours.value) == str(theirs.value)
 
 
@@ -317,7 +317,7 @@ def test_select_of_a_closed_descriptor(pipe):
 
 
 def test_socket_with_the_number_of_one_that_was_dropped():
-    """The standard destructor closes it without a word: the new one is not watched yet."""
+    """The standard destructor closes it without notice: the new socket is not watched yet."""
     near, far = socket.socketpair()
     near.settimeout(0.001)
     with pytest.raises(TimeoutError):
@@ -341,7 +341,7 @@ def test_socket_with_the_number_of_one_that_was_dropped():
 
 @pytest.mark.parametrize("call", ["select.select([r], [], [])", "poll.poll()", "epoll.poll()"])
 def test_signals(call):
-    """A handler runs and the wait goes on; Ctrl-C ends it, and the next wait works."""
+    """A handler runs and the wait continues; Ctrl-C ends it, and the next wait works."""
     assert_child(
         f"""
         import os, signal, stackless, threading
@@ -374,7 +374,7 @@ def test_signals(call):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("call", ["by_select", "by_poll", "by_epoll"])
 def test_fork(call):
-    """A wait that began before goes on in both processes."""
+    """A wait that began before the fork continues in both processes."""
     assert_child(
         f"""
         import os, sys

@@ -16,7 +16,7 @@ EACH = pytest.mark.parametrize("kind", SELECTORS, ids=lambda kind: kind.__name__
 
 
 def test_has_all_names():
-    """Those of the standard module; the default is the best one."""
+    """The names of the standard module; the default is the best class."""
     assert [name for name in dir(stock) if not hasattr(selectors, name)] == []
     assert selectors.DefaultSelector is selectors.EpollSelector
     assert selectors.EVENT_READ == stock.EVENT_READ
@@ -40,7 +40,7 @@ def test_is_a_standard_one(kind):
 
 @EACH
 def test_server(kind):
-    """The loop of the standard documentation, in a tasklet; its clients in others."""
+    """The example of the standard documentation in a tasklet; its clients in other tasklets."""
     selector = kind()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
@@ -81,7 +81,7 @@ def test_server(kind):
 
 @EACH
 def test_time_is_over(kind):
-    """An empty list; the others ran."""
+    """An empty list; other tasklets ran."""
     read, write = os.pipe()
     ran = []
     with kind() as selector:
@@ -177,8 +177,8 @@ def test_asyncio_woken_by_a_tasklet():
 
 
 @EACH
-def test_asyncio_awaits_what_a_tasklet_brings(kind):
-    """The future of another library, whose result another tasklet of the thread sets."""
+def test_asyncio_awaits_a_result_that_a_tasklet_sets(kind):
+    """Another tasklet of the thread sets the result of another library's future."""
     future = concurrent.futures.Future()
     seen = []
 
@@ -206,7 +206,7 @@ def test_asyncio_awaits_what_a_tasklet_brings(kind):
 
 
 def test_asyncio_is_cancelled_by_a_tasklet():
-    """And the other way round: a future of the loop ends what the library has begun."""
+    """Cancelling a task of the loop also cancels the future that it awaits."""
     future = concurrent.futures.Future()
 
     async def awaits():
@@ -239,8 +239,8 @@ def test_killed_while_its_loop_waits():
     loop.close()
 
 
-def test_selectors_use_our_select():
-    """What the classes wait with."""
+def test_selectors_use_stackless_select():
+    """The classes wait with the functions of stackless.select."""
     assert selectors.SelectSelector._select is select.select
     assert selectors.PollSelector._selector_cls is select.poll
     assert selectors.EpollSelector._selector_cls is select.epoll

@@ -37,7 +37,7 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
 
 class Quiet:
-    """Notes errors instead of printing them."""
+    """Records errors instead of printing them."""
 
     def handle_error(self, request, client_address):
         import sys
@@ -122,7 +122,7 @@ def test_http(serve):
 
 
 def test_http_with_the_standard_client(serve):
-    """urllib in a thread, which knows nothing of tasklets."""
+    """urllib in a thread that has no tasklets."""
     import urllib.request
 
     server = serve(servers.TaskletHTTPServer, Hello)
@@ -136,7 +136,7 @@ def test_http_with_the_standard_client(serve):
 
 
 def test_idle_connection_can_be_parked(serve):
-    """One that is kept alive, before and after a request."""
+    """A connection that is kept alive, before and after a request."""
     server = serve(servers.TaskletHTTPServer, Hello)
     before = set(all_tasklets())
     with socket.create_connection(server.server_address) as s, s.makefile("rb") as file:
@@ -182,7 +182,7 @@ def test_unix_and_datagrams(serve, tmp_path):
 
 
 def test_own_servers(serve):
-    """The mix-in before somebody's own class; what that overrides is called."""
+    """The mix-in is put before a user's class, whose overriding methods are called."""
 
     class Own(Quiet, servers.TaskletMixIn, socketserver.TCPServer):
         allow_reuse_address = True
@@ -246,7 +246,7 @@ class WithName(Echo):
     ],
 )
 def test_kinds_of_handlers(serve, handler, answer):
-    """Whatever can be called."""
+    """Any callable can be a handler."""
     server = serve(servers.TaskletTCPServer, handler)
     assert ask(server.server_address) == answer
 
@@ -263,7 +263,7 @@ def test_handler_with_a_timeout(serve):
 
 
 def test_in_a_thread():
-    """serve_forever() in a thread of its own, ended from here."""
+    """serve_forever() in its own thread, ended from this one."""
     with servers.TaskletTCPServer(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -276,7 +276,7 @@ def test_in_a_thread():
 
 @pytest.mark.parametrize("daemons", [False, True])
 def test_thread_ends_before_the_handlers(daemons):
-    """They are stopped with their thread; server_close() closes their connections."""
+    """The handlers are stopped with their thread; server_close() closes their connections."""
 
     class Server(servers.TaskletTCPServer):
         daemon_tasklets = daemons
@@ -323,7 +323,7 @@ def test_thread_lets_the_handlers_finish():
 
 
 def test_handle_request():
-    """One at a time, or none in time."""
+    """One request at a time, or none in time."""
 
     class Server(servers.TaskletTCPServer):
         timeout = 0.01
@@ -347,7 +347,7 @@ def test_handle_request():
 
 
 def test_errors_of_handlers(serve):
-    """To handle_error(), one by one; the others are served."""
+    """handle_error() is called for each; the others are served."""
 
     class Faulty(Echo):
         def handle(self):
@@ -396,7 +396,7 @@ def test_reset_connections(serve):
 
 
 def test_no_more_descriptors():
-    """accept() fails with EMFILE: it is tried again from time to time, until there are some."""
+    """accept() fails with EMFILE: it is tried again from time to time, until one is free."""
     assert_child(
         """
         import os, resource, socketserver, stackless
@@ -446,7 +446,7 @@ def test_sockets_that_cannot_be_waited_for():
 
 
 def test_interrupt():
-    """Ctrl-C in a server that main runs, with a connection open; SIGTERM's handler too."""
+    """Ctrl-C in a server that main runs, with a connection open; also SIGTERM's handler."""
     assert_child(
         """
         import http.server, os, signal, stackless, threading
@@ -473,11 +473,11 @@ def test_interrupt():
     )
 
 
-# ---------------------------------------------------------------------- the end
+# ---------------------------------------------------------------------- shutdown and closing
 
 
 def test_shutdown_from_everywhere():
-    """A handler, a thread, main; before it began, by serve_forever itself, and twice."""
+    """From a handler, a thread, main; before it began, by serve_forever itself, and twice."""
     ended = []
 
     class Stops(socketserver.BaseRequestHandler):
@@ -518,7 +518,7 @@ def test_shutdown_from_everywhere():
 @pytest.mark.parametrize("daemons", [False, True])
 @pytest.mark.parametrize("block", [False, True])
 def test_close_waits(daemons, block):
-    """For the tasklets that are no daemons."""
+    """It waits for the tasklets that are not daemons."""
     finished = []
 
     class Slow(socketserver.BaseRequestHandler):
@@ -559,7 +559,7 @@ def test_close_while_it_serves():
 
 
 def test_descriptors_return_to_the_start(serve):
-    """After connections that end in all kinds of ways."""
+    """After connections that end in every way."""
     server = serve(servers.TaskletHTTPServer, Hello)
 
     def client(n):

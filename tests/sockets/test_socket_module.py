@@ -14,7 +14,7 @@ from waiting import waiting
 
 
 def disturbed(call, disturb):
-    """Makes a call that is woken again and again for nothing. Did its limit end it?"""
+    """Make a call that is woken repeatedly without data; return True if its limit ended it."""
     t = stackless.getcurrent()
     stop = []
 
@@ -55,14 +55,14 @@ def test_timeout_is_for_the_whole_call(pair, call):
 
 
 def test_timeout_of_accept_is_for_the_whole_call():
-    """Another process takes the connections: it is woken, and waits again."""
+    """Another process takes the connections: the call is woken, and waits again."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.05)
         assert disturbed(listener.accept, lambda t: t.paused and t.insert())
 
 
 def test_timeout_of_sendto():
-    """Of a datagram socket whose peer does not read."""
+    """A datagram socket whose peer does not read."""
     near, far = socket.socketpair(type=socket.SOCK_DGRAM)
     with near, far:
         near.setblocking(False)
@@ -74,7 +74,7 @@ def test_timeout_of_sendto():
 
 
 def test_timeout_of_connect_to_a_full_queue(tmp_path):
-    """Nobody accepts."""
+    """The listener does not accept."""
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -120,7 +120,7 @@ def wait_for_all_into_all(near):
     "receive", [wait_for_all, wait_for_all_from, wait_for_all_into, wait_for_all_into_all]
 )
 def test_waits_for_all(pair, receive):
-    """In as many parts as it takes, and no more."""
+    """It waits as often as needed, and takes no more than it was asked for."""
     near, far = pair
 
     def feed():
@@ -135,7 +135,7 @@ def test_waits_for_all(pair, receive):
 
 
 def test_waits_for_all_until_the_end(pair):
-    """What has come by then."""
+    """It returns what has arrived by then."""
     near, far = pair
     far.send(b"abc")
     t = stackless.tasklet(lambda: (stackless.sleep(0.001), far.close()))()
@@ -145,7 +145,7 @@ def test_waits_for_all_until_the_end(pair):
 
 
 def test_waits_for_all_without_others(pair):
-    """With a timeout, as in the standard module, MSG_DONTWAIT or MSG_PEEK: what is there."""
+    """With a timeout, as in the standard module, MSG_DONTWAIT or MSG_PEEK: what has arrived."""
     near, far = pair
     far.send(b"abc")
     assert near.recv(10, socket.MSG_WAITALL | socket.MSG_PEEK) == b"abc"
@@ -158,7 +158,7 @@ def test_waits_for_all_without_others(pair):
 
 
 def test_killed_while_waiting_for_all(pair):
-    """What has come is gone with it, and no more."""
+    """The data that it took is lost with it, and no other data."""
     near, far = pair
     t = waiting(near.recv, 10, socket.MSG_WAITALL)
     far.send(b"abc")
@@ -171,8 +171,8 @@ def test_killed_while_waiting_for_all(pair):
 # ---------------------------------------------------------------------- the module
 
 
-def test_functions_make_sockets_of_ours():
-    """All that make any."""
+def test_functions_make_stackless_sockets():
+    """All functions that make any."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
         made = [
@@ -227,7 +227,7 @@ def test_descriptors_travel(pair):
 
 
 def test_create_connection_errors():
-    """The last of all addresses, or all of them."""
+    """The error of the last address, or those of all."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     with pytest.raises(ConnectionRefusedError):
@@ -239,7 +239,7 @@ def test_create_connection_errors():
 
 
 def test_default_timeout():
-    """setdefaulttimeout() goes for new sockets, accepted ones included."""
+    """setdefaulttimeout() applies to new sockets, also to accepted ones."""
     stock.setdefaulttimeout(5)
     try:
         with socket.create_server(("127.0.0.1", 0)) as listener:

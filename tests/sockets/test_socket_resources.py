@@ -13,7 +13,7 @@ from waits_for_files import open_descriptors
 
 
 def test_descriptors_return_to_the_start(server):
-    """Connections that end in all kinds of ways."""
+    """Connections that end in every way."""
     exchange(server, b"warm up")
     gc.collect()
     stackless.sleep(0.01)
@@ -68,7 +68,7 @@ def test_thread_gives_its_poller_back():
 
 
 def test_no_more_descriptors():
-    """EMFILE where the poller would be made: an OSError, and nothing is broken."""
+    """EMFILE where the poller would be made: an OSError, and everything works afterwards."""
     assert_child(
         """
         import os, resource, stackless
@@ -88,7 +88,7 @@ def test_no_more_descriptors():
 
 
 def test_interrupt():
-    """Ctrl-C ends the wait of a lone reader."""
+    """Ctrl-C ends the wait of main when it is alone."""
     assert_child(
         """
         import os, signal, stackless, threading
@@ -109,7 +109,7 @@ def test_interrupt():
 
 @pytest.mark.filterwarnings("ignore")
 def test_fork():
-    """Parent and child each wait for sockets of their own, registered before."""
+    """Parent and child each wait for their own sockets, which were registered before."""
     assert_child(
         """
         import os, stackless, sys

@@ -1,4 +1,4 @@
-"""stackless.socket: tasklets on loopback, what waits and what ends a wait."""
+"""stackless.socket: tasklets on loopback, which calls wait and what ends a wait."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from stackless._io import socket_methods
 
 
 def test_has_all_names():
-    """Those of the standard module, public and not."""
+    """The names of the standard module, public and private."""
     assert set(dir(stock)) - set(dir(socket)) - {"__file__", "__cached__"} <= {
         name for name in dir(stock) if hasattr(socket, name)
     }
@@ -27,7 +27,7 @@ def test_has_all_names():
 
 
 def test_is_a_socket(pair):
-    """For isinstance, and with its repr."""
+    """For isinstance, and in its repr."""
     assert isinstance(pair[0], stock.socket)
     assert "stackless.socket.socket fd=" in repr(pair[0])
 
@@ -37,7 +37,7 @@ def test_is_a_socket(pair):
 
 @pytest.mark.parametrize("size", [1, 100, 70_000, 3_000_000])
 def test_echo(server, size):
-    """Small, large, and larger than any buffer."""
+    """Small and large messages, and one that is larger than any buffer."""
     data = os.urandom(size)
 
     def client():
@@ -55,19 +55,19 @@ def test_echo(server, size):
 
 
 def test_many_connections(server):
-    """At once, each gets its own."""
+    """All at once; each gets its own answer."""
     for n in range(200):
         stackless.run_tasklet(exchange, server, b"%d" % n * 100)
     assert stackless.run_all() == [b"%d" % n * 100 for n in range(200)]
 
 
 def test_from_main(server):
-    """Without run()."""
+    """Main makes the calls, without run()."""
     assert exchange(server, b"main") == b"main"
 
 
 def test_with_a_plain_thread():
-    """The other side knows nothing of tasklets."""
+    """The peer is a thread without tasklets."""
     listener = stock.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -123,7 +123,7 @@ def test_recv_into(pair):
 
 
 def test_datagrams():
-    """recvfrom waits, several of them are kept apart."""
+    """recvfrom waits; several datagrams are kept apart."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
@@ -161,7 +161,7 @@ def test_sendmsg_recvmsg(pair):
 
 
 def test_end_after_a_short_read(pair):
-    """The other side sent and closed before the first look: nothing is waited for in vain."""
+    """The peer sent and closed before the first read: no call waits for ever."""
     near, far = pair
     stackless.tasklet(lambda: near.recv(1))()
     stackless.schedule()
@@ -174,7 +174,7 @@ def test_end_after_a_short_read(pair):
 
 
 def test_peek(pair):
-    """MSG_PEEK leaves what it shows."""
+    """MSG_PEEK leaves the data in place."""
     near, far = pair
     near.settimeout(0.001)
     with pytest.raises(TimeoutError):
@@ -204,7 +204,7 @@ def test_timeout(pair):
 
 
 def test_timeout_of_a_send(pair):
-    """Nobody reads."""
+    """The peer does not read."""
     near, _ = pair
     near.settimeout(0.01)
     with pytest.raises(TimeoutError):
@@ -212,7 +212,7 @@ def test_timeout_of_a_send(pair):
 
 
 def test_non_blocking(pair):
-    """BlockingIOError at once; also where a single call asks for that."""
+    """BlockingIOError at once; also if a flag of a single call asks for that."""
     near, _ = pair
     with pytest.raises(BlockingIOError):
         near.recv(1, socket.MSG_DONTWAIT)
@@ -252,7 +252,7 @@ def test_with_timeout_block(pair):
 
 
 def test_two_wait_for_one_direction(pair):
-    """Both try; the first that came gets the first part."""
+    """Both try; the first one gets the first part."""
     near, far = pair
     got = []
     for n in range(3):
@@ -282,8 +282,8 @@ def test_both_directions(pair):
 
 @pytest.mark.parametrize("how", ["close", "detach"])
 @pytest.mark.parametrize("thread", [False, True])
-def test_closed_while_somebody_waits(pair, how, thread):
-    """OSError in who waits, wherever; a new socket with the same number is another one."""
+def test_closed_while_a_tasklet_waits(pair, how, thread):
+    """OSError in the waiting tasklet, in any call; a new socket with the same number is another."""
     near, _ = pair
     codes = []
 
@@ -341,7 +341,7 @@ def test_killed_while_waiting(pair):
 
 
 def test_woken_by_hand(pair):
-    """insert() makes it try again, and wait again."""
+    """insert() makes the tasklet try again, and wait again."""
     near, far = pair
     got = []
     t = stackless.tasklet(lambda: got.append(near.recv(1)))()
@@ -355,8 +355,8 @@ def test_woken_by_hand(pair):
     assert got == [b"x"]
 
 
-def test_daemon_reader_keeps_nobody(pair):
-    """run() returns."""
+def test_run_does_not_wait_for_a_daemon_reader(pair):
+    """run() returns while the daemon waits."""
     t = stackless.tasklet(pair[0].recv)(1)
     t.daemon = True
     stackless.run()
@@ -365,7 +365,7 @@ def test_daemon_reader_keeps_nobody(pair):
 
 
 def test_busy_connection_lets_others_run(pair):
-    """A reader that never has to wait takes turns."""
+    """A reader that never has to wait lets other tasklets have their turns."""
     near, far = pair
     turns = 0
     done = []
@@ -389,7 +389,7 @@ def test_busy_connection_lets_others_run(pair):
 
 
 def test_sleepers_and_sockets_together(server):
-    """Neither starves the other."""
+    """Neither delays the other for ever."""
     log = []
 
     def ticks():
@@ -408,7 +408,7 @@ def test_sleepers_and_sockets_together(server):
 
 
 def test_connection_refused():
-    """The usual exception, and connect_ex's number."""
+    """The usual exception, and the number that connect_ex returns."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     with socket.socket() as s, pytest.raises(ConnectionRefusedError):
@@ -418,7 +418,7 @@ def test_connection_refused():
 
 
 def test_unix_sockets_with_a_full_queue(tmp_path):
-    """More connect at once than the listener's queue holds."""
+    """More clients connect at once than the listener's queue holds."""
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -442,7 +442,7 @@ def test_unix_sockets_with_a_full_queue(tmp_path):
 
 
 def test_names_are_looked_up_on_a_worker(monkeypatch):
-    """Others run meanwhile; numeric addresses need none."""
+    """Other tasklets run meanwhile; numeric addresses need no worker."""
     threads = []
     original = stock.getaddrinfo
 
@@ -458,7 +458,7 @@ def test_names_are_looked_up_on_a_worker(monkeypatch):
 
 
 def test_dup_and_fromfd(server):
-    """Both are sockets of ours."""
+    """Both return our sockets."""
     with socket.create_connection(server) as s:
         s.settimeout(5)
         with s.dup() as copy, socket.fromfd(s.fileno(), s.family, s.type) as other:
@@ -469,7 +469,7 @@ def test_dup_and_fromfd(server):
 
 
 def test_sendfile(server, tmp_path):
-    """A file to the other side."""
+    """A file is sent to the peer."""
     path = tmp_path / "file"
     path.write_bytes(os.urandom(200_000))
 

@@ -56,7 +56,7 @@ def server(server_context):
                 while data := secure.recv(4096):
                     secure.sendall(data)
         except (stock.SSLError, ConnectionError):
-            pass  # the client broke off
+            pass  # the client closed the connection
 
     accepting = stackless.tasklet(serve)()
     accepting.daemon = True
@@ -93,7 +93,7 @@ def test_has_all_names():
 
 
 def test_is_a_standard_one(pair, client_context):
-    """For isinstance; the classes are ours, contexts made by functions included."""
+    """For isinstance; the classes are ours, also those of contexts that functions make."""
     near, _ = pair
     assert type(near) is ssl.SSLSocket
     assert isinstance(near, stock.SSLSocket) and isinstance(near, socket.socket)
@@ -112,7 +112,7 @@ def test_is_a_standard_one(pair, client_context):
 
 @pytest.mark.parametrize("size", [1, 20_000, 3_000_000])
 def test_echo(server, client_context, size):
-    """One tasklet writes while another reads: more than all buffers hold."""
+    """One tasklet writes while another reads: more data than all buffers hold."""
     data = os.urandom(size)
 
     def client():
@@ -163,7 +163,7 @@ def test_makefile(pair):
 
 
 def test_unwrap(pair):
-    """Both ends say goodbye; the plain sockets go on."""
+    """Both ends end TLS; the plain sockets continue to work."""
     near, far = pair
     stackless.run_tasklet(far.unwrap)
     plain = near.unwrap()
@@ -214,7 +214,7 @@ def test_connect_after_wrapping(server, client_context):
 
 
 def test_accept_shakes_hands(client_context, server_context):
-    """accept() of a listener that was wrapped."""
+    """accept() of a listener that was wrapped does the handshake."""
     plain = socket.create_server(("127.0.0.1", 0))
     with server_context.wrap_socket(plain, server_side=True) as listener:
 
@@ -275,7 +275,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 
 def test_https(client_context, server_context):
-    """A tasklet for each connection; a client that says nothing is in nobody's way."""
+    """A tasklet for each connection; a client that sends nothing does not delay the others."""
     with servers.TaskletHTTPServer(("127.0.0.1", 0), Page) as server:
         server.socket = server_context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
@@ -341,7 +341,7 @@ def test_timeout_of_a_read(pair):
 
 @counting
 def test_timeout_of_a_write(pair):
-    """Nobody reads."""
+    """The peer does not read."""
     near, _ = pair
     near.settimeout(0.02)
     with pytest.raises(TimeoutError, match="write operation timed out"):
@@ -350,7 +350,7 @@ def test_timeout_of_a_write(pair):
 
 @counting
 def test_timeout_in_a_handshake(client_context):
-    """The other side accepts, and says nothing."""
+    """The peer accepts, and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with pytest.raises(TimeoutError, match="handshake operation timed out"):
             connect(listener.getsockname(), client_context, timeout=0.02)
@@ -358,7 +358,7 @@ def test_timeout_in_a_handshake(client_context):
 
 @counting
 def test_timeout_in_mid_handshake(client_context, server_context):
-    """The other side begins to answer: one byte."""
+    """The peer sends only the first byte of its answer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
@@ -376,7 +376,7 @@ def test_timeout_in_mid_handshake(client_context, server_context):
 
 @counting
 def test_limit_of_a_block(pair):
-    """with stackless.timeout() around the handshake's, or any other, wait."""
+    """with stackless.timeout() around the wait of a handshake, or any other."""
     with pytest.raises(stackless.TimeoutError), stackless.timeout(0.02):
         pair[0].recv(1)
     pair[1].sendall(b"x")
@@ -384,7 +384,7 @@ def test_limit_of_a_block(pair):
 
 
 def test_one_byte_at_a_time(client_context, server_context):
-    """A slow peer: the handshake takes many waits, others run."""
+    """A slow peer: the handshake waits many times, others run."""
     near, middle = socket.socketpair()
     other, far = socket.socketpair()
 
@@ -427,7 +427,7 @@ def test_non_blocking(pair):
 
 
 def test_non_blocking_handshake(client_context, server):
-    """By hand; do_handshake(True) waits nevertheless."""
+    """With retries in the test; do_handshake(True) waits nevertheless."""
     for block in (False, True):
         with client_context.wrap_socket(
             socket.create_connection(server),
@@ -463,7 +463,7 @@ def test_flags_of_the_descriptor_are_the_standard_ones(pair):
         assert near.gettimeout() == timeout
 
 
-def test_closed_while_somebody_waits(pair):
+def test_closed_while_a_tasklet_waits(pair):
     near, _ = pair
     ended = []
 
@@ -497,7 +497,7 @@ def test_killed_in_a_handshake(client_context, server):
 
 
 def test_nothing_is_left(client_context, server_context):
-    """Good connections, and ones that stop in the middle of the handshake, on either side."""
+    """Successful connections, and ones that stop during the handshake, on either side."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=100)
     served = 0
 
@@ -505,11 +505,11 @@ def test_nothing_is_left(client_context, server_context):
         try:
             with connection:
                 if kind == 0:
-                    connection.recv(10_000)  # and goes away
+                    connection.recv(10_000)  # and closes
                 elif kind == 1:
                     connection.sendall(b"\x16")
                     connection.recv(10_000)
-                    connection.recv(1)  # nothing comes
+                    connection.recv(1)  # no more data arrives
                 else:
                     with server_context.wrap_socket(connection, server_side=True) as secure:
                         secure.sendall(secure.recv(100))

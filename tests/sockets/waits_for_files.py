@@ -8,7 +8,7 @@ from stackless import select
 
 
 class Pipe:
-    """Stock descriptors, of which the module knows nothing."""
+    """Standard descriptors, of which the module knows nothing."""
 
     def __init__(self):
         self.read, self.write = os.pipe()

@@ -142,7 +142,7 @@ def test_a_million_cycles_leave_no_growth():
 
 @pytest.mark.slow
 def test_cycles_of_every_kind_of_end_leave_no_growth():
-    """Ends by return, by exception, by kill, before the start, dropped, in a C callback."""
+    """Ends by return, by exception, by kill, before the start, when dropped, in a C callback."""
     assert_child(
         """
         import gc, sys

@@ -11,8 +11,8 @@ from model import MAIN, Model
 
 TASKLETS, CHANNELS = 4, 2
 ENOUGH = 2_000_000 if os.environ.get("STACKLESS_NIGHTLY") else 100_000
-#: Ticks of a limit (what the programs do between two switches must not reach a soft one), and turns
-#: of a loop that surely make more.
+#: Ticks of a limit (the code of the programs between two switches must not reach the soft one),
+#: and iterations of a loop that certainly takes more ticks.
 HARD, SOFT, TURNS = 200, 6000, 3000
 
 
@@ -24,7 +24,7 @@ class Planned(Exception):
 
 
 def operation(r, me):
-    """One operation, at random. `me` may be MAIN."""
+    """Return one random operation. `me` may be MAIN."""
     tasklet, channel, value = r.randrange(TASKLETS), r.randrange(CHANNELS), r.randrange(10)
     target = r.choice([*range(TASKLETS), MAIN])
     flag = r.random() < 0.5
@@ -59,14 +59,14 @@ def operation(r, me):
 
 # Main's first operations: all but one tasklet are runnable.
 BEGINNING = [("insert", number) for number in range(TASKLETS - 1)]
-# Its last ones: let all run, look, kill who is left.
+# Its last ones: let all run, look, kill the tasklets that are left.
 ENDING = [("block_trap", False), ("trap", False), ("run_all",), ("look",)]
 for _number in range(TASKLETS):
     ENDING += [("trap", False), ("kill", _number, False), ("look",)]
 
 
 class Case:
-    """Programs for main and the tasklets, and what they run in."""
+    """Programs for main and the tasklets, and the options that they run with."""
 
     def __init__(self, seed):
         r = random.Random(seed)
@@ -87,12 +87,12 @@ class Case:
         return log
 
     def fails(self):
-        """None, or what the two sides did."""
+        """None if the two sides agree, otherwise the events of both."""
         expected, seen = self.events(Model), self.events(Real)
         return None if seen == expected else (expected, seen)
 
     def operations(self):
-        """How many of the generated operations are carried out."""
+        """The number of generated operations that are carried out."""
         ending = len(BEGINNING) + len(self.main)
         events = [event for event in self.events(Model) if type(event[1]) is int]
         return sum(
@@ -101,7 +101,7 @@ class Case:
         )
 
     def shrink(self):
-        """Leave out operations as long as it fails."""
+        """Remove operations as long as it still fails."""
         again = True
         while again:
             again = False
@@ -115,7 +115,7 @@ class Case:
 
 
 def body(name, program, log):
-    """The generator that drives both the model and the real thing; logs all that it sees.
+    """The generator that drives both the model and the real tasklets; logs all events that it sees.
 
     TaskletExit ends it, any other exception is noted and the next operation follows.
     """
@@ -147,7 +147,7 @@ def spin(turns, spinning):
 
 
 class Real:
-    """Its tasklets are atomic but for their spins, so that only those are interrupted."""
+    """Its tasklets are atomic except in their spins, so that only those are interrupted."""
 
     def __init__(self, main_body, bodies, channels, note, *, callbacks, handler):
         self.note, self.callbacks, self.handler = note, callbacks, handler
@@ -158,7 +158,7 @@ class Real:
             self.channels.append(ch)
         self.main_body = main_body
         self.tasklets = [stackless.tasklet(self.drive, (body,)) for body in bodies]
-        self.spinning = []  # who is in a spin and was not interrupted
+        self.spinning = []  # tasklets in a spin that were not interrupted
 
     def run_to_the_end(self):
         for t in [*self.tasklets, stackless.main]:
@@ -254,7 +254,7 @@ class Real:
         timer = stackless.get_thread_info(-1, 1 << 31)[3]
         me.set_atomic(False)
         try:
-            # Nobody is interrupted without a limit.
+            # Without a limit there is no interrupt.
             spin(TURNS if timer and timer[0] else 1, self.spinning)
         finally:
             me.set_atomic(True)
@@ -291,7 +291,7 @@ class Real:
 
 
 def compare(seed, operations):
-    """Cases from this seed on, until so many operations agree. The number of them, and of cases."""
+    """Compare cases from this seed on for that many operations. Return the counts of both."""
     done, cases = 0, 0
     while done < operations:
         case = Case(seed + cases)
@@ -315,7 +315,7 @@ def compare(seed, operations):
 
 @pytest.mark.slow
 def test_random_programs_behave_as_the_model():
-    """Sections 2, 4, 5, 7, 8, 9: one thread, in a process of its own: deadlocks are deadlocks.
+    """Sections 2, 4, 5, 7, 8, 9: one thread, in its own process, so that deadlocks are found.
 
     The same programs every time; the nightly run has twenty times as many.
     """

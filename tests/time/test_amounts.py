@@ -30,7 +30,7 @@ CALLS = {
 @pytest.mark.parametrize(("call", "name"), CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("wrong", ["3", [], {}, b"1", object()], ids=lambda x: type(x).__name__)
 def test_what_is_no_number(call, name, wrong):
-    """TypeError that names the argument and what was given."""
+    """TypeError that names the argument and the value given."""
     with pytest.raises(TypeError, match=f"{name} must be a number.* not {type(wrong).__name__}$"):
         call(wrong)
 
@@ -54,7 +54,7 @@ def test_any_real_number_will_do(none_at_all):
 
 @pytest.mark.parametrize("wrong", [0.5, "3", [], None], ids=lambda x: type(x).__name__)
 def test_ticks_are_integers(wrong):
-    """With the remedy, as the likeliest mistake is to give seconds."""
+    """The error names a remedy, because the likeliest mistake is to give seconds."""
     given = f"an integer, not {type(wrong).__name__}"
     with pytest.raises(TypeError, match=rf"timeout of run\(\).*{given}.*seconds="):
         stackless.run(wrong)

@@ -14,14 +14,14 @@ def channel():
 
 
 def test_the_exception():
-    """Catchable in three ways."""
+    """It can be caught as three different classes."""
     assert issubclass(stackless.TimeoutError, TimeoutError)
     assert issubclass(stackless.TimeoutError, RuntimeError)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01])
 @pytest.mark.parametrize("operation", ["receive", "send", "send_exception", "send_throw"])
-def test_nobody_comes(channel, operation, seconds):
+def test_no_partner_comes(channel, operation, seconds):
     """TimeoutError; the queue is as before."""
     arguments = {"receive": (), "send": (1,)}.get(operation, (ValueError,))
     with pytest.raises(stackless.TimeoutError):
@@ -29,8 +29,8 @@ def test_nobody_comes(channel, operation, seconds):
     assert (channel.balance, channel.queue) == (0, None)
 
 
-def test_zero_finds_who_waits(channel):
-    """timeout=0 takes what is there."""
+def test_zero_finds_a_waiting_tasklet(channel):
+    """timeout=0 takes the value of a tasklet that waits already."""
     stackless.tasklet(channel.send)(5)
     stackless.schedule()
     assert channel.receive(timeout=0) == 5
@@ -38,7 +38,7 @@ def test_zero_finds_who_waits(channel):
 
 
 def test_in_time(channel):
-    """The value arrives, and the timer is gone."""
+    """The value arrives, and the timer is removed."""
     stackless.tasklet(lambda: (stackless.sleep(0.01), channel.send("v")))()
     assert channel.receive(timeout=60) == "v"
     assert stackless.run() is None
@@ -54,14 +54,14 @@ def test_sent_in_time(channel):
 
 
 def test_none_is_no_limit(channel):
-    """As without it."""
+    """timeout=None is the same as no timeout."""
     stackless.tasklet(channel.send)(5)
     assert channel.receive(timeout=None) == 5
     stackless.run()
 
 
 def test_others_stay_in_the_queue(channel):
-    """Only the one whose time is over leaves it."""
+    """Only the tasklet whose time is over leaves the queue."""
     log = []
 
     def receiver(name, timeout):
@@ -83,7 +83,7 @@ def test_others_stay_in_the_queue(channel):
 
 
 def test_value_of_a_late_sender_is_dropped(channel):
-    """With its last reference."""
+    """The value is freed with its last reference."""
 
     class Value:
         pass
@@ -100,7 +100,7 @@ def test_value_of_a_late_sender_is_dropped(channel):
 @pytest.mark.parametrize("preference", [-1, 0, 1])
 @pytest.mark.parametrize("schedule_all", [0, 1])
 def test_every_way_to_meet_ends_the_timer(channel, preference, schedule_all):
-    """Afterwards the tasklet waits elsewhere, and the old timer does not hit it."""
+    """Afterwards the tasklet waits elsewhere, and the old timer does not reach it."""
     channel.preference, channel.schedule_all = preference, schedule_all
     other = stackless.channel()
     log = []
@@ -120,7 +120,7 @@ def test_every_way_to_meet_ends_the_timer(channel, preference, schedule_all):
 
 
 def test_closing_ends_nothing_but_iterations(channel):
-    """A receive(timeout=) stays, and its time ends."""
+    """A receive(timeout=) stays in the queue until its time is over."""
     log = []
 
     def receiver():
@@ -138,7 +138,7 @@ def test_closing_ends_nothing_but_iterations(channel):
 
 
 def test_channel_callback_sees_it(channel):
-    """As any other wait."""
+    """The callback is called as for any other wait."""
     seen = []
     stackless.set_channel_callback(lambda *operation: seen.append(operation[2:]))
     with pytest.raises(stackless.TimeoutError):
@@ -148,7 +148,7 @@ def test_channel_callback_sees_it(channel):
 
 
 def test_block_trap_comes_first(channel):
-    """It refuses what would wait."""
+    """It refuses an operation that would wait."""
     stackless.getcurrent().block_trap = True
     try:
         with pytest.raises(RuntimeError, match="does not like to be blocked"):
@@ -158,7 +158,7 @@ def test_block_trap_comes_first(channel):
 
 
 def test_between_threads(channel):
-    """A sender in another thread, in time and late."""
+    """A sender in another thread, one in time and one too late."""
     thread = threading.Timer(0.01, channel.send, ["v"])
     thread.start()
     assert channel.receive(timeout=60) == "v"
@@ -186,7 +186,7 @@ def test_nonsense(channel, timeout):
     ],
 )
 def test_other_keywords_are_refused(channel, call):
-    """With CPython's words."""
+    """The text of the error is CPython's."""
     with pytest.raises(TypeError, match="takes no keyword arguments"):
         call(channel)
 

@@ -27,7 +27,7 @@ def child(source, **options):
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_interrupted(wait):
-    """KeyboardInterrupt where the thread sleeps; afterwards all works."""
+    """KeyboardInterrupt is raised where the thread sleeps; afterwards everything works."""
     child(
         f"""
 interrupt_soon()
@@ -43,7 +43,7 @@ print("slept")
 
 
 def test_interrupt_goes_to_the_innermost_run():
-    """Not to the sleeper."""
+    """Not to the sleeping tasklet."""
     child(
         """
 log = []
@@ -65,7 +65,7 @@ stackless.run()
 
 
 def test_signal_handler_runs_during_a_sleep():
-    """And the sleep goes on to its end."""
+    """The sleep continues to its end."""
     child(
         """
 seen = []
@@ -95,7 +95,7 @@ print("woken")
 
 
 def test_handler_cannot_sleep():
-    """Nothing can switch in it."""
+    """No switch is possible inside a signal handler."""
     child(
         """
 def handler(*_):
@@ -114,7 +114,7 @@ stackless.sleep(0.1)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore")
 class TestFork:
-    def test_sleepers_go_on_in_both(self):
+    def test_sleepers_continue_in_both(self):
         """Each process has its own timers from then on."""
         child(
             """
@@ -134,7 +134,7 @@ else:
         )
 
     def test_worker_threads_do_not_survive(self):
-        """Whoever waits for one in the child gets RuntimeError; new calls work."""
+        """A tasklet that waits for one gets RuntimeError in the child; new calls work."""
         child(
             """
 import warnings

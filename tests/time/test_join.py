@@ -17,7 +17,7 @@ def after(seconds, value):
 
 
 def test_result():
-    """What the function returned, to all who wait."""
+    """The return value of the function, for every tasklet that joins."""
     t = stackless.tasklet(after)(0.01, "v")
     got = []
     for _ in range(3):
@@ -28,7 +28,7 @@ def test_result():
     assert t.join() == "v" and not t.alive and t.tempval is None
 
 
-def test_exception_goes_to_who_joins():
+def test_exception_goes_to_the_joiner():
     """And not to run()."""
     t = stackless.tasklet(after)(0.01, KeyError("k"))
     caught = []
@@ -47,7 +47,7 @@ def test_exception_goes_to_who_joins():
 
 
 def test_exception_without_a_joiner_goes_to_run():
-    """As ever."""
+    """As for a plain tasklet."""
     t = stackless.run_tasklet(after, 0, KeyError("k"))
     with pytest.raises(KeyError):
         stackless.run()
@@ -56,8 +56,8 @@ def test_exception_without_a_joiner_goes_to_run():
     stackless.run_all.__globals__["_started"].tasklets.remove(t)
 
 
-def test_error_handler_is_not_asked_when_somebody_joins():
-    """The joiner has it."""
+def test_error_handler_is_not_called_when_a_tasklet_joins():
+    """The exception goes to the joining tasklet instead."""
     seen = []
     stackless.set_error_handler(lambda *error: seen.append(error))
     t = stackless.tasklet(after)(0, KeyError("k"))
@@ -68,7 +68,7 @@ def test_error_handler_is_not_asked_when_somebody_joins():
 
 
 def test_killed_gives_none():
-    """Started, and never started."""
+    """A tasklet that was started, and one that never was."""
     for started in (True, False):
         t = stackless.tasklet(after)(60, "v")
         if started:
@@ -80,14 +80,14 @@ def test_killed_gives_none():
 
 
 def test_plain_tasklet_keeps_nothing():
-    """Nobody asked before its end."""
+    """No tasklet joined it before its end."""
     t = stackless.tasklet(after)(0, "v")
     stackless.run()
     assert t.join() is None
 
 
 def test_timeout():
-    """TimeoutError; the tasklet goes on."""
+    """TimeoutError; the joined tasklet continues."""
     t = stackless.tasklet(after)(0.05, "v")
     with pytest.raises(stackless.TimeoutError):
         t.join(0.01)
@@ -105,7 +105,7 @@ def test_bound_anew():
 
 
 def test_result_is_freed():
-    """With the tasklet, or when it is bound anew."""
+    """When the tasklet is freed, or bound anew."""
 
     class Value:
         pass
@@ -131,7 +131,7 @@ def test_cycle_is_collected():
 
 
 def test_refused():
-    """Oneself, and main."""
+    """The current tasklet itself, and main."""
     with pytest.raises(RuntimeError, match="cannot join a main tasklet"):
         stackless.getmain().join()
     errors = []
@@ -176,7 +176,7 @@ def test_from_another_thread():
 
 
 def test_its_thread_ends():
-    """Then it has ended, too."""
+    """A tasklet has ended when its thread has."""
     kept = []
     ready = threading.Event()
     release = threading.Event()
@@ -196,7 +196,7 @@ def test_its_thread_ends():
 
 
 def test_deadlock():
-    """Two that wait for each other, and main for one of them."""
+    """Two tasklets that wait for each other, and main for one of them."""
     assert_child(
         """
         import stackless
@@ -214,7 +214,7 @@ def test_deadlock():
 
 
 def test_run_all():
-    """Waits for its own, leaves an endless one, gives the results in order."""
+    """Waits for its own tasklets, leaves an endless one, returns the results in order."""
 
     def endless():
         while True:
@@ -238,7 +238,7 @@ def test_run_all():
 
 
 def test_run_all_when_one_fails():
-    """The error is raised, the others finish in another call."""
+    """The error is raised; the other tasklets finish in another call."""
     stackless.run_tasklet(after, 0.02, "a")
     stackless.run_tasklet(after, 0.001, KeyError("b"))
     with pytest.raises(KeyError):

@@ -66,7 +66,7 @@ def test_sleep():
 
 
 def test_receive():
-    """In time and too late."""
+    """A value that comes in time, and one that comes too late."""
     channel, other = stackless.channel(), stackless.channel()
     parked(receives, channel)
     parked(receives_too_late, other)
@@ -76,14 +76,14 @@ def test_receive():
 
 
 def test_timeout_block():
-    """The limit finds it."""
+    """The limit reaches it."""
     parked(limited)
     stackless.run()
     assert log == ["late"]
 
 
 def test_join():
-    """The result arrives, and its own result does, too."""
+    """The joined result arrives, and the tasklet's own result as well."""
     t = stackless.tasklet(lambda: (stackless.sleep(0.01), "result")[1])()
     waiting = parked(joins, t)
     waiting.join()
@@ -92,7 +92,7 @@ def test_join():
 
 
 def test_result_of_a_parked_one():
-    """What its function returns is kept."""
+    """The return value of its function is kept."""
 
     def function():
         stackless.sleep(0.01)
@@ -103,7 +103,7 @@ def test_result_of_a_parked_one():
 
 
 def test_to_thread():
-    """The worker reports to it."""
+    """The worker thread reports to it."""
     release = threading.Event()
     parked(calls, release.wait)
     release.set()
@@ -113,7 +113,7 @@ def test_to_thread():
 
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_recv(by_hand):
-    """Woken by data; or by hand, when it must wait again."""
+    """Woken by data; or by hand, and then it must wait again."""
     near, far = socket.socketpair()
     with near, far:
         t = parked(reads, near)
@@ -128,7 +128,7 @@ def test_recv(by_hand):
 
 
 def test_recv_closed():
-    """OSError in a parked one."""
+    """OSError in a parked tasklet."""
     near, far = socket.socketpair()
 
     def body():
@@ -144,7 +144,7 @@ def test_recv_closed():
 
 
 def test_thousands_share_few_stacks():
-    """More sleepers than stacks are kept: the longest waiting ones are parked."""
+    """More sleepers than stacks are kept: those that have waited longest are parked."""
     before = stackless.get_stack_limits()
     stackless.set_stack_limits(park_above=100)
     try:
@@ -158,7 +158,7 @@ def test_thousands_share_few_stacks():
 
 
 def test_frames_taken_away():
-    """bind(None) of a sleeper: its timer is gone, and who waits for its end goes on."""
+    """bind(None) of a sleeper: its timer is removed, and a tasklet that joins it continues."""
     t = stackless.tasklet(sleeps)(0.01)
     stackless.tasklet(joins)(t)
     stackless.schedule()
@@ -168,7 +168,7 @@ def test_frames_taken_away():
 
 
 def test_frames_taken_away_inside_a_limit():
-    """The limit is gone, too."""
+    """The limit is removed, too."""
     t = stackless.tasklet(limited)()
     stackless.schedule()
     t.bind(None)
@@ -178,7 +178,7 @@ def test_frames_taken_away_inside_a_limit():
 
 @pytest.mark.parametrize("function", [lambda: stackless.sleep(60), limited])
 def test_stays_in_its_thread(function):
-    """bind_thread() refuses who waits for something of its thread."""
+    """bind_thread() refuses a tasklet that waits for something that belongs to its thread."""
     t = stackless.tasklet(function)()
     stackless.schedule()
     errors = []

@@ -40,7 +40,7 @@ def test_asleep():
 
 
 def test_inside_a_timeout_block():
-    """The copy goes on without the limit, and ends no other's."""
+    """The copy continues without the limit, and ends no other tasklet's limit."""
     copy = copy_of_suspended(limited)
     with stackless.timeout(60) as mine:
         copy.insert()

@@ -24,7 +24,7 @@ def test_run_waits_for_sleepers():
 
 
 def test_run_does_not_wait_for_channels():
-    """The talk's consumer stays blocked."""
+    """The consumer of the talk's example stays blocked."""
     channel = stackless.channel()
     t = stackless.tasklet(channel.receive)()
     assert stackless.run() is None
@@ -33,7 +33,7 @@ def test_run_does_not_wait_for_channels():
 
 
 def test_run_waits_for_a_receive_with_a_timeout():
-    """Which is a timer."""
+    """The timeout is a timer."""
     ended = []
 
     def body():
@@ -61,7 +61,7 @@ def test_run_waits_for_a_limited_tasklet():
 
 
 def test_run_waits_for_worker_threads():
-    """to_thread()."""
+    """It waits for the calls of to_thread()."""
     log = []
     stackless.tasklet(lambda: log.append(stackless.to_thread(time.sleep, 0.02)))()
     stackless.run()
@@ -81,7 +81,7 @@ def test_run_does_not_wait_for_daemons():
 
 
 def test_daemon_is_set_and_unset_while_it_sleeps():
-    """It counts from then on."""
+    """Setting and unsetting it take effect while it sleeps."""
     log = []
     t = sleeper(log, 0.02)
     stackless.schedule()
@@ -109,7 +109,7 @@ def test_daemon_set_by_the_last_one_that_runs():
 
 
 def test_daemon_set_by_another_thread():
-    """The sleeping thread sees it."""
+    """The sleeping thread notices it."""
     t = sleeper([], 60)
     thread = threading.Timer(0.02, setattr, [t, "daemon", True])
     thread.start()
@@ -120,13 +120,13 @@ def test_daemon_set_by_another_thread():
 
 @pytest.mark.parametrize("value", ["x", None, 1.5])
 def test_daemon_is_a_bool(value):
-    """Or an int."""
+    """The attribute accepts a bool or an int."""
     with pytest.raises(TypeError, match="daemon must be set to a bool or integer"):
         stackless.tasklet().daemon = value
 
 
 def test_daemon_is_not_inherited():
-    """As no other flag is."""
+    """No other flag is inherited either."""
     seen = []
 
     def body():
@@ -139,7 +139,7 @@ def test_daemon_is_not_inherited():
 
 
 def test_a_daemon_keeps_main_from_a_deadlock():
-    """Main waits in a channel: it sleeps for whatever is armed."""
+    """Main waits in a channel: the thread sleeps until any timer or wait ends."""
     channel = stackless.channel()
     t = stackless.tasklet(lambda: (stackless.sleep(0.01), channel.send("v")))()
     t.daemon = True
@@ -161,7 +161,7 @@ def test_block_false_never_sleeps():
 
 
 def test_block_false_inside_run():
-    """The inner one returns at once, the outer waits."""
+    """The inner run() returns at once, the outer one waits."""
     log = []
 
     def inner():
@@ -175,7 +175,7 @@ def test_block_false_inside_run():
 
 
 def test_seconds_end_a_sleep():
-    """run(seconds=) with nothing but a sleeper."""
+    """run(seconds=) with only a sleeping tasklet."""
     t = sleeper([], 60)
     before = time.monotonic()
     assert stackless.run(seconds=0.02) is None
@@ -184,7 +184,7 @@ def test_seconds_end_a_sleep():
 
 
 def test_main_switched_away_waits():
-    """A main that is paused goes on when nobody else is left or waits."""
+    """A paused main continues when no other tasklet is runnable or waits for time."""
     log = []
     t = stackless.tasklet(lambda: (stackless.sleep(0.01), log.append("t")))()
     t.switch()
@@ -193,7 +193,7 @@ def test_main_switched_away_waits():
 
 
 def test_run_in_a_tasklet_waits_too():
-    """The innermost one."""
+    """The innermost run() waits."""
     log = []
 
     def runs():
@@ -207,7 +207,7 @@ def test_run_in_a_tasklet_waits_too():
 
 
 def test_exception_of_a_woken_one_goes_to_run():
-    """The others go on sleeping."""
+    """The other tasklets continue to sleep."""
     log = []
 
     def fails():
@@ -224,7 +224,7 @@ def test_exception_of_a_woken_one_goes_to_run():
 
 
 def test_deadlock_once_nothing_is_armed():
-    """Main waits, the sleeper wakes and ends: an error, not for ever."""
+    """Main waits, the sleeper wakes and ends: an error instead of a wait for ever."""
     assert_child(
         """
         import stackless
@@ -242,7 +242,7 @@ def test_deadlock_once_nothing_is_armed():
 
 @in_child_process
 def test_another_thread_that_sleeps_will_act():
-    """A thread stuck in a channel waits for one that has a timer."""
+    """A thread blocked in a channel waits for one that has a timer."""
     channel = stackless.channel()
 
     def in_thread():
@@ -255,8 +255,8 @@ def test_another_thread_that_sleeps_will_act():
     thread.join()
 
 
-def test_order_without_timers_is_the_old_one():
-    """Nor does a sleeper disturb it."""
+def test_order_is_the_same_without_timers():
+    """A sleeping tasklet does not change it either."""
 
     def turns():
         log = []
@@ -279,7 +279,7 @@ def test_order_without_timers_is_the_old_one():
 
 
 def test_busy_tasklets_do_not_starve_timers():
-    """A thousand of them: the sleeper has its turn among them, and they among themselves."""
+    """With a thousand of them, the sleeper has its turn among them, and they have theirs."""
     stop = []
     counts = [0] * 1000
 
@@ -304,7 +304,7 @@ def test_main_that_schedules_alone():
 
 
 def test_channel_traffic_does_not_starve_timers():
-    """Hand-overs are switches as well."""
+    """Handing over a value is a switch as well."""
     channel = stackless.channel()
     stop = []
 
@@ -325,7 +325,7 @@ def test_channel_traffic_does_not_starve_timers():
 
 
 def test_pumping_idiom():
-    """`while t := run(n): t.insert()` with a sleeper beside."""
+    """`while t := run(n): t.insert()` with a sleeping tasklet beside it."""
     log = []
 
     def counts():

@@ -20,7 +20,7 @@ def start(log, name, seconds):
 
 
 def test_wakes_in_the_order_of_time():
-    """Not in the order of starting."""
+    """The order of starting does not matter."""
     log = []
     for name, seconds in [("c", 0.06), ("a", 0.01), ("b", 0.03)]:
         start(log, name, seconds)
@@ -29,7 +29,7 @@ def test_wakes_in_the_order_of_time():
 
 
 def test_same_moment_wakes_in_the_order_of_starting():
-    """A thousand that are due together."""
+    """A thousand tasklets that are due at the same time."""
     log = []
     for n in range(1000):
         start(log, n, 0.02)
@@ -45,7 +45,7 @@ def test_sleeps_at_least_as_long_as_asked():
 
 
 def test_others_run_meanwhile():
-    """A busy tasklet takes many turns while another sleeps, and does not hold it up for ever."""
+    """A busy tasklet takes many turns while another sleeps, and does not delay it for ever."""
     log = []
     turns = 0
 
@@ -79,7 +79,7 @@ def test_main_sleeps_and_others_run():
 
 
 def test_zero_is_a_turn():
-    """sleep(0) goes to the end of the ring; those whose time has come go before it."""
+    """sleep(0) goes to the end of the ring; tasklets that are due go before it."""
     log = []
     start(log, "late", 0.005)
     stackless.tasklet(log.append)("next")
@@ -101,7 +101,7 @@ def test_a_state_between():
 
 @pytest.mark.parametrize("wake", ["insert", "run", "switch_to"])
 def test_woken_early(wake):
-    """Whoever makes it runnable ends the sleep; its timer is gone then."""
+    """Any call that makes it runnable ends the sleep; its timer is removed then."""
     log = []
     t = start(log, "up", 60)
     stackless.schedule()
@@ -133,7 +133,7 @@ def test_thrown_into():
 
 
 def test_pending_throw():
-    """It is raised when its turn comes, which is at once."""
+    """It is raised when the tasklet has its next turn, which is at once."""
     t = start([], "x", 60)
     stackless.schedule()
     t.kill(pending=True)
@@ -142,8 +142,8 @@ def test_pending_throw():
     assert not t.alive
 
 
-def test_bound_by_nobody_it_still_wakes():
-    """The timer owns it."""
+def test_without_references_it_still_wakes():
+    """The timer owns a reference to it."""
     log = []
     start(log, "x", 0.01)
     stackless.schedule()
@@ -165,20 +165,20 @@ def test_nothing_is_left():
 
 @pytest.mark.parametrize("seconds", [-1, -0.001, float("nan"), -float("inf")])
 def test_nonsense_is_a_value_error(seconds):
-    """Negative and NaN."""
+    """Negative numbers and NaN."""
     with pytest.raises(ValueError, match="must not be negative or NaN"):
         stackless.sleep(seconds)
 
 
 @pytest.mark.parametrize("seconds", [None, "1", []])
 def test_no_number_is_a_type_error(seconds):
-    """What is not a number."""
+    """Values that are not numbers."""
     with pytest.raises(TypeError):
         stackless.sleep(seconds)
 
 
 def test_infinity_is_for_ever():
-    """Until somebody wakes it."""
+    """It sleeps until another tasklet wakes it."""
     log = []
     t = start(log, "up", float("inf"))
     stackless.schedule()
@@ -188,7 +188,7 @@ def test_infinity_is_for_ever():
 
 
 def test_switch_trap_refuses():
-    """And leaves no timer."""
+    """The refused sleep leaves no timer."""
     stackless.switch_trap(1)
     try:
         with pytest.raises(RuntimeError, match="switch_trap"):
@@ -199,7 +199,7 @@ def test_switch_trap_refuses():
 
 
 def test_pending_exception_goes_off_before_the_sleep():
-    """An exception that was left for the running tasklet."""
+    """An exception that was left pending for the running tasklet."""
     seen = []
 
     def victim():
@@ -212,7 +212,7 @@ def test_pending_exception_goes_off_before_the_sleep():
 
 
 def test_each_thread_has_its_own():
-    """Two threads sleep side by side."""
+    """Two threads sleep at the same time, independently."""
     log = []
 
     def in_thread(name):
@@ -241,7 +241,7 @@ def test_woken_by_another_thread():
 
 
 def test_thread_ends_with_sleepers():
-    """They stop without running; those with C state get TaskletExit. They belong to nobody."""
+    """They stop without running; those with C state get TaskletExit. They belong to no thread."""
     cleaned = []
 
     def sleeps(name):
@@ -283,7 +283,7 @@ def test_process_exits_with_sleepers():
 
 
 def test_schedule_callback_sees_the_switches():
-    """Away from the sleeper and back."""
+    """Away from the sleeping tasklet and back."""
     switches = []
     t = start([], "x", 0.01)
     stackless.set_schedule_callback(lambda before, after: switches.append((before, after)))
@@ -295,7 +295,7 @@ def test_schedule_callback_sees_the_switches():
 
 
 def test_many_sleepers():
-    """A hundred thousand at once, of small stacks: all wake."""
+    """A hundred thousand sleeping tasklets with small stacks: all wake."""
     assert_child(
         """
         import random

@@ -35,7 +35,7 @@ def beside_a_sleeper(wait):
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("where", ["main", "tasklet"])
 def test_ends_every_kind_of_wait(wait, where):
-    """In main, and in a tasklet beside others."""
+    """In main, and in a tasklet beside other tasklets."""
     ended = []
 
     def body():
@@ -56,7 +56,7 @@ def test_ends_every_kind_of_wait(wait, where):
 
 
 def test_in_time_it_does_nothing():
-    """And is gone: the tasklet may wait longer afterwards."""
+    """The limit is removed: the tasklet may wait longer afterwards."""
     with stackless.timeout(0.02) as limit:
         stackless.sleep(0.001)
     stackless.sleep(0.04)
@@ -103,17 +103,17 @@ def outcome_of_nested(outer_seconds, inner_seconds, seconds=60):
 
 
 def test_inner_first():
-    """The inner one is over first: the outer goes on, and ends later."""
+    """The inner limit is reached first: the outer one continues, and is reached later."""
     assert outcome_of_nested(0.05, 0.01) == (["inner"], True, True)
 
 
 def test_outer_first():
-    """The outer one passes through the inner block, which does not take it for its own."""
+    """The outer TimeoutError passes through the inner block, which does not take it for its own."""
     assert outcome_of_nested(0.01, 60) == ([], True, False)
 
 
 def test_both_at_once():
-    """The innermost counts; the outer follows at the next wait."""
+    """The innermost limit counts; the outer one follows at the next wait."""
     import time
 
     log = []
@@ -130,7 +130,7 @@ def test_both_at_once():
 
 
 def test_value_under_way_is_not_lost():
-    """A tasklet that was served, and is over its time before its turn: it gets the value, and the
+    """A tasklet got a value, and reached its limit before its turn: it receives the value, and the
     exception at its next switching call."""
     import time
 
@@ -187,13 +187,13 @@ def test_own_exception(exception):
 
 
 def test_other_exceptions_pass():
-    """Those that come from the block."""
+    """Exceptions that are raised inside the block."""
     with pytest.raises(KeyError), stackless.timeout(60):
         raise KeyError
 
 
 def test_may_be_used_again_but_not_twice():
-    """One block at a time."""
+    """It can be used for one block at a time."""
     limit = stackless.timeout(60)
     with limit:
         with pytest.raises(RuntimeError, match="in use"):
@@ -210,7 +210,7 @@ def test_nonsense(seconds):
 
 
 def test_entered_here_left_there():
-    """A generator that another tasklet finishes: the limit hangs over the one that entered."""
+    """A generator that another tasklet finishes: the limit stays with the tasklet that entered."""
 
     def generator():
         with stackless.timeout(0.02):
@@ -257,7 +257,7 @@ def test_tasklet_ends_inside_a_block():
 
 
 def test_killed_inside_a_block():
-    """TaskletExit passes, nothing stays."""
+    """TaskletExit passes through, and no limit is left."""
 
     def body():
         with stackless.timeout(0.02):
@@ -271,13 +271,13 @@ def test_killed_inside_a_block():
 
 
 def test_around_run_with_nothing_to_do():
-    """A limit over run() itself is nothing to wait for."""
+    """run() does not wait for a limit that is only over run() itself."""
     with stackless.timeout(60):
         assert stackless.run() is None
 
 
 def test_limits_of_a_thread_that_ends():
-    """The main tasklet of a thread leaves a generator in a block behind."""
+    """The main tasklet of a thread leaves behind a generator that is suspended in a block."""
     kept = []
 
     def in_thread():

@@ -10,7 +10,7 @@ from child_process import assert_child
 
 
 def test_result_and_arguments():
-    """On another thread."""
+    """The function runs on another thread."""
 
     def work(a, *, b):
         return a + b, threading.get_ident()
@@ -48,7 +48,7 @@ def test_others_run_meanwhile():
 
 
 def test_several_at_once():
-    """They wait for each other, so they must all be on the way."""
+    """They wait for each other, so all of them must run at once."""
     barrier = threading.Barrier(4)
     results = []
     for n in range(4):
@@ -57,8 +57,8 @@ def test_several_at_once():
     assert sorted(place for place, _ in results) == [0, 1, 2, 3]
 
 
-def test_more_than_there_are_workers():
-    """They queue."""
+def test_more_calls_than_workers():
+    """The calls wait in a queue."""
     results = []
     for n in range(300):
         stackless.tasklet(lambda n=n: results.append(stackless.to_thread(int, n)))()
@@ -67,7 +67,7 @@ def test_more_than_there_are_workers():
 
 
 def test_context():
-    """A copy of the caller's."""
+    """A copy of the caller's context."""
     variable = contextvars.ContextVar("variable", default=0)
     variable.set(1)
 
@@ -81,7 +81,7 @@ def test_context():
 
 
 def test_stops_waiting(monkeypatch):
-    """A limit ends the wait; the late result is dropped, a late exception reported."""
+    """A limit ends the wait; the late result is dropped, a late exception is reported."""
     reported = []
     monkeypatch.setattr("sys.unraisablehook", lambda info: reported.append(info.exc_type))
     began, release, finished = threading.Event(), threading.Event(), threading.Event()
@@ -128,7 +128,7 @@ def test_not_callable():
 
 
 def test_refused_where_nothing_can_switch():
-    """And not called."""
+    """The function is not called."""
     calls = []
     stackless.switch_trap(1)
     try:
@@ -155,7 +155,7 @@ def test_tasklets_on_a_worker():
 
 
 def test_idle_workers_are_no_threads():
-    """They do not keep a deadlock from being found."""
+    """They do not prevent that a deadlock is found."""
     assert_child(
         """
         import stackless
@@ -183,7 +183,7 @@ def test_exit_during_a_call():
 
 
 def test_exit_while_calls_return():
-    """Workers that come back during finalisation do no harm."""
+    """Workers that return during finalisation do no harm."""
     for seconds in (0.0, 0.005, 0.02):
         assert_child(
             f"""
@@ -199,7 +199,7 @@ def test_exit_while_calls_return():
 
 
 def test_scheduler_of_a_thread_that_ends():
-    """Its tasklet waited for a worker: that finds nobody, and nothing breaks."""
+    """Its tasklet waited for a worker: the worker finds no waiting tasklet, and nothing breaks."""
     release = threading.Event()
     started = threading.Event()
 

@@ -90,14 +90,14 @@ def value(client, frame, name):
 
 
 def finish(client, process):
-    """What it prints, and its exit status."""
+    """Return the output and the exit code of the program."""
     client.event("terminated")
     client.close()
     return process.stdout.readline(), process.wait(60)
 
 
 def test_breakpoint_in_tasklets(program):
-    """It is hit in each tasklet, with that one's stack and variables; then the program goes on."""
+    """It is hit in each tasklet, with its stack and variables; then the program continues."""
     script, process = program
     client = attach(process, script, [line_of("# break")])
     seen = []
@@ -115,7 +115,7 @@ def test_breakpoint_in_tasklets(program):
 
 
 def test_step_over_a_switch_stays_in_the_tasklet(program):
-    """Others run meanwhile, and stop at no line of theirs."""
+    """Other tasklets run meanwhile, and do not stop at their lines."""
     script, process = program
     client = attach(process, script, [line_of("# break")])
     _, stopped = client.event("stopped")

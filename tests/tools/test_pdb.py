@@ -33,7 +33,7 @@ print("the end")
 
 
 def debug(tmp_path, *commands, program=PROGRAM):
-    """What pdb prints for a program, with its prompts left out."""
+    """The output of pdb for a program, without the prompts."""
     path = tmp_path / "program.py"
     path.write_text(program)
     done = subprocess.run(
@@ -69,7 +69,7 @@ def test_quitting_inside_a_tasklet(tmp_path):
 
 
 class Recorder(bdb.Bdb):
-    """A debugger that notes which functions begin."""
+    """A debugger that records which functions begin."""
 
     def __init__(self):
         super().__init__()

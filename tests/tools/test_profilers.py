@@ -1,4 +1,4 @@
-"""Profilers on programs with tasklets: nothing crashes, and what is counted is right."""
+"""Profilers on programs with tasklets: no crash, and the counts are right."""
 
 import cProfile
 import pstats
@@ -39,7 +39,7 @@ def deep(levels):
 
 
 def calls(profile):
-    """How often each function of this file was called."""
+    """The number of calls of each function of this file."""
     table = pstats.Stats(profile).stats.items()
     return {name: entry[1] for (file, _, name), entry in table if file == __file__}
 
@@ -81,7 +81,7 @@ def test_cprofile_counts_the_calls_of_its_tasklet():
 @pytest.mark.parametrize("end", ["in another tasklet", "never", "with its tasklet"])
 @in_child_process
 def test_cprofile_switched_on_in_one_tasklet(end):
-    """And off elsewhere: nothing crashes, and another profiler can follow."""
+    """It is switched off in another: no crash, and another profiler can follow."""
     profile = cProfile.Profile()
 
     def starts():
@@ -107,7 +107,7 @@ def test_cprofile_switched_on_in_one_tasklet(end):
 
 @in_child_process
 def test_setprofile_is_balanced_in_each_tasklet():
-    """With threading.setprofile for those that begin: calls match returns."""
+    """With threading.setprofile for tasklets that begin: calls match returns."""
     events = {}
 
     def profiler(frame, event, _):
@@ -136,7 +136,7 @@ def test_setprofile_is_balanced_in_each_tasklet():
 @pytest.mark.parametrize("function", ["settrace", "setprofile"])
 @in_child_process
 def test_threadings_functions_are_for_tasklets_that_begin_where_one_is_in_use(function):
-    """Not otherwise, and not for those that have begun."""
+    """They do not apply elsewhere, and not to tasklets that have begun."""
     seen = []
 
     def hook(frame, event, _):
@@ -163,7 +163,7 @@ def test_threadings_functions_are_for_tasklets_that_begin_where_one_is_in_use(fu
     stackless.run()
     assert seen == late
     getattr(threading, function)(None)
-    # Nothing is traced any more; and without threading's function nobody is.
+    # The tracer is off; and without threading's function a new tasklet is not traced.
     getattr(sys, function)(hook)
     last = stackless.tasklet(body)()
     stackless.schedule()
@@ -174,7 +174,7 @@ def test_threadings_functions_are_for_tasklets_that_begin_where_one_is_in_use(fu
 
 @in_child_process
 def test_a_refused_trace_function_is_the_tasklets_error():
-    """An audit hook that forbids tracing: the tasklet does not begin, and its exception says so."""
+    """An audit hook forbids tracing: the tasklet does not begin, and its exception says so."""
 
     def hook(frame, event, _):
         return None
@@ -203,7 +203,7 @@ def test_a_refused_trace_function_is_the_tasklets_error():
 @pytest.mark.skipif(not BY_EVENTS, reason="sys.monitoring came with 3.12")
 @in_child_process
 def test_a_monitoring_tool_sees_each_start_and_return():
-    """All events of all tasklets, parked ones included."""
+    """All events of all tasklets, including parked ones."""
     monitoring = sys.monitoring
     events = monitoring.events
     open_calls = {}

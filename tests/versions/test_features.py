@@ -7,7 +7,7 @@ import pytest
 import stackless
 from child_process import assert_child, in_child_process
 
-# Puts another function in the place of the self-test's, then imports the package.
+# Replaces the function of the self-test, then imports the package.
 WITH_BODY = """
 import importlib.util, sys
 where = importlib.util.find_spec("stackless").submodule_search_locations[0]
@@ -63,7 +63,7 @@ def test_command():
     ids=lambda value: None,
 )
 def test_failed_self_test_turns_parking_off(body, why):
-    """Tasklets work, and keep their stacks; whoever needs one parked is told why it is not."""
+    """Tasklets work, and keep their stacks; an error where parking is needed says why it is off."""
     assert_child(
         f"""{WITH_BODY.format(body=body)}
 import pickle, stackless
@@ -111,7 +111,7 @@ print(stackless.features().parking)
 
 
 def test_ctrl_c_in_the_self_test_is_no_failure():
-    """Nor is the module half imported: the next import makes the test anew."""
+    """The module is not half imported either: the next import runs the test again."""
     assert_child(
         f"""{WITH_BODY.format(body="(wait(token), exec('raise KeyboardInterrupt'))")}
 try:
@@ -144,8 +144,8 @@ def test_no_parking_with_the_jit():
 
 
 @in_child_process
-def test_no_parking_with_somebody_elses_frame_evaluation():
-    """PEP 523: off while it is installed, and offered again after."""
+def test_no_parking_with_foreign_frame_evaluation():
+    """PEP 523: parking is off while it is installed, and offered again afterwards."""
     import ctypes
 
     api = ctypes.pythonapi
@@ -154,7 +154,7 @@ def test_no_parking_with_somebody_elses_frame_evaluation():
     get, put = api._PyInterpreterState_GetEvalFrameFunc, api._PyInterpreterState_SetEvalFrameFunc
     get.restype = ctypes.c_void_p
     own = ctypes.c_void_p(get(interp))
-    # It is never called: this frame is evaluated already, and what it calls is C code.
+    # It is never called: this frame is evaluated already, and it calls only C code.
     other = ctypes.CFUNCTYPE(ctypes.c_void_p)(lambda: None)
     why = stackless._stackless._why_never_parked
     put(interp, other)

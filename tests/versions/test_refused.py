@@ -15,7 +15,7 @@ NAME = b"PyUnstable_ThreadState_SetStackProtection"
     sys.version_info < (3, 14), reason="CPython guards its C stack by addresses from 3.14 on"
 )
 def test_early_3_14_is_refused_by_name(tmp_path):
-    """A copy of the compiled module that asks for another function, which no interpreter has."""
+    """A copy of the compiled module that needs another function, which no interpreter has."""
     source = Path(stackless.__file__).parent
     package = tmp_path / "stackless"
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
@@ -23,7 +23,7 @@ def test_early_3_14_is_refused_by_name(tmp_path):
     image = compiled.read_bytes()
     missing = NAME[:-1] + b"X"
     assert b"\0" + NAME + b"\0" in image
-    # Not the text of the message, which has a word in front of it.
+    # Not at the beginning of the message, which has a word before it.
     (package / compiled.name).write_bytes(
         image.replace(b"\0" + NAME + b"\0", b"\0" + missing + b"\0")
     )

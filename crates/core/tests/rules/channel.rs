@@ -159,7 +159,7 @@ fn close_leaves_senders() {
 /// Taking a tasklet that waits nowhere out of its queue changes nothing, neither for one in the
 /// ring nor for a paused one.
 #[test]
-fn dequeue_of_one_who_does_not_wait() {
+fn dequeue_of_a_tasklet_that_does_not_wait() {
     let mut w = Named::new();
     let h = thread(&mut w);
     let [a] = runnable(&mut w, h, ["a"]);

@@ -45,7 +45,7 @@ fn link_into_an_empty_ring_asks_to_wake_the_thread() {
 
 /// Making another one run does not change the order: the ring continues from there, round robin.
 #[test]
-fn run_now_moves_nobody() {
+fn run_now_keeps_the_order() {
     let mut w = Named::new();
     let h = thread(&mut w);
     let [_, b, _] = runnable(&mut w, h, ["a", "b", "c"]);
@@ -118,7 +118,7 @@ fn forgotten_tasklets_leave_no_trace() {
     assert_eq!(w.tasklets().len(), 2);
 }
 
-/// Every tasklet is found by going on from the number of the one before.
+/// Every tasklet is found by continuing from the number of the one before.
 #[test]
 fn tasklets_are_found_one_after_the_other() {
     let mut w = Named::new();

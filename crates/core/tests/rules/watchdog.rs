@@ -5,7 +5,7 @@ use stackless_core::{Idle, WaitsTo};
 
 /// Without any `run()`, main is the one that exceptions go to.
 #[test]
-fn main_watches_when_nobody_is_in_run() {
+fn main_watches_when_no_tasklet_is_in_run() {
     let mut w = Named::new();
     let h = thread(&mut w);
     runnable(&mut w, h, ["a"]);

@@ -5,6 +5,7 @@ import weakref
 
 import pytest
 import stackless
+from child_process import assert_child
 from stackless import _stackless, channel, schedule, schedule_remove, tasklet
 from suspended import park, recurse, suspended
 
@@ -149,3 +150,57 @@ def test_destructors_at_the_end_of_a_call():
             t.run()
             assert not t.alive and log == ["del", "outer"][: 1 + (function is outer)]
             log.clear()
+
+
+def test_frame_kept_of_a_dropped_tasklet():
+    """Its variables are its own, also where the caller's frame has the object as well.
+
+    From 3.14 on an argument may be borrowed from a variable of the caller.
+    """
+    assert_child(
+        """
+        import gc, sys, weakref, stackless
+        class Thing:
+            pass
+        def callee(argument, *more):
+            stackless.schedule_remove(None)
+        def caller():
+            thing = Thing()
+            made.append(weakref.ref(thing))
+            def inner(argument):
+                stackless.schedule_remove(None)
+            called = inner if len(functions) % 2 else callee
+            functions.append(weakref.ref(inner))
+            called(thing)
+        def generator():
+            thing = Thing()
+            made.append(weakref.ref(thing))
+            yield callee(thing)
+        def loop():
+            for _ in generator():
+                pass
+        # A generator that waits cannot be parked on 3.11.
+        functions = []
+        for body in [caller, caller, lambda: caller(), loop][: 3 + (sys.version_info >= (3, 12))]:
+            made = []
+            t = stackless.tasklet(body)()
+            stackless.run()
+            frame = t.frame
+            t.bind(None)
+            back = frame.f_back
+            while back is not None:
+                back.clear()
+                back = back.f_back
+            gc.collect()
+            others = [Thing() for _ in range(1000)]
+            gc.collect()
+            assert frame.f_locals["argument"] is made[0]()
+            assert frame.f_globals is globals()
+            del frame
+            gc.collect()
+            assert made[0]() is None
+        print("end")
+        """,
+        prints="end",
+        env={"PYTHONMALLOC": "debug"},
+    )

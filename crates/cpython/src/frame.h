@@ -56,6 +56,17 @@ static inline value_t new_value(PyObject *borrowed)
 #endif
 }
 
+/* The value with a reference of its own. From 3.14 on a value may be borrowed: the function of a
+ * frame and its arguments can belong to variables of the caller's frame, and live only as long as these. */
+static inline value_t owned_value(value_t value)
+{
+#if PY_GE(3, 14)
+    return PyStackRef_IsNull(value) || is_bare_int(value) ? value : PyStackRef_MakeHeapSafe(value);
+#else
+    return value;
+#endif
+}
+
 static inline void drop_value(value_t value)
 {
 #if PY_GE(3, 14)

@@ -18,6 +18,11 @@ static void hand_to_object(PyThreadState *ts, frame_t *f, PyFrameObject *object)
     frame_t *own = (frame_t *)object->_f_frame_data;
     memcpy(own, f, (size_t)((char *)&f->localsplus[value_count(f)] - (char *)f));
     set_value_count(own, value_count(f));
+    /* The caller's frame, whose variables some of these are borrowed from, ends as well. */
+    set_function(own, owned_value(function_value(f)));
+    for (int i = 0, count = value_count(f); i < count; i++) {
+        own->localsplus[i] = owned_value(own->localsplus[i]);
+    }
     own->frame_obj = NULL;
     own->owner = FRAME_OWNED_BY_FRAME_OBJECT;
     object->f_frame = own;

@@ -109,7 +109,7 @@ def test_how_the_script_ends(script, tmp_path, ending, status, says):
         ([], "either a program or --from"),
         (["-o", "x.json", "none.py"], "none.py"),
         (["-m", "nowhere"], "No module named 'nowhere'"),
-        (["-m", "json"], "package without __main__"),
+        (["-m", "xml"], "package without __main__"),
         (["-m", ".relative"], "'.relative'"),
         (["-c", "1 +"], "SyntaxError: invalid syntax"),
         (["-m", "-c", "hello"], "not allowed with"),

@@ -1,7 +1,25 @@
-"""Fixtures for tests of patches: a second tasklet, which runs only while the first one waits."""
+"""Fixtures for tests of patches: the patches, and a tasklet that runs only while another waits."""
+
+import gc
 
 import pytest
 import stackless
+from stackless import monkey
+
+
+@pytest.fixture
+def patched():
+    """The patches, for one test."""
+    with monkey.patched():
+        yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def patched_module():
+    """The patches, for all tests of a module."""
+    with monkey.patched():
+        yield
 
 
 class Ticks:

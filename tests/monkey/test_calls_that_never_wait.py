@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import stackless
-from stackless import monkey
 from stackless import select as our_select
 from stackless import selectors as our_selectors
 from stackless import socket as our_socket
@@ -22,10 +21,7 @@ import certificates  # noqa: E402
 CALLS = 200
 
 
-@pytest.fixture(autouse=True, scope="module")
-def patched():
-    with monkey.patched():
-        yield
+pytestmark = pytest.mark.usefixtures("patched_module")
 
 
 def switches_of(call):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import stackless
-from stackless import monkey, servers
+from stackless import servers
 
 USERS = 100
 REQUESTS = 3
@@ -27,10 +27,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(autouse=True, scope="module")
-def patched():
-    with monkey.patched():
-        yield
+pytestmark = pytest.mark.usefixtures("patched_module")
 
 
 @pytest.fixture

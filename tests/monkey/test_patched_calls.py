@@ -25,12 +25,7 @@ from stackless import monkey
 sys.path.append(str(Path(__file__).parents[1] / "sockets"))
 import certificates  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def patched():
-    with monkey.patched():
-        yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("patched")
 
 
 @pytest.fixture

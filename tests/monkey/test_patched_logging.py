@@ -1,27 +1,17 @@
 """Patched logging: only one tasklet at a time is inside a handler."""
 
-import gc
 import logging
 import logging.handlers
 import socketserver
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import stackless
 from stackless import monkey
 from stackless._io.tasklet_lock import TaskletLock
 
-sys.path.append(str(Path(__file__).parents[1] / "sockets"))
-
-
-@pytest.fixture(autouse=True)
-def patched():
-    with monkey.patched():
-        yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("patched")
 
 
 class Slow(logging.Handler):

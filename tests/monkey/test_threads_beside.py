@@ -17,11 +17,7 @@ from stackless import socket as our_socket
 sys.path.append(str(Path(__file__).parents[1] / "sockets"))
 import certificates  # noqa: E402
 
-
-@pytest.fixture(autouse=True, scope="module")
-def patched():
-    with monkey.patched():
-        yield
+pytestmark = pytest.mark.usefixtures("patched_module")
 
 
 @pytest.fixture(autouse=True)

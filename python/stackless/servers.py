@@ -118,7 +118,7 @@ class TaskletMixIn(_Server):
             serving.close()
 
     def __wait(self, seconds: float) -> bool:
-        """Wait at most so many seconds for a request. False if the server was closed or stopped."""
+        """Wait for a request, at most this many seconds. False if the server closed or stopped."""
         if self.fileno() < 0:
             return False
         self.__waits = True

@@ -11,7 +11,7 @@ from stackless._explain.data import Process, TaskletInfo
 
 
 def process_here(tasklets: list[TaskletInfo], seconds: float) -> Process:
-    """Return a snapshot of this process that was taken in one slice of so many seconds."""
+    """Return a snapshot of this process that was taken in one slice of this many seconds."""
     return Process(
         os.getpid(), program(), thread_names(), tasklets, seconds, 1, seconds, keeps_ages()
     )

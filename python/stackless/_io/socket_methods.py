@@ -41,7 +41,7 @@ _check_file: Any = vars(_stock.socket)["_check_sendfile_params"]
 
 
 def deadline(limit: float | None) -> int | None:
-    """Return the time of the monotonic clock, in nanoseconds, so many seconds from now."""
+    """Return the time of the monotonic clock, in nanoseconds, this many seconds from now."""
     return None if limit is None else monotonic_ns() + int(limit * 1e9)
 
 

@@ -61,10 +61,11 @@ class Program:
             _find(name)
         elif kind == "-c" or name == "-":
             sys.path[0] = ""
-            self.title = "-c" if kind == "-c" else "standard input"
+            if kind == "-c":
+                self.title, file, text = "-c", "<string>", name
+            else:
+                self.title, file, text = "standard input", "<stdin>", sys.stdin.read()
             self.stem = "program"
-            file = "<string>" if kind == "-c" else "<stdin>"
-            text = name if kind == "-c" else sys.stdin.read()
             # For tracebacks and recordings: there is no file to read it from.
             linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
             self._code = compile(text, file, "exec")
@@ -97,7 +98,7 @@ def _find(module: str) -> None:
         spec = importlib.util.find_spec(module)
         if spec is not None and spec.submodule_search_locations is not None:
             spec = importlib.util.find_spec(f"{module}.__main__")
-    except ValueError as error:  # a relative name, or a module without a spec
+    except ValueError as error:  # an imported module without a spec
         raise ImportError(f"{module!r} is not the name of a module that can be run") from error
     if spec is None:
         raise ImportError(f"No module named {module!r}, or it is a package without __main__")

@@ -1,0 +1,189 @@
+"""`wait`: a tasklet waits for a coroutine or another awaitable, in an event loop of its thread.
+
+The loop is the one whose coroutine has started the calling tasklet with `call`; else one that this
+thread has for the purpose, in a tasklet of its own, made at the first use:
+
+    calling tasklet                          tasklet of the loop
+    wait(coroutine)
+      begins it as a task (1)  ── waits ──>  continues the task when what it awaits is there
+      returns its result       <── wakes ──  the task is done
+
+(1) On Python 3.12 and later its first step is made in the calling tasklet, so that a coroutine that
+does not have to wait costs no switch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import sys
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import stackless
+from stackless.aio._loop import EventLoop
+
+_T = TypeVar("_T")
+
+#: The loop whose coroutine started this tasklet, with the main tasklet of its thread.
+calling_loop: contextvars.ContextVar[tuple[asyncio.AbstractEventLoop, stackless.tasklet]] = (
+    contextvars.ContextVar("calling_loop")
+)
+
+#: The loops that threads have for wait(), by the main tasklets of the threads.
+_loops: weakref.WeakKeyDictionary[stackless.tasklet, _OwnLoop] = weakref.WeakKeyDictionary()
+
+
+def wait(awaitable: Awaitable[_T], /) -> _T:
+    """Wait for a coroutine, a future or another awaitable; return its result or raise its exception.
+
+    Only the calling tasklet waits. A coroutine runs as a task in an event loop of this thread: the
+    loop whose coroutine started the calling tasklet with call(), else one that the thread has for
+    wait(). Objects that belong to a loop, such as clients with open connections, can be used again
+    by later calls of the same thread. The coroutine sees the caller's context variables, and the
+    caller sees what it sets.
+
+    If the wait is ended from outside (a time limit, kill(), throw()), the task is cancelled, and
+    the exception is raised when the task has ended.
+
+    A future, or a task, may belong to any loop that runs, in any thread.
+
+    Raises TypeError if the object is not awaitable, and RuntimeError in a coroutine or callback of
+    a loop that runs in this tasklet: use `await` there.
+    """
+    if asyncio._get_running_loop() is not None:
+        _close(awaitable)
+        raise RuntimeError("an event loop runs in this tasklet: use await instead of wait()")
+    if asyncio.isfuture(awaitable):
+        return _result_of(awaitable, awaitable.get_loop().call_soon_threadsafe)
+    loop = _loop()
+    context = contextvars.copy_context()
+    task = _start(awaitable, loop, context)
+    try:
+        return _result_of(task, _call if isinstance(loop, EventLoop) else loop.call_soon_threadsafe)
+    finally:
+        for variable, value in context.items():
+            if variable.get(_MISSING) is not value:
+                variable.set(value)
+
+
+_MISSING: Any = object()
+
+
+def _close(awaitable: object) -> None:
+    if asyncio.iscoroutine(awaitable):
+        awaitable.close()  # without the warning that it was never awaited
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    main = stackless.getmain()
+    loop, thread = calling_loop.get((None, None))
+    if loop is not None and thread is main and loop.is_running():
+        return loop
+    own = _loops.get(main)
+    if own is None or not own.tasklet.alive:
+        own = _loops[main] = _OwnLoop()
+    return own.loop
+
+
+async def _awaited(awaitable: Awaitable[_T]) -> _T:
+    return await awaitable
+
+
+def _start(
+    awaitable: Awaitable[_T], loop: asyncio.AbstractEventLoop, context: contextvars.Context
+) -> asyncio.Task[_T]:
+    if asyncio.iscoroutine(awaitable):
+        coroutine: Coroutine[Any, Any, _T] = awaitable
+    elif hasattr(type(awaitable), "__await__"):
+        coroutine = _awaited(awaitable)
+    else:
+        kind = type(awaitable).__name__
+        raise TypeError(f"a coroutine, a future or another awaitable is needed, not {kind}")
+    if not isinstance(loop, EventLoop):
+        loop.call_soon_threadsafe(lambda: None)  # ends its wait, if it waits
+    elif sys.version_info >= (3, 12) and loop.is_running():
+        return loop._begin_here(coroutine, context)
+    return loop.create_task(coroutine, context=context)
+
+
+def _call(function: Callable[..., object], *arguments: Any) -> None:
+    function(*arguments)
+
+
+def _result_of(future: asyncio.Future[_T], call: Callable[..., object]) -> _T:
+    if not future.done():
+        _wait_for(future, call)
+    return future.result()
+
+
+def _wait_for(future: asyncio.Future[Any], call: Callable[..., object]) -> None:
+    """Wait until the future is done. `call` makes calls that its loop allows where it runs."""
+    done: stackless.channel = stackless.channel()
+    done.preference = 1  # the sender goes on
+
+    def wake(_future: asyncio.Future[Any]) -> None:
+        if done.balance < 0:
+            done.send(None)
+
+    loop = future.get_loop()
+    awaited = loop._awaited if isinstance(loop, EventLoop) else set()
+    awaited.add(future)
+    call(future.add_done_callback, wake)
+    try:
+        done.receive()
+    except BaseException:
+        if not future.done():
+            call(future.cancel)
+            # A second exception ends this wait too; the future is cancelled in any case.
+            done.receive()
+        raise
+    finally:
+        awaited.discard(future)
+
+
+class _OwnLoop:
+    """The event loop that a thread has for wait(), in a daemon tasklet."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=EventLoop)
+        self.loop = self._runner.get_loop()
+        self.tasklet = stackless.tasklet(self._serve).set_context(contextvars.Context())
+        self.tasklet.daemon = True
+        self.tasklet()
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                try:
+                    self.loop.run_forever()
+                    return
+                except (KeyboardInterrupt, SystemExit) as error:
+                    if not self._is_raised_elsewhere(error):
+                        raise
+        finally:
+            self._runner.close()  # cancels its tasks, and waits for them
+
+    def _is_raised_elsewhere(self, error: BaseException) -> bool:
+        """True if a task has ended with this exception, and a tasklet waits for the task."""
+        awaited = self.loop._awaited  # type: ignore[attr-defined]
+        ended = [each for each in awaited if each.done() and not each.cancelled()]
+        return any(each.exception() is error for each in ended)
+
+    def stop(self) -> None:
+        """End the loop as asyncio.run() does: its tasks are cancelled."""
+        if self.loop.is_running():
+            self.loop.call_soon(self.loop.stop)
+            self.tasklet.join()
+        else:
+            self.tasklet.kill()
+            self._runner.close()
+
+
+@atexit.register
+def _stop_own_loop() -> None:
+    own = _loops.pop(stackless.getmain(), None)
+    if own is not None:
+        own.stop()

@@ -55,12 +55,14 @@ class _Call:
         kwargs: dict[str, Any],
     ) -> None:
         self._loop = loop
+        self._begun = False
         self._future: asyncio.Future[Any] = loop.create_future()
         self._tasklet = stackless.tasklet(self._make).set_context(context)(func, args, kwargs)
 
     def _make(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        self._begun = True
         try:
             result = func(*args, **kwargs)
         except stackless.TaskletExit:
@@ -83,10 +85,10 @@ class _Call:
         try:
             return await self._future
         except asyncio.CancelledError:
+            if not self._begun:
+                self._tasklet.kill()
             while self._tasklet.alive:
                 self._tasklet.kill(pending=True)
-                if not self._tasklet.alive:
-                    break  # it had not begun
                 self._future = self._loop.create_future()
                 try:
                     await self._future

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from selectors import SelectorKey
 from typing import Any, TypeVar
 
+import stackless
 from stackless import selectors
-from stackless import sleep as _sleep
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ class _Selector(selectors.EpollSelector):  # type: ignore[misc, valid-type]
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             # The loop has callbacks to run. Tasklets that can run, or whose time has come, are first.
-            _sleep(0)
+            stackless.sleep(0)
             return ready
         with _WokenByCalls(self._loop, self.wake):
             return super().select(timeout)
@@ -48,7 +48,23 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         #: The futures that tasklets wait for.
         self._awaited: set[asyncio.Future[Any]] = set()
+        #: The main tasklet of the thread that it runs in.
+        self._main: stackless.tasklet | None = None
         super().__init__(_Selector(self))
+
+    def run_forever(self) -> None:
+        self._main = stackless.getmain()
+        try:
+            super().run_forever()
+        finally:
+            self._main = None
+
+    def _check_thread(self) -> None:
+        # Debug mode asks this. Under `stackless.monkey` tasklets have identifiers as threads have.
+        if self._main is not None and self._main is not stackless.getmain():
+            raise RuntimeError(
+                "Non-thread-safe operation invoked on an event loop other than the current one"
+            )
 
     def _begin_here(
         self, coroutine: Coroutine[Any, Any, _T], context: contextvars.Context

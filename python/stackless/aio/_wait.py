@@ -17,6 +17,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import functools
+import os
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
@@ -83,7 +85,7 @@ def _loop() -> asyncio.AbstractEventLoop:
     if loop is not None and thread is main and loop.is_running():
         return loop
     own = _loops.get(main)
-    if own is None or not own.tasklet.alive:
+    if own is None or own.is_closing:
         own = _loops[main] = _OwnLoop()
     return own.loop
 
@@ -150,7 +152,13 @@ class _OwnLoop:
     def __init__(self) -> None:
         self._runner = asyncio.Runner(loop_factory=EventLoop)
         self.loop = self._runner.get_loop()
-        self.tasklet = stackless.tasklet(self._serve).set_context(contextvars.Context())
+        self._is_parents = False
+        #: True if its tasks are being cancelled, and after that.
+        self.is_closing = False
+        # The end of a thread kills tasklets below which C code runs, so that `_serve` closes the
+        # loop; others are just dropped.
+        below_c_code = functools.partial(self._serve)
+        self.tasklet = stackless.tasklet(below_c_code).set_context(contextvars.Context())
         self.tasklet.daemon = True
         self.tasklet()
 
@@ -164,7 +172,9 @@ class _OwnLoop:
                     if not self._is_raised_elsewhere(error):
                         raise
         finally:
-            self._runner.close()  # cancels its tasks, and waits for them
+            self.is_closing = True
+            if not self._is_parents:
+                self._runner.close()  # cancels its tasks, and waits for them
 
     def _is_raised_elsewhere(self, error: BaseException) -> bool:
         """True if a task has ended with this exception, and a tasklet waits for the task."""
@@ -174,12 +184,23 @@ class _OwnLoop:
 
     def stop(self) -> None:
         """End the loop as asyncio.run() does: its tasks are cancelled."""
-        if self.loop.is_running():
+        if not self.is_closing:
             self.loop.call_soon(self.loop.stop)
-            self.tasklet.join()
-        else:
-            self.tasklet.kill()
-            self._runner.close()
+        self.tasklet.join()
+
+    def abandon(self) -> None:
+        """In the child of a fork: end the loop, whose epoll object and files are the parent's too."""
+        self._is_parents = True
+        self.tasklet.kill()
+
+
+def _abandon_loops() -> None:
+    for own in list(_loops.values()):
+        own.abandon()
+    _loops.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_loops)
 
 
 @atexit.register

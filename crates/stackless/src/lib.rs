@@ -9,6 +9,7 @@
 //! | `lib.rs` | module initialization; the one place where parts are registered with one another | |
 //! | `api/` | functions of the module (`module`, `parking`), the C table (`c_table`), the bridge to pickling (`pickle`, `pickle_flags`), the self-test of the import (`self_test`) | |
 //! | `types/` | the types `tasklet` (`tasklet`, `tasklet_attributes`, `tasklet_control`, `tasklet_gc`, `tasklet_join`) and `channel`, and how both are pickled (`reduce`) | hold rules: a method parses its arguments and calls `engine/` or `scheduler/` |
+//! | `sync/` | the primitives of `stackless.sync`: how a caller waits for its turn and is given it (`queue`), what their types have in common (`object`), times (`times`); `lock`, `rlock`, `semaphore`, `event` (with the queue of a condition), `simple_queue` | be used by anything but `api/` |
 //! | `sockets/` | the socket type (`socket`, `methods`), its calls (`calls`), calls that have no flag against blocking (`blocking`), the patched standard ones (`standard`), buffers of what was received (`byte_queue`) | be used by anything but `api/` |
 //! | `waiting/` | `sleep()` (`sleep`), `with timeout()` (`timeout`), `run()` (`run`), worker threads (`to_thread`), waits for other descriptors (`descriptors`) | be used further down |
 //! | `observe/` | state, name and line of a tasklet (`inspect`), short texts for values (`describe`), snapshots and reprs (`snapshot`), which tasklet waits for which (`who_waits`), the list after a fatal signal (`crash`), counters (`counts`), leak reports (`leaks`), recordings (`recording`, `event_log`, `record_functions`) | change anything but its own records; be used by `engine/` and below |
@@ -26,6 +27,7 @@ mod parking;
 mod python;
 mod scheduler;
 mod sockets;
+mod sync;
 mod types;
 mod waiting;
 

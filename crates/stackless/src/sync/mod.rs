@@ -1,0 +1,10 @@
+//! The primitives of `stackless.sync`: locks, semaphores, events, and queues of those that wait. Only `api/` uses them.
+
+pub mod event;
+pub mod lock;
+pub mod object;
+pub mod queue;
+pub mod rlock;
+pub mod semaphore;
+pub mod simple_queue;
+pub mod times;

@@ -15,7 +15,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::sync::{event, lock, rlock, semaphore, simple_queue};
+use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::types::{channel, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
@@ -412,7 +412,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(to_thread::functions());
     all.extend(methods::functions());
     all.extend(standard::functions());
-    all.extend(simple_queue::functions());
+    all.extend(bounded_queue::functions());
     all.extend(descriptors::functions());
     all.extend(blocking::functions());
     all.extend(c_table::functions());
@@ -469,6 +469,8 @@ fn fill(module: Obj) -> Res<()> {
     semaphore::add(module)?;
     event::add(module)?;
     simple_queue::add(module)?;
+    local::add(module)?;
+    queue_type::add(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {
         if PyModule_AddFunctions(module, types::method_table(&functions())) < 0 {

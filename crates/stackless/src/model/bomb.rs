@@ -3,6 +3,7 @@
 use crate::model::tasklet::Tasklet;
 use crate::model::thread::of_running_tasklet;
 use crate::model::wait::SocketCall;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use pyo3_ffi::*;
@@ -67,13 +68,36 @@ pub fn exception(o: Obj) -> Option<Obj> {
     some(bomb.value.get()).or(some(bomb.kind.get())).map(new_ref)
 }
 
+/// Destroyed bombs, whose memory new ones reuse: each tasklet that is given its turn needs one for a short time.
+static SPARE: Gil<Cell<Vec<Obj>>> = Gil::new(Cell::new(Vec::new()));
+const SPARES: usize = 64;
+
+fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here calls this function again or runs Python code.
+    f(unsafe { &mut *SPARE.as_ptr() })
+}
+
+unsafe extern "C" {
+    // Exported by CPython, declared in its cpython/object.h.
+    fn _Py_NewReference(o: Obj);
+}
+
 /// A new bomb; the references are taken over. Without memory for it, the error is a MemoryError, and the
 /// caller's exception is lost.
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     let t = BOMB.get();
     // No collection: the running tasklet may be in no list, on its way to another one.
-    // SAFETY: the type is ready; its memory is zeroed.
-    let o = without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) });
+    // SAFETY: the type is ready; new memory is zeroed, and that of a destroyed bomb has empty cells.
+    let o = match spare(Vec::pop) {
+        // SAFETY: it is complete but for its reference count and the one to its type, and untracked.
+        Some(o) => unsafe {
+            Py_INCREF(t.cast());
+            _Py_NewReference(o);
+            PyObject_GC_Track(o.cast());
+            o
+        },
+        None => without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) }),
+    };
     if o.is_null() {
         [kind, value, traceback].into_iter().for_each(drop_ref);
         return Err(Raised);
@@ -83,6 +107,7 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     bomb.value.set(value);
     bomb.traceback.set(traceback);
     bomb.deferred.set(Deferred::Raise); // which need not be all zeros
+    bomb.delayed.set(false);
     Ok(o)
 }
 
@@ -354,7 +379,14 @@ unsafe extern "C" fn tp_dealloc(o: Obj) {
     unsafe {
         PyObject_GC_UnTrack(o.cast());
         tp_clear(o);
-        types::free(o);
+        let kept = spare(|all| {
+            let room = all.len() < SPARES;
+            if room {
+                all.push(o);
+            }
+            room
+        });
+        if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) }
     }
 }
 

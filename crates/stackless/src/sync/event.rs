@@ -65,15 +65,19 @@ unsafe extern "C" fn event_repr(o: Obj) -> Obj {
 
 // ---------------------------------------------------------------------- the queue of a condition
 
-/// Wakes the first that waits. False if there is none.
+/// Wakes the first that waits, or is about to: `count` is the number of those, `bound` how many of them need not
+/// wait any more. False if there is none.
 fn notify_one(p: PrimitiveRef) -> Res<bool> {
-    match queue::next(p) {
-        Some(next) => {
-            drop_ref(queue::serve(p, next, null_mut(), Some(take_back))?);
-            Ok(true)
-        }
-        None => Ok(false),
+    if let Some(next) = queue::next(p) {
+        drop_ref(queue::serve(p, next, null_mut(), Some(take_back))?);
+        return Ok(true);
     }
+    let about_to = p.count.get() > 0;
+    if about_to {
+        p.count.set(p.count.get() - 1);
+        p.bound.set(p.bound.get() + 1);
+    }
+    Ok(about_to)
 }
 
 /// One that was woken does not continue: the next one is woken in its place.
@@ -84,18 +88,50 @@ fn take_back(p: Obj, _: Obj) {
     }
 }
 
-unsafe extern "C" fn wait_for_turn(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
+/// `wait(timeout, release, saved)`: releases the lock and waits, in one step. What `release()` returns goes into the
+/// list `saved`, in the place of its item.
+unsafe extern "C" fn release_and_wait(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a method.
     let (p, given) = unsafe { objects::of_call(o, args, count) };
-    let call = Pending::call(wait_for_turn as _, args, count);
-    give(args::one_argument("wait", given).and_then(times::of_wait).and_then(|time| {
+    let call = Pending::call(release_and_wait as _, args, count);
+    give(args::exactly::<3>("wait", given).and_then(|&[timeout, release, saved]| {
+        let time = times::of_wait(timeout)?;
+        queue::begin()?;
+        release_lock(p, release, saved)?;
+        if p.bound.get() > 0 {
+            p.bound.set(p.bound.get() - 1);
+            return Ok(bool_obj(true));
+        }
+        p.count.set(p.count.get() - 1);
         if time == Some(0) {
             return Ok(bool_obj(false));
         }
-        queue::begin()?;
         // SAFETY: False exists.
         queue::wait(p, time, unsafe { Py_False() }, null_mut(), Some(take_back), call)
     }))
+}
+
+/// The caller is announced while it releases the lock, which may run Python code: a notification that comes then
+/// counts for it.
+fn release_lock(p: PrimitiveRef, release: Obj, saved: Obj) -> Res<()> {
+    p.count.set(p.count.get() + 1);
+    // SAFETY: living objects; the reference goes into the list, which has an item.
+    let released = unsafe {
+        let state = PyObject_CallNoArgs(release);
+        !state.is_null() && PyList_SetItem(saved, 0, state) == 0
+    };
+    if released {
+        return Ok(());
+    }
+    saving_exception(|| {
+        if p.bound.get() > 0 {
+            p.bound.set(p.bound.get() - 1);
+            take_back(p.obj(), null_mut());
+        } else {
+            p.count.set(p.count.get() - 1);
+        }
+    });
+    Err(Raised)
 }
 
 unsafe extern "C" fn notify(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
@@ -107,18 +143,29 @@ unsafe extern "C" fn notify(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         if n == -1 && raised() {
             return Err(Raised);
         }
-        let mut done = 0;
-        while done < n && notify_one(p)? {
-            done += 1;
-        }
-        Ok(int_obj(done))
+        notify_some(p, n).map(int_obj)
     }))
+}
+
+/// Wakes the first that wait, at most so many. Returns how many there were.
+pub fn notify_some(p: PrimitiveRef, most: i64) -> Res<i64> {
+    let mut done = 0;
+    while done < most && notify_one(p)? {
+        done += 1;
+    }
+    Ok(done)
+}
+
+/// A new queue of those that wait.
+pub fn new_waiters() -> Res<Obj> {
+    // SAFETY: the type is ready.
+    check(unsafe { PyObject_CallNoArgs(WAITERS.get().cast()) })
 }
 
 unsafe extern "C" fn length(o: Obj) -> Py_ssize_t {
     // SAFETY: a queue.
     let p = unsafe { Primitive::from(o) };
-    p.tasklets() as Py_ssize_t + p.threads() as Py_ssize_t
+    (i64::from(p.tasklets()) + p.count.get()) as Py_ssize_t + p.threads() as Py_ssize_t
 }
 
 pub fn add(module: Obj) -> Res<()> {
@@ -147,8 +194,8 @@ pub fn add(module: Obj) -> Res<()> {
     let methods = [
         types::method(
             "wait",
-            "Wait to be notified: (timeout). True, or False when the time is over.",
-            wait_for_turn,
+            "Wait to be notified: (timeout, release, saved). True, or False when the time is over.",
+            release_and_wait,
         ),
         types::method("notify", "Wake the first n that wait; return how many there were: (n).", notify),
     ];

@@ -71,6 +71,12 @@ fn acquire_for(p: PrimitiveRef, time: Option<u64>, call: Pending) -> Res<Obj> {
     queue::wait(p, time, unsafe { Py_False() }, null_mut(), Some(take_back), call)
 }
 
+/// Waits until the lock is free, without keeping it. What follows is done before any other code runs.
+pub fn pass_through(p: PrimitiveRef) -> Res<()> {
+    drop_ref(acquire_for(p, None, Pending::NONE)?);
+    hand_over(p)
+}
+
 unsafe extern "C" fn acquire(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
     // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a lock's method.
     let p = unsafe { Primitive::from(o) };

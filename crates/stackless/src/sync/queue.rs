@@ -142,7 +142,8 @@ fn wait_in_thread(
     // SAFETY: it was leaked above, and is in no list any more.
     drop(unsafe { Box::from_raw(std::ptr::from_ref(native).cast_mut()) });
     let result = match (ended, served) {
-        (Ok(()), true) => Ok(if item.is_null() { bool_obj(true) } else { item }),
+        (Ok(()), true) if item.is_null() => Ok(bool_obj(true)),
+        (Ok(()), true) => bomb::unpack(item),
         (Ok(()), false) => {
             drop_ref(item);
             bomb::unpack(new_ref(over))

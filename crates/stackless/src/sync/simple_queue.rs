@@ -2,72 +2,67 @@
 
 use crate::model::bomb;
 use crate::model::primitive::{Primitive, PrimitiveRef};
-use crate::python::args::function;
 use crate::python::objects::*;
-use crate::python::{args, memory, types};
+use crate::python::{args, types};
+use crate::sync::bounded_queue::empty_bomb;
+use crate::sync::items::Items;
 use crate::sync::{object as objects, queue, times};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
-use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 const DOC: &str = "SimpleQueue()\n--\n\n\
 An unbounded queue, first in, first out, as queue.SimpleQueue.";
 
 static SIMPLE_QUEUE: types::TypeCell = types::TypeCell::new();
 
-/// The bomb of `queue.Empty`: what `get()` finds when its time is over.
-static EMPTY: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
-
 /// The object: its items are owned.
 #[repr(C)]
 struct SimpleQueue {
     primitive: Primitive,
-    items: UnsafeCell<VecDeque<Obj>>,
+    items: Items,
 }
 
-/// The only access to the items. `f` must not run Python code.
-fn items<R>(p: PrimitiveRef, f: impl FnOnce(&mut VecDeque<Obj>) -> R) -> R {
-    // SAFETY: `tp_new` has made the items; the GIL, and the rule above.
-    f(unsafe { &mut *(*std::ptr::from_ref(p).cast::<SimpleQueue>()).items.get() })
+/// The items of a queue.
+#[inline(always)]
+fn items(p: PrimitiveRef) -> &'static Items {
+    // SAFETY: called for objects of this type, which begin with the primitive.
+    unsafe { &(*std::ptr::from_ref(p).cast::<SimpleQueue>()).items }
 }
 
 unsafe extern "C" fn tp_new(t: *mut PyTypeObject, given: Obj, names: Obj) -> Obj {
-    // SAFETY: a type call; the items of the new object are not valid yet.
+    // SAFETY: a type call.
     unsafe {
         let o = objects::tp_new(t, given, names);
         if !o.is_null() {
-            (*o.cast::<SimpleQueue>()).items.get().write(VecDeque::new());
+            Items::init(&raw mut (*o.cast::<SimpleQueue>()).items);
         }
         o
     }
 }
 
 unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
-    // SAFETY: a queue. The collector changes nothing while it visits.
-    let result = items(unsafe { Primitive::from(o) }, |items| {
-        items.iter().map(|&item| types::visit_all([item], visit, arg)).find(|&result| result != 0)
-    });
-    // SAFETY: as above.
-    result.unwrap_or_else(|| unsafe { objects::tp_traverse(o, visit, arg) })
+    // SAFETY: a queue.
+    unsafe {
+        let result = items(Primitive::from(o)).traverse(visit, arg);
+        if result != 0 { result } else { objects::tp_traverse(o, visit, arg) }
+    }
 }
 
 unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
     // SAFETY: a queue.
-    let items = items(unsafe { Primitive::from(o) }, std::mem::take);
-    items.into_iter().for_each(drop_ref);
+    items(unsafe { Primitive::from(o) }).clear();
     0
 }
 
 unsafe extern "C" fn tp_dealloc(o: Obj) {
-    // SAFETY: the last reference is gone.
+    // SAFETY: the last reference is gone; the items are not used any more.
     unsafe {
         PyObject_GC_UnTrack(o.cast());
         tp_clear(o);
-        std::ptr::drop_in_place((*o.cast::<SimpleQueue>()).items.get());
+        std::ptr::drop_in_place(&raw mut (*o.cast::<SimpleQueue>()).items);
         objects::destroy(o);
     }
 }
@@ -82,7 +77,7 @@ fn take_back(p: Obj, item: Obj) {
             Err(Raised) => write_unraisable(p.obj()),
         }
     }
-    items(p, |items| items.push_front(item));
+    items(p).with(|items| items.push_front(item));
 }
 
 fn put_item(p: PrimitiveRef, item: Obj) -> Res<Obj> {
@@ -97,10 +92,7 @@ fn put_item(p: PrimitiveRef, item: Obj) -> Res<Obj> {
         }
         return Ok(none());
     }
-    if memory::strictly(|| items(p, |items| items.try_reserve(1))).is_err() {
-        return Err(memory::no_memory());
-    }
-    items(p, |items| items.push_back(new_ref(item)));
+    items(p).append(item)?;
     Ok(none())
 }
 
@@ -133,15 +125,15 @@ unsafe extern "C" fn put_nowait(o: Obj, args: *const Obj, count: Py_ssize_t, nam
 }
 
 fn get_for(p: PrimitiveRef, time: Option<u64>, call: Pending) -> Res<Obj> {
-    if let Some(item) = items(p, VecDeque::pop_front) {
+    if let Some(item) = items(p).with(VecDeque::pop_front) {
         return Ok(item);
     }
-    let empty = EMPTY.load(Relaxed);
+    let empty = empty_bomb();
     if time == Some(0) {
         return bomb::unpack(new_ref(empty));
     }
     queue::begin()?;
-    if let Some(item) = items(p, VecDeque::pop_front) {
+    if let Some(item) = items(p).with(VecDeque::pop_front) {
         return Ok(item);
     }
     queue::wait(p, time, empty, null_mut(), Some(take_back), call)
@@ -170,7 +162,7 @@ unsafe extern "C" fn get_nowait(o: Obj, _: Obj) -> Obj {
 
 fn size(o: Obj) -> usize {
     // SAFETY: a queue.
-    items(unsafe { Primitive::from(o) }, |items| items.len())
+    items(unsafe { Primitive::from(o) }).len()
 }
 
 unsafe extern "C" fn empty(o: Obj, _: Obj) -> Obj {
@@ -179,19 +171,6 @@ unsafe extern "C" fn empty(o: Obj, _: Obj) -> Obj {
 
 unsafe extern "C" fn qsize(o: Obj, _: Obj) -> Obj {
     int_obj(size(o) as i64)
-}
-
-/// `_set_empty(Empty)`: the exception class of the module `queue`.
-fn set_empty(class: Obj) -> Res<Obj> {
-    let bomb = bomb::new([new_ref(class), null_mut(), null_mut()])?;
-    drop_ref(EMPTY.swap(bomb, Relaxed));
-    Ok(none())
-}
-
-function!(set_empty_class, |args| args::one_argument("_set_empty", args).and_then(set_empty));
-
-pub fn functions() -> Vec<PyMethodDef> {
-    vec![types::method("_set_empty", "Sets the exception of empty queues: (class).", set_empty_class)]
 }
 
 pub fn add(module: Obj) -> Res<()> {

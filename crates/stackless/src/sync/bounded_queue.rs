@@ -234,8 +234,11 @@ fn take_back(o: Obj, item: Obj) {
     }
 }
 
-/// Those that wait continue as far as the items allow: in `get()`, then in `put()`, then in `join()`.
+/// Those that wait continue as far as the items allow: in `join()`, then in `get()`, then in `put()`.
 fn settle(q: QueueRef) -> Res<()> {
+    if q.unfinished.get() == 0 {
+        all_done(q)?;
+    }
     loop {
         if q.len()? > 0
             && let Some(next) = queue::next(q.getters())
@@ -248,16 +251,15 @@ fn settle(q: QueueRef) -> Res<()> {
             continue;
         }
         if q.is_full()? {
-            break;
+            return Ok(());
         }
-        let Some(next) = queue::next(of(&q.room)) else { break };
+        let Some(next) = queue::next(of(&q.room)) else { return Ok(()) };
         let item = queue::serve(of(&q.room), next, none(), None)?;
         q.unfinished.set(q.unfinished.get() + 1);
         let done = q.append(item);
         drop_ref(item);
         done?;
     }
-    if q.unfinished.get() == 0 { all_done(q) } else { Ok(()) }
 }
 
 /// No item is unfinished.

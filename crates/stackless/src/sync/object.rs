@@ -4,11 +4,14 @@ use crate::engine::transfer;
 use crate::model::channel::Channel;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::model::world::{object, world};
+use crate::python::args::function;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::types::{self, Slots, TypeCell};
 use crate::python::{args, memory};
 use pyo3_ffi::*;
 use stackless_core::RecordKind;
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::ptr::null_mut;
 
@@ -111,6 +114,17 @@ pub fn plain_slots(doc: &str, new: newfunc) -> Slots {
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
 }
 
+/// The types of primitives.
+static TYPES: Gil<UnsafeCell<Vec<*mut PyTypeObject>>> = Gil::new(UnsafeCell::new(Vec::new()));
+
+/// True for an object of one of these types, or of a class derived from one.
+pub fn is_primitive(o: Obj) -> bool {
+    // SAFETY: the GIL; the types were all added when the module was made.
+    let types = unsafe { &*TYPES.get() };
+    // SAFETY: a living object and types.
+    types.iter().any(|&t| unsafe { PyObject_TypeCheck(o, t) != 0 })
+}
+
 /// Makes the type of a primitive and puts it into the module.
 pub fn add(
     module: Obj,
@@ -121,7 +135,24 @@ pub fn add(
     slots: Slots,
 ) -> Res<()> {
     let slots = slots.offsets(&[("__weaklistoffset__", Channel::WEAKREF_OFFSET)]);
-    types::add(module, cell, name, size, Py_TPFLAGS_HAVE_GC | flags, slots)
+    types::add(module, cell, name, size, Py_TPFLAGS_HAVE_GC | flags, slots)?;
+    // SAFETY: the GIL; no other reference to the list is in use.
+    unsafe { &mut *TYPES.get() }.push(cell.get());
+    Ok(())
+}
+
+// `_waiting(primitive)`: the number of tasklets and native threads that wait.
+function!(waiting, |args| args::one_argument("_waiting", args).and_then(|o| {
+    if !is_primitive(o) {
+        return Err(type_error("_waiting() needs an object of stackless.sync"));
+    }
+    // SAFETY: as was checked.
+    let p = unsafe { Primitive::from(o) };
+    Ok(int_obj(i64::from(p.tasklets()) + p.threads() as i64))
+}));
+
+pub fn functions() -> Vec<PyMethodDef> {
+    vec![types::method("_waiting", "The number of tasklets and threads that wait for a primitive.", waiting)]
 }
 
 /// The primitive that a method was called for, and its positional arguments.

@@ -32,6 +32,15 @@ fn tasklet_here() -> Option<Entered> {
     entry::enter_begun().filter(|entered| !exited() && (entered.can_switch() || entered.s.trap.get() != 0))
 }
 
+/// True if nothing can switch here, and a tasklet of this thread holds the lock: it would not be released.
+#[cold]
+pub fn belongs_here(p: PrimitiveRef) -> bool {
+    let refused = |entered: &Entered| entered.refused() && entered.s.trap.get() == 0;
+    let Some(Entered { s, .. }) = entry::enter_begun().filter(refused) else { return false };
+    let own = world(|w| w.tasklets_of(s.id()));
+    own.into_iter().any(|t| entry::owner(s, object(t)) == p.owner.get())
+}
+
 /// The start of a wait: raises an exception that was left for the tasklet. May run Python code, so that the caller
 /// looks afterwards whether it still has to wait.
 pub fn begin() -> Res<()> {
@@ -51,6 +60,12 @@ pub fn wait(
 ) -> Res<Obj> {
     match tasklet_here() {
         Some(entered) => wait_in_tasklet(entered, p, time, over, note, call),
+        None if time.is_none() && p.owner.get() != 0 && belongs_here(p) => {
+            drop_ref(note);
+            Err(runtime_error(
+                "cannot wait for a lock here: a tasklet of this thread holds it, and nothing can switch",
+            ))
+        }
         None => wait_in_thread(p, time, over, note, back),
     }
 }

@@ -16,18 +16,25 @@ The owner may acquire it again, and has to release it as often. See Lock for how
 
 static RLOCK: types::TypeCell = types::TypeCell::new();
 
+/// True if the caller holds a lock that is held. Where nothing can switch (in a callback, in a signal handler while the
+/// thread sleeps) the lock belongs to the thread, as the standard one does: its tasklet could not release it meanwhile.
+fn holds(p: PrimitiveRef) -> bool {
+    p.owner.get() == entry::running_owner() || queue::belongs_here(p)
+}
+
 /// Takes a lock that is free, or that the caller holds, so many times more.
 fn take(p: PrimitiveRef, times: i64) -> Res<bool> {
-    let me = entry::running_owner();
     let held = p.count.get();
-    if held != 0 && p.owner.get() != me {
+    if held != 0 && !holds(p) {
         return Ok(false);
     }
     let Some(count) = held.checked_add(times) else {
         return Err(raise(Exc::Overflow, "Internal lock count overflowed"));
     };
     p.count.set(count);
-    p.owner.set(me);
+    if held == 0 {
+        p.owner.set(entry::running_owner());
+    }
     Ok(true)
 }
 
@@ -64,7 +71,7 @@ unsafe extern "C" fn acquire(o: Obj, args: *const Obj, count: Py_ssize_t, names:
 
 /// Checks that the caller holds the lock.
 fn owned(p: PrimitiveRef) -> Res<()> {
-    if p.count.get() != 0 && p.owner.get() == entry::running_owner() {
+    if p.count.get() != 0 && holds(p) {
         return Ok(());
     }
     Err(runtime_error("cannot release un-acquired lock"))
@@ -96,7 +103,7 @@ unsafe extern "C" fn exit(o: Obj, _: *mut Obj, _: Py_ssize_t) -> Obj {
 unsafe extern "C" fn is_owned(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a lock.
     let p = unsafe { Primitive::from(o) };
-    bool_obj(p.count.get() != 0 && p.owner.get() == entry::running_owner())
+    bool_obj(p.count.get() != 0 && holds(p))
 }
 
 unsafe extern "C" fn recursion_count(o: Obj, _: Obj) -> Obj {

@@ -36,7 +36,8 @@ class TaskletInfo(NamedTuple):
     #: The identity of its thread, 0 if the thread has ended.
     thread: int
     #: running, runnable, sending, receiving, iterating (receiving in a loop over the channel),
-    #: paused, in run(), not started (and in no queue), thread ended.
+    #: waiting (for a lock or its kin), paused, in run(), not started (and in no queue), thread
+    #: ended.
     state: str
     #: True if its function was called.
     started: bool
@@ -50,10 +51,14 @@ class TaskletInfo(NamedTuple):
     switches: int
     #: Seconds since it last began or stopped to run; None if that is not known.
     age: float | None
+    #: What it waits for, if its state is "waiting": "waiting for Lock 'lock' held by tasklet 2".
+    waits_for: str = ""
 
     @property
     def reason(self) -> str:
         """Its state in words."""
+        if self.waits_for:
+            return self.waits_for
         if self.channel is not None:
             name = f"{self.channel.name!r} " if self.channel.name else ""
             where = f"channel {name}at {self.channel.address:#x}"
@@ -100,6 +105,7 @@ def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
                     whole,
                     row["switches"],
                     row["age"],
+                    row["waits_for"] or "",
                 )
             )
     # The engine may have reused an internal number between two slices, and report a tasklet twice.

@@ -15,6 +15,7 @@ _ORDER = [
     "sending",
     "receiving",
     "iterating",
+    "waiting",
     "paused",
     "not started",
     "thread ended",
@@ -35,7 +36,15 @@ def grouped(tasklets: Iterable[TaskletInfo]) -> list[list[TaskletInfo]]:
     """Group tasklets that do the same at the same place; by state, the largest groups first."""
     groups: dict[tuple[object, ...], list[TaskletInfo]] = defaultdict(list)
     for info in tasklets:
-        key = info.thread, info.name, info.state, info.started, info.channel, info.stack
+        key = (
+            info.thread,
+            info.name,
+            info.state,
+            info.started,
+            info.channel,
+            info.waits_for,
+            info.stack,
+        )
         groups[key].append(info)
     return sorted(groups.values(), key=lambda group: (_rank(group[0]), -len(group)))
 
@@ -96,7 +105,7 @@ def _place(info: TaskletInfo) -> str:
 
 def _target(info: TaskletInfo) -> str:
     if info.channel is None:
-        return ""
+        return info.waits_for.removeprefix("waiting for ")
     return info.channel.name or f"{info.channel.address:#x}"
 
 
@@ -171,7 +180,7 @@ def pstree(process: Process, full: bool = False) -> Iterator[str]:
     for thread, members in by_thread.items():
         branches: dict[str, list[TaskletInfo]] = defaultdict(list)
         for info in sorted(members, key=_rank):
-            branches[info.reason if info.channel else info.state].append(info)
+            branches[info.reason if info.channel or info.waits_for else info.state].append(info)
         tree: _Tree = []
         for title, inside in branches.items():
             count = f": {len(inside)}" if len(inside) > 1 else ""

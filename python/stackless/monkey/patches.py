@@ -16,13 +16,13 @@ from typing import Any
 from stackless import select as tasklet_select
 from stackless import socket as tasklet_socket
 from stackless._io import socket_methods, tls_methods
-from stackless._io.tasklet_lock import TaskletLock
 from stackless._stackless import (
     _cooperates,
     _descriptor_closed,
     _standard_methods,
     _standard_sleep,
 )
+from stackless.sync import RLock
 
 Patch = tuple[Any, str, Any]
 
@@ -214,6 +214,14 @@ def of_select() -> list[Patch]:
 # ---------------------------------------------------------------------- logging
 
 
+class HandlerLock(RLock):
+    """The lock of a handler. A program that forks in a handler releases it in the child as well."""
+
+    def _at_fork_reinit(self) -> None:
+        if not self._is_owned():
+            super()._at_fork_reinit()
+
+
 def of_logging() -> list[Patch]:
     kind = logging.Handler
     create = vars(kind)["createLock"]
@@ -222,14 +230,14 @@ def of_logging() -> list[Patch]:
     def createLock(self: Any) -> None:
         create(self)
         if self.lock is not None:
-            self.lock = TaskletLock()
+            self.lock = HandlerLock()
 
     for reference in list(logging._handlerList):  # type: ignore[attr-defined]
         handler = reference()
         lock = getattr(handler, "lock", None)
-        if handler is not None and lock is not None and not isinstance(lock, TaskletLock):
+        if handler is not None and lock is not None and not isinstance(lock, HandlerLock):
             if not lock._is_owned() and lock.acquire(blocking=False):
-                handler.lock = TaskletLock()
+                handler.lock = HandlerLock()
                 lock.release()
     return [(kind, "createLock", createLock)]
 

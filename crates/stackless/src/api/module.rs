@@ -7,7 +7,7 @@ use crate::engine::{interrupts, thread_end};
 use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
-use crate::model::{bomb, settings};
+use crate::model::{bomb, primitive, settings};
 use crate::observe::{counts, crash, leaks, record_functions, snapshot};
 use crate::parking::{park, room};
 use crate::python::args::function;
@@ -15,6 +15,9 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
+use crate::sync::{
+    bounded_queue, event, local, lock, object as objects, queue_type, rlock, semaphore, simple_queue,
+};
 use crate::types::{channel, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
@@ -273,6 +276,7 @@ unsafe extern "C" fn get_nested(_: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     to_thread::after_fork();
     blocking::after_fork();
+    primitive::after_fork();
     give(entry::current().and_then(|s| {
         readiness::after_fork(s)?;
         to_thread::fail_waiting(s);
@@ -410,6 +414,8 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(to_thread::functions());
     all.extend(methods::functions());
     all.extend(standard::functions());
+    all.extend(bounded_queue::functions());
+    all.extend(objects::functions());
     all.extend(descriptors::functions());
     all.extend(blocking::functions());
     all.extend(c_table::functions());
@@ -461,6 +467,13 @@ fn fill(module: Obj) -> Res<()> {
     timeout::ready(module)?;
     channel::add(module)?;
     tasklet::add(module)?;
+    lock::add(module)?;
+    rlock::add(module)?;
+    semaphore::add(module)?;
+    event::add(module)?;
+    simple_queue::add(module)?;
+    local::add(module)?;
+    queue_type::add(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {
         if PyModule_AddFunctions(module, types::method_table(&functions())) < 0 {

@@ -1,5 +1,6 @@
 //! What a tasklet waits for besides a partner in a channel, and the calls on sockets that are tried again: data.
 
+use crate::python::objects::Obj;
 use stackless_core::TaskletId;
 use stackless_reactor::TimerId;
 use std::ffi::{c_int, c_void};
@@ -65,6 +66,9 @@ pub enum WaitKind {
     Time,
     /// A partner in a channel, until a time.
     Partner,
+    /// Its turn at a primitive of `stackless.sync`; when the time is over, its call returns this. Borrowed from an
+    /// object that lives for ever.
+    Turn(Obj),
     /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses.
     Job(*const c_void),
     /// A descriptor, until it is ready.

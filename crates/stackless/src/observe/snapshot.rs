@@ -7,7 +7,7 @@ use crate::model::channel::{Channel, ChannelRef};
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{self, object, world};
 use crate::observe::inspect::state_text;
-use crate::observe::{counts, inspect};
+use crate::observe::{counts, inspect, primitives};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, objects, types};
@@ -47,6 +47,8 @@ struct Row {
     name: String,
     thread: u64,
     state: &'static str,
+    /// What it waits for in words, if that is no channel.
+    waits_for: Option<String>,
     started: bool,
     channel: Option<usize>,
     stack: usize,
@@ -79,12 +81,15 @@ impl Collector {
         }
         let mut name = inspect::name_of(t);
         let stack = self.stack(t, &mut name);
-        let channel = world::waits(t).map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
+        let waits_for = primitives::reason(t);
+        let channel = world::waits(t).filter(|_| waits_for.is_none());
+        let channel = channel.map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
         self.slice.tasklets.push(Row {
             serial: t.serial.get(),
             name,
             thread: t.scheduler().map_or(0, |s| s.ident()),
-            state: state_text(state),
+            state: if waits_for.is_some() { "waiting" } else { state_text(state) },
+            waits_for: waits_for.map(|what| format!("waiting for {what}")),
             started: t.started(),
             channel,
             stack,
@@ -230,7 +235,8 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
         _ => state_text(state),
     };
     let name = if state.is_over() { String::new() } else { inspect::display_name(t) };
-    let more = if name.is_empty() { what.to_owned() } else { format!("{name}, {what}") };
+    let what = primitives::reason(t).map_or_else(|| what.to_owned(), |what| format!("waiting for {what}"));
+    let more = if name.is_empty() { what } else { format!("{name}, {what}") };
     // SAFETY: as above.
     unsafe { default_with(o, &more) }
 }

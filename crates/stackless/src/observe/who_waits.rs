@@ -9,12 +9,15 @@
 
 use crate::engine::deadlock::Request;
 use crate::model::channel::ChannelRef;
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
 use crate::observe::inspect::{self, state_text};
+use crate::observe::primitives;
 use crate::python::objects::*;
+use crate::scheduler::entry;
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, CodePosition};
@@ -75,6 +78,7 @@ impl Explanation {
             explanation.add(object(t), request);
         }
         explanation.look_for_channels();
+        explanation.look_for_holders();
         explanation
     }
 
@@ -118,7 +122,26 @@ impl Explanation {
         }
     }
 
+    /// Of a lock that is held it is known which tasklet could release it.
+    fn look_for_holders(&mut self) {
+        let locks: Vec<_> = self.participants.iter().filter_map(|a| Primitive::behind(a.waits?.0)).collect();
+        for lock in locks.into_iter().filter(|p| p.owner.get() != 0) {
+            let owner = lock.owner.get();
+            for participant in &mut self.participants {
+                if participant.t.scheduler().is_some_and(|s| entry::owner(s, participant.t) == owner) {
+                    participant.knows.insert(lock.obj().addr());
+                } else {
+                    participant.knows.remove(&lock.obj().addr());
+                }
+            }
+        }
+    }
+
     fn channel(&self, ch: ChannelRef) -> String {
+        if let Some(p) = Primitive::behind(ch) {
+            let held = primitives::holder(p).map_or_else(String::new, |holder| format!(", held by {holder}"));
+            return format!("{}{held}", self.short(ch));
+        }
         let name = self.channels.get(&ch.obj().addr()).map_or("", String::as_str);
         let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
         format!("channel {name}at {:#x}", ch.obj().addr())
@@ -126,6 +149,11 @@ impl Explanation {
 
     fn short(&self, ch: ChannelRef) -> String {
         let address = ch.obj().addr();
+        if Primitive::behind(ch).is_some() {
+            let name = self.channels.get(&address).map_or("", String::as_str);
+            let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
+            return format!("{} {name}at {address:#x}", primitives::kind(ch.obj()));
+        }
         match self.channels.get(&address) {
             Some(name) if !name.is_empty() => {
                 let shared = self.channels.iter().any(|(other, also)| *other != address && also == name);
@@ -145,9 +173,11 @@ impl Explanation {
                 let Some((ch, waits)) = participant.waits else { continue };
                 let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
                 let holder = circle[(i + 1) % circle.len()].named();
+                let owned = Primitive::behind(ch).is_some_and(|p| p.owner.get() != 0);
+                let relation = if owned { "held" } else { "referred to" };
                 write(
                     &mut out,
-                    format_args!("{who} {} {}, referred to by {holder}", verb(waits), self.short(ch)),
+                    format_args!("{who} {} {}, {relation} by {holder}", verb(ch, waits), self.short(ch)),
                 );
             }
         }
@@ -163,7 +193,13 @@ impl Explanation {
             let wants = match participant.waits {
                 Some((ch, waits)) => {
                     let balance = world(|w| w.balance(ch.id()));
-                    format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
+                    match Primitive::behind(ch) {
+                        Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
+                        Some(_) => format!("to wait for {}", self.channel(ch)),
+                        None => {
+                            format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
+                        }
+                    }
                 }
                 None if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
                 None => continue,
@@ -238,7 +274,7 @@ impl Explanation {
     /// Why this tasklet does not wake another one.
     fn reason(&self, participant: &Participant) -> String {
         match (participant.waits, participant.state) {
-            (Some((ch, waits)), _) => format!("which {} {}", verb(waits), self.short(ch)),
+            (Some((ch, waits)), _) => format!("which {} {}", verb(ch, waits), self.short(ch)),
             (None, State::Watching) => "which waits in run()".into(),
             (None, State::Paused) => "which is paused".into(),
             (None, State::Fresh) => "which was not started".into(),
@@ -292,7 +328,10 @@ fn quoted(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("'{name}'") }
 }
 
-fn verb(waits: WaitsTo) -> &'static str {
+fn verb(ch: ChannelRef, waits: WaitsTo) -> &'static str {
+    if Primitive::behind(ch).is_some() {
+        return "waits for";
+    }
     match waits {
         WaitsTo::Send => "sends to",
         WaitsTo::Receive | WaitsTo::Iterate => "receives from",

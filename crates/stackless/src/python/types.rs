@@ -212,6 +212,16 @@ pub fn method_keywords(name: &str, doc: &str, f: PyCFunctionFastWithKeywords) ->
     entry(name, doc, PyMethodDefPointer { PyCFunctionFastWithKeywords: f }, METH_FASTCALL | METH_KEYWORDS)
 }
 
+/// `__class_getitem__`, for annotations such as `Queue[int]`.
+pub fn class_getitem() -> PyMethodDef {
+    unsafe extern "C" fn make(class: Obj, item: Obj) -> Obj {
+        // SAFETY: living objects.
+        unsafe { Py_GenericAlias(class, item) }
+    }
+    let f = PyMethodDefPointer { PyCFunction: make };
+    entry("__class_getitem__", "See PEP 585.", f, METH_O | METH_CLASS)
+}
+
 /// A table that ends as CPython expects and is never freed.
 pub fn method_table(methods: &[PyMethodDef]) -> *mut PyMethodDef {
     let mut table = methods.to_vec();

@@ -44,6 +44,13 @@ impl Sched {
     }
 }
 
+/// True if the running tasklet is a main one that is alone: its thread has no other tasklet that is runnable or waits.
+pub fn is_alone(s: &'static Sched) -> bool {
+    std::ptr::eq(s.current(), s.main())
+        && !s.waits.are_armed()
+        && world(|w| w.run_count(s.id()) <= 1 && !w.any_blocked(s.id()))
+}
+
 /// What a thread does whose ring is empty.
 pub enum IdleAction {
     Resume(TaskletRef),

@@ -4,14 +4,13 @@
 //! calling tasklet as this module's own calls do; else it makes the standard call, with unchanged arguments.
 
 use crate::model::settings;
-use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::python::args::arguments;
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::entry;
+use crate::scheduler::{entry, idle};
 use crate::sockets::methods::{self, Entries};
 use crate::sockets::socket::{FILENO, GETTIMEOUT, Original, SOCKET, drop_ref_if_any};
 use crate::waiting::sleep;
@@ -34,9 +33,7 @@ pub fn cooperates() -> bool {
     if settings::exited() || (entered.refused() && s.trap.get() == 0) {
         return false;
     }
-    !s.current().is_main()
-        || s.waits.are_armed()
-        || world(|w| w.run_count(s.id()) > 1 || w.any_blocked(s.id()))
+    !idle::is_alone(s)
 }
 
 /// A number of arguments that no call takes.
@@ -210,19 +207,10 @@ unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
 
 // ---------------------------------------------------------------------- locks
 
-/// The owner of a lock: a tasklet, or a thread, whose main tasklet it also is. Addresses of tasklets and identities
-/// of threads do not overlap.
-fn owner(s: &'static Sched, t: TaskletRef) -> u64 {
-    if t.is_main() { s.ident() } else { t.obj() as u64 }
-}
-
 /// `_owner()`: does not make a scheduler for a thread that has not used tasklets.
 unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
-    // SAFETY: the calling thread's state.
-    let running = || unsafe { stackless_cpython::ident_of(stackless_cpython::thread_state()) };
-    let id = entry::enter_begun().map_or_else(running, |entered| owner(entered.s, entered.s.current()));
     // SAFETY: no precondition.
-    unsafe { PyLong_FromUnsignedLongLong(id) }
+    unsafe { PyLong_FromUnsignedLongLong(entry::running_owner()) }
 }
 
 // `_runs_others(owner)`: true if the owner is inside `run()` of the calling thread, and continues only when the
@@ -234,7 +222,7 @@ function!(runs_others, |args| args::one_argument("_runs_others", args).and_then(
         return Err(Raised);
     }
     let in_run = |s: &'static Sched| {
-        world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
+        world(|w| w.watchdogs(s.id())).into_iter().any(|tid| entry::owner(s, object(tid)) == asked)
     };
     Ok(bool_obj(entry::enter_begun().is_some_and(|entered| in_run(entered.s))))
 }));

@@ -162,8 +162,9 @@ impl Explanation {
         for participant in &self.participants {
             let wants = match participant.waits {
                 Some((ch, waits)) => {
-                    let balance = world(|w| w.balance(ch.id()));
-                    format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
+                    let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
+                    let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
+                    format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
                 }
                 None if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
                 None => continue,

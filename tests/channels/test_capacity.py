@@ -86,7 +86,7 @@ def test_no_operation_with_the_buffer_switches(preference, schedule_all):
 
 
 def test_the_preference_of_a_channel_with_a_buffer_is_the_caller():
-    """So a send to a receiver that waits does not switch either. Without a buffer it prefers that."""
+    """So a send to a waiting receiver does not switch either. Without a buffer it prefers that."""
     ch, log = channel(capacity=1), []
     assert (ch.preference, channel().preference, channel(capacity=0).preference) == (0, -1, -1)
     tasklet(lambda: log.append(ch.receive()))()

@@ -35,8 +35,8 @@ def test_values_in_and_out(tmp_path):
     ]
     assert [bool(e.flags & 2) for e in events] == [False] * 4 + [True]
     assert bool(events[2].flags & 0x80), "one step with the event before it"
-    replay = replayed(tmp_path / "r.json")
-    assert (list(replay.buffers[1]), replay.balance(1)) == (["ValueError('c')"], 1)
+    replay, number = replayed(tmp_path / "r.json"), events[0].place
+    assert (list(replay.buffers[number]), replay.balance(number)) == (["ValueError('c')"], 1)
 
 
 def test_values_from_before_the_recording(tmp_path):
@@ -46,8 +46,12 @@ def test_values_from_before_the_recording(tmp_path):
     with stackless.record(tmp_path / "r.json"):
         ch.receive()
     replay = replayed(tmp_path / "r.json")
-    assert (list(replay.buffers[1]), replay.balance(1)) == (["None"], 1)
-    assert [e.text for e in replay.events if e.kind == "Buffer" and e.before] == ["[1]", "None"]
+    (number,) = (e.place for e in replay.events if e.kind == "Unbuffer")
+    assert (list(replay.buffers[number]), replay.balance(number)) == (["None"], 1)
+    before = [
+        e.text for e in replay.events if e.kind == "Buffer" and e.place == number and e.before
+    ]
+    assert before == ["[1]", "None"]
 
 
 def test_hidden_values(tmp_path):
@@ -76,8 +80,8 @@ def test_the_replay_agrees_with_the_channels(tmp_path, limit):
         tasklets = [tasklet(work)(number) for number in range(5)]
         stackless.run()
     replay = replayed(tmp_path / "r.json")
-    balances = [replay.balance(c) for c in sorted(replay.queues) if replay.balance(c)]
-    assert sorted(balances) == sorted(ch.balance for ch in channels if ch.balance)
+    used = {e.place for e in replay.events if e.kind == "Buffer" and e.tasklet}
+    assert sorted(map(replay.balance, used)) == sorted(ch.balance for ch in channels)
     assert bool(load(tmp_path / "r.json")["dropped"]) == (limit == 40)
     for suffix in ("html", "pftrace"):
         convert(tmp_path / "r.json", tmp_path / f"r.{suffix}")

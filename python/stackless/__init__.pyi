@@ -3,7 +3,7 @@ from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from types import FrameType, ModuleType, TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, final, overload
+from typing import Any, Final, ParamSpec, Self, SupportsIndex, TypeVar, final, overload
 
 from typing_extensions import disjoint_base
 
@@ -172,7 +172,9 @@ class tasklet:
 
 @disjoint_base
 class channel:
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __init__(self, *, capacity: SupportsIndex = 0) -> None: ...
+    @property
+    def capacity(self) -> int: ...
     @property
     def balance(self) -> int: ...
     @property

@@ -78,11 +78,19 @@ pub(crate) struct TaskletRecord<P> {
 pub(crate) struct ChannelRecord<C> {
     pub(crate) head: u32,
     pub(crate) tail: u32,
-    /// n senders wait: +n; n receivers wait: -n.
+    /// n senders wait, those of the values in the buffer included: +n; n receivers wait: -n.
     pub(crate) balance: i32,
+    /// A receiver meets the first waiting sender if the balance is above this: 0, or the largest number in a channel
+    /// with a buffer, where receivers take from the buffer.
+    pub(crate) meets_above: i32,
     pub(crate) preference: i8,
     pub(crate) schedule_all: bool,
     pub(crate) closing: bool,
+    /// True if waiting in its queue needs no other look at it: it is open, and has no buffer.
+    pub(crate) plain: bool,
+    /// The maximum number of values in the buffer, and the number of those that are there.
+    pub(crate) capacity: u32,
+    pub(crate) buffered: u32,
     pub(crate) payload: C,
 }
 
@@ -192,20 +200,24 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.tasklets.remove(t.0);
     }
 
-    /// A new channel: open, preferring the receiver.
+    /// A new channel: open, without a buffer, preferring the receiver.
     pub fn add_channel(&mut self, payload: C) -> ChannelId {
         ChannelId(self.channels.insert(ChannelRecord {
             head: NONE,
             tail: NONE,
             balance: 0,
+            meets_above: 0,
             preference: -1,
             schedule_all: false,
             closing: false,
+            plain: true,
+            capacity: 0,
+            buffered: 0,
             payload,
         }))
     }
 
-    /// Drops the record of a channel whose queue is empty.
+    /// Drops the record of a channel whose queue and buffer are empty.
     pub fn forget_channel(&mut self, c: ChannelId) {
         debug_assert_eq!(self.channels[c.0].balance, 0);
         self.channels.remove(c.0);
@@ -253,10 +265,16 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.threads.len()
     }
 
-    /// Every channel whose queue is not empty.
+    /// Every channel in which tasklets wait.
     pub fn channels_in_use(&self) -> Vec<ChannelId> {
         let all = self.channels.items.iter().enumerate();
-        all.filter(|(_, channel)| channel.balance != 0).map(|(i, _)| ChannelId(i as u32)).collect()
+        all.filter(|(_, channel)| channel.head != NONE).map(|(i, _)| ChannelId(i as u32)).collect()
+    }
+
+    /// Every channel whose buffer is not empty.
+    pub fn channels_with_values(&self) -> Vec<ChannelId> {
+        let all = self.channels.items.iter().enumerate();
+        all.filter(|(_, channel)| channel.buffered != 0).map(|(i, _)| ChannelId(i as u32)).collect()
     }
 
     /// What the caller stored for this tasklet.

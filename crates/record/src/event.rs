@@ -79,6 +79,11 @@ kinds! {
     /// A transfer after which `other` continues at once: it is put into the ring directly behind
     /// `tasklet`, which waits for its next turn.
     HandOver = 16,
+    /// The value `text` is put into the buffer of the channel `place`: that of `other`, which waited there and leaves
+    /// the queue; 0: of `tasklet`, which does not wait.
+    Buffer = 17,
+    /// `tasklet` takes the oldest value, `text`, out of the buffer of the channel `place`.
+    Unbuffer = 18,
 }
 
 impl TryFrom<u64> for Kind {
@@ -156,7 +161,7 @@ pub struct Flags(pub u8);
 impl Flags {
     /// `Transfer`: `tasklet` sends and `other` receives; else `other` sends and `tasklet` receives.
     pub const SENDS: Self = Self(1);
-    /// `Transfer`: the value is an exception.
+    /// `Transfer`, `Buffer`, `Unbuffer`: the value is an exception.
     pub const EXCEPTION: Self = Self(2);
     /// `Output`: to standard error.
     pub const ERROR: Self = Self(1);

@@ -24,6 +24,8 @@ class ChannelInfo(NamedTuple):
     name: str
     balance: int
     closing: bool
+    #: How many values it keeps for receivers; 0 for a channel without a buffer.
+    capacity: int
 
 
 class TaskletInfo(NamedTuple):
@@ -62,7 +64,9 @@ class TaskletInfo(NamedTuple):
         if self.channel is not None:
             name = f"{self.channel.name!r} " if self.channel.name else ""
             where = f"channel {name}at {self.channel.address:#x}"
-            balance = f"balance {self.channel.balance}" + (", closing" * self.channel.closing)
+            capacity = f", capacity {self.channel.capacity}" if self.channel.capacity else ""
+            closing = ", closing" if self.channel.closing else ""
+            balance = f"balance {self.channel.balance}{capacity}{closing}"
             verb = {
                 "sending": "blocked sending to",
                 "receiving": "blocked receiving from",
@@ -84,7 +88,7 @@ def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
     found = []
     for part in slices:
         channels = [
-            ChannelInfo(channel["address"], channel["name"], channel["balance"], channel["closing"])
+            ChannelInfo(*(channel[field] for field in ChannelInfo._fields))
             for channel in part["channels"]
         ]
         known = []

@@ -32,6 +32,7 @@ enum Move {
     Dequeue,
     /// The running tasklet meets the partner that waits, or waits itself.
     Act(Direction, WaitsTo),
+    Capacity(u32),
     Preference(i8),
     ScheduleAll(bool),
     Close,
@@ -58,7 +59,7 @@ const TURNS: RunLimit = RunLimit { turns: 3, soft: true, ..RunLimit::NONE };
 type Choice = (Move, Index, Index);
 
 /// All moves, with their weights.
-const MOVES: [(usize, Move); 47] = [
+const MOVES: [(usize, Move); 50] = [
     (6, NewTasklet),
     (1, NewOrphan),
     (3, ForgetTasklet),
@@ -80,6 +81,9 @@ const MOVES: [(usize, Move); 47] = [
     (8, Act(Direction::Send, WaitsTo::Send)),
     (6, Act(Direction::Receive, WaitsTo::Receive)),
     (3, Act(Direction::Receive, WaitsTo::Iterate)),
+    (1, Capacity(0)),
+    (1, Capacity(1)),
+    (1, Capacity(3)),
     (1, Preference(-3)),
     (1, Preference(-1)),
     (1, Preference(0)),
@@ -153,7 +157,7 @@ pub struct Both {
 }
 
 impl Both {
-    /// Two threads and two channels; the first thread has four more runnable tasklets.
+    /// Two threads and three channels, the last one with a buffer; the first thread has four more runnable tasklets.
     fn new() -> Self {
         let (world, model) = (World::new(), Model::new());
         let mut both = Self { world, model, tids: vec![], hids: vec![], cids: vec![], history: vec![] };
@@ -161,6 +165,8 @@ impl Both {
         both.new_thread();
         both.new_channel();
         both.new_channel();
+        both.new_channel();
+        both.set_capacity(2, 2);
         for _ in 0..4 {
             let t = both.new_tasklet(Some(0));
             both.world.link(both.tids[t]);
@@ -192,8 +198,21 @@ impl Both {
     fn new_channel(&mut self) {
         self.cids.push(self.world.add_channel(self.cids.len()));
         let (queue, preference) = (Default::default(), -1);
-        let channel = model::Channel { queue, preference, schedule_all: false, closing: false };
+        let channel = model::Channel {
+            queue,
+            capacity: 0,
+            buffered: 0,
+            preference,
+            schedule_all: false,
+            closing: false,
+        };
         self.model.channels.push(Some(channel));
+    }
+
+    fn set_capacity(&mut self, c: usize, capacity: u32) {
+        self.world.set_capacity(self.cids[c], capacity);
+        let channel = self.model.channel_mut(c);
+        (channel.capacity, channel.preference) = (capacity, if capacity > 0 { 0 } else { -1 });
     }
 
     // ------------------------------------------------------------ which tasklets can be picked
@@ -233,7 +252,9 @@ impl Both {
     fn may_wait(&self, c: usize, waits: WaitsTo) -> bool {
         let balance = self.model.balance(c);
         let other_kind = if waits == WaitsTo::Send { balance < 0 } else { balance > 0 };
-        !self.model.channel(c).closing && !other_kind
+        let channel = self.model.channel(c);
+        let has_room = waits == WaitsTo::Send && channel.buffered < channel.capacity;
+        !channel.closing && !other_kind && !has_room
     }
 
     // ------------------------------------------------------------ moves
@@ -302,6 +323,7 @@ impl Both {
             ForgetChannel => {
                 let c = self.channel(one).filter(|&c| self.model.channel(c).queue.is_empty())?;
                 self.note(this, c);
+                self.world.discard(self.cids[c]);
                 self.world.forget_channel(self.cids[c]);
                 self.model.channels[c] = None;
             }
@@ -342,6 +364,11 @@ impl Both {
                 let (t, c) = (self.running(one)?, self.channel(two)?);
                 self.note(this, (t, c));
                 return Some(self.act(t, c, direction, waits));
+            }
+            Capacity(capacity) => {
+                let c = self.channel(one).filter(|&c| self.model.balance(c) == 0)?;
+                self.note(this, c);
+                self.set_capacity(c, capacity);
             }
             Preference(sign) => {
                 let c = self.channel(one)?;
@@ -458,6 +485,9 @@ impl Both {
     /// table says it in words.
     fn act(&mut self, me: usize, c: usize, direction: Direction, waits: WaitsTo) -> Checked {
         let Some(partner) = self.model.partner(c, direction) else {
+            if let Some(done) = self.use_buffer(c, direction) {
+                return done;
+            }
             return if self.may_wait(c, waits) { self.block(me, c, waits) } else { Ok(()) };
         };
         self.dequeue(partner);
@@ -499,6 +529,26 @@ impl Both {
             }
         }
         Ok(())
+    }
+
+    /// Puts a value into the buffer, or takes one out. None: it is full, or empty.
+    fn use_buffer(&mut self, c: usize, direction: Direction) -> Option<Checked> {
+        if direction == Direction::Send {
+            self.model.takes_more(c).then_some(())?;
+            self.world.put(self.cids[c]);
+            self.model.channel_mut(c).buffered += 1;
+            return Some(Ok(()));
+        }
+        (self.model.channel(c).buffered > 0).then_some(())?;
+        self.model.channel_mut(c).buffered -= 1;
+        let freed = self.world.take(self.cids[c]);
+        let expected = self.model.channel(c).queue.front().map(|&(t, _)| t);
+        let same = self.same("has room now", freed, expected.map(|t| self.tids[t]));
+        let Some(sender) = expected.filter(|_| same.is_ok()) else { return Some(same) };
+        self.dequeue(sender);
+        self.world.put(self.cids[c]);
+        self.model.channel_mut(c).buffered += 1;
+        Some(if self.model.tasklet(sender).thread.is_some() { self.link(sender, false) } else { Ok(()) })
     }
 
     /// The running tasklet waits. The last one of its ring may do so if its watcher can continue.

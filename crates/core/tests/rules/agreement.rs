@@ -86,12 +86,24 @@ impl Both {
         self.same("preference", w.preference(id), channel.preference)?;
         self.same("schedule_all", w.schedule_all(id), channel.schedule_all)?;
         self.same("closing", w.closing(id), channel.closing)?;
+        self.same("is_plain", w.is_plain(id), !channel.closing && channel.capacity == 0)?;
+        self.same("capacity", w.capacity(id), channel.capacity)?;
+        self.same("buffered", w.buffered(id), channel.buffered)?;
+        self.same("takes_more", w.takes_more(id), m.takes_more(c))?;
+        let values = w.channels_with_values().contains(&id);
+        self.same("channels_with_values", values, channel.buffered > 0)?;
+        self.same("channels_in_use", w.channels_in_use().contains(&id), !channel.queue.is_empty())?;
         self.same("first_waiting", w.first_waiting(id), channel.queue.front().map(|&(t, _)| self.tids[t]))?;
         let iterating = m.first_iterating(c).map(|t| self.tids[t]);
         self.same("first_iterating", w.first_iterating(id), iterating)?;
         for direction in [Direction::Send, Direction::Receive] {
             let expected = m.partner(c, direction).map(|t| self.tids[t]);
             self.same("partner", w.partner(id, direction), expected)?;
+            let served = match direction {
+                Direction::Send => m.takes_more(c),
+                Direction::Receive => channel.buffered > 0,
+            };
+            self.same("would_wait", w.would_wait(id, direction), expected.is_none() && !served)?;
             self.same("successor", w.successor(id, direction), m.successor(c, direction))?;
         }
         Ok(())

@@ -39,6 +39,9 @@ pub struct RunTimer {
 pub struct Channel {
     /// The longest waiting first.
     pub queue: VecDeque<(usize, WaitsTo)>,
+    pub capacity: u32,
+    /// The number of values in the buffer.
+    pub buffered: u32,
     pub preference: i8,
     pub schedule_all: bool,
     pub closing: bool,
@@ -125,7 +128,14 @@ impl Model {
     }
 
     pub fn balance(&self, c: usize) -> i32 {
-        self.channel(c).queue.iter().map(|&(_, waits)| if waits == WaitsTo::Send { 1 } else { -1 }).sum()
+        let waiting = self.channel(c).queue.iter();
+        let waiting = waiting.map(|&(_, waits)| if waits == WaitsTo::Send { 1 } else { -1 }).sum::<i32>();
+        waiting + self.channel(c).buffered as i32
+    }
+
+    pub fn takes_more(&self, c: usize) -> bool {
+        let channel = self.channel(c);
+        channel.buffered < channel.capacity && !channel.closing
     }
 
     pub fn first_iterating(&self, c: usize) -> Option<usize> {
@@ -136,7 +146,9 @@ impl Model {
     pub fn partner(&self, c: usize, acting: Direction) -> Option<usize> {
         let &(first, waits) = self.channel(c).queue.front()?;
         let opposite = (waits == WaitsTo::Send) == (acting == Direction::Receive);
-        opposite.then_some(first)
+        // Receivers take from the buffer, which is full while a sender waits.
+        let takes_value = acting == Direction::Receive && self.channel(c).capacity > 0;
+        (opposite && !takes_value).then_some(first)
     }
 
     pub fn successor(&self, c: usize, acting: Direction) -> Successor {

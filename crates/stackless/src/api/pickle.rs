@@ -1,6 +1,7 @@
 //! What the Python code of `stackless.pickling` needs of the engine: data from tasklets and generators, and
 //! tasklets and generators from data.
 
+use crate::engine::buffer;
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
 use crate::model::seat::Seat;
@@ -12,7 +13,7 @@ use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
-use crate::types::tasklet_attributes;
+use crate::types::{channel, tasklet_attributes};
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, TaskletFrames};
@@ -178,6 +179,9 @@ function!(enqueue, |args| args::exactly("_enqueue", args).and_then(|&[ch, o, sen
     if opposite {
         return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
     }
+    if sends && world(|w| w.buffered(ch.id()) < w.capacity(ch.id())) {
+        return Err(raise(Exc::Value, "a sender does not wait while there is room in the buffer"));
+    }
     new_ref(o);
     world(|w| w.enqueue(ch.id(), t.id(), waits));
     Ok(none())
@@ -212,6 +216,42 @@ function!(queue, |args| args::exactly("_channel_queue", args).and_then(|&[ch]| {
     list_of(tasklets)
 }));
 
+// `_channel_values(channel)`: the values in its buffer, the oldest first.
+function!(values, |args| args::exactly("_channel_values", args).and_then(|&[ch]| {
+    let ch = channel(ch)?;
+    let mut values = Vec::new();
+    ch.each_value(|value| values.push(some(value).map_or_else(none, new_ref)));
+    list_of(values)
+}));
+
+// `_set_channel_values(channel, capacity, values)`: a restored channel, in which nothing waits, gets its buffer.
+function!(set_values, |args| args::exactly("_set_channel_values", args).and_then(
+    |&[ch, capacity, values]| {
+        let ch = channel(ch)?;
+        channel::set_capacity(ch, capacity)?;
+        // SAFETY: a living object, a list if the check says so, whose items are borrowed and kept by it.
+        unsafe {
+            if PyList_Check(values) == 0
+                || PyList_GET_SIZE(values) > world(|w| w.capacity(ch.id())) as Py_ssize_t
+            {
+                return Err(raise(
+                    Exc::Value,
+                    "the values of a channel are a list, no longer than its capacity",
+                ));
+            }
+            for i in 0..PyList_GET_SIZE(values) {
+                let value = PyList_GET_ITEM(values, i);
+                let value = if is_none(value) { null_mut() } else { new_ref(value) };
+                if buffer::put(ch, value).is_err() {
+                    drop_ref(value);
+                    return Err(Raised);
+                }
+            }
+        }
+        Ok(none())
+    }
+));
+
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_generator_picture", "A generator as data.", generator_picture),
@@ -230,6 +270,8 @@ pub fn functions() -> Vec<PyMethodDef> {
             "The tasklets that wait in a channel, the longest wait first.",
             queue,
         ),
+        types::method("_channel_values", "The values in the buffer of a channel.", values),
+        types::method("_set_channel_values", "Gives a restored channel its buffer.", set_values),
         types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
     ]
 }

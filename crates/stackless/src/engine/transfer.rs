@@ -1,8 +1,10 @@
 //! Channels: send and receive, close, and what is built on them.
 //!
 //! An operation finds a partner in the channel's queue and *meets* it, or *waits* in the queue itself. The functions
-//! on this path are inlined into the caller; those for observers ([`act_observed`], [`act_recorded`]) are not.
+//! on this path are inlined into the caller; those for observers ([`act_observed`], [`act_recorded`]) and for channels
+//! that are closed or have a buffer ([`wait_unless`]) are not.
 
+use crate::engine::buffer;
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::switch::{hand_over, switch_and_resume};
 use crate::engine::throw;
@@ -151,7 +153,8 @@ fn act_observed(
     if !elsewhere {
         let seat = s.current().seat();
         seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
-        let told = callbacks::announce_operation(s, ch, direction, partner.is_none());
+        let waits = world(|w| w.would_wait(ch.id(), direction));
+        let told = callbacks::announce_operation(s, ch, direction, waits);
         seat.call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
         if told.is_err() {
             drop_ref(value);
@@ -258,15 +261,53 @@ fn wait(
     time: Option<u64>,
     call: Pending,
 ) -> Res<Res<Obj>> {
-    entered.at_rest()?;
-    let s = entered.s;
-    let me = s.current();
-    if me.flags.get().block_trap {
-        return Err(runtime_error("this tasklet does not like to be blocked."));
+    if world(|w| !w.is_plain(ch.id())) {
+        return wait_unless(entered, ch, waits, value, time, call);
+    }
+    wait_in_queue(entered, ch, waits, value, time, call)
+}
+
+/// As [`wait`], in a channel that has a buffer or is closed.
+#[inline(never)]
+fn wait_unless(
+    entered: Entered,
+    ch: ChannelRef,
+    waits: WaitsTo,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Res<Obj>> {
+    if let Some(done) = buffer::act(entered.s, ch, waits, value)? {
+        return Ok(done);
     }
     if world(|w| w.closing(ch.id())) {
+        may_wait(entered)?;
         return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
     }
+    wait_in_queue(entered, ch, waits, value, time, call)
+}
+
+#[inline(always)]
+fn may_wait(entered: Entered) -> Res<()> {
+    entered.at_rest()?;
+    if entered.s.current().flags.get().block_trap {
+        return Err(runtime_error("this tasklet does not like to be blocked."));
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn wait_in_queue(
+    entered: Entered,
+    ch: ChannelRef,
+    waits: WaitsTo,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Res<Obj>> {
+    may_wait(entered)?;
+    let s = entered.s;
+    let me = s.current();
     let next = match time {
         None => plan_departure(entered, Some((ch, waits)))?,
         Some(time) => plan_departure_for(entered, time)?,
@@ -363,7 +404,7 @@ pub fn send_sequence(ch: ChannelRef, iterable: Obj) -> Res<Obj> {
     }
 }
 
-/// Removes the waiting tasklets of a channel without references: their threads have ended.
+/// Removes the waiting tasklets of a channel without references: their threads have ended. Drops what is in its buffer.
 pub fn release_waiters(ch: ChannelRef) {
     world(|w| w.close(ch.id()));
     while let Some(t) = world(|w| w.first_waiting(ch.id())) {
@@ -373,5 +414,9 @@ pub fn release_waiters(ch: ChannelRef) {
     if let Some(recorder) = hooks::recorder() {
         recorder.channel_gone(ch);
     }
-    world(|w| w.forget_channel(ch.id()));
+    world(|w| {
+        w.discard(ch.id());
+        w.forget_channel(ch.id());
+    });
+    ch.free_buffer();
 }

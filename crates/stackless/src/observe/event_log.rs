@@ -13,7 +13,7 @@ use crate::python::objects::{new_ref, text_of};
 use stackless_core::ChannelId;
 use stackless_cpython::{self as cpython, CodePosition, Of};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, State, Texts};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// The maximum depth of a recorded stack: of deeper ones the innermost calls are kept.
 const DEEPEST: usize = 200;
@@ -28,6 +28,8 @@ pub struct EventLog {
     pub threads: HashMap<*const Sched, u16, Fast>,
     /// The thread that was looked up last, and its number.
     pub last_thread: (*const Sched, u16),
+    /// The texts of the values in the buffers of channels, by the channels' numbers.
+    pub buffers: HashMap<u32, VecDeque<u32>, Fast>,
     /// The number of channels and of threads seen.
     numbers: (u32, u16),
     /// The code objects on recorded stacks: owned.
@@ -68,6 +70,7 @@ impl EventLog {
             channels: Vec::new(),
             threads: HashMap::default(),
             last_thread: (std::ptr::null(), 0),
+            buffers: HashMap::default(),
             numbers: (0, 0),
             codes: HashSet::default(),
             room: vec![CodePosition::NONE; DEEPEST],
@@ -228,6 +231,13 @@ impl EventLog {
         number
     }
 
+    /// A value with this text is in the buffer of a channel: see [`Kind::Buffer`].
+    pub fn buffered(&mut self, ch: ChannelRef, text: u32, event: Event) {
+        let place = self.channel(ch, event.flags);
+        self.buffers.entry(place).or_default().push_back(text);
+        self.recorder.push(Event { kind: Kind::Buffer, place, text, ..event });
+    }
+
     /// Puts a tasklet into a ring that is there in the world, but not yet in the recording.
     pub fn link(&mut self, t: TaskletRef, by: Event, flags: Flags) {
         if self.seen(t).in_ring || world(|w| !w.in_ring(t.id())) {
@@ -309,7 +319,12 @@ pub fn settings(ch: ChannelRef) -> Flags {
 
 impl EventLog {
     /// Writes the state of everything at the beginning.
-    pub fn take_stock(&mut self, me: &'static Sched, sent: &HashMap<u32, Text, Fast>) {
+    pub fn take_stock(
+        &mut self,
+        me: &'static Sched,
+        sent: &HashMap<u32, Text, Fast>,
+        kept: &HashMap<ChannelId, Vec<Text>, Fast>,
+    ) {
         self.taking_stock = true;
         let before = Event { flags: Flags::BEFORE, ..Event::default() };
         self.thread(me);
@@ -350,6 +365,14 @@ impl EventLog {
         self.take_stock_of_rings(before);
         for cid in channels {
             self.take_stock_of_queue(cid, before, sent);
+        }
+        for cid in world(|w| w.channels_with_values()) {
+            let (ch, count) = world(|w| (w.channel_payload(cid), w.buffered(cid)));
+            for at in 0..count as usize {
+                let known = kept.get(&cid).and_then(|texts| texts.get(at));
+                let text = known.map_or(0, |text| self.text(text));
+                self.buffered(ch, text, before);
+            }
         }
         self.taking_stock = false;
     }

@@ -63,6 +63,7 @@ struct Waited {
     name: String,
     balance: i32,
     closing: bool,
+    capacity: u32,
 }
 
 /// Collects one slice.
@@ -131,6 +132,7 @@ impl Collector {
                 name: inspect::variable_name(waiter, ch.obj()),
                 balance: world(|w| w.balance(c)),
                 closing: world(|w| w.closing(c)),
+                capacity: world(|w| w.capacity(c)),
             });
             self.slice.channels.len() - 1
         })
@@ -245,12 +247,19 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
 pub unsafe extern "C" fn channel_repr(o: Obj) -> Obj {
     // SAFETY: a slot of a channel.
     let c = unsafe { Channel::from(o) }.id();
-    let (balance, closing) = world(|w| (w.balance(c), w.closing(c)));
-    let mut more = match balance {
+    let (capacity, buffered, closing) = world(|w| (w.capacity(c), w.buffered(c), w.closing(c)));
+    let balance = world(|w| w.balance(c));
+    let waiting = match balance - buffered as i32 {
+        0 if capacity > 0 => String::new(),
         0 => "no tasklet waits".to_owned(),
-        1.. => format!("{balance} sending"),
-        _ => format!("{} receiving", -balance),
+        n @ 1.. => format!("{n} sending"),
+        n => format!("{} receiving", -n),
     };
+    let mut more = if capacity > 0 { format!("{buffered} of {capacity} buffered") } else { String::new() };
+    if !more.is_empty() && !waiting.is_empty() {
+        more.push_str(", ");
+    }
+    more.push_str(&waiting);
     if closing {
         more.push_str(if balance == 0 { ", closed" } else { ", closing" });
     }

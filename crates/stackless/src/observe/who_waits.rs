@@ -192,12 +192,13 @@ impl Explanation {
         for participant in &self.participants {
             let wants = match participant.waits {
                 Some((ch, waits)) => {
-                    let balance = world(|w| w.balance(ch.id()));
+                    let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
+                    let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
                     match Primitive::behind(ch) {
                         Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
                         Some(_) => format!("to wait for {}", self.channel(ch)),
                         None => {
-                            format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
+                            format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
                         }
                     }
                 }

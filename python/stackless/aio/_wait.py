@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import stackless
+from stackless import sync
 from stackless.aio._loop import EventLoop
 
 _T = TypeVar("_T")
@@ -123,24 +124,18 @@ def _result_of(future: asyncio.Future[_T], call: Callable[..., object]) -> _T:
 
 def _wait_for(future: asyncio.Future[Any], call: Callable[..., object]) -> None:
     """Wait until the future is done. `call` makes calls that its loop allows where it runs."""
-    done: stackless.channel = stackless.channel()
-    done.preference = 1  # the sender goes on
-
-    def wake(_future: asyncio.Future[Any]) -> None:
-        if done.balance < 0:
-            done.send(None)
-
+    done = sync.Event()
     loop = future.get_loop()
     awaited = loop._awaited if isinstance(loop, EventLoop) else set()
     awaited.add(future)
-    call(future.add_done_callback, wake)
+    call(future.add_done_callback, lambda _future: done.set())
     try:
-        done.receive()
+        done.wait()
     except BaseException:
         if not future.done():
             call(future.cancel)
             # A second exception ends this wait too; the future is cancelled in any case.
-            done.receive()
+            done.wait()
         raise
     finally:
         awaited.discard(future)

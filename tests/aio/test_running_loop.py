@@ -1,4 +1,4 @@
-"""The running event loop, its task and what it sets in the thread belong to the tasklet it runs in."""
+"""The running event loop, its task and what it sets in the thread belong to its tasklet."""
 
 import asyncio
 import gc
@@ -136,13 +136,13 @@ def test_a_tasklet_that_ends_with_a_running_loop():
     """The next tasklet does not get it; the loop is released."""
     loop = new_loop()
 
-    def careless():
+    def careless(loop):
         sys.set_asyncgen_hooks(print, print)
         asyncio._set_running_loop(loop)
         stackless.schedule()
         assert asyncio._get_running_loop() is loop
 
-    stackless.run_tasklet(careless)
+    stackless.run_tasklet(careless, loop)
     stackless.run_all()
     assert asyncio._get_running_loop() is None
     assert sys.get_asyncgen_hooks() == (None, None)

@@ -40,11 +40,14 @@ async def call(func: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -
         )
     context = contextvars.copy_context()
     context.run(calling_loop.set, (loop, stackless.getmain()))
-    return await _Call(loop, context, func, args, kwargs).outcome()
+    result: _R = await _Call(loop, context, func, args, kwargs).outcome()
+    return result
 
 
 class _Call:
     """A call that a tasklet makes, and the future of the coroutine that awaits it."""
+
+    __slots__ = ("_begun", "_future", "_loop", "_tasklet")
 
     def __init__(
         self,

@@ -6,16 +6,21 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import Callable, Coroutine
-from selectors import SelectorKey
+from select import EPOLLIN, EPOLLOUT
+from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
 from typing import Any, TypeVar
 
 import stackless
 from stackless import selectors
+from stackless import sleep as _sleep
 
 _T = TypeVar("_T")
 
+#: Events after which a read does not block: all but EPOLLOUT, errors included; and for writing.
+_READ, _WRITE = ~EPOLLOUT, ~EPOLLIN
 
-class _Selector(selectors.EpollSelector):  # type: ignore[misc, valid-type]
+
+class _Selector(selectors.EpollSelector):
     """Waits as a tasklet does, and lets other tasklets run also while its loop is busy."""
 
     def __init__(self, loop: EventLoop) -> None:
@@ -23,13 +28,22 @@ class _Selector(selectors.EpollSelector):  # type: ignore[misc, valid-type]
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            # The loop has callbacks to run. Tasklets that can run, or whose time has come, are first.
-            stackless.sleep(0)
-            return ready
-        with _WokenByCalls(self._loop, self.wake):
-            return super().select(timeout)
+        keys = self._fd_to_key  # type: ignore[attr-defined]
+        found = self._selector.poll(0, len(keys) or 1)  # type: ignore[attr-defined]
+        if found or (timeout is not None and timeout <= 0):
+            # The loop has callbacks to run. Tasklets that can run or whose time has come are first.
+            _sleep(0)
+        else:
+            with _WokenByCalls(self._loop, self.wake):  # type: ignore[attr-defined]
+                found = self._selector.poll(timeout, len(keys) or 1)  # type: ignore[attr-defined]
+        ready = []
+        for descriptor, events in found:
+            if (key := keys.get(descriptor)) is not None:
+                wanted = (EVENT_READ if events & _READ else 0) | (
+                    EVENT_WRITE if events & _WRITE else 0
+                )
+                ready.append((key, wanted & key.events))
+        return ready
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -74,7 +88,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)  # type: ignore[attr-defined]
         asyncio._set_running_loop(self)
         try:
-            return asyncio.Task(coroutine, loop=self, context=context, eager_start=True)
+            return asyncio.Task(coroutine, loop=self, context=context, eager_start=True)  # type: ignore[call-arg]
         finally:
             asyncio._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
@@ -97,17 +111,17 @@ class _WokenByCalls:
         loop, wake = self._loop, self._wake
         standard_soon, standard_at = loop.call_soon, loop.call_at
 
-        def call_soon(*arguments: Any, **named: Any) -> asyncio.Handle:
+        def call_soon(*arguments: Any, **named: Any) -> Any:
             handle = standard_soon(*arguments, **named)
             wake()
             return handle
 
-        def call_at(*arguments: Any, **named: Any) -> asyncio.TimerHandle:
+        def call_at(*arguments: Any, **named: Any) -> Any:
             handle = standard_at(*arguments, **named)
             wake()
             return handle
 
-        loop.call_soon, loop.call_at = call_soon, call_at  # type: ignore[method-assign]
+        loop.call_soon, loop.call_at = call_soon, call_at  # type: ignore[method-assign, assignment]
 
     def __exit__(self, *error: object) -> None:
         del self._loop.call_soon, self._loop.call_at

@@ -40,7 +40,7 @@ _loops: weakref.WeakKeyDictionary[stackless.tasklet, _OwnLoop] = weakref.WeakKey
 
 
 def wait(awaitable: Awaitable[_T], /) -> _T:
-    """Wait for a coroutine, a future or another awaitable; return its result or raise its exception.
+    """Wait for a coroutine, a future or another awaitable; return its result, or raise its error.
 
     Only the calling tasklet waits. A coroutine runs as a task in an event loop of this thread: the
     loop whose coroutine started the calling tasklet with call(), else one that the thread has for
@@ -60,7 +60,8 @@ def wait(awaitable: Awaitable[_T], /) -> _T:
         _close(awaitable)
         raise RuntimeError("an event loop runs in this tasklet: use await instead of wait()")
     if asyncio.isfuture(awaitable):
-        return _result_of(awaitable, awaitable.get_loop().call_soon_threadsafe)
+        future: asyncio.Future[_T] = awaitable
+        return _result_of(future, future.get_loop().call_soon_threadsafe)
     loop = _loop()
     context = contextvars.copy_context()
     task = _start(awaitable, loop, context)
@@ -184,7 +185,7 @@ class _OwnLoop:
         self.tasklet.join()
 
     def abandon(self) -> None:
-        """In the child of a fork: end the loop, whose epoll object and files are the parent's too."""
+        """In the child of a fork: end the loop, whose epoll object and files the parent has too."""
         self._is_parents = True
         self.tasklet.kill()
 

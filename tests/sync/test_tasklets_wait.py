@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 import stackless
-from stackless import explain, sync
 from child_process import in_child_process
+from stackless import explain, sync
 
 
 def start(function, *arguments):
@@ -457,7 +457,14 @@ def test_a_barrier_lets_all_through_at_once():
     for _ in range(6):
         start(party)
     stackless.run()
-    assert log.count("action") == 2 and sorted(n for n in log if n != "action") == [0, 0, 1, 1, 2, 2]
+    assert log.count("action") == 2 and sorted(n for n in log if n != "action") == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 def test_shutdown_wakes_all():

@@ -249,7 +249,7 @@ def test_control_c_in_a_thread_without_tasklets():
 
 
 def test_fork_with_held_locks_and_waiters():
-    """In the child the other threads do not exist: their locks can be made free, and none is served."""
+    """In the child other threads do not exist: their locks can be made free, none is served."""
     assert_child(
         """
         import os, threading, time, warnings

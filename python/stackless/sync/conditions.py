@@ -85,7 +85,7 @@ class Condition:
                 self._acquire_restore(saved[0])
 
     def wait_for(self, predicate: Callable[[], _T], timeout: float | None = None) -> _T:
-        """Wait until `predicate()` is true, or `timeout` seconds are over; return what it gave last."""
+        """Wait until `predicate()` is true or `timeout` seconds are over; return its result."""
         until = None if timeout is None else monotonic() + timeout
         while not (result := predicate()):
             left = None if until is None else until - monotonic()
@@ -124,7 +124,7 @@ class Barrier(threading.Barrier):
     def __init__(
         self,
         parties: int,
-        action: Callable[[], object] | None = None,
+        action: Callable[[], None] | None = None,
         timeout: float | None = None,
     ) -> None:
         super().__init__(parties, action, timeout)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import queue
+import sys
 from collections import deque
 from heapq import heappop, heappush
 from queue import Empty, Full
 from time import monotonic
-from types import GenericAlias
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from stackless._stackless import Lock, _Queue, _set_queue_parts, _Waiters
 from stackless.sync.conditions import Condition
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "ShutDown"]
 
-if hasattr(queue, "ShutDown"):
+_T = TypeVar("_T")
+
+if sys.version_info >= (3, 13):
     from queue import ShutDown
 else:
 
@@ -27,7 +28,7 @@ else:
 _HOOKS = "_init", "_qsize", "_put", "_get"
 
 
-class Queue(_Queue):
+class Queue(_Queue[_T]):
     """A queue, first in, first out, as `queue.Queue`.
 
     maxsize: the maximum number of items, 0 or less for no limit: put() waits while there are as
@@ -56,14 +57,14 @@ class Queue(_Queue):
     def _qsize(self) -> int:
         return len(self.queue)
 
-    def _put(self, item: Any) -> None:
+    def _put(self, item: _T) -> None:
         self.queue.append(item)
 
     def _get(self) -> Any:
         return self.queue.popleft()
 
 
-class LifoQueue(Queue):
+class LifoQueue(Queue[_T]):
     """A queue whose get() returns the item that was put last, as `queue.LifoQueue`."""
 
     _last_first = True
@@ -77,7 +78,7 @@ class LifoQueue(Queue):
         return self.queue.pop()
 
 
-class PriorityQueue(Queue):
+class PriorityQueue(Queue[_T]):
     """A queue whose get() returns the lowest item, as `queue.PriorityQueue`."""
 
     _hooked = True
@@ -85,7 +86,7 @@ class PriorityQueue(Queue):
     def _init(self, maxsize: int) -> None:
         self.queue = []
 
-    def _put(self, item: Any) -> None:
+    def _put(self, item: _T) -> None:
         heappush(self.queue, item)
 
     def _get(self) -> Any:
@@ -115,7 +116,7 @@ def _has_time(condition: Condition, until: float | None) -> bool:
     return True
 
 
-def _put(self: Queue, item: Any, block: bool, timeout: float | None = None) -> None:
+def _put(self: Queue[Any], item: Any, block: bool, timeout: float | None = None) -> None:
     with self.not_full:
         until = None
         while not self.is_shutdown and 0 < self.maxsize <= self._qsize():
@@ -129,7 +130,7 @@ def _put(self: Queue, item: Any, block: bool, timeout: float | None = None) -> N
         self.not_empty.notify()
 
 
-def _get(self: Queue, block: bool, timeout: float | None = None) -> Any:
+def _get(self: Queue[Any], block: bool, timeout: float | None = None) -> Any:
     with self.not_empty:
         until = None
         while not self._qsize():
@@ -143,13 +144,13 @@ def _get(self: Queue, block: bool, timeout: float | None = None) -> Any:
         return item
 
 
-def _join(self: Queue) -> None:
+def _join(self: Queue[Any]) -> None:
     with self.all_tasks_done:
         while self.unfinished_tasks:
             self.all_tasks_done.wait()
 
 
-def _task_done(self: Queue) -> None:
+def _task_done(self: Queue[Any]) -> None:
     with self.all_tasks_done:
         if self.unfinished_tasks <= 0:
             raise ValueError("task_done() called too many times")
@@ -158,7 +159,7 @@ def _task_done(self: Queue) -> None:
             self.all_tasks_done.notify_all()
 
 
-def _shut_down(self: Queue, immediate: bool) -> None:
+def _shut_down(self: Queue[Any], immediate: bool) -> None:
     with self.mutex:
         self.is_shutdown = True
         while immediate and self._qsize():
@@ -174,7 +175,7 @@ def _shut_down(self: Queue, immediate: bool) -> None:
 class _QueueCondition(Condition):
     """A condition of a queue of the engine: what waits there is looked at, too."""
 
-    def __init__(self, owner: Queue, waiters: _Waiters) -> None:
+    def __init__(self, owner: Queue[Any], waiters: _Waiters) -> None:
         super().__init__(owner.mutex)
         self._owner = owner
         self._waiters = waiters
@@ -184,13 +185,11 @@ class _QueueCondition(Condition):
         self._owner._settle()
 
 
-def _part(self: Queue, number: int, waiters: _Waiters) -> Any:
+def _part(self: Queue[Any], number: int, waiters: _Waiters) -> Any:
     """Return a new lock (0), or a condition on the queue's lock."""
     if number == 0:
         return Lock()
     return Condition(self.mutex) if self._hooked else _QueueCondition(self, waiters)
 
 
-_set_queue_parts(
-    Empty, Full, ShutDown, deque, _put, _get, _join, _task_done, _shut_down, _part
-)
+_set_queue_parts(Empty, Full, ShutDown, deque, _put, _get, _join, _task_done, _shut_down, _part)

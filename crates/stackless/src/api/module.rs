@@ -15,9 +15,8 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::sync::{
-    bounded_queue, event, local, lock, object as objects, queue_type, rlock, semaphore, simple_queue,
-};
+use crate::sync::object as objects;
+use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::types::{channel, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;

@@ -87,7 +87,7 @@ unsafe extern "C" {
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     let t = BOMB.get();
     // No collection: the running tasklet may be in no list, on its way to another one.
-    // SAFETY: the type is ready; new memory is zeroed, and that of a destroyed bomb has empty cells.
+    // New memory is zeroed, and that of a destroyed bomb has empty cells.
     let o = match spare(Vec::pop) {
         // SAFETY: it is complete but for its reference count and the one to its type, and untracked.
         Some(o) => unsafe {
@@ -96,6 +96,7 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
             PyObject_GC_Track(o.cast());
             o
         },
+        // SAFETY: the type is ready.
         None => without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) }),
     };
     if o.is_null() {

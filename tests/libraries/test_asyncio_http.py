@@ -1,4 +1,4 @@
-"""Libraries for asyncio, unmodified, with tasklets beside them (`make test-libraries` installs them)."""
+"""HTTP libraries for asyncio, unmodified, with tasklets beside them."""
 
 import asyncio
 import contextlib
@@ -9,22 +9,6 @@ import stackless
 from stackless import aio
 
 httpx = pytest.importorskip("httpx")
-
-
-@pytest.fixture
-def ticks():
-    """The number of turns that another tasklet had, in a list."""
-    count, stop = [0], []
-
-    def tick():
-        while not stop:
-            stackless.sleep(0.001)
-            count[0] += 1
-
-    ticker = stackless.tasklet(tick)()
-    yield count
-    stop.append(True)
-    ticker.join()
 
 
 @contextlib.contextmanager

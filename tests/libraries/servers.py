@@ -1,6 +1,6 @@
 """Starts real servers for tests, each in a directory and with a port of its own, on loopback.
 
-`make test-libraries` installs the programs. Where one is missing, the tests that need it are skipped.
+`make test-libraries` installs the programs. Without one, the tests that need it are skipped.
 """
 
 import contextlib

@@ -1,14 +1,11 @@
 """Fixtures of the tests of `stackless.aio`."""
 
 import pytest
-import stackless
+from stackless.aio._wait import _stop_own_loop
 
 
 @pytest.fixture(autouse=True)
-def settled_loop():
-    """Let the loop that the thread has for aio.wait() finish what a test has left it to do."""
+def no_loop_left():
+    """End the loop that the thread has for aio.wait(); each test gets a new one."""
     yield
-    for _ in range(100):
-        if stackless.getruncount() == 1:
-            break
-        stackless.schedule()
+    _stop_own_loop()

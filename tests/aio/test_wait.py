@@ -123,7 +123,7 @@ def test_a_wait_that_is_ended_cancels(how):
     def body():
         try:
             if how == "timeout":
-                with stackless.timeout(0.002):
+                with stackless.timeout(0.005):
                     aio.wait(program())
             else:
                 aio.wait(program())
@@ -131,7 +131,7 @@ def test_a_wait_that_is_ended_cancels(how):
             order.append(type(error).__name__)
 
     tasklet = stackless.run_tasklet(body)
-    stackless.schedule()
+    stackless.sleep(0.001)
     if how == "kill":
         tasklet.kill(pending=True)
     elif how == "throw":
@@ -158,7 +158,7 @@ def test_a_second_exception_ends_the_wait_for_the_cancelled_task():
         stop.append(True)
 
     tasklet = stackless.run_tasklet(body)
-    stackless.schedule()
+    stackless.sleep(0.001)
     tasklet.throw(ValueError, pending=True)
     stackless.sleep(0.005)
     assert tasklet.alive

@@ -3,6 +3,7 @@
 import pytest
 import servers
 import stackless
+from stackless.aio._wait import _stop_own_loop
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,10 @@ def ticks():
     yield count
     stop.append(True)
     ticker.join()
+
+
+@pytest.fixture(autouse=True)
+def no_loop_left():
+    """End the loop that the thread has for aio.wait(); each test gets a new one."""
+    yield
+    _stop_own_loop()

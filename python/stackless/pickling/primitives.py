@@ -27,7 +27,7 @@ def reduce_primitive(primitive: Any) -> tuple[Any, ...]:
     """Reduce an object. TypeError if a thread waits for it or holds it."""
     state = _stackless._primitive_state(primitive)
     more: Any = None
-    if isinstance(primitive, _stackless._Queue):
+    if issubclass(type(primitive), _stackless._Queue):
         more = (
             list(primitive.queue) if not primitive._hooked else primitive.queue,
             primitive.maxsize,
@@ -47,10 +47,11 @@ def set_state(primitive: Any, state: Any) -> None:
     if not isinstance(state, tuple) or len(state) != 3:
         raise TypeError("the state of a primitive is a tuple of 3 items")
     (count, bound, owner, waiting), more, attributes = state
-    if isinstance(primitive, _stackless._Queue):
+    kind: Any = type(primitive)
+    if issubclass(kind, _stackless._Queue):
         items, maxsize, unfinished, is_shutdown, parts = more
-        primitive._begin(maxsize, type(primitive)._last_first, type(primitive)._hooked)
-        if type(primitive)._hooked:
+        primitive._begin(maxsize, kind._last_first, kind._hooked)
+        if kind._hooked:
             primitive.queue = items
         else:
             for item in items:

@@ -115,9 +115,10 @@ pub fn plain_slots(doc: &str, new: newfunc) -> Slots {
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
 }
 
+type Kind = (*mut PyTypeObject, Option<TakeBack>);
+
 /// The types of primitives, with the function that takes back what a waiter does not continue with.
-static TYPES: Gil<UnsafeCell<Vec<(*mut PyTypeObject, Option<TakeBack>)>>> =
-    Gil::new(UnsafeCell::new(Vec::new()));
+static TYPES: Gil<UnsafeCell<Vec<Kind>>> = Gil::new(UnsafeCell::new(Vec::new()));
 
 fn kind_of(o: Obj) -> Option<Option<TakeBack>> {
     // SAFETY: the GIL; the types were all added when the module was made.

@@ -15,8 +15,8 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::sync::object as objects;
 use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
+use crate::sync::{object as objects, pickle as sync_pickle};
 use crate::types::{channel, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
@@ -415,6 +415,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(standard::functions());
     all.extend(bounded_queue::functions());
     all.extend(objects::functions());
+    all.extend(sync_pickle::functions());
     all.extend(descriptors::functions());
     all.extend(blocking::functions());
     all.extend(c_table::functions());

@@ -130,11 +130,11 @@ pub fn of_grant(primitive: Obj, item: Obj, back: TakeBack) -> Res<Obj> {
     Ok(o)
 }
 
-/// The primitive and the item (or None) of a bomb that gives a tasklet its turn: borrowed. None for others.
+/// The primitive and the item (or null) of a bomb that gives a tasklet its turn: borrowed. None for others.
 pub fn granted(o: Obj) -> Option<[Obj; 2]> {
     let bomb = from(o);
     let is_grant = matches!(bomb.deferred.get(), Deferred::Grant(_));
-    is_grant.then(|| [bomb.value.get(), some(bomb.traceback.get()).unwrap_or_else(none_borrowed)])
+    is_grant.then(|| [bomb.value.get(), bomb.traceback.get()])
 }
 
 /// What was granted goes back, if the tasklet did not find it.
@@ -402,6 +402,9 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
 
 unsafe extern "C" fn reduce(o: Obj, _: Obj) -> Obj {
     let bomb = from(o);
+    if let Some(granted) = granted(o) {
+        return give(reduce_grant(granted));
+    }
     let [kind, value, traceback] =
         [&bomb.kind, &bomb.value, &bomb.traceback].map(|c| some(c.get()).unwrap_or_else(none_borrowed));
     // SAFETY: living objects.
@@ -413,6 +416,23 @@ unsafe extern "C" fn reduce(o: Obj, _: Obj) -> Obj {
         let result = PyTuple_Pack(2, type_of(o), args);
         drop_ref(args);
         result
+    }
+}
+
+/// `_grant(primitive, item)`, without the item if it is True.
+fn reduce_grant([primitive, item]: [Obj; 2]) -> Res<Obj> {
+    // SAFETY: living objects; owned references are dropped.
+    unsafe {
+        let module = check(PyImport_ImportModule(c"stackless._stackless".as_ptr()))?;
+        let function = PyObject_GetAttrString(module, c"_grant".as_ptr());
+        drop_ref(module);
+        let function = check(function)?;
+        let arguments =
+            if item.is_null() { PyTuple_Pack(1, primitive) } else { PyTuple_Pack(2, primitive, item) };
+        let result = if arguments.is_null() { arguments } else { PyTuple_Pack(2, function, arguments) };
+        drop_ref(arguments);
+        drop_ref(function);
+        check(result)
     }
 }
 

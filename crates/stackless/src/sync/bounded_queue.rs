@@ -222,7 +222,7 @@ fn mutex_is_free(q: QueueRef) -> Res<()> {
 }
 
 /// A getter that was given an item does not continue with it: it is the next item again.
-fn take_back(o: Obj, item: Obj) {
+pub fn take_back(o: Obj, item: Obj) {
     // SAFETY: a queue.
     let q = unsafe { from(o) };
     let done = match queue::next(q.getters()) {

@@ -156,6 +156,11 @@ pub fn notify_some(p: PrimitiveRef, most: i64) -> Res<i64> {
     Ok(done)
 }
 
+/// True for a queue of those that wait.
+pub fn is_waiters(o: Obj) -> bool {
+    std::ptr::eq(type_of(o), WAITERS.get())
+}
+
 /// A new queue of those that wait.
 pub fn new_waiters() -> Res<Obj> {
     // SAFETY: the type is ready.
@@ -189,7 +194,7 @@ pub fn add(module: Obj) -> Res<()> {
         .slot(Py_tp_repr, event_repr as reprfunc as *mut c_void)
         .methods(&methods);
     let size = size_of::<Primitive>();
-    objects::add(module, &EVENT, c"stackless.sync._Event", size, Py_TPFLAGS_BASETYPE, slots)?;
+    objects::add(module, &EVENT, c"stackless._stackless._Event", size, Py_TPFLAGS_BASETYPE, slots, None)?;
 
     let methods = [
         types::method(
@@ -202,5 +207,5 @@ pub fn add(module: Obj) -> Res<()> {
     let slots = objects::plain_slots("Those that wait for a Condition.", objects::tp_new_plain)
         .slot(Py_sq_length, length as lenfunc as *mut c_void)
         .methods(&methods);
-    objects::add(module, &WAITERS, c"stackless.sync._Waiters", size, 0, slots)
+    objects::add(module, &WAITERS, c"stackless._stackless._Waiters", size, 0, slots, Some(take_back))
 }

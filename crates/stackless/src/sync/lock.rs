@@ -19,6 +19,11 @@ waits, which may be in another thread, and never switches. Any tasklet may relea
 
 static LOCK: types::TypeCell = types::TypeCell::new();
 
+/// True for a lock.
+pub fn is_lock(o: Obj) -> bool {
+    std::ptr::eq(type_of(o), LOCK.get())
+}
+
 /// Takes a lock that is free.
 #[inline(always)]
 fn take(p: PrimitiveRef) -> bool {
@@ -174,5 +179,5 @@ pub fn add(module: Obj) -> Res<()> {
     let slots = objects::plain_slots(DOC, objects::tp_new_plain)
         .slot(Py_tp_repr, tp_repr as reprfunc as *mut c_void)
         .methods(&methods);
-    objects::add(module, &LOCK, c"stackless.sync.Lock", size_of::<Primitive>(), 0, slots)
+    objects::add(module, &LOCK, c"stackless.sync.Lock", size_of::<Primitive>(), 0, slots, Some(take_back))
 }

@@ -6,6 +6,7 @@ pub mod items;
 pub mod local;
 pub mod lock;
 pub mod object;
+pub mod pickle;
 pub mod queue;
 pub mod queue_type;
 pub mod rlock;

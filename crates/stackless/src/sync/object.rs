@@ -1,6 +1,7 @@
 //! What the types of the primitives have in common: how their objects are made, collected and destroyed.
 
 use crate::engine::transfer;
+use crate::model::bomb::TakeBack;
 use crate::model::channel::Channel;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::model::world::{object, world};
@@ -114,15 +115,26 @@ pub fn plain_slots(doc: &str, new: newfunc) -> Slots {
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
 }
 
-/// The types of primitives.
-static TYPES: Gil<UnsafeCell<Vec<*mut PyTypeObject>>> = Gil::new(UnsafeCell::new(Vec::new()));
+type Kind = (*mut PyTypeObject, Option<TakeBack>);
 
-/// True for an object of one of these types, or of a class derived from one.
-pub fn is_primitive(o: Obj) -> bool {
+/// The types of primitives, with the function that takes back what a waiter does not continue with.
+static TYPES: Gil<UnsafeCell<Vec<Kind>>> = Gil::new(UnsafeCell::new(Vec::new()));
+
+fn kind_of(o: Obj) -> Option<Option<TakeBack>> {
     // SAFETY: the GIL; the types were all added when the module was made.
     let types = unsafe { &*TYPES.get() };
     // SAFETY: a living object and types.
-    types.iter().any(|&t| unsafe { PyObject_TypeCheck(o, t) != 0 })
+    types.iter().find(|(t, _)| unsafe { PyObject_TypeCheck(o, *t) != 0 }).map(|(_, back)| *back)
+}
+
+/// True for an object of one of these types, or of a class derived from one.
+pub fn is_primitive(o: Obj) -> bool {
+    kind_of(o).is_some()
+}
+
+/// The function of a primitive.
+pub fn take_back_of(o: Obj) -> Option<TakeBack> {
+    kind_of(o).flatten()
 }
 
 /// Makes the type of a primitive and puts it into the module.
@@ -133,11 +145,12 @@ pub fn add(
     size: usize,
     flags: c_ulong,
     slots: Slots,
+    back: Option<TakeBack>,
 ) -> Res<()> {
     let slots = slots.offsets(&[("__weaklistoffset__", Channel::WEAKREF_OFFSET)]);
     types::add(module, cell, name, size, Py_TPFLAGS_HAVE_GC | flags, slots)?;
     // SAFETY: the GIL; no other reference to the list is in use.
-    unsafe { &mut *TYPES.get() }.push(cell.get());
+    unsafe { &mut *TYPES.get() }.push((cell.get(), back));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::sync::bounded_queue::*;
 use crate::sync::items::Items;
-use crate::sync::{event, object as objects};
+use crate::sync::{event, lock, object as objects};
 use pyo3_ffi::*;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -47,6 +47,56 @@ unsafe extern "C" fn begin(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         q.hooked.set(is_true(hooked)?);
         Ok(none())
     }))
+}
+
+/// `_parts()`: where put() and join() wait, then the lock and the conditions, None for those that were not made.
+unsafe extern "C" fn parts(o: Obj, _: Obj) -> Obj {
+    // SAFETY: a method of a queue.
+    let q = unsafe { from(o) };
+    let all = [&q.room, &q.done]
+        .into_iter()
+        .chain(&q.seen)
+        .map(|cell| some(cell.get()).unwrap_or_else(none_borrowed));
+    give(list_of(all.map(new_ref).collect()))
+}
+
+/// `_set_parts(parts)`: what `_parts()` of another one gave, for a new queue.
+unsafe extern "C" fn set_parts(o: Obj, given: Obj) -> Obj {
+    // SAFETY: a method of a queue; the items of a list are borrowed.
+    unsafe {
+        let q = from(o);
+        if PyList_Check(given) == 0 || PyList_GET_SIZE(given) != 6 {
+            let Raised = type_error("the parts of a queue are a list of 6 objects");
+            return null_mut();
+        }
+        let part = |i| some(PyList_GET_ITEM(given, i));
+        for (i, cell) in [&q.room, &q.done].into_iter().enumerate() {
+            match part(i as Py_ssize_t) {
+                Some(waiters) if event::is_waiters(waiters) => drop_ref(cell.replace(new_ref(waiters))),
+                _ => {
+                    let Raised = type_error("the first two parts of a queue are where it waits");
+                    return null_mut();
+                }
+            }
+        }
+        if part(2).is_some_and(|mutex| !lock::is_lock(mutex)) {
+            let Raised = type_error("the third part of a queue is a Lock");
+            return null_mut();
+        }
+        for (i, cell) in q.seen.iter().enumerate() {
+            drop_ref(cell.replace(part(2 + i as Py_ssize_t).map_or(null_mut(), new_ref)));
+        }
+        for (condition, told) in q.seen[1..].iter().zip(&q.told).filter(|(seen, _)| !seen.get().is_null()) {
+            let waiters = PyObject_GetAttrString(condition.get(), c"_waiters".as_ptr());
+            if waiters.is_null() || !event::is_waiters(waiters) {
+                drop_ref(waiters);
+                let Raised = type_error("the last three parts of a queue are conditions");
+                return null_mut();
+            }
+            drop_ref(told.replace(waiters));
+        }
+        none()
+    }
 }
 
 fn cells(q: QueueRef) -> [&'static Cell<Obj>; 10] {
@@ -218,6 +268,8 @@ pub fn add(module: Obj) -> Res<()> {
         types::method_noargs("full", "full($self, /)\n--\n\nReturn True if put() would wait.", full),
         types::method_noargs("_settle", "Those that wait continue as far as the items allow.", settle_now),
         types::method("_begin", "For __init__: (maxsize, last_first, hooked).", begin),
+        types::method_noargs("_parts", "For pickling: where it waits, its lock and conditions.", parts),
+        types::method_one("_set_parts", "Sets what _parts() gave.", set_parts),
         types::class_getitem(),
     ];
     let property = |name, doc, which| types::property(name, doc, attribute, set_attribute, which);
@@ -239,5 +291,13 @@ pub fn add(module: Obj) -> Res<()> {
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
         .getters(&getters)
         .methods(&methods);
-    objects::add(module, &QUEUE, c"stackless.sync._Queue", size_of::<Queue>(), Py_TPFLAGS_BASETYPE, slots)
+    objects::add(
+        module,
+        &QUEUE,
+        c"stackless._stackless._Queue",
+        size_of::<Queue>(),
+        Py_TPFLAGS_BASETYPE,
+        slots,
+        Some(take_back),
+    )
 }

@@ -213,5 +213,13 @@ pub fn add(module: Obj) -> Res<()> {
     let slots = objects::plain_slots(DOC, objects::tp_new)
         .slot(Py_tp_repr, tp_repr as reprfunc as *mut c_void)
         .methods(&methods);
-    objects::add(module, &RLOCK, c"stackless.sync.RLock", size_of::<Primitive>(), Py_TPFLAGS_BASETYPE, slots)
+    objects::add(
+        module,
+        &RLOCK,
+        c"stackless.sync.RLock",
+        size_of::<Primitive>(),
+        Py_TPFLAGS_BASETYPE,
+        slots,
+        Some(lock::take_back),
+    )
 }

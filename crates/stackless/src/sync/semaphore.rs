@@ -180,5 +180,13 @@ pub fn add(module: Obj) -> Res<()> {
         .getters(&[types::getter("_value", "int: the value.", get, 0)])
         .methods(&methods);
     let size = size_of::<Primitive>();
-    objects::add(module, &SEMAPHORE, c"stackless.sync._Semaphore", size, Py_TPFLAGS_BASETYPE, slots)
+    objects::add(
+        module,
+        &SEMAPHORE,
+        c"stackless._stackless._Semaphore",
+        size,
+        Py_TPFLAGS_BASETYPE,
+        slots,
+        Some(take_back),
+    )
 }

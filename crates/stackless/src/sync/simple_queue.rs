@@ -173,6 +173,14 @@ unsafe extern "C" fn qsize(o: Obj, _: Obj) -> Obj {
     int_obj(size(o) as i64)
 }
 
+/// `_items()`: the items, as a list.
+unsafe extern "C" fn as_list(o: Obj, _: Obj) -> Obj {
+    // SAFETY: a method of a queue.
+    let all =
+        items(unsafe { Primitive::from(o) }).with(|items| items.iter().map(|&item| new_ref(item)).collect());
+    give(list_of(all))
+}
+
 pub fn add(module: Obj) -> Res<()> {
     let methods = [
         types::method_keywords(
@@ -193,6 +201,7 @@ pub fn add(module: Obj) -> Res<()> {
         types::method_noargs("get_nowait", "get_nowait($self, /)\n--\n\nAs get(block=False).", get_nowait),
         types::method_noargs("empty", "empty($self, /)\n--\n\nReturn True if there is no item.", empty),
         types::method_noargs("qsize", "qsize($self, /)\n--\n\nReturn the number of items.", qsize),
+        types::method_noargs("_items", "For pickling: the items.", as_list),
         types::class_getitem(),
     ];
     let slots = types::Slots::new()
@@ -203,5 +212,13 @@ pub fn add(module: Obj) -> Res<()> {
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
         .methods(&methods);
     let size = size_of::<SimpleQueue>();
-    objects::add(module, &SIMPLE_QUEUE, c"stackless.sync.SimpleQueue", size, Py_TPFLAGS_BASETYPE, slots)
+    objects::add(
+        module,
+        &SIMPLE_QUEUE,
+        c"stackless.sync.SimpleQueue",
+        size,
+        Py_TPFLAGS_BASETYPE,
+        slots,
+        Some(take_back),
+    )
 }

@@ -15,7 +15,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::types::{channel, tasklet, tasklet_gc};
+use crate::types::{channel, scope, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
@@ -407,6 +407,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(run::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
+    all.extend(scope::functions());
     all.extend(to_thread::functions());
     all.extend(methods::functions());
     all.extend(standard::functions());
@@ -461,6 +462,7 @@ fn fill(module: Obj) -> Res<()> {
     timeout::ready(module)?;
     channel::add(module)?;
     tasklet::add(module)?;
+    scope::ready(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {
         if PyModule_AddFunctions(module, types::method_table(&functions())) < 0 {

@@ -26,6 +26,8 @@ pub struct Bomb {
     /// Set if this is not an exception but a call to be tried again by the tasklet that finds it, with the function
     /// that does so: `value` is the socket, `traceback` the buffer.
     call: Cell<Option<(Retry, SocketCall)>>,
+    /// Set if the exception is made by this function, in the tasklet that finds the bomb: it may be left for many.
+    maker: Cell<Option<fn() -> Raised>>,
 }
 
 const DOC: &str = "bomb(type=None, value=None, traceback=None)\n--\n\n\
@@ -68,6 +70,7 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     bomb.value.set(value);
     bomb.traceback.set(traceback);
     bomb.call.set(None); // None need not be all zeros
+    bomb.maker.set(None);
     Ok(o)
 }
 
@@ -75,6 +78,13 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
 pub fn of_call(socket: Obj, buffer: Obj, call: SocketCall, retry: Retry) -> Res<Obj> {
     let o = new([null_mut(), socket, buffer])?;
     from(o).call.set(Some((retry, call)));
+    Ok(o)
+}
+
+/// A bomb whose exception, of this class (taken over), is made by a function when a tasklet finds it.
+pub fn of_function(kind: Obj, maker: fn() -> Raised) -> Res<Obj> {
+    let o = new([kind, null_mut(), null_mut()])?;
+    from(o).maker.set(Some(maker));
     Ok(o)
 }
 
@@ -167,6 +177,10 @@ fn open_bomb(o: Obj) -> Res<Obj> {
         let [socket, buffer] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
         drop_ref(o);
         return retry(socket, buffer, call);
+    }
+    if let Some(maker) = from(o).maker.get() {
+        drop_ref(o);
+        return Err(maker());
     }
     if !from(o).delayed.get() {
         return Err(raise_bomb(o));

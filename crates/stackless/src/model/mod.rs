@@ -6,6 +6,7 @@ pub mod bomb;
 pub mod channel;
 pub mod classes;
 pub mod readiness;
+pub mod scope;
 pub mod seat;
 pub mod settings;
 pub mod tasklet;

@@ -1,8 +1,8 @@
 """`stackless.TaskGroup`, the functions that make cancel scopes, and `stackless.map`.
 
-The engine has the scopes themselves (`CancelScope`), the tree of them, and the end of a group's block.
-Here is what is built on them: the policy for the errors of a group's tasklets, and names for the
-usual kinds of scopes.
+The engine has the scopes themselves (`CancelScope`), the tree of them, and the end of a group's
+block. Here is what is built on them: the policy for the errors of a group's tasklets, and names for
+the usual kinds of scopes.
 """
 
 from __future__ import annotations
@@ -209,9 +209,7 @@ class _Task:
         self.tasklet = _stackless.tasklet(self._run).set_context(contextvars.copy_context())
         self.tasklet(function, item, done)
 
-    def _run(
-        self, function: Callable[[_T], _R], item: _T, done: Callable[[_Task], None]
-    ) -> None:
+    def _run(self, function: Callable[[_T], _R], item: _T, done: Callable[[_Task], None]) -> None:
         try:
             with self.scope:
                 self.result = function(item)
@@ -227,6 +225,7 @@ def _results(
     started: deque[_Task] = deque()
     finished: deque[_Task] = deque()
     ready = _stackless.channel()
+    ready.preference = 1  # a call that is done ends before the caller continues
 
     def done(task: _Task) -> None:
         if not ordered:
@@ -246,13 +245,10 @@ def _results(
                     started.append(_Task(function, item, done))
             if not started:
                 return
-            if ordered:
-                task = started[0]
-                task.tasklet.join()
-            else:
-                while not finished:
-                    ready.receive()
-                task = finished.popleft()
+            while not ordered and not finished:
+                ready.receive()
+            task = started[0] if ordered else finished.popleft()
+            task.tasklet.join()
             started.remove(task)
             if task.error is not None:
                 raise task.error

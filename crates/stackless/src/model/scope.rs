@@ -23,7 +23,7 @@ pub struct Scope {
     pub deadline: Cell<u64>,
     /// The time in nanoseconds that the block may take; `NEVER` for no limit.
     pub time: Cell<u64>,
-    /// The first and the last tasklet that began in this scope and has not ended: borrowed, linked by
+    /// The first and the last tasklet that began in this scope and has not ended: owned, linked by
     /// [`Tasklet::peers`].
     pub members: [Cell<*const Tasklet>; 2],
     /// The number of these tasklets.
@@ -108,7 +108,7 @@ impl Scope {
     }
 
     pub fn first_member(&self) -> Option<TaskletRef> {
-        // SAFETY: a member leaves this list at its end, or when it is destroyed.
+        // SAFETY: the list owns its members.
         unsafe { self.members[0].get().as_ref() }
     }
 }

@@ -49,7 +49,7 @@ pub struct Tasklet {
     pub limits: Cell<u32>,
     /// The innermost cancel scope around it: owned, null for none. See [`crate::scheduler::scopes`].
     pub scope: Cell<Obj>,
-    /// The previous and the next member of its group, or null: borrowed.
+    /// The previous and the next member of its group, or null: the group owns them.
     pub peers: [Cell<*const Tasklet>; 2],
     /// The name that it was given, or null.
     pub name: Cell<Obj>,

@@ -183,9 +183,8 @@ pub fn enter(t: TaskletRef, scope: ScopeRef) {
     scope.set_flags(|f| f.entered = true);
     scope.outer.set(t.scope.replace(new_ref(scope.obj())));
     t.extra.set(true);
-    if scope.time.get() != NEVER {
-        set_deadline(scope, now().saturating_add(scope.time.get()));
-    }
+    let time = scope.time.get();
+    set_deadline(scope, if time == NEVER { scope.deadline.get() } else { now().saturating_add(time) });
     refresh(t);
 }
 
@@ -305,6 +304,13 @@ pub fn scope_of_cancelled(kind: Obj, value: Obj) -> Option<ScopeRef> {
     found
 }
 
+/// True if this very exception was noted already.
+pub fn has_failed_with(group: ScopeRef, error: Obj) -> bool {
+    let errors = group.errors.get();
+    // SAFETY: a list of the group's own, and its items.
+    unsafe { (0..PyList_GET_SIZE(errors)).any(|i| std::ptr::eq(PyList_GET_ITEM(errors, i), error)) }
+}
+
 /// Notes an exception that belongs to a group, which is taken over: it is raised when the block of the group ends.
 pub fn fail(group: ScopeRef, error: Obj) {
     let kind = type_of(error).cast();
@@ -330,9 +336,10 @@ pub fn fail(group: ScopeRef, error: Obj) {
 pub fn add_member(scope: ScopeRef, t: TaskletRef) {
     t.scope.set(new_ref(scope.obj()));
     t.extra.set(true);
+    new_ref(t.obj());
     append(scope, t);
     scope.count.set(scope.count.get() + 1);
-    refresh(t);
+    t.cancelled.set(cancelling(t).is_some()); // it begins all the same
 }
 
 /// Makes a member the last one, if it still is a member.
@@ -369,6 +376,8 @@ fn remove_member(scope: ScopeRef, t: TaskletRef) {
     if scope.count.get() == 0 && scope.flags.get().joining {
         wake_owner(scope);
     }
+    // SAFETY: a living object.
+    if unsafe { Py_REFCNT(t.obj()) } > 1 { drop_ref(t.obj()) } else { drop_later(t.obj()) }
 }
 
 /// The last member has ended: the owner, which waits for that, continues.

@@ -75,7 +75,19 @@ unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> 
     // SAFETY: a scope, during a collection.
     let scope = unsafe { Scope::from(o) };
     let result = types::visit_all([type_of(o).cast(), scope.outer.get()], visit, arg);
-    if result != 0 { result } else { types::visit_all(cells(scope).map(std::cell::Cell::get), visit, arg) }
+    if result != 0 {
+        return result;
+    }
+    let mut at = scope.first_member();
+    while let Some(t) = at {
+        let result = types::visit_all([t.obj()], visit, arg);
+        if result != 0 {
+            return result;
+        }
+        // SAFETY: the next member, or null.
+        at = unsafe { t.peers[1].get().as_ref() };
+    }
+    types::visit_all(cells(scope).map(std::cell::Cell::get), visit, arg)
 }
 
 /// What a scope owns, besides the scope around it.
@@ -140,8 +152,17 @@ unsafe extern "C" fn exit(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     let (scope, args) = unsafe { (Scope::from(o), args::positional(args, count)) };
     give(args::exactly("__exit__", args).and_then(|[_, error, _]: &[Obj; 3]| {
         let error = some(*error).filter(|&error| is_exception(error)).unwrap_or(null_mut());
-        group::leave(scope, error).map(bool_obj)
+        let left = group::leave(scope, error);
+        saving_exception(drop_deferred);
+        left.map(bool_obj)
     }))
+}
+
+/// Drops what this thread's tasklets have left to be dropped.
+fn drop_deferred() {
+    if let Some(s) = begun() {
+        s.drop_deferred();
+    }
 }
 
 unsafe extern "C" fn cancel(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
@@ -155,9 +176,7 @@ unsafe extern "C" fn cancel(o: Obj, args: *const Obj, count: Py_ssize_t, names: 
                 drop_ref(scope.reason.replace(new_ref(reason)));
             }
             scopes::cancel(scope);
-            if let Some(s) = begun() {
-                s.drop_deferred();
-            }
+            drop_deferred();
         }
         none()
     }))
@@ -294,7 +313,7 @@ fn members(scope: ScopeRef) -> Obj {
 type Getter = (&'static str, &'static str, fn(ScopeRef) -> Obj);
 
 const READ_ONLY: [Getter; 4] = [
-    ("cancelled", "bool: cancel() was called, or the deadline has passed inside the block.", |scope| {
+    ("cancelled", "bool: by cancel(), the deadline or, in a group, an exception.", |scope| {
         bool_obj(scope.flags.get().cancelled)
     }),
     (

@@ -59,8 +59,8 @@ pub fn leave(scope: ScopeRef, error: Obj) -> Res<bool> {
     }
     let me = s.current();
     if scope.owner().is_some_and(|owner| !std::ptr::eq(owner, me)) {
-        scopes::cancel(scope);
         scopes::leave(scope);
+        scopes::cancel(scope);
         return Err(runtime_error(if scope.flags.get().group {
             "a task group must be left by the tasklet that entered it (its members were cancelled)"
         } else {
@@ -101,7 +101,9 @@ fn note(scope: ScopeRef, error: Obj) {
         let fatal = is_subclass(kind, PyExc_KeyboardInterrupt) || is_subclass(kind, PyExc_SystemExit);
         (is_subclass(kind, PyExc_Exception), fatal && !exit)
     };
-    if wrapped || fatal {
+    if wrapped && scopes::has_failed_with(scope, error) {
+        drop_ref(error); // `join()` has raised it in the block
+    } else if wrapped || fatal {
         scopes::fail(scope, error);
     } else if scope.interruption.get().is_null() {
         scope.interruption.set(error);

@@ -37,6 +37,14 @@ pub fn receive(ch: ChannelRef, time: Option<u64>, call: Pending) -> Res<Obj> {
     act(ch, Direction::Receive, WaitsTo::Receive, null_mut(), time, call)
 }
 
+/// Waits for the end of a tasklet in its channel, which only that tasklet owns: no code of the program runs before the
+/// caller is in the queue, since it could end the tasklet. So the channel callback is not called.
+pub fn await_end(ch: ChannelRef, time: Option<u64>, call: Pending) -> Res<Obj> {
+    let entered = entry::enter()?;
+    throw::raise_pending(entered.s.current())?;
+    act_on::<true>(entered, ch, Direction::Receive, WaitsTo::Receive, null_mut(), time, call)
+}
+
 /// The next value of an iteration. The end of the iteration is `Err` without an exception set.
 #[inline(always)]
 pub fn iterate(ch: ChannelRef, call: Pending) -> Res<Obj> {

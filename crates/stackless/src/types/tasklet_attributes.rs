@@ -78,7 +78,10 @@ fn nesting_level(t: TaskletRef) -> Obj {
 }
 
 fn channel(t: TaskletRef) -> Obj {
-    t.channel().map_or_else(none, |c| new_ref(world(|w| w.channel_payload(c)).obj()))
+    let channel = t.channel().map(|c| world(|w| w.channel_payload(c)).obj());
+    // SAFETY: a channel's memory is there until the world has forgotten it.
+    let living = channel.filter(|&o| unsafe { Py_REFCNT(o) } > 0);
+    living.map_or_else(none, new_ref)
 }
 
 // ---------------------------------------------------------------------- contexts

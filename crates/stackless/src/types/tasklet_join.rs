@@ -45,7 +45,7 @@ fn do_join(t: TaskletRef, timeout: Obj, call: Pending) -> Res<Obj> {
         }
     };
     t.set_flags(|f| f.keeps_result = true);
-    transfer::receive(ch, time, call)
+    transfer::await_end(ch, time, call)
 }
 
 unsafe extern "C" fn keep_result(o: Obj, _: Obj) -> Obj {

@@ -123,7 +123,7 @@ fn wait_for_members(scope: ScopeRef, me: TaskletRef) -> bool {
     while scope.count.get() > 0 && scope.is_owned_by(me) && exceptions < GIVE_UP_AFTER {
         // SAFETY: the scope has a channel since it was entered.
         let end = unsafe { Channel::from(scope.end.get()) };
-        match transfer::receive(end, None, Pending::NONE) {
+        match transfer::await_end(end, None, Pending::NONE) {
             Ok(nothing) => drop_ref(nothing),
             Err(Raised) => {
                 exceptions += 1;

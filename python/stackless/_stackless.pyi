@@ -1,15 +1,19 @@
 # What the compiled module gives the package beyond the public names, which __init__.pyi describes.
 import contextvars
+from collections.abc import Callable
 from types import CodeType, FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, TypeVar, final
 
 from typing_extensions import disjoint_base
 
+from stackless import Cancelled as Cancelled
+from stackless import CancelScope as CancelScope
 from stackless import TaskletExit as TaskletExit
 from stackless import TimeoutError as TimeoutError
 from stackless import TimeoutExit as TimeoutExit
 from stackless import bomb as bomb
 from stackless import channel as channel
+from stackless import current_deadline as current_deadline
 from stackless import enable_leak_reports as enable_leak_reports
 from stackless import enable_softswitch as enable_softswitch
 from stackless import get_channel_callback as get_channel_callback
@@ -121,6 +125,12 @@ def _owner() -> int: ...
 def _runs_others(owner: int, /) -> bool: ...
 def _standard_methods(base: type, kind: type, /) -> dict[str, Any]: ...
 def _standard_sleep(sleep: object, /) -> Any: ...
+
+class _Group(CancelScope):
+    def start(
+        self, func: Callable[..., object], /, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> tasklet: ...
+    def _supervise(self, function: Callable[..., object] | None, /) -> None: ...
 
 @final
 class _ByteQueue:

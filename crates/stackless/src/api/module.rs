@@ -17,7 +17,7 @@ use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
 use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::sync::{object as objects, pickle as sync_pickle};
-use crate::types::{channel, tasklet, tasklet_gc};
+use crate::types::{channel, scope, tasklet, tasklet_gc};
 use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
@@ -410,6 +410,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(run::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
+    all.extend(scope::functions());
     all.extend(to_thread::functions());
     all.extend(methods::functions());
     all.extend(standard::functions());
@@ -474,6 +475,7 @@ fn fill(module: Obj) -> Res<()> {
     simple_queue::add(module)?;
     local::add(module)?;
     queue_type::add(module)?;
+    scope::ready(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {
         if PyModule_AddFunctions(module, types::method_table(&functions())) < 0 {

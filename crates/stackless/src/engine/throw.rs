@@ -10,7 +10,7 @@ use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
 use crate::scheduler::hooks;
 use crate::scheduler::ring::{leave_value, make_runnable};
-use crate::scheduler::{entry, waits};
+use crate::scheduler::{entry, scopes, waits};
 use stackless_cpython::Pending;
 use std::ptr::null_mut;
 
@@ -121,6 +121,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
             recorder.gone(t);
         }
         let owned = t.take_all();
+        scopes::end_all(t);
         outcome::ended(s, t);
         owned.into_iter().for_each(drop_ref);
         return Ok(());
@@ -139,6 +140,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     if let Some(recorder) = hooks::recorder() {
         recorder.unlinked(t);
     }
+    scopes::end_all(t);
     outcome::ended(s, t);
     s.drop_later(t.obj()); // the ring's
     if !switches {
@@ -149,6 +151,26 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     me.seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, next) }.map(drop_ref)
+}
+
+/// Ends a tasklet that never began, without a switch: it is taken out of its ring.
+pub fn end_unstarted_later(t: TaskletRef) {
+    let linked = t.linked();
+    if linked {
+        world(|w| w.unlink(t.id()));
+        if let Some(recorder) = hooks::recorder() {
+            recorder.unlinked(t);
+        }
+    }
+    let owned = t.take_all();
+    scopes::end_all(t);
+    if let Some(s) = t.scheduler() {
+        outcome::ended(s, t);
+    }
+    owned.into_iter().for_each(drop_ref);
+    if linked {
+        drop_ref(t.obj());
+    }
 }
 
 /// Throws into a tasklet of another thread: it is next in that thread's ring; nothing switches here.

@@ -7,6 +7,7 @@ pub mod channel;
 pub mod classes;
 pub mod primitive;
 pub mod readiness;
+pub mod scope;
 pub mod seat;
 pub mod settings;
 pub mod tasklet;

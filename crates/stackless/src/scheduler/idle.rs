@@ -4,7 +4,7 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
-use crate::scheduler::limits;
+use crate::scheduler::scopes;
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
@@ -93,7 +93,7 @@ pub fn are_in_foreground(s: &'static Sched, watcher: TaskletRef) -> bool {
     if !inside.contains(&watcher.id()) {
         inside.push(watcher.id());
     }
-    let own = |t: TaskletRef| if t.flags.get().daemon { 0 } else { limits::armed_of(t) };
+    let own = |t: TaskletRef| if t.flags.get().daemon { 0 } else { scopes::armed_of(t) };
     foreground > inside.into_iter().map(|t| own(object(t))).sum()
 }
 

@@ -107,7 +107,7 @@ def test_context_variables_cross(seconds):
     assert two.get() == "unset"
 
 
-@pytest.mark.parametrize("how", ["timeout", "kill", "throw"])
+@pytest.mark.parametrize("how", ["timeout", "kill", "throw", "group"])
 def test_a_wait_that_is_ended_cancels(how):
     """What the coroutine does about it comes first."""
     order = []
@@ -130,15 +130,21 @@ def test_a_wait_that_is_ended_cancels(how):
         except BaseException as error:
             order.append(type(error).__name__)
 
-    tasklet = stackless.run_tasklet(body)
+    def in_group():
+        with stackless.TaskGroup() as group:
+            group.start(body)
+            stackless.sleep(0.003)
+            group.cancel()
+
+    tasklet = stackless.run_tasklet(in_group if how == "group" else body)
     stackless.sleep(0.001)
     if how == "kill":
         tasklet.kill(pending=True)
     elif how == "throw":
         tasklet.throw(KeyError, pending=True)
     stackless.run_all()
-    name = {"timeout": "TimeoutError", "kill": "TaskletExit", "throw": "KeyError"}[how]
-    assert order == ["cancelled", name]
+    names = {"timeout": "TimeoutError", "kill": "TaskletExit", "throw": "KeyError"}
+    assert order == ["cancelled", names.get(how, "Cancelled")]
 
 
 def test_a_second_exception_ends_the_wait_for_the_cancelled_task():

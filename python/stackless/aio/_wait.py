@@ -135,8 +135,9 @@ def _wait_for(future: asyncio.Future[Any], call: Callable[..., object]) -> None:
     except BaseException:
         if not future.done():
             call(future.cancel)
-            # A second exception ends this wait too; the future is cancelled in any case.
-            done.wait()
+            # Another exception ends this wait too; the future is cancelled in any case.
+            with stackless.shield():
+                done.wait()
         raise
     finally:
         awaited.discard(future)

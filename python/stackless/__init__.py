@@ -47,8 +47,11 @@ from stackless._package.surface import adopt as _adopt
 from stackless._package.time import run_all, run_tasklet, timeout
 from stackless._record.recording import record
 from stackless._stackless import (
+    AltCase,
+    AltResult,
     TaskletExit,
     TimeoutExit,
+    alt,
     bomb,
     channel,
     enable_leak_reports,
@@ -64,6 +67,7 @@ from stackless._stackless import (
     getuncollectables,
     pickle_flags,
     pickle_flags_default,
+    readable,
     run,
     run_n_tasklets,
     schedule,
@@ -76,6 +80,7 @@ from stackless._stackless import (
     switch_trap,
     tasklet,
     to_thread,
+    writable,
 )
 from stackless._stackless import (
     TimeoutError as TimeoutError,
@@ -96,10 +101,13 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "AltCase",
+    "AltResult",
     "Features",
     "StackLimits",
     "TaskletExit",
     "TimeoutExit",
+    "alt",
     "atomic",
     "bomb",
     "channel",
@@ -123,6 +131,7 @@ __all__ = [
     "loads",
     "pickle_flags",
     "pickle_flags_default",
+    "readable",
     "record",
     "run",
     "run_all",
@@ -143,6 +152,7 @@ __all__ = [
     "timeout",
     "to_thread",
     "why_not_picklable",
+    "writable",
 ]
 
 _adopt(globals(), "stackless._")

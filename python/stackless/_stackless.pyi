@@ -3,9 +3,12 @@ import contextvars
 from types import CodeType, FrameType
 from typing import Any, final
 
+from stackless import AltCase as AltCase
+from stackless import AltResult as AltResult
 from stackless import TaskletExit as TaskletExit
 from stackless import TimeoutError as TimeoutError
 from stackless import TimeoutExit as TimeoutExit
+from stackless import alt as alt
 from stackless import bomb as bomb
 from stackless import channel as channel
 from stackless import enable_leak_reports as enable_leak_reports
@@ -21,6 +24,7 @@ from stackless import getruncount as getruncount
 from stackless import getuncollectables as getuncollectables
 from stackless import pickle_flags as pickle_flags
 from stackless import pickle_flags_default as pickle_flags_default
+from stackless import readable as readable
 from stackless import run as run
 from stackless import run_n_tasklets as run_n_tasklets
 from stackless import schedule as schedule
@@ -33,6 +37,7 @@ from stackless import sleep as sleep
 from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
 from stackless import to_thread as to_thread
+from stackless import writable as writable
 
 _arch: str
 
@@ -100,6 +105,7 @@ def _restore_tasklet(
 def _channel_queue(c: channel, /) -> list[tasklet]: ...
 def _channel_values(c: channel, /) -> list[Any]: ...
 def _set_channel_values(c: channel, capacity: int, values: list[Any], /) -> None: ...
+def _waits_in_alt(t: tasklet, /) -> bool: ...
 def _enqueue(c: channel, t: tasklet, sends: bool, /) -> None: ...
 def _at_exit() -> None: ...
 def _after_fork() -> None: ...

@@ -15,8 +15,8 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::types::{channel, tasklet, tasklet_gc};
-use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
+use crate::types::{case, channel, tasklet, tasklet_gc};
+use crate::waiting::{alt, descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use stackless_stack::{self as stack, Limits};
@@ -405,6 +405,8 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(run::functions());
+    all.extend(alt::functions());
+    all.extend(case::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
     all.extend(to_thread::functions());
@@ -460,6 +462,7 @@ fn fill(module: Obj) -> Res<()> {
     byte_queue::ready(module)?;
     timeout::ready(module)?;
     channel::add(module)?;
+    case::add(module)?;
     tasklet::add(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {

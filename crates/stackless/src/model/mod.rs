@@ -2,6 +2,7 @@
 //! Nothing here runs Python code, except by dropping references and making exceptions.
 
 pub mod allocation;
+pub mod alt;
 pub mod bomb;
 pub mod channel;
 pub mod classes;

@@ -65,6 +65,8 @@ pub enum WaitKind {
     Time,
     /// A partner in a channel, until a time.
     Partner,
+    /// The first of several cases: a pointer that only `model/alt.rs` uses.
+    Alt(*const c_void),
     /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses.
     Job(*const c_void),
     /// A descriptor, until it is ready.
@@ -80,4 +82,6 @@ pub struct Wait {
     pub timer: Option<TimerId>,
     pub kind: WaitKind,
     pub undo: Option<Undo>,
+    /// True if it may end by itself: see [`crate::scheduler::waits`].
+    pub armed: bool,
 }

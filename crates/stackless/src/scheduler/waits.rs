@@ -49,12 +49,27 @@ pub fn arm(
     until: Option<u64>,
 ) -> Res<()> {
     memory::enough()?;
+    begin(s, t, kind, undo, until, true);
+    Ok(())
+}
+
+/// As [`arm`], of which there is memory. If it is not `armed`, only other tasklets can end the wait: it owns no reference,
+/// as the tasklet is in the queues of channels; and it does not keep the thread from finding a deadlock.
+pub fn begin(
+    s: &'static Sched,
+    t: TaskletRef,
+    kind: WaitKind,
+    undo: Option<Undo>,
+    until: Option<u64>,
+    armed: bool,
+) {
     debug_assert!(t.wait.get().is_null());
     let timer = until.map(|at| s.waits.timers.borrow_mut().start(at, Due::Wait(t)));
-    t.wait.set(Box::into_raw(Box::new(Wait { timer, kind, undo })));
-    new_ref(t.obj());
-    count_armed(s, t, 1);
-    Ok(())
+    t.wait.set(Box::into_raw(Box::new(Wait { timer, kind, undo, armed })));
+    if armed {
+        new_ref(t.obj());
+        count_armed(s, t, 1);
+    }
 }
 
 /// Ends the wait of a tasklet, if it has one. The caller owns the tasklet.
@@ -76,8 +91,16 @@ pub fn disarm(t: TaskletRef) {
     if let Some(undo) = wait.undo {
         undo(t.id(), wait.kind);
     }
-    count_armed(s, t, -1);
-    drop_ref(t.obj());
+    if wait.armed {
+        count_armed(s, t, -1);
+        drop_ref(t.obj());
+    }
+}
+
+/// True if it is in a wait that is armed.
+pub fn is_armed(t: TaskletRef) -> bool {
+    // SAFETY: a wait lives as long as the tasklet's pointer to it.
+    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| wait.armed)
 }
 
 /// True if it is in a wait of its thread, or under a limit.

@@ -14,6 +14,7 @@
 use crate::engine::outcome;
 use crate::engine::throw::{exit_bomb, kill_later, throw};
 use crate::model::allocation::{allocate_plain, release};
+use crate::model::alt;
 use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
@@ -33,7 +34,10 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
     let t = unsafe { Tasklet::from(o) };
+    let alt = alt::of(t).map_or([null_mut(); 2], |alt| [alt.given, alt.result.get()]);
     let own = [
+        alt[0],
+        alt[1],
         type_of(o).cast(),
         t.tempval.get(),
         t.func.get(),

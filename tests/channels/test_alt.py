@@ -51,7 +51,7 @@ def test_the_result():
     case, value = result = alt(a.receiving(), send)
     assert (case is send, value, result.index) == (True, None, 1)
     assert (result.case is send, result.value, len(result)) == (True, None, 2)
-    assert repr(result).startswith("stackless.AltResult(case=<stackless.alt case: send to ")
+    assert repr(result).startswith("AltResult(case=<stackless.alt case: send to ")
     match alt(a, b):
         case (ch, value):
             assert (ch is b, value) == (True, "x")

@@ -220,7 +220,7 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         let channel = &mut self.channels[c.0];
         let tail = channel.tail;
         channel.tail = t.0;
-        channel.balance += waits.weight();
+        channel.balance += if waits == WaitsTo::Send { 1 } else { -1 };
         if tail == NONE {
             channel.head = t.0;
         } else {
@@ -245,7 +245,7 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
             self.tasklets[prev].next = next;
         }
         let channel = &mut self.channels[c.0];
-        channel.balance -= waits.weight();
+        channel.balance -= if waits == WaitsTo::Send { 1 } else { -1 };
         if channel.head == t.0 {
             channel.head = next;
         }

@@ -30,7 +30,9 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
             self.tasklets[last.0].place = place.0;
             self.enqueue(c, place, waits);
             if waits == WaitsTo::Either {
-                (self.channels[c.0].either, self.channels[c.0].plain) = (true, false);
+                let channel = &mut self.channels[c.0];
+                (channel.either, channel.plain) = (true, false);
+                channel.balance = 0; // there is no other waiter, and this one does not count
             }
             last = place;
         }
@@ -60,12 +62,14 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         let mut at = self.tasklets[t.0].place;
         while at != t.0 {
             let place = TaskletId(at);
-            if let Some((c, WaitsTo::Either)) = self.waits(place) {
+            let waits = self.waits(place);
+            self.dequeue(place);
+            if let Some((c, WaitsTo::Either)) = waits {
                 let channel = &mut self.channels[c.0];
                 channel.either = false;
                 channel.plain = !channel.closing && channel.capacity == 0;
+                channel.balance = 0;
             }
-            self.dequeue(place);
             at = std::mem::replace(&mut self.tasklets[at].place, NONE);
             self.places -= 1;
             self.forget_tasklet(place);

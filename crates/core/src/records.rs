@@ -46,23 +46,14 @@ pub(crate) fn tasklet_at(index: u32) -> Option<TaskletId> {
 
 /// What a tasklet in a channel's queue waits to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(i8)]
 pub enum WaitsTo {
-    Send = 1,
-    Receive = -1,
+    Send,
+    Receive,
     /// To receive, inside an iteration over the channel: `close()` ends the iteration.
-    Iterate = -2,
+    Iterate,
     /// To send or to receive, whatever comes first: one that waits in several queues may do so. No other tasklet waits
     /// in this queue, since it would have met this one.
-    Either = 0,
-}
-
-impl WaitsTo {
-    /// What it adds to the balance of the channel.
-    #[inline(always)]
-    pub(crate) fn weight(self) -> i32 {
-        (self as i32).max(-1)
-    }
+    Either,
 }
 
 /// Which list a tasklet is linked in.
@@ -411,6 +402,9 @@ impl<T> Slots<T> {
 
     fn make_room_for(&mut self, count: usize) -> bool {
         let more = count.saturating_sub(self.free.len());
+        if more == 0 {
+            return true;
+        }
         self.items.len() + more <= NONE as usize
             && self.items.try_reserve(more).is_ok()
             && self.free.try_reserve(self.items.capacity() - self.free.len()).is_ok()

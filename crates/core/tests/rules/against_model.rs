@@ -5,7 +5,7 @@ use crate::model::{self, Model, Thread, living};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{TestCaseError, TestRunner};
-use stackless_core::{ChannelId, Direction, RunLimit, Successor, TaskletId, ThreadId, Turn, WaitsTo, World};
+use stackless_core::{ChannelId, Direction, RunLimit, TaskletId, ThreadId, Turn, WaitsTo, World};
 use std::cell::Cell;
 use std::fmt::Debug;
 

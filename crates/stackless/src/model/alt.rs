@@ -6,7 +6,9 @@
 use crate::model::bomb::{self, Retry};
 use crate::model::channel::{self, ChannelRef};
 use crate::model::tasklet::TaskletRef;
+use crate::model::thread::Sched;
 use crate::model::wait::{IoDirection, SocketCall, WaitKind};
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::types;
 use pyo3_ffi::*;
@@ -15,7 +17,6 @@ use stackless_core::{ChannelId, Direction, WaitsTo};
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_int;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// What a case object asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,20 +79,22 @@ pub enum Kind {
     Ready(c_int, IoDirection),
 }
 
-#[derive(Clone, Copy)]
 pub struct Entry {
     pub kind: Kind,
-    /// The case as it was given.
+    /// The case as it was given: borrowed until the tasklet waits, then owned.
     pub shown: Obj,
+    /// The case that it stands for, or null: owned.
+    pub made: Obj,
 }
 
 pub type Entries = SmallVec<[Entry; 4]>;
+pub type Queues = SmallVec<[(ChannelId, WaitsTo); 4]>;
 
-/// What a tasklet waits for in `alt()`.
+/// What a call of `alt()` is about, and what its tasklet waits for if it has to wait.
 pub struct Alt {
-    /// A tuple of the cases as they were given, and of the objects that they stand for: owned.
-    pub given: Obj,
     pub entries: Entries,
+    /// True while the tasklet waits: `shown` of the entries is owned then.
+    pub owns: Cell<bool>,
     /// The number of the case that comes first.
     pub first: usize,
     /// The result, to be filled: owned; null once it was taken.
@@ -99,14 +102,35 @@ pub struct Alt {
     /// What calls `alt()` again: see [`Alt::again`].
     pub call: SocketCall,
     pub retry: Retry,
+    /// The queues in which the tasklet waits, each channel once.
+    pub queues: Queues,
+    /// True if one of the cases waits for a descriptor.
+    pub polls: bool,
+    /// True if one of the cases waits for the end of a tasklet.
+    pub joins: bool,
     /// The number of queues that the tasklet is in; each owns a reference to it.
     pub places: Cell<usize>,
 }
 
 impl Alt {
-    /// A bomb that calls `alt()` again when the tasklet finds it.
+    /// A bomb that calls `alt()` again when the tasklet finds it. It has a tuple of the cases.
     pub fn again(&self) -> Res<Obj> {
-        bomb::of_call(new_ref(self.given), null_mut(), self.call, self.retry)
+        // SAFETY: a new tuple takes over the references put into it.
+        let given = unsafe {
+            let given = check(without_collection(|| PyTuple_New(self.entries.len() as Py_ssize_t)))?;
+            for (i, entry) in self.entries.iter().enumerate() {
+                PyTuple_SET_ITEM(given, i as Py_ssize_t, new_ref(entry.shown));
+            }
+            given
+        };
+        bomb::of_call(given, null_mut(), self.call, self.retry)
+    }
+
+    /// What it owns, for the garbage collector.
+    pub fn owned(&self) -> impl Iterator<Item = Obj> + '_ {
+        let owns = self.owns.get();
+        let of_entry = move |entry: &Entry| [if owns { entry.shown } else { null_mut() }, entry.made];
+        self.entries.iter().flat_map(of_entry).chain([self.result.get()]).filter(|o| !o.is_null())
     }
 
     /// The kind of a wait that owns this.
@@ -136,6 +160,58 @@ pub fn of(t: TaskletRef) -> Option<&'static Alt> {
     }
 }
 
+/// Alts that are not in use, for the next calls.
+static SPARE: Gil<UnsafeCell<Vec<Box<Alt>>>> = Gil::new(UnsafeCell::new(Vec::new()));
+const SPARES: usize = 64;
+
+fn spare<R>(f: impl FnOnce(&mut Vec<Box<Alt>>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here calls this function again or runs Python code.
+    f(unsafe { &mut *SPARE.get() })
+}
+
+impl Alt {
+    /// An empty one, for a call.
+    pub fn take(call: SocketCall, retry: Retry) -> Box<Self> {
+        if let Some(mut alt) = spare(Vec::pop) {
+            alt.call = call;
+            return alt;
+        }
+        let (owns, result, places) = (Cell::new(false), Cell::new(null_mut()), Cell::new(0));
+        let (entries, queues) = (Entries::new(), Queues::new());
+        Box::new(Self {
+            entries,
+            owns,
+            first: 0,
+            result,
+            call,
+            retry,
+            places,
+            queues,
+            polls: false,
+            joins: false,
+        })
+    }
+
+    /// It is not needed any more: what it owns is dropped, by the next tasklet of the thread to run where that may run
+    /// Python code.
+    pub fn give_back(mut self: Box<Self>, s: &Sched) {
+        self.owned().for_each(|o| s.drop_soon(o));
+        self.entries.clear();
+        self.queues.clear();
+        self.owns.set(false);
+        self.result.set(null_mut());
+        self.places.set(0);
+        (self.polls, self.joins) = (false, false);
+        if !self.entries.spilled() {
+            spare(|all| {
+                if all.len() < SPARES {
+                    all.push(self);
+                }
+            });
+        }
+    }
+}
+
 /// The numbers of `count` cases, from `first` on.
 pub fn turned(count: usize, first: usize) -> impl Iterator<Item = usize> {
     (first..count).chain(0..first)
@@ -158,66 +234,5 @@ impl Entry {
             ch.id() == c && (waits == WaitsTo::Send) == (acting == Direction::Receive)
         };
         self.queue().is_some_and(met)
-    }
-}
-
-static RESULT: AtomicPtr<PyTypeObject> = AtomicPtr::new(null_mut());
-
-/// A new result without contents.
-pub fn new_result() -> Res<Obj> {
-    // SAFETY: the type is ready. On 3.11 making an object may collect garbage, which would run Python code.
-    check(without_collection(|| unsafe { PyStructSequence_New(RESULT.load(Relaxed)) }))
-}
-
-/// Fills a new result. The case and the value, null for None, are taken over.
-pub fn fill(result: Obj, case: Obj, index: i64, value: Obj) {
-    let value = if value.is_null() { none() } else { value };
-    // SAFETY: a new result, which no other code has seen; it takes the references.
-    unsafe {
-        PyStructSequence_SetItem(result, 0, case);
-        PyStructSequence_SetItem(result, 1, value);
-        PyStructSequence_SetItem(result, 2, number(index));
-        if PyObject_GC_IsTracked(result) == 0 {
-            PyObject_GC_Track(result.cast());
-        }
-    }
-}
-
-/// The number as an int; None where there is no memory for it, which can only be with more than 256 cases.
-fn number(index: i64) -> Obj {
-    let number = int_obj(index);
-    if number.is_null() {
-        // SAFETY: the GIL is held.
-        unsafe { PyErr_Clear() };
-        return none();
-    }
-    number
-}
-
-/// Makes the type of results, and puts it into the module.
-pub fn add(module: Obj) -> Res<()> {
-    let field = |name: &str, doc: &str| PyStructSequence_Field { name: forever(name), doc: forever(doc) };
-    let fields = vec![
-        field("case", "The case that happened, as it was given; None for else_."),
-        field("value", "What was received, or what the tasklet returned; None for the others."),
-        field("index", "The position of the case among the arguments, -1 for else_."),
-        PyStructSequence_Field { name: std::ptr::null(), doc: std::ptr::null() },
-    ];
-    let mut description = PyStructSequence_Desc {
-        name: c"stackless.AltResult".as_ptr(),
-        doc: forever(
-            "The result of alt(): a tuple of the case and its value, with the case's position as index.",
-        ),
-        fields: fields.leak().as_mut_ptr(),
-        n_in_sequence: 2,
-    };
-    // SAFETY: a complete description, whose parts live for ever.
-    unsafe {
-        let t = PyStructSequence_NewType(&mut description);
-        if t.is_null() {
-            return Err(Raised);
-        }
-        RESULT.store(t, Relaxed);
-        types::add_object(module, c"AltResult", t.cast())
     }
 }

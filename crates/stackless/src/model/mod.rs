@@ -3,6 +3,7 @@
 
 pub mod allocation;
 pub mod alt;
+pub mod alt_result;
 pub mod bomb;
 pub mod channel;
 pub mod classes;

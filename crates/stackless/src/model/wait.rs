@@ -78,6 +78,7 @@ pub enum WaitKind {
 /// Undoes what is outside the tasklet when its wait ends, for whatever reason.
 pub type Undo = fn(TaskletId, WaitKind);
 
+#[derive(Clone, Copy)]
 pub struct Wait {
     pub timer: Option<TimerId>,
     pub kind: WaitKind,

@@ -6,11 +6,11 @@
 //! and no Python code runs.
 
 use crate::model::alt::{self, Alt, Kind, turned};
-use crate::model::bomb;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::wait::WaitKind;
 use crate::model::world::{object, world};
+use crate::model::{alt_result, bomb};
 use crate::python::objects::*;
 use crate::scheduler::{readiness, waits};
 use stackless_core::{Direction, TaskletId};
@@ -53,7 +53,7 @@ fn claim_place(s: &'static Sched, t: TaskletRef, found: TaskletId, acting: Direc
 /// The result: this case has happened, with this value, which is taken over, or null for None.
 fn result(alt: &Alt, chosen: usize, value: Obj) -> Obj {
     let result = alt.result.replace(null_mut());
-    alt::fill(result, new_ref(alt.entries[chosen].shown), chosen as i64, value);
+    alt_result::fill(result, new_ref(alt.entries[chosen].shown), chosen as isize, value);
     result
 }
 
@@ -75,14 +75,11 @@ pub fn end(t: TaskletId, kind: WaitKind) {
     let still = world(|w| w.has_places(t.id()));
     world(|w| w.dequeue(t.id()));
     let lost = alt.places.get().saturating_sub(usize::from(!still));
-    for entry in &alt.entries {
+    for entry in alt.entries.iter().filter(|_| alt.polls) {
         if let Kind::Ready(descriptor, direction) = entry.kind {
             readiness::forget(t.id(), WaitKind::Descriptor(descriptor, direction));
         }
     }
-    let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
-    for o in [alt.given, alt.result.get()].into_iter().filter(|o| !o.is_null()) {
-        s.drop_later(o);
-    }
+    alt.give_back(t.scheduler().expect("a thread's end ends the waits of its tasklets"));
     (0..lost).for_each(|_| drop_ref(t.obj()));
 }

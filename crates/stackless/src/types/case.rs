@@ -1,6 +1,7 @@
 //! The cases of `alt()`: `channel.receiving()`, `channel.sending(value)`, `readable(file)`, `writable(file)`.
 
-use crate::model::alt::{self, CASE, Case, Wish};
+use crate::model::alt::{CASE, Case, Wish};
+use crate::model::alt_result;
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, objects, types};
@@ -103,7 +104,7 @@ pub fn add(module: Obj) -> Res<()> {
         .getters(&getters);
     let flags = Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;
     types::add(module, &CASE, c"stackless.AltCase", size_of::<Case>(), flags, slots)?;
-    alt::add(module)
+    alt_result::add(module)
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

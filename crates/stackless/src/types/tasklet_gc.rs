@@ -34,10 +34,13 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
     let t = unsafe { Tasklet::from(o) };
-    let alt = alt::of(t).map_or([null_mut(); 2], |alt| [alt.given, alt.result.get()]);
+    for o in alt::of(t).iter().flat_map(|alt| alt.owned()) {
+        let result = types::visit_all([o], visit, arg);
+        if result != 0 {
+            return result;
+        }
+    }
     let own = [
-        alt[0],
-        alt[1],
         type_of(o).cast(),
         t.tempval.get(),
         t.func.get(),

@@ -14,11 +14,11 @@
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::{outcome, throw, transfer};
 use crate::model::alt::{self, Alt, CASE, Case, Entries, Entry, Kind, Wish, turned};
-use crate::model::channel::{self, ChannelRef};
+use crate::model::channel::{self, Channel, ChannelRef};
 use crate::model::thread::{Sched, of_running_tasklet};
 use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall};
 use crate::model::world::world;
-use crate::model::{bomb, classes};
+use crate::model::{alt_result, bomb, classes};
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
@@ -28,8 +28,7 @@ use crate::scheduler::ring::{leave_value, unlink_running};
 use crate::scheduler::{alts, callbacks, entry, hooks, waits};
 use crate::waiting::descriptors;
 use pyo3_ffi::*;
-use smallvec::SmallVec;
-use stackless_core::{ChannelId, Direction, WaitsTo};
+use stackless_core::{Direction, WaitsTo};
 use stackless_cpython::Pending;
 use stackless_reactor::now;
 use std::cell::Cell;
@@ -91,17 +90,17 @@ fn begin(given: &[Obj], options: Options, call: Pending) -> Res<Obj> {
     carry_out(entered, plan, call)
 }
 
-/// A tasklet whose descriptor has become ready looks again. `given` is the tuple of [`Alt::given`], taken over.
+/// A tasklet whose descriptor has become ready looks again. `given` is a tuple of the cases, taken over.
 fn again(given: Obj, _: Obj, call: SocketCall) -> Res<Obj> {
     let options = Options { deadline: call.deadline, otherwise: null_mut(), fair: call.stream };
-    let planned = entry::enter_anywhere().and_then(|entered| {
-        // SAFETY: a tuple that is owned here, with at least so many items, which it keeps.
+    let planned = entry::enter_anywhere().map(|entered| {
+        // SAFETY: a tuple that is owned here, which keeps its items.
         let cases = unsafe {
             let items: *const Obj = (*given.cast::<PyTupleObject>()).ob_item.as_ptr();
-            args::positional(items, call.count as Py_ssize_t)
+            args::positional(items, PyTuple_GET_SIZE(given))
         };
         let ready = throw::raise_pending(entered.s.current());
-        Ok((entered, ready.and_then(|()| plan(entered, cases, options, Pending::NONE))))
+        (entered, ready.and_then(|()| plan(entered, cases, options, Pending::NONE)))
     });
     of_running_tasklet().drop_later(given);
     let (entered, plan) = planned?;
@@ -141,7 +140,7 @@ fn carry_out(entered: Entered, plan: Res<Plan>, call: Pending) -> Res<Obj> {
                     s.drop_later(shown);
                     return mine;
                 }
-                alt::fill(result, shown, index as i64, mine);
+                alt_result::fill(result, shown, index as isize, mine);
                 result
             };
             match transfer::act_case(entered, ch, direction, value, call, wrap) {
@@ -162,30 +161,68 @@ fn carry_out(entered: Entered, plan: Res<Plan>, call: Pending) -> Res<Obj> {
 
 /// Plans what to do, and lets the tasklet wait in the queues if it has to wait.
 fn plan(entered: Entered, given: &[Obj], options: Options, call: Pending) -> Res<Plan> {
-    let mut made = SmallVec::new();
-    let plan = parse(entered, given, &mut made)
-        .and_then(|entries| choose(entered, given, &made, entries, options, call));
-    for o in made {
-        entered.s.drop_later(o);
+    let again_call = SocketCall {
+        kind: CallKind::Wait(IoDirection::In),
+        descriptor: -1,
+        count: 0,
+        flags: 0,
+        stream: options.fair,
+        followed: false,
+        deadline: options.deadline,
+    };
+    memory::enough()?;
+    let mut alt = Alt::take(again_call, again);
+    match parse(entered, given, &mut alt).and_then(|()| choose(entered, &mut alt, options)) {
+        Ok(Choice::Wait) => wait(entered, alt, options, call),
+        Ok(Choice::Plan(plan)) => {
+            alt.give_back(entered.s);
+            Ok(plan)
+        }
+        Err(Raised) => {
+            alt.give_back(entered.s);
+            Err(Raised)
+        }
     }
-    plan
 }
 
-/// Objects that stand for cases with an `__alt_case__` method: owned.
-type Made = SmallVec<[Obj; 2]>;
-
-fn parse(entered: Entered, given: &[Obj], made: &mut Made) -> Res<Entries> {
-    let mut entries = Entries::new();
-    if memory::strictly(|| entries.try_reserve(given.len())).is_err() {
+fn parse(entered: Entered, given: &[Obj], alt: &mut Alt) -> Res<()> {
+    if memory::strictly(|| alt.entries.try_reserve(given.len())).is_err() {
         return Err(memory::no_memory());
     }
     for &shown in given {
-        entries.push(Entry { kind: kind_of(entered, shown, made)?, shown });
+        if std::ptr::eq(type_of(shown), CASE.get()) {
+            // SAFETY: just checked; the target of these two is a channel, which the case keeps.
+            let (case, target) = unsafe { (Case::from(shown), Case::from(shown).target.get()) };
+            // SAFETY: as above.
+            let channel = || unsafe { Channel::from(target) };
+            let kind = match case.wish.get() {
+                Wish::Receive => Kind::Receive(channel()),
+                Wish::Send => Kind::Send(channel(), case.value.get()),
+                Wish::Read => Kind::Ready(descriptor_of(target)?, IoDirection::In),
+                Wish::Write => Kind::Ready(descriptor_of(target)?, IoDirection::Out),
+            };
+            alt.polls |= matches!(kind, Kind::Ready(..));
+            alt.entries.push(Entry { kind, shown, made: null_mut() });
+            continue;
+        }
+        let mut made = null_mut();
+        let kind = kind_of(entered, shown, &mut made);
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(Raised) => {
+                saving_exception(|| drop_ref(made));
+                return Err(Raised);
+            }
+        };
+        alt.polls |= matches!(kind, Kind::Ready(..));
+        alt.joins |= matches!(kind, Kind::Join(_));
+        alt.entries.push(Entry { kind, shown, made });
     }
-    Ok(entries)
+    Ok(())
 }
 
-fn kind_of(entered: Entered, o: Obj, made: &mut Made) -> Res<Kind> {
+/// `made` gets the case that an object with an `__alt_case__` method stands for: owned.
+fn kind_of(entered: Entered, o: Obj, made: &mut Obj) -> Res<Kind> {
     if let Some(kind) = known_kind(entered, o)? {
         return Ok(kind);
     }
@@ -193,7 +230,7 @@ fn kind_of(entered: Entered, o: Obj, made: &mut Made) -> Res<Kind> {
     unsafe {
         if PyObject_HasAttrString(o, c"__alt_case__".as_ptr()) != 0 {
             let stands_for = check(PyObject_CallMethod(o, c"__alt_case__".as_ptr(), std::ptr::null()))?;
-            made.push(stands_for);
+            *made = stands_for;
             return known_kind(entered, stands_for)?.ok_or_else(|| {
                 type_error(&format!(
                     "__alt_case__() of {} returned {}, which is no case",
@@ -245,8 +282,13 @@ fn descriptor_of(o: Obj) -> Res<c_int> {
 
 /// True if a case can happen now, or is an error now.
 fn is_ready_now(entry: &Entry) -> bool {
-    let possible =
-        |ch: ChannelRef, direction| world(|w| !w.would_wait(ch.id(), direction) || w.closing(ch.id()));
+    let possible = |ch: ChannelRef, direction| {
+        world(|w| {
+            let c = ch.id();
+            w.partner(c, direction).is_some()
+                || !w.is_plain(c) && (!w.would_wait(c, direction) || w.closing(c))
+        })
+    };
     match entry.kind {
         Kind::Receive(ch) => possible(ch, Direction::Receive),
         Kind::Send(ch, _) => possible(ch, Direction::Send),
@@ -263,40 +305,41 @@ static TURN: Gil<Cell<u32>> = Gil::new(Cell::new(0));
 fn next_first(count: usize) -> usize {
     let turn = TURN.get().wrapping_add(0x9E37_79B9);
     TURN.set(turn);
-    (u64::from(turn) * count as u64 >> 32) as usize
+    ((u64::from(turn) * count as u64) >> 32) as usize
 }
 
-fn choose(
-    entered: Entered,
-    given: &[Obj],
-    made: &Made,
-    entries: Entries,
-    options: Options,
-    call: Pending,
-) -> Res<Plan> {
-    let first = if options.fair { next_first(entries.len()) } else { 0 };
+/// What is chosen.
+enum Choice {
+    Plan(Plan),
+    Wait,
+}
+
+fn choose(entered: Entered, alt: &mut Alt, options: Options) -> Res<Choice> {
+    alt.first = if options.fair { next_first(alt.entries.len()) } else { 0 };
     let mut told = false;
     loop {
-        if let Some(index) = turned(entries.len(), first).find(|&i| is_ready_now(&entries[i])) {
-            match act_on(entered, &entries[index], index)? {
-                Some(plan) => return Ok(plan),
+        let ready = turned(alt.entries.len(), alt.first).find(|&i| is_ready_now(&alt.entries[i]));
+        if let Some(index) = ready {
+            match act_on(entered, &alt.entries[index], index)? {
+                Some(plan) => return Ok(Choice::Plan(plan)),
                 None => continue,
             }
         }
         if !options.otherwise.is_null() {
-            let result = alt::new_result()?;
-            alt::fill(result, none(), -1, new_ref(options.otherwise));
-            return Ok(Plan::Return(result));
+            let result = alt_result::new()?;
+            alt_result::fill(result, none(), -1, new_ref(options.otherwise));
+            return Ok(Choice::Plan(Plan::Return(result)));
         }
         match options.deadline {
             Deadline::None => return Err(waits::raise_timed_out()),
             Deadline::Until(at) if at <= now() => return Err(waits::raise_timed_out()),
             _ => {}
         }
-        if prepare_joins(&entries)? || (!std::mem::replace(&mut told, true) && announce(entered, &entries)?) {
+        let first_time = !std::mem::replace(&mut told, true);
+        if (alt.joins && prepare_joins(&alt.entries)?) || (first_time && announce(entered, &alt.entries)?) {
             continue; // Python code has run
         }
-        return wait(entered, given, made, entries, first, options, call);
+        return Ok(Choice::Wait);
     }
 }
 
@@ -314,7 +357,7 @@ fn act_on(entered: Entered, entry: &Entry, index: usize) -> Res<Option<Plan>> {
             return Ok(None);
         }
     }
-    let result = alt::new_result()?;
+    let result = alt_result::new()?;
     let owned = |o: Obj| if o.is_null() { o } else { new_ref(o) };
     let (value, shown) = (owned(value), new_ref(entry.shown));
     Ok(Some(Plan::Act { ch, direction, value, result, shown, index }))
@@ -322,14 +365,14 @@ fn act_on(entered: Entered, entry: &Entry, index: usize) -> Res<Option<Plan>> {
 
 /// The result of a case that needs no partner; the value, or null, is taken over.
 fn finished(entry: &Entry, index: usize, value: Obj) -> Res<Option<Plan>> {
-    let result = match alt::new_result() {
+    let result = match alt_result::new() {
         Ok(result) => result,
         Err(Raised) => {
             saving_exception(|| drop_ref(value));
             return Err(Raised);
         }
     };
-    alt::fill(result, new_ref(entry.shown), index as i64, value);
+    alt_result::fill(result, new_ref(entry.shown), index as isize, value);
     Ok(Some(Plan::Return(result)))
 }
 
@@ -391,60 +434,45 @@ fn prepare_joins(entries: &Entries) -> Res<bool> {
     Ok(any)
 }
 
-/// The queues in which the tasklet will wait, each channel once.
-type Queues = SmallVec<[(ChannelId, WaitsTo); 4]>;
-
-fn queues_of(entries: &Entries) -> Res<Queues> {
-    let mut queues = Queues::new();
-    if memory::strictly(|| queues.try_reserve(entries.len())).is_err() {
+/// Collects the queues in which the tasklet will wait, each channel once.
+fn collect_queues(alt: &mut Alt) -> Res<()> {
+    if memory::strictly(|| alt.queues.try_reserve(alt.entries.len())).is_err() {
         return Err(memory::no_memory());
     }
-    for (ch, waits) in entries.iter().filter_map(Entry::queue) {
-        match queues.iter_mut().find(|(c, _)| *c == ch.id()) {
-            None => queues.push((ch.id(), waits)),
+    for (ch, waits) in alt.entries.iter().filter_map(Entry::queue) {
+        match alt.queues.iter_mut().find(|(c, _)| *c == ch.id()) {
+            None => alt.queues.push((ch.id(), waits)),
             Some((_, also)) if *also != waits => *also = WaitsTo::Either,
             Some(_) => {}
         }
     }
-    Ok(queues)
+    Ok(())
 }
 
 /// No case can happen now: the tasklet waits in the queues. The error means that nothing happened.
-fn wait(
-    entered: Entered,
-    given: &[Obj],
-    made: &Made,
-    entries: Entries,
-    first: usize,
-    options: Options,
-    call: Pending,
-) -> Res<Plan> {
-    transfer::may_wait(entered)?;
-    memory::enough()?;
+fn wait(entered: Entered, mut alt: Box<Alt>, options: Options, call: Pending) -> Res<Plan> {
     let s = entered.s;
     let me = s.current();
-    let queues = queues_of(&entries)?;
-    if !memory::strictly(|| world(|w| w.make_room_for_places(queues.len()))) {
-        return Err(memory::no_memory());
+    let retry = match prepare(entered, &mut alt) {
+        Ok(retry) => retry,
+        Err(Raised) => {
+            alt.give_back(s);
+            return Err(Raised);
+        }
+    };
+    for entry in &alt.entries {
+        new_ref(entry.shown);
     }
-    let listed = register(s, &entries)?;
+    alt.owns.set(true);
     let until = match options.deadline {
         Deadline::Until(at) => Some(at),
         Deadline::None | Deadline::Unlimited => None,
     };
-    let alt = prepare(given, made, entries, first, options)?;
-    let retry = match if listed { alt.again() } else { Ok(null_mut()) } {
-        Ok(retry) => retry,
-        Err(Raised) => {
-            saving_exception(|| [alt.given, alt.result.get()].into_iter().for_each(drop_ref));
-            return Err(Raised);
-        }
-    };
-    let ready: SmallVec<[(c_int, IoDirection); 2]> = alt.entries.iter().filter_map(ready_of).collect();
-    let armed = until.is_some() || listed;
+    let armed = until.is_some() || alt.polls;
     waits::begin(s, me, alt.into_wait(), Some(alts::end), until, armed);
-    if let Some(readiness) = s.readiness.get() {
-        for (descriptor, direction) in ready {
+    let alt = alt::of(me).expect("begun just now");
+    if let Some(readiness) = s.readiness.get().filter(|_| alt.polls) {
+        for (descriptor, direction) in alt.entries.iter().filter_map(ready_of) {
             descriptors::enlist(readiness, me, descriptor, direction);
         }
     }
@@ -458,21 +486,35 @@ fn wait(
     };
     leave_value(s, me, retry);
     me.seat().pending.set(call);
-    if queues.is_empty() {
+    if alt.queues.is_empty() {
         unlink_running(s);
     } else {
-        let count = queues.len();
-        alt::of(me).expect("begun above").places.set(count);
+        alt.places.set(alt.queues.len());
         // The ring's reference is that of the first queue.
-        (1..count).for_each(|_| {
+        for _ in 1..alt.queues.len() {
             new_ref(me.obj());
-        });
+        }
         world(|w| {
             w.unlink(me.id());
-            w.enqueue_places(me.id(), queues);
+            w.enqueue_places(me.id(), alt.queues.iter().copied());
         });
     }
     Ok(Plan::Depart(next))
+}
+
+/// Asks for all that a wait needs: the queues, with memory for the places in them; descriptors that are watched; the
+/// result; and, for descriptors, the bomb that calls [`again`], or null, owned.
+fn prepare(entered: Entered, alt: &mut Alt) -> Res<Obj> {
+    transfer::may_wait(entered)?;
+    collect_queues(alt)?;
+    if !memory::strictly(|| world(|w| w.make_room_for_places(alt.queues.len()))) {
+        return Err(memory::no_memory());
+    }
+    if alt.polls {
+        register(entered.s, &alt.entries)?;
+    }
+    alt.result.set(alt_result::new()?);
+    if alt.polls { alt.again() } else { Ok(null_mut()) }
 }
 
 fn ready_of(entry: &Entry) -> Option<(c_int, IoDirection)> {
@@ -482,50 +524,16 @@ fn ready_of(entry: &Entry) -> Option<(c_int, IoDirection)> {
     }
 }
 
-/// Has the thread's poller watch all descriptors. False if there are none.
-fn register(s: &'static Sched, entries: &Entries) -> Res<bool> {
-    let mut ready = entries.iter().filter_map(ready_of).peekable();
-    if ready.peek().is_none() {
-        return Ok(false);
-    }
-    let before = descriptors::register(s, ready.next().expect("peeked").0, false)?;
-    for (descriptor, _) in ready {
-        if !std::ptr::eq(descriptors::register(s, descriptor, false)?, before) {
+/// Has the thread's poller watch all descriptors.
+fn register(s: &'static Sched, entries: &Entries) -> Res<()> {
+    let mut first = None;
+    for (descriptor, _) in entries.iter().filter_map(ready_of) {
+        let readiness = descriptors::register(s, descriptor, false)?;
+        if !std::ptr::eq(*first.get_or_insert(readiness), readiness) {
             return register(s, entries); // the poller was lost, and there is a new one
         }
     }
-    Ok(true)
-}
-
-/// What the tasklet will wait for.
-fn prepare(given: &[Obj], made: &Made, entries: Entries, first: usize, options: Options) -> Res<Box<Alt>> {
-    let count = given.len() + made.len();
-    // SAFETY: a new tuple takes over the references put into it.
-    let all = unsafe {
-        let all = check(without_collection(|| PyTuple_New(count as Py_ssize_t)))?;
-        for (i, o) in given.iter().chain(made).enumerate() {
-            PyTuple_SET_ITEM(all, i as Py_ssize_t, new_ref(*o));
-        }
-        all
-    };
-    let result = match alt::new_result() {
-        Ok(result) => result,
-        Err(Raised) => {
-            saving_exception(|| drop_ref(all));
-            return Err(Raised);
-        }
-    };
-    let call = SocketCall {
-        kind: CallKind::Wait(IoDirection::In),
-        descriptor: -1,
-        count: given.len(),
-        flags: 0,
-        stream: options.fair,
-        followed: false,
-        deadline: options.deadline,
-    };
-    let (result, places) = (Cell::new(result), Cell::new(0));
-    Ok(Box::new(Alt { given: all, entries, first, result, call, retry: again, places }))
+    Ok(())
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

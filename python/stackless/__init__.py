@@ -55,10 +55,13 @@ from stackless._package.surface import adopt as _adopt
 from stackless._package.time import run_all, run_tasklet, timeout
 from stackless._record.recording import record
 from stackless._stackless import (
+    AltCase,
+    AltResult,
     Cancelled,
     CancelScope,
     TaskletExit,
     TimeoutExit,
+    alt,
     bomb,
     channel,
     current_deadline,
@@ -75,6 +78,7 @@ from stackless._stackless import (
     getuncollectables,
     pickle_flags,
     pickle_flags_default,
+    readable,
     run,
     run_n_tasklets,
     schedule,
@@ -87,6 +91,7 @@ from stackless._stackless import (
     switch_trap,
     tasklet,
     to_thread,
+    writable,
 )
 from stackless._stackless import (
     TimeoutError as TimeoutError,
@@ -107,6 +112,8 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "AltCase",
+    "AltResult",
     "Backoff",
     "CancelScope",
     "Cancelled",
@@ -116,6 +123,7 @@ __all__ = [
     "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
+    "alt",
     "atomic",
     "bomb",
     "channel",
@@ -142,6 +150,7 @@ __all__ = [
     "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
+    "readable",
     "record",
     "run",
     "run_all",
@@ -163,6 +172,7 @@ __all__ = [
     "timeout",
     "to_thread",
     "why_not_picklable",
+    "writable",
 ]
 
 _adopt(globals(), "stackless._")

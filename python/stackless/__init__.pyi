@@ -5,6 +5,7 @@ from contextvars import Context
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, Final, ParamSpec, Self, SupportsIndex, TypeVar, final, overload
 
+from _typeshed import FileDescriptorLike
 from typing_extensions import disjoint_base
 
 from stackless import explain as explain
@@ -44,6 +45,8 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "AltCase",
+    "AltResult",
     "Backoff",
     "CancelScope",
     "Cancelled",
@@ -53,6 +56,7 @@ __all__ = [
     "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
+    "alt",
     "atomic",
     "bomb",
     "channel",
@@ -79,6 +83,7 @@ __all__ = [
     "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
+    "readable",
     "record",
     "run",
     "run_all",
@@ -100,6 +105,7 @@ __all__ = [
     "timeout",
     "to_thread",
     "why_not_picklable",
+    "writable",
 ]
 
 _P = ParamSpec("_P")
@@ -213,9 +219,39 @@ class tasklet:
     trace_function: Callable[[FrameType, str, Any], Any] | None
     profile_function: Callable[[FrameType, str, Any], Any] | None
 
+@final
+class AltCase:
+    @property
+    def target(self) -> Any: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def operation(self) -> str: ...
+
+@final
+class AltResult(tuple[Any, Any]):
+    n_fields: Final = 3
+    n_sequence_fields: Final = 2
+    n_unnamed_fields: Final = 0
+    __match_args__: Final = ("case", "value")
+    def __new__(cls, sequence: Iterable[Any], dict: dict[str, Any] = ...) -> Self: ...
+    @property
+    def case(self) -> Any: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def index(self) -> int: ...  # type: ignore[override]
+
+def alt(
+    *cases: Any, timeout: float | None = None, else_: Any = ..., fair: bool = False
+) -> AltResult: ...
+def readable(file: FileDescriptorLike, /) -> AltCase: ...
+def writable(file: FileDescriptorLike, /) -> AltCase: ...
 @disjoint_base
 class channel:
     def __init__(self, *, capacity: SupportsIndex = 0) -> None: ...
+    def receiving(self) -> AltCase: ...
+    def sending(self, value: Any, /) -> AltCase: ...
     @property
     def capacity(self) -> int: ...
     @property

@@ -6,11 +6,14 @@ from typing import Any, Generic, TypeVar, final
 
 from typing_extensions import disjoint_base
 
+from stackless import AltCase as AltCase
+from stackless import AltResult as AltResult
 from stackless import Cancelled as Cancelled
 from stackless import CancelScope as CancelScope
 from stackless import TaskletExit as TaskletExit
 from stackless import TimeoutError as TimeoutError
 from stackless import TimeoutExit as TimeoutExit
+from stackless import alt as alt
 from stackless import bomb as bomb
 from stackless import channel as channel
 from stackless import current_deadline as current_deadline
@@ -27,6 +30,7 @@ from stackless import getruncount as getruncount
 from stackless import getuncollectables as getuncollectables
 from stackless import pickle_flags as pickle_flags
 from stackless import pickle_flags_default as pickle_flags_default
+from stackless import readable as readable
 from stackless import run as run
 from stackless import run_n_tasklets as run_n_tasklets
 from stackless import schedule as schedule
@@ -39,6 +43,7 @@ from stackless import sleep as sleep
 from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
 from stackless import to_thread as to_thread
+from stackless import writable as writable
 
 _T = TypeVar("_T")
 
@@ -108,6 +113,7 @@ def _restore_tasklet(
 def _channel_queue(c: channel, /) -> list[tasklet]: ...
 def _channel_values(c: channel, /) -> list[Any]: ...
 def _set_channel_values(c: channel, capacity: int, values: list[Any], /) -> None: ...
+def _waits_in_alt(t: tasklet, /) -> bool: ...
 def _enqueue(c: object, t: tasklet, sends: bool, /) -> None: ...
 def _at_exit() -> None: ...
 def _after_fork() -> None: ...

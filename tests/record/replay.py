@@ -11,7 +11,7 @@ KINDS = (
     "Line Call Return Note HandOver Buffer Unbuffer"
 ).split()
 STATES = (
-    "runnable,sends,receives,iterates,paused,in run(),ended,failed,killed,running,new,met,lost"
+    "runnable,sends,receives,iterates,paused,in run(),ended,failed,killed,running,new,met,lost,in alt()"
 ).split(",")
 BLOCKED = ("sends", "receives", "iterates")
 OVER = ("ended", "failed", "killed", "lost")

@@ -83,10 +83,11 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     fn set_closing(&mut self, c: ChannelId, closing: bool) {
         let channel = &mut self.channels[c.0];
         channel.closing = closing;
-        channel.plain = !closing && channel.capacity == 0;
+        channel.plain = !closing && channel.capacity == 0 && !channel.either;
     }
 
-    /// True if the channel is open and has no buffer: a tasklet that finds no partner waits.
+    /// True if a tasklet that finds no [partner](World::partner) waits: the channel is open, has no buffer, and no tasklet
+    /// waits there to do either.
     #[inline(always)]
     pub fn is_plain(&self, c: ChannelId) -> bool {
         self.channels[c.0].plain
@@ -96,10 +97,16 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// without a buffer, and the acting tasklet with one.
     pub fn set_capacity(&mut self, c: ChannelId, capacity: u32) {
         let channel = &mut self.channels[c.0];
-        debug_assert!(channel.head == NONE && channel.buffered == 0);
+        debug_assert!(channel.head == NONE && channel.buffered == 0 && !channel.either);
         channel.capacity = capacity;
         channel.plain = !channel.closing && capacity == 0;
         (channel.meets_above, channel.preference) = if capacity == 0 { (0, -1) } else { (i32::MAX, 0) };
+    }
+
+    /// True if no tasklet waits in the channel, and no value is in its buffer.
+    pub fn is_idle(&self, c: ChannelId) -> bool {
+        let channel = &self.channels[c.0];
+        channel.head == NONE && channel.buffered == 0
     }
 
     /// The maximum number of values in the buffer: 0 without one.
@@ -149,7 +156,7 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
             Direction::Send => self.takes_more(c),
             Direction::Receive => self.buffered(c) > 0,
         };
-        !served && self.partner(c, acting).is_none()
+        !served && self.partner(c, acting).is_none() && !self.channels[c.0].either
     }
 
     /// Of the tasklets that wait in an iteration, the one that has waited longest: closing the channel
@@ -165,13 +172,20 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         None
     }
 
-    /// The channel a tasklet waits in, and what it waits to do.
+    /// The channel a tasklet waits in, and what it waits to do. For one that waits in several: the first of them.
     #[inline(always)]
     pub fn waits(&self, t: TaskletId) -> Option<(ChannelId, WaitsTo)> {
         match self.tasklets[t.0].list {
             Membership::Queue(c, w) => Some((c, w)),
+            Membership::Places => self.waits(self.places(t).next()?),
             _ => None,
         }
+    }
+
+    /// The tasklet that waits in this channel to send or to receive, whatever comes first.
+    pub fn either(&self, c: ChannelId) -> Option<TaskletId> {
+        let channel = &self.channels[c.0];
+        if channel.either { tasklet_at(channel.head) } else { None }
     }
 
     /// The tasklet that waits for a partner that acts in this direction.
@@ -221,7 +235,7 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     #[inline(always)]
     pub fn dequeue(&mut self, t: TaskletId) {
         let record = &mut self.tasklets[t.0];
-        let Membership::Queue(c, waits) = record.list else { return };
+        let Membership::Queue(c, waits) = record.list else { return self.leave_places(t) };
         let (next, prev) = (record.next, record.prev);
         (record.next, record.prev, record.list) = (NONE, NONE, Membership::None);
         if next != NONE {

@@ -124,10 +124,12 @@ pub enum State {
     Met = 11,
     /// Its thread has ended before it did.
     Lost = 12,
+    /// Waiting in `alt()`. In `Switch` and `Unlink`, `text` says for what.
+    Choosing = 13,
 }
 
 impl State {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Runnable,
         Self::Sending,
         Self::Receiving,
@@ -141,6 +143,7 @@ impl State {
         Self::Fresh,
         Self::Met,
         Self::Lost,
+        Self::Choosing,
     ];
 
     /// True if it waits in a channel's queue.

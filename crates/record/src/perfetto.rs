@@ -317,6 +317,7 @@ impl Export<'_> {
             State::Receiving => format!("receives from channel {}", e.place),
             State::Iterating => format!("iterates over channel {}", e.place),
             State::Watching => "run()".into(),
+            State::Choosing => format!("alt(): {}", self.recording.text(e.text)),
             State::Failed | State::Killed => {
                 let name = format!("ended by {}", self.recording.text(e.text));
                 let event = self.instant(stopped, e.stack, "exception", name);

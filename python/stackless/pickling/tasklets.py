@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import weakref
 from typing import Any
 
@@ -22,6 +23,10 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
     """`tasklet.__reduce__()`: parks the tasklet, if that is possible."""
     if tasklet.is_current:
         raise RuntimeError("You cannot __reduce__ the tasklet which is current.")
+    if _stackless._waits_in_alt(tasklet):
+        raise pickle.PicklingError(
+            f"cannot pickle {tasklet}: it waits in alt(), in the queues of several channels at once"
+        )
     flags: int = _stackless._tasklet_flags(tasklet) | _direction(tasklet) & 3
     tempval = by_value(tasklet.tempval)
     frames: list[Any] = []

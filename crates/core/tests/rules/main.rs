@@ -2,8 +2,8 @@
 //!
 //! * `ring`, `channel`, `watchdog`, `thread`: one plain test per sentence of the contract.
 //! * `order`: small programs of tasklets, and the order in which their steps happen.
-//! * `against_model`: long random histories, played to the real thing and to a naive `model`; `agreement` compares
-//!   the two after each step.
+//! * `against_model`: long random histories, played to the real thing and to a naive `model`, `waiting` those in channels;
+//!   `agreement` compares the two after each step.
 
 mod against_model;
 mod agreement;
@@ -13,6 +13,7 @@ mod order;
 mod play;
 mod ring;
 mod thread;
+mod waiting;
 mod watchdog;
 
 use stackless_core::{ChannelId, TaskletId, ThreadId, World};

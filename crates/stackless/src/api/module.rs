@@ -17,8 +17,8 @@ use crate::scheduler::{callbacks, entry, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
 use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::sync::{object as objects, pickle as sync_pickle};
-use crate::types::{channel, scope, tasklet, tasklet_gc};
-use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
+use crate::types::{case, channel, scope, tasklet, tasklet_gc};
+use crate::waiting::{alt, descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use stackless_stack::{self as stack, Limits};
@@ -408,6 +408,8 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(run::functions());
+    all.extend(alt::functions());
+    all.extend(case::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
     all.extend(scope::functions());
@@ -467,6 +469,7 @@ fn fill(module: Obj) -> Res<()> {
     byte_queue::ready(module)?;
     timeout::ready(module)?;
     channel::add(module)?;
+    case::add(module)?;
     tasklet::add(module)?;
     lock::add(module)?;
     rlock::add(module)?;

@@ -2,6 +2,7 @@
 //! tasklets and generators from data.
 
 use crate::engine::buffer;
+use crate::model::alt;
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
 use crate::model::primitive::Primitive;
@@ -256,6 +257,10 @@ function!(set_values, |args| args::exactly("_set_channel_values", args).and_then
     }
 ));
 
+// `_waits_in_alt(t)`
+function!(waits_in_alt, |args| args::exactly("_waits_in_alt", args)
+    .and_then(|&[o]| Ok(bool_obj(alt::of(tasklet(o)?).is_some()))));
+
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_generator_picture", "A generator as data.", generator_picture),
@@ -274,6 +279,7 @@ pub fn functions() -> Vec<PyMethodDef> {
             "The tasklets that wait in a channel, the longest wait first.",
             queue,
         ),
+        types::method("_waits_in_alt", "True if a tasklet waits in alt().", waits_in_alt),
         types::method("_channel_values", "The values in the buffer of a channel.", values),
         types::method("_set_channel_values", "Gives a restored channel its buffer.", set_values),
         types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),

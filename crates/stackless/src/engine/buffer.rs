@@ -3,16 +3,14 @@
 //! The rules are in `crates/core/src/channel.rs`. No tasklet meets another one here, so no operation of this file
 //! switches, whatever the channel's `preference` and `schedule_all` say.
 
-use crate::model::bomb;
 use crate::model::channel::{Buffer, ChannelRef};
-use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::world::{object, world};
+use crate::model::world::world;
 use crate::python::memory;
 use crate::python::objects::*;
 use crate::scheduler::ring::adopt_link;
-use crate::scheduler::{hooks, waits};
-use stackless_core::WaitsTo;
+use crate::scheduler::{alts, hooks};
+use stackless_core::{Direction, TaskletId};
 use std::ptr::null_mut;
 
 /// Gives a channel in which nothing waits a buffer for this many values; none with 0.
@@ -45,10 +43,10 @@ fn of(ch: ChannelRef) -> &'static Buffer {
     ch.buffer().expect("a channel with a capacity has a buffer")
 }
 
-/// A send or receive of the running tasklet that has found no partner: done with the buffer, if that is possible. The
-/// outer error means that nothing happened.
-pub fn act(s: &'static Sched, ch: ChannelRef, waits: WaitsTo, value: Obj) -> Res<Option<Res<Obj>>> {
-    if waits == WaitsTo::Send {
+/// A send or receive of the running tasklet that has found no partner: done with the buffer, if that is possible. Returns
+/// what is received, owned, or null. The error means that nothing happened.
+pub fn act(s: &'static Sched, ch: ChannelRef, direction: Direction, value: Obj) -> Res<Option<Obj>> {
+    if direction == Direction::Send {
         if !world(|w| w.takes_more(ch.id())) {
             return Ok(None);
         }
@@ -56,7 +54,7 @@ pub fn act(s: &'static Sched, ch: ChannelRef, waits: WaitsTo, value: Obj) -> Res
         if let Some(recorder) = hooks::recorder() {
             recorder.buffered(s, ch, None, value);
         }
-        return Ok(Some(Ok(none())));
+        return Ok(Some(null_mut()));
     }
     if world(|w| w.buffered(ch.id())) == 0 {
         return Ok(None);
@@ -67,18 +65,15 @@ pub fn act(s: &'static Sched, ch: ChannelRef, waits: WaitsTo, value: Obj) -> Res
         recorder.unbuffered(s, ch, oldest);
     }
     if let Some(sender) = freed {
-        admit(s, ch, object(sender));
+        admit(s, ch, sender);
     }
-    s.drop_deferred();
-    Ok(Some(bomb::unpack(oldest)))
+    Ok(Some(oldest))
 }
 
 /// The value of a waiting sender has room in the buffer now: it is put there, and the sender continues when its turn
 /// comes.
-fn admit(s: &'static Sched, ch: ChannelRef, sender: TaskletRef) {
-    world(|w| w.dequeue(sender.id()));
-    waits::ends(sender);
-    let value = sender.tempval.replace(null_mut());
+fn admit(s: &'static Sched, ch: ChannelRef, found: TaskletId) {
+    let (sender, value) = alts::claim(s, found, Direction::Receive, null_mut());
     append(ch, value); // where the value was that has just been taken
     if let Some(recorder) = hooks::recorder() {
         recorder.buffered(s, ch, Some(sender), value);

@@ -3,6 +3,7 @@
 //! The values of a buffer are here, and their number is in the world, which has the rules. Both are changed together,
 //! by [`crate::engine::buffer`].
 
+use crate::model::tasklet::TaskletRef;
 use crate::python::memory;
 use crate::python::objects::*;
 use pyo3_ffi::*;
@@ -20,6 +21,13 @@ pub struct Channel {
     pub id: Cell<ChannelId>,
     /// The values in the buffer, the oldest first; null without a buffer. Null for None, as in a tempval.
     buffer: Cell<*mut Buffer>,
+}
+
+/// The channel in which `join()` waits for the end of a tasklet, if there was a `join()`, and it has not ended since.
+pub fn of_end(t: TaskletRef) -> Option<ChannelRef> {
+    let o = t.sequel.get();
+    // SAFETY: before the end, the sequel is a channel.
+    (!o.is_null() && !t.flags.get().has_outcome).then(|| unsafe { Channel::from(o) })
 }
 
 pub type Buffer = RefCell<VecDeque<Obj>>;

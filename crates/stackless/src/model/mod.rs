@@ -2,6 +2,8 @@
 //! Nothing here runs Python code, except by dropping references and making exceptions.
 
 pub mod allocation;
+pub mod alt;
+pub mod alt_result;
 pub mod bomb;
 pub mod channel;
 pub mod classes;

@@ -3,9 +3,11 @@
 //!
 //! Nothing here runs Python code.
 
+use crate::model::alt::{self, Alt};
 use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
+use crate::model::wait::IoDirection;
 use crate::model::world::{self, object, world};
 use crate::observe::describe::Text;
 use crate::observe::inspect;
@@ -252,6 +254,10 @@ impl EventLog {
 
     /// Where the running tasklet, which stops, has gone: state, channel, text.
     fn leaving(&mut self, me: TaskletRef) -> (State, u32, u32) {
+        if let Some(alt) = alt::of(me) {
+            let text = self.wishes(alt);
+            return (State::Choosing, 0, text);
+        }
         if let Some((c, waits)) = world::waits(me) {
             let place = self.channel(world(|w| w.channel_payload(c)), Flags::default());
             let state = inspect::blocked(waits);
@@ -265,6 +271,28 @@ impl EventLog {
             }
             state => (state, 0, 0),
         }
+    }
+
+    /// What is waited for in `alt()`, in words.
+    fn wishes(&mut self, alt: &Alt) -> u32 {
+        let mut words = Vec::new();
+        for entry in &alt.entries {
+            words.push(match entry.kind {
+                alt::Kind::Receive(ch) => format!("receive from {}", self.name_of_channel(ch)),
+                alt::Kind::Send(ch, _) => format!("send to {}", self.name_of_channel(ch)),
+                alt::Kind::Join(t) => format!("the end of tasklet#{}", number(t)),
+                alt::Kind::Ready(descriptor, IoDirection::In) => format!("read from {descriptor}"),
+                alt::Kind::Ready(descriptor, IoDirection::Out) => format!("write to {descriptor}"),
+            });
+        }
+        self.recorder.texts.intern(&words.join(", "))
+    }
+
+    /// Its name in the recording.
+    pub fn name_of_channel(&mut self, ch: ChannelRef) -> String {
+        let number = self.channel(ch, Flags::default());
+        let label = self.recorder.texts.get(self.channels[ch.id().index()].1);
+        format!("{}#{number}", if label.is_empty() { "channel" } else { label })
     }
 
     /// True if this switch is the second half of a transfer, with nothing between.

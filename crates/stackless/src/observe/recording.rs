@@ -262,11 +262,7 @@ impl Recorder for ToEventLog {
         if is(classes::CHANNEL.get()) {
             // SAFETY: checked just now.
             let ch = unsafe { Channel::from(o) };
-            log(|log| {
-                let number = log.channel(ch, Flags::default());
-                let label = log.recorder.texts.get(log.channels[ch.id().index()].1);
-                format!("{}#{number}", if label.is_empty() { "channel" } else { label })
-            })
+            log(|log| log.name_of_channel(ch))
         } else if is(classes::tasklet_type()) {
             // SAFETY: checked just now.
             let t = unsafe { Tasklet::from(o) };

@@ -250,6 +250,7 @@ pub unsafe extern "C" fn channel_repr(o: Obj) -> Obj {
     let (capacity, buffered, closing) = world(|w| (w.capacity(c), w.buffered(c), w.closing(c)));
     let balance = world(|w| w.balance(c));
     let waiting = match balance - buffered as i32 {
+        0 if world(|w| w.either(c)).is_some() => "1 sending or receiving".to_owned(),
         0 if capacity > 0 => String::new(),
         0 => "no tasklet waits".to_owned(),
         n @ 1.. => format!("{n} sending"),
@@ -261,7 +262,7 @@ pub unsafe extern "C" fn channel_repr(o: Obj) -> Obj {
     }
     more.push_str(&waiting);
     if closing {
-        more.push_str(if balance == 0 { ", closed" } else { ", closing" });
+        more.push_str(if world(|w| w.is_idle(c)) { ", closed" } else { ", closing" });
     }
     // SAFETY: as above.
     unsafe { default_with(o, &more) }

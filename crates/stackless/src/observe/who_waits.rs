@@ -45,8 +45,8 @@ struct Participant {
     t: TaskletRef,
     name: String,
     state: State,
-    /// What it waits for, or wanted to wait for.
-    waits: Request,
+    /// What it waits for, or wanted to wait for: several in `alt()`.
+    waits: Vec<(ChannelRef, WaitsTo)>,
     /// The addresses of the channels in the note that it refers to.
     knows: HashSet<usize>,
 }
@@ -88,9 +88,11 @@ impl Explanation {
         if known || !t.is_owned() || state.is_over() {
             return;
         }
-        let own = world::waits(t).map(|(c, waits)| (world(|w| w.channel_payload(c)), waits));
-        let waits = own.or(request.filter(|_| std::ptr::eq(t, self.last)));
-        if let Some((ch, _)) = waits {
+        let mut waits = inspect::all_waits(t);
+        if waits.is_empty() && std::ptr::eq(t, self.last) {
+            waits.extend(request);
+        }
+        for &(ch, _) in &waits {
             let name = inspect::variable_name(t, ch.obj());
             let known = self.channels.entry(ch.obj().addr()).or_default();
             if known.is_empty() {
@@ -124,7 +126,8 @@ impl Explanation {
 
     /// Of a lock that is held it is known which tasklet could release it.
     fn look_for_holders(&mut self) {
-        let locks: Vec<_> = self.participants.iter().filter_map(|a| Primitive::behind(a.waits?.0)).collect();
+        let waits = self.participants.iter().flat_map(|a| &a.waits);
+        let locks: Vec<_> = waits.filter_map(|(ch, _)| Primitive::behind(ch)).collect();
         for lock in locks.into_iter().filter(|p| p.owner.get() != 0) {
             let owner = lock.owner.get();
             for participant in &mut self.participants {
@@ -170,9 +173,11 @@ impl Explanation {
         if let Some(circle) = self.circle() {
             out.push_str("\nA cycle: ");
             for (i, participant) in circle.iter().enumerate() {
-                let Some((ch, waits)) = participant.waits else { continue };
+                let next = circle[(i + 1) % circle.len()];
+                let known = |(ch, _): &&(ChannelRef, WaitsTo)| next.knows.contains(&ch.obj().addr());
+                let Some(&(ch, waits)) = participant.waits.iter().find(known) else { continue };
                 let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
-                let holder = circle[(i + 1) % circle.len()].named();
+                let holder = next.named();
                 let owned = Primitive::behind(ch).is_some_and(|p| p.owner.get() != 0);
                 let relation = if owned { "held" } else { "referred to" };
                 write(
@@ -190,20 +195,19 @@ impl Explanation {
     fn waiters(&self, out: &mut String) {
         let mut lines: Vec<(String, Vec<&Participant>)> = Vec::new();
         for participant in &self.participants {
-            let wants = match participant.waits {
-                Some((ch, waits)) => {
-                    let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
-                    let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
-                    match Primitive::behind(ch) {
-                        Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
-                        Some(_) => format!("to wait for {}", self.channel(ch)),
-                        None => {
-                            format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
-                        }
-                    }
+            let wish = |&(ch, waits): &(ChannelRef, WaitsTo)| {
+                let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
+                let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
+                match Primitive::behind(ch) {
+                    Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
+                    Some(_) => format!("to wait for {}", self.channel(ch)),
+                    None => format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch)),
                 }
-                None if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
-                None => continue,
+            };
+            let wants = match participant.waits.as_slice() {
+                [] if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
+                [] => continue,
+                all => all.iter().map(wish).collect::<Vec<_>>().join(", or "),
             };
             let line = wants + &place(participant.t);
             match lines.iter_mut().find(|(known, who)| *known == line && who[0].name == participant.name) {
@@ -213,9 +217,7 @@ impl Explanation {
         }
         for (line, who) in lines.iter().take(LINES) {
             match who.as_slice() {
-                [one] if one.state.is_blocked() => {
-                    write(out, format_args!("\n  {} waits {line}", one.named()))
-                }
+                [one] if one.is_waiting() => write(out, format_args!("\n  {} waits {line}", one.named())),
                 [one] => write(out, format_args!("\n  {} wants {line}", one.named())),
                 all => {
                     let name = quoted(&all[0].name);
@@ -228,7 +230,7 @@ impl Explanation {
 
     fn others(&self, out: &mut String) {
         let mut channels: Vec<ChannelRef> = Vec::new();
-        for (ch, _) in self.participants.iter().filter_map(|a| a.waits) {
+        for &(ch, _) in self.participants.iter().flat_map(|a| &a.waits) {
             if !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
                 channels.push(ch);
             }
@@ -239,7 +241,7 @@ impl Explanation {
         out.push_str("\nWhat else refers to these channels:");
         for ch in channels.iter().take(LINES) {
             let mut who: Vec<(String, &Participant, usize)> = Vec::new();
-            let waits_here = |a: &Participant| a.waits.is_some_and(|(other, _)| std::ptr::eq(other, *ch));
+            let waits_here = |a: &Participant| a.waits.iter().any(|(other, _)| std::ptr::eq(*other, *ch));
             let knowing = self.participants.iter().filter(|a| a.knows.contains(&ch.obj().addr()));
             for participant in knowing.filter(|a| !waits_here(a)) {
                 let text = self.reason(participant);
@@ -274,19 +276,21 @@ impl Explanation {
 
     /// Why this tasklet does not wake another one.
     fn reason(&self, participant: &Participant) -> String {
-        match (participant.waits, participant.state) {
-            (Some((ch, waits)), _) => format!("which {} {}", verb(ch, waits), self.short(ch)),
-            (None, State::Watching) => "which waits in run()".into(),
-            (None, State::Paused) => "which is paused".into(),
-            (None, State::Fresh) => "which was not started".into(),
-            (None, state) => format!("which is {}", state_text(state)),
+        let does = |&(ch, waits): &(ChannelRef, WaitsTo)| format!("{} {}", verb(ch, waits), self.short(ch));
+        match (participant.waits.as_slice(), participant.state) {
+            ([], State::Watching) => "which waits in run()".into(),
+            ([], State::Paused) => "which is paused".into(),
+            ([], State::Fresh) => "which was not started".into(),
+            ([], state) => format!("which is {}", state_text(state)),
+            (all, _) => format!("which {}", all.iter().map(does).collect::<Vec<_>>().join(" or ")),
         }
     }
 
     /// Some tasklets each of which waits for a channel that the next one refers to, in a circle.
     fn circle(&self) -> Option<Vec<&Participant>> {
         let mut done = HashSet::new();
-        let waiting = |a: &&Participant| a.waits.is_some();
+        // A tasklet in alt() waits in vain only if no channel of its gets a partner: it is in no circle by itself.
+        let waiting = |a: &&Participant| a.waits.len() == 1;
         self.participants.iter().filter(waiting).find_map(|first| self.round(&mut vec![first], &mut done))
     }
 
@@ -295,10 +299,11 @@ impl Explanation {
         path: &mut Vec<&'a Participant>,
         done: &mut HashSet<usize>,
     ) -> Option<Vec<&'a Participant>> {
-        let (ch, _) = path.last()?.waits?;
+        let [(ch, _)] = path.last()?.waits[..] else { return None };
         for next in self.participants.iter().filter(|a| a.knows.contains(&ch.obj().addr())) {
             // A tasklet that waits in the same channel does not help, nor does the same tasklet.
-            if next.waits.is_none_or(|(other, _)| std::ptr::eq(other, ch)) {
+            let [(other, _)] = next.waits[..] else { continue };
+            if std::ptr::eq(other, ch) {
                 continue;
             }
             if let Some(at) = path.iter().position(|a| std::ptr::eq(a.t, next.t)) {
@@ -317,6 +322,10 @@ impl Explanation {
 }
 
 impl Participant {
+    fn is_waiting(&self) -> bool {
+        self.state.is_blocked() || (self.state == State::Choosing && world(|w| !w.in_ring(self.t.id())))
+    }
+
     fn named(&self) -> String {
         match self.name.as_str() {
             "main" if self.t.is_main() => "main".into(),
@@ -335,14 +344,14 @@ fn verb(ch: ChannelRef, waits: WaitsTo) -> &'static str {
     }
     match waits {
         WaitsTo::Send => "sends to",
-        WaitsTo::Receive | WaitsTo::Iterate => "receives from",
+        WaitsTo::Receive | WaitsTo::Iterate | WaitsTo::Either => "receives from",
     }
 }
 
 fn infinitive(waits: WaitsTo) -> &'static str {
     match waits {
         WaitsTo::Send => "send to",
-        WaitsTo::Receive => "receive from",
+        WaitsTo::Receive | WaitsTo::Either => "receive from",
         WaitsTo::Iterate => "receive, in an iteration, from",
     }
 }

@@ -4,7 +4,7 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
-use crate::scheduler::scopes;
+use crate::scheduler::{scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
@@ -75,7 +75,7 @@ pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
 /// True if `watcher`, which should continue when the ring is empty, waits for something armed instead: a
 /// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
 pub fn keeps_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
-    if !watcher.wait.get().is_null() {
+    if waits::is_armed(watcher) {
         return true;
     }
     let returns = watcher.flags.get().impatient && world(|w| w.is_watchdog(watcher.id()));

@@ -9,7 +9,7 @@ use crate::python::args::arguments;
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use crate::scheduler::hooks;
-use crate::types::reduce;
+use crate::types::{case, reduce};
 use pyo3_ffi::*;
 use stackless_core::RecordKind;
 use stackless_cpython::{self as cpython, Pending};
@@ -124,7 +124,7 @@ pub fn set_capacity(ch: ChannelRef, capacity: Obj) -> Res<()> {
     if number > LARGEST {
         return Err(raise(Exc::Overflow, &format!("capacity must be at most {LARGEST}")));
     }
-    if world(|w| w.balance(ch.id()) != 0) {
+    if world(|w| !w.is_idle(ch.id())) {
         return Err(runtime_error("the capacity of a channel that is in use cannot be changed"));
     }
     buffer::set_capacity(ch, number as u32)
@@ -312,7 +312,7 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
         BALANCE => int_obj(world(|w| w.balance(c)).into()),
         QUEUE => world(|w| w.first_waiting(c)).map_or_else(none, |t| new_ref(object(t).obj())),
         CLOSING => bool_obj(world(|w| w.closing(c))),
-        CLOSED => bool_obj(world(|w| w.closing(c) && w.balance(c) == 0)),
+        CLOSED => bool_obj(world(|w| w.closing(c) && w.is_idle(c))),
         PREFERENCE => int_obj(world(|w| w.preference(c)).into()),
         CAPACITY => int_obj(world(|w| w.capacity(c)).into()),
         _ => int_obj(world(|w| w.schedule_all(c)).into()),
@@ -399,6 +399,16 @@ pub fn add(module: Obj) -> Res<()> {
         ),
         types::method("open", "open($self, /)\n--\n\nUndo close().", open),
     ];
+    methods.push(types::method_noargs(
+        "receiving",
+        "receiving($self, /)\n--\n\nReturn a case of alt(): a value is received from this channel.",
+        case::receiving,
+    ));
+    methods.push(types::method_one(
+        "sending",
+        "sending($self, value, /)\n--\n\nReturn a case of alt(): this value is sent to this channel.",
+        case::sending,
+    ));
     methods.extend(reduce::channel_methods());
     let getters = [
         types::getter(

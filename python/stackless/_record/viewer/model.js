@@ -9,7 +9,7 @@ export const KIND = {
 
 export const STATES = [
   "runnable", "sends", "receives", "iterates", "paused", "in run()", "ended", "failed", "killed",
-  "running", "new", "met", "lost",
+  "running", "new", "met", "lost", "in alt()",
 ];
 const [RUNNABLE, SENDS, , ITERATES, PAUSED, , ENDED, , KILLED, RUNNING, NEW, MET, LOST] = STATES.keys();
 

@@ -110,6 +110,8 @@ export function sentence(player) {
         return `${me} receives from ${where(e.place)}. No tasklet sends, so it waits. ${on(e.other)}`;
       case "paused":
         return `${me} leaves the run queue. ${on(e.other)}`;
+      case "in alt()":
+        return `${me} waits for the first of these: ${what(e.text)}. ${on(e.other)}`;
       case "in run()":
         return `${me} waits in <code>run()</code> until the others have ended. ${on(e.other)}`;
       case "ended":

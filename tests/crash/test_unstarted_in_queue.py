@@ -1,4 +1,4 @@
-"""A tasklet that has not begun may wait in a restored channel: so does the copy of one that runs C code."""
+"""A tasklet that has not begun may wait in a restored channel: the copy of one below C code does."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""A tasklet that has not begun may wait in a restored channel: the copy of one below C code does."""
+"""A tasklet that has not begun may wait in a restored channel: a copy of one with C code does."""
 
 import gc
 

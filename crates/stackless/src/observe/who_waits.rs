@@ -201,7 +201,9 @@ impl Explanation {
                 match Primitive::behind(ch) {
                     Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
                     Some(_) => format!("to wait for {}", self.channel(ch)),
-                    None => format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch)),
+                    None => {
+                        format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
+                    }
                 }
             };
             let wants = match participant.waits.as_slice() {

@@ -1,7 +1,8 @@
 """A small model of channels, buffers and `alt()`, and random programs for it.
 
-A program is a list of tasklets, each with a list of steps. It runs on the real thing and on the model, in the same order
-of steps: the preference of all channels is 0, so a tasklet runs until it waits, and the ring is a plain queue.
+A program is a list of tasklets, each with a list of steps. It runs on the real thing and on the
+model, in the same order of steps: the preference of all channels is 0, so that a tasklet runs until
+it waits, and the ring is a plain queue.
 """
 
 import random
@@ -174,7 +175,7 @@ def play(capacities, tasklets):
     channels = [stackless.channel(capacity=n) for n in capacities]
     for ch in channels:
         ch.preference = 0
-    log, all_tasklets, in_call = [], [], set()
+    log, all_tasklets = [], []
 
     def cases_of(cases):
         made = []

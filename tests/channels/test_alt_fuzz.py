@@ -1,4 +1,4 @@
-"""Random programs of alts, sends, receives, closes and kills: as in a small model, and between threads."""
+"""Random programs of alts, sends, receives, closes and kills, in one thread and in several."""
 
 import os
 import random

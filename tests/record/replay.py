@@ -11,7 +11,8 @@ KINDS = (
     "Line Call Return Note HandOver Buffer Unbuffer"
 ).split()
 STATES = (
-    "runnable,sends,receives,iterates,paused,in run(),ended,failed,killed,running,new,met,lost,in alt()"
+    "runnable,sends,receives,iterates,paused,in run(),ended,failed,killed,running,new,met,lost,"
+    "in alt()"
 ).split(",")
 BLOCKED = ("sends", "receives", "iterates")
 OVER = ("ended", "failed", "killed", "lost")

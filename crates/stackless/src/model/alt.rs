@@ -161,6 +161,7 @@ pub fn of(t: TaskletRef) -> Option<&'static Alt> {
 }
 
 /// Alts that are not in use, for the next calls.
+#[expect(clippy::vec_box, reason = "a wait keeps the address")]
 static SPARE: Gil<UnsafeCell<Vec<Box<Alt>>>> = Gil::new(UnsafeCell::new(Vec::new()));
 const SPARES: usize = 64;
 

@@ -40,6 +40,7 @@ pub fn count_armed(s: &'static Sched, t: TaskletRef, change: i32) {
 }
 
 /// The memory of waits that have ended, for new ones.
+#[expect(clippy::vec_box, reason = "a tasklet keeps the address")]
 static SPARE: Gil<UnsafeCell<Vec<Box<Wait>>>> = Gil::new(UnsafeCell::new(Vec::new()));
 const SPARES: usize = 64;
 

@@ -49,10 +49,11 @@ struct Local {
 }
 
 /// For the tasklets that have values, by their serial numbers: weak references to the objects, owned.
-static USERS: Gil<UnsafeCell<Option<HashMap<u64, Vec<Obj>>>>> = Gil::new(UnsafeCell::new(None));
+static USERS: Gil<UnsafeCell<Option<Users>>> = Gil::new(UnsafeCell::new(None));
+type Users = HashMap<u64, Vec<Obj>>;
 
 /// `f` must not run Python code and not call this function again.
-fn users<R>(f: impl FnOnce(&mut HashMap<u64, Vec<Obj>>) -> R) -> R {
+fn users<R>(f: impl FnOnce(&mut Users) -> R) -> R {
     // SAFETY: the GIL, and the rule above.
     f(unsafe { &mut *USERS.get() }.get_or_insert_default())
 }

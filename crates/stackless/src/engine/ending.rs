@@ -117,7 +117,8 @@ fn is_exit(exception: &[Obj; 3]) -> bool {
     is_subclass(exception[0], unsafe { PyExc_SystemExit })
 }
 
-fn is_main_thread() -> bool {
+/// True in the thread whose Python code handles signals.
+pub fn is_main_thread() -> bool {
     unsafe extern "C" {
         // Exported by CPython, declared in its intrcheck.h.
         fn _PyOS_IsMainThread() -> i32;

@@ -37,6 +37,7 @@ __all__ = [
     "original",
     "patch_all",
     "patch_logging",
+    "patch_os",
     "patch_queue",
     "patch_select",
     "patch_socket",
@@ -47,6 +48,7 @@ __all__ = [
     "status",
     "unpatch_all",
     "unpatch_logging",
+    "unpatch_os",
     "unpatch_queue",
     "unpatch_select",
     "unpatch_socket",
@@ -145,7 +147,8 @@ def _checked(part: str) -> str:
 
 
 def patch_all() -> None:
-    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading and queue.
+    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading, queue
+    and os.
 
     A second call changes nothing, except in a module that was reloaded since. The same holds for
     the functions that patch one module.
@@ -202,6 +205,13 @@ def patch_queue() -> None:
     _patch("queue")
 
 
+def patch_os() -> None:
+    """Patch the calls of `os` that wait for child processes (`waitpid` and its kin), and for pipes,
+    terminals and sockets (`read`, `readv`, `write`). `subprocess` is made of these.
+    """
+    _patch("os")
+
+
 def unpatch_all() -> None:
     """Undo all patches. Calls that wait at this time continue to wait as they began."""
     for part in reversed(list(_patched)):
@@ -252,13 +262,18 @@ def status() -> list[Unrepaired]:
     return list(_repair.unrepaired)
 
 
+def unpatch_os() -> None:
+    """Undo `patch_os`; does nothing if it is not patched."""
+    _unpatch("os")
+
+
 @contextmanager
 def patched(*parts: str) -> Iterator[None]:
     """A context manager that patches some parts, or all if none is named.
 
-    The parts are "time", "socket", "ssl", "select", "logging", "threading" and "queue". At its end
-    the block undoes what it has patched; what was patched before stays. Applies to all threads.
-    ValueError for an unknown part.
+    The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue" and "os". At
+    its end the block undoes what it has patched; what was patched before stays. Applies to all
+    threads. ValueError for an unknown part.
     """
     wanted = [_checked(part) for part in parts] or list(_patches.PARTS)
     mine = [part for part in wanted if part not in _patched]

@@ -24,6 +24,7 @@ from stackless._stackless import (
     _standard_methods,
     _standard_sleep,
 )
+from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
 from stackless.monkey.threads import of_threading
 from stackless.sync import RLock, SimpleQueue
@@ -267,4 +268,5 @@ PARTS: dict[str, Callable[[], list[Patch]]] = {
     "logging": of_logging,
     "threading": of_threading,
     "queue": of_queue,
+    "os": of_os,
 }

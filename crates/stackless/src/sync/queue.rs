@@ -162,6 +162,7 @@ fn wait_in_thread(
     new_ref(p.obj());
     p.push(native);
     let until = time.map(|time| now().saturating_add(time));
+    let mut rung = false;
     let ended = loop {
         let left = until.map_or(LONGEST, |at| (at.saturating_sub(now()) / 1000 + 1).min(LONGEST));
         // SAFETY: the GIL is held before and after; the record stays until this thread frees it.
@@ -171,6 +172,7 @@ fn wait_in_thread(
             PyEval_RestoreThread(ts);
             woken
         };
+        rung |= woken == Woken::ByAlarm;
         // SAFETY: the GIL is held.
         if !native.served.get() && woken == Woken::BySignal && unsafe { PyErr_CheckSignals() } < 0 {
             break Err(Raised);
@@ -183,6 +185,9 @@ fn wait_in_thread(
     p.remove(native);
     let item = Primitive::take(native);
     let served = native.served.get();
+    if served && !rung {
+        native.alarm.wait(-1); // it rang after the wait had ended: an alarm must not be freed like that
+    }
     // SAFETY: it was leaked above, and is in no list any more.
     drop(unsafe { Box::from_raw(std::ptr::from_ref(native).cast_mut()) });
     let result = match (ended, served) {

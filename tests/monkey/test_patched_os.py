@@ -43,14 +43,21 @@ def test_waiting_for_processes():
                 return process.wait(60)
     def run():
         return subprocess.run(sleep, capture_output=True, text=True).stdout.strip()
+    def check():
+        command = [sys.executable, "-c", "import time; time.sleep(0.4); print(input())"]
+        return subprocess.check_output(command, input=b"text").strip()
     def read():
         with subprocess.Popen(sleep, stdout=subprocess.PIPE) as process:
-            return os.read(process.stdout.fileno(), 100)
+            return b"".join(iter(lambda: os.read(process.stdout.fileno(), 100), b""))
+    def one_pipe():
+        return subprocess.run(sleep, stdout=subprocess.PIPE).stdout
+    results, ticks = in_tasklets(one_pipe)
+    print(results, ticks > 20)
     before = time.monotonic()
-    results, ticks = in_tasklets(*[wait] * 5, timed, run, read)
+    results, ticks = in_tasklets(*[wait] * 5, timed, run, check, read)
     print(results, ticks > 20, time.monotonic() - before < 5)
     """,
-        prints="[3, 3, 3, 3, 3, 3, '5', b'5\\n'] True True",
+        prints="[b'5\\n'] True [3, 3, 3, 3, 3, 3, '5', b'text', b'5\\n'] True True",
     )
 
 

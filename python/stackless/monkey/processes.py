@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import select
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -162,8 +163,30 @@ def _fills_up(descriptor: int) -> bool:
     return os.fstat(descriptor).st_mode & 0o170000 == 0o010000
 
 
+#: Seconds: with a timeout, communicate() waits in a selector, also if there is one pipe only.
+_LONG = 1e6
+
+
+def _communicate() -> tuple[Any, str, Any]:
+    kind = subprocess.Popen
+    standard = vars(kind)["communicate"]
+    standard = getattr(standard, "_stackless_standard", standard)
+
+    @functools.wraps(standard)
+    def communicate(self: Any, input: Any = None, timeout: float | None = None) -> Any:
+        while timeout is None and _cooperates():
+            try:
+                return standard(self, input, _LONG)
+            except subprocess.TimeoutExpired:
+                input = None
+        return standard(self, input, timeout)
+
+    communicate._stackless_standard = standard  # type: ignore[attr-defined]
+    return kind, "communicate", communicate
+
+
 def of_os() -> list[tuple[Any, str, Any]]:
-    """The patches of `os`."""
+    """The patches of `os`, and one of `subprocess`."""
     calls: dict[str, Callable[..., Any]] = {
         "waitpid": _waitpid,
         "wait": _wait,
@@ -174,4 +197,5 @@ def of_os() -> list[tuple[Any, str, Any]]:
         "readv": _read,
         "write": _write,
     }
-    return [_waiting(name, call) for name, call in calls.items() if hasattr(os, name)]
+    found = [_waiting(name, call) for name, call in calls.items() if hasattr(os, name)]
+    return [*found, _communicate()]

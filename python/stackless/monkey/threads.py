@@ -135,6 +135,13 @@ def _silence(function: Any) -> None:
     thread._invoke_excepthook = unless_killed  # type: ignore[attr-defined]
 
 
+def _give_context(thread: Any) -> None:
+    """From Python 3.14 on, a Thread object has a context: an empty one by default, here a copy."""
+    context = getattr(thread, "_context", None)
+    if isinstance(context, contextvars.Context) and not context:
+        thread._context = contextvars.copy_context()
+
+
 # ------------------------------------------------------------------ the end of a thread, to 3.12
 
 
@@ -233,6 +240,7 @@ def start_joinable_thread(
         _start_joinable_thread(run, handle=handle._native, daemon=daemon)
         return handle
     _silence(function)
+    _give_context(getattr(function, "__self__", None))
     if not daemon:
         _running.add(handle)
 

@@ -208,3 +208,8 @@ set_stack_limits(**_check.limits_from(_os.environ))
 
 if "STACKLESS_EXPLAIN" in _os.environ:
     explain.from_environment(_os.environ["STACKLESS_EXPLAIN"])
+
+if "STACKLESS_BLOCKED" in _os.environ:
+    from stackless._run import blocked as _blocked
+
+    _blocked.from_environment(_os.environ["STACKLESS_BLOCKED"])

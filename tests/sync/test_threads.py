@@ -204,6 +204,21 @@ def test_a_signal_handler_sets_an_event():
     assert event.wait() is True
 
 
+@in_child_process
+def test_a_service_that_waits_for_a_signal():
+    """Main waits for an event that a handler sets, with workers that wait for jobs."""
+    stop, jobs = sync.Event(), sync.Queue()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for _ in range(3):
+        stackless.tasklet(jobs.get)()
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert stop.wait() is True
+    for _ in range(3):
+        jobs.put(1)
+    stackless.run()
+
+
 def test_control_c_ends_a_wait():
     """KeyboardInterrupt comes out of acquire(), whose lock is not taken."""
     assert_child(

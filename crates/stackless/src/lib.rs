@@ -32,7 +32,7 @@ mod types;
 mod waiting;
 
 use api::{c_table, module};
-use engine::{body, deadlock};
+use engine::{body, deadlock, ending};
 use model::{allocation, seat};
 use observe::{counts, recording, who_waits};
 use pyo3_ffi::*;
@@ -40,6 +40,7 @@ use scheduler::hooks;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::Once;
+use sync::local;
 use types::tasklet;
 
 /// Registers functions with layers below, which do not name the layers of these functions.
@@ -48,6 +49,7 @@ fn register() {
     ONCE.call_once(|| {
         seat::register_body(body::begin);
         allocation::register_vectorcall(tasklet::call);
+        ending::register_locals(local::tasklet_ends);
         deadlock::register_explanation(who_waits::explain);
         hooks::register_recorder(&recording::ToEventLog);
         hooks::register_observer(hooks::COUNT | hooks::AGES, counts::observe);

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _queue
 import _socket
 import functools
 import logging
+import queue
 import select
 import selectors
 import socket
@@ -22,7 +24,10 @@ from stackless._stackless import (
     _standard_methods,
     _standard_sleep,
 )
-from stackless.sync import RLock
+from stackless.monkey.processes import of_os
+from stackless.monkey.repair import repair
+from stackless.monkey.threads import of_threading
+from stackless.sync import RLock, SimpleQueue
 
 Patch = tuple[Any, str, Any]
 
@@ -242,6 +247,16 @@ def of_logging() -> list[Patch]:
     return [(kind, "createLock", createLock)]
 
 
+# ---------------------------------------------------------------------- queues
+
+
+def of_queue() -> list[Patch]:
+    return [(_queue, "SimpleQueue", SimpleQueue), (queue, "SimpleQueue", SimpleQueue)]
+
+
+#: What else is to be done once a part is patched.
+AFTER_PATCHING: dict[str, Callable[[], None]] = {"threading": repair}
+
 #: What else is to be done when a part is no longer patched.
 AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}
 
@@ -251,4 +266,7 @@ PARTS: dict[str, Callable[[], list[Patch]]] = {
     "ssl": of_ssl,
     "select": of_select,
     "logging": of_logging,
+    "threading": of_threading,
+    "queue": of_queue,
+    "os": of_os,
 }

@@ -13,7 +13,7 @@ use crate::parking::{park, room};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::{callbacks, entry, readiness, waits};
+use crate::scheduler::{callbacks, entry, idle, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
 use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::sync::{object as objects, pickle as sync_pickle};
@@ -276,6 +276,7 @@ unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     to_thread::after_fork();
     blocking::after_fork();
     primitive::after_fork();
+    idle::after_fork();
     give(entry::current().and_then(|s| {
         readiness::after_fork(s)?;
         to_thread::fail_waiting(s);

@@ -4,23 +4,33 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
+use crate::python::gil::Gil;
 use crate::scheduler::{scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::cell::RefCell;
 
-/// The state of the thread that only answers questions about tasklets: it never wakes one. Null if there is none.
-static SERVANT: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
+/// The states of threads that only look at tasklets, or answer questions about them: they never wake one.
+static SERVANTS: Gil<RefCell<Vec<*mut PyThreadState>>> = Gil::new(RefCell::new(Vec::new()));
 
 fn is_servant(ts: *mut PyThreadState) -> bool {
-    std::ptr::eq(SERVANT.load(Relaxed), ts)
+    SERVANTS.borrow().contains(&ts)
 }
 
-/// Makes the calling thread that one, or no thread.
+/// Makes the calling thread one of these, or not.
 pub fn set_servant(on: bool) {
-    SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
+    let ts = cpython::thread_state();
+    let mut all = SERVANTS.borrow_mut();
+    all.retain(|&known| !std::ptr::eq(known, ts));
+    if on {
+        all.push(ts);
+    }
+}
+
+/// In the child of a fork these threads do not exist.
+pub fn after_fork() {
+    SERVANTS.borrow_mut().clear();
 }
 
 impl Sched {

@@ -1,10 +1,11 @@
 //! `stackless.sync.local`: attributes of which each tasklet has its own values.
 //!
-//! The attributes of a tasklet are in a dict of its own, which goes when the tasklet is destroyed. Those of a thread
+//! The attributes of a tasklet are in a dict of its own, which goes when the tasklet ends, or is destroyed. Those of a thread
 //! that has not used tasklets, and of main tasklets, are in a `_thread._local` that each object has, so that they go
 //! with the thread.
 
 use crate::model::tasklet::TaskletRef;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry;
@@ -45,6 +46,37 @@ struct Local {
     threads: Cell<Obj>,
     /// Those of tasklets, by their serial numbers.
     tasklets: UnsafeCell<HashMap<u64, Own>>,
+}
+
+/// For the tasklets that have values, by their serial numbers: weak references to the objects, owned.
+static USERS: Gil<UnsafeCell<Option<Users>>> = Gil::new(UnsafeCell::new(None));
+type Users = HashMap<u64, Vec<Obj>>;
+
+/// `f` must not run Python code and not call this function again.
+fn users<R>(f: impl FnOnce(&mut Users) -> R) -> R {
+    // SAFETY: the GIL, and the rule above.
+    f(unsafe { &mut *USERS.get() }.get_or_insert_default())
+}
+
+/// Drops the attributes of a tasklet that ends.
+pub fn tasklet_ends(t: TaskletRef) {
+    saving_exception(|| drop_all(t.serial.get()));
+}
+
+fn drop_all(serial: u64) {
+    for watch in users(|all| all.remove(&serial)).unwrap_or_default() {
+        // SAFETY: a weak reference, whose call gives the object or None.
+        let o = unsafe { PyObject_CallNoArgs(watch) };
+        if o.is_null() {
+            write_unraisable(watch);
+        } else if let Some(o) = some(o) {
+            // SAFETY: an object of the type.
+            let own = unsafe { from(o) }.tasklets(|all| all.remove(&serial));
+            own.into_iter().for_each(drop_own);
+        }
+        drop_ref(o);
+        drop_ref(watch);
+    }
 }
 
 /// # Safety
@@ -171,25 +203,20 @@ fn watch(o: Obj, t: TaskletRef) -> Res<Obj> {
         let pair = if serial.is_null() { serial } else { PyTuple_Pack(2, me, serial) };
         let gone = if pair.is_null() { pair } else { PyCFunction_NewEx(&raw mut GONE, pair, null_mut()) };
         let watch = if gone.is_null() { gone } else { PyWeakref_NewRef(t.obj(), gone) };
+        let number = t.serial.get();
+        if !watch.is_null() {
+            users(|all| all.entry(number).or_default().push(new_ref(me)));
+            t.set_flags(|f| f.has_locals = true);
+        }
         [me, serial, pair, gone].into_iter().for_each(drop_ref);
         check(watch)
     }
 }
 
+/// The callback of a weak reference to a tasklet: it has ended without running.
 unsafe extern "C" fn tasklet_gone(pair: Obj, _: Obj) -> Obj {
-    // SAFETY: the pair of `watch`; a call of a weak reference gives the object, or None.
-    unsafe {
-        let o = PyObject_CallNoArgs(PyTuple_GET_ITEM(pair, 0));
-        if let Some(o) = some(o) {
-            let serial = PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(pair, 1));
-            let own = from(o).tasklets(|all| all.remove(&serial));
-            own.into_iter().for_each(drop_own);
-        }
-        if o.is_null() {
-            return o;
-        }
-        drop_ref(o);
-    }
+    // SAFETY: the pair of `watch`.
+    drop_all(unsafe { PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(pair, 1)) });
     none()
 }
 

@@ -7,6 +7,7 @@
 //! dropped), what it was given goes to the next one: see `Grant` in [`crate::model::bomb`].
 
 use crate::engine::departure::{depart, plan_departure};
+use crate::engine::ending::is_main_thread;
 use crate::engine::throw;
 use crate::model::bomb::{self, TakeBack};
 use crate::model::primitive::{Native, Primitive, PrimitiveRef};
@@ -26,6 +27,7 @@ use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use stackless_cpython::{Alarm, Pending, Woken};
 use stackless_reactor::now;
+use std::ffi::c_int;
 
 /// The caller's tasklet, if the caller can wait in it. (Under `switch_trap` it can, and the call fails.)
 fn tasklet_here() -> Option<Entered> {
@@ -88,8 +90,10 @@ fn wait_in_tasklet(
         return Err(refused(runtime_error("this tasklet does not like to be blocked.")));
     }
     // A main tasklet without others waits as its thread would: what ends its wait may be a signal handler or a thread
-    // of C code, of which nothing is known. So it is no deadlock.
-    let armed = time.is_some() || idle::is_alone(s);
+    // of C code, of which nothing is known. So it is no deadlock. Neither is it if the program handles signals: main
+    // programs of services wait for an event that a handler sets, with workers that wait for jobs.
+    let armed =
+        time.is_some() || idle::is_alone(s) || (me.is_main() && is_main_thread() && handles_signals());
     if armed {
         let until = time.map(|time| now().saturating_add(time));
         arm(s, me, WaitKind::Turn(over), None, until).map_err(refused)?;
@@ -113,6 +117,31 @@ fn wait_in_tasklet(
     unsafe { depart(s, next) }
 }
 
+/// True if the program has a handler for one of the signals that end, pause or inform a process. (Python itself handles
+/// SIGINT.)
+fn handles_signals() -> bool {
+    const SIGNALS: [c_int; 10] = [
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGCHLD,
+        libc::SIGQUIT,
+        libc::SIGCONT,
+        libc::SIGTSTP,
+        libc::SIGPROF,
+    ];
+    SIGNALS.into_iter().any(|signal| {
+        // SAFETY: asks for the action of a valid signal.
+        unsafe {
+            let mut action = std::mem::zeroed::<libc::sigaction>();
+            libc::sigaction(signal, std::ptr::null(), &mut action) == 0
+                && ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)
+        }
+    })
+}
+
 /// The maximum time of one wait in the system, in microseconds: a day.
 const LONGEST: u64 = 86_400_000_000;
 
@@ -133,6 +162,7 @@ fn wait_in_thread(
     new_ref(p.obj());
     p.push(native);
     let until = time.map(|time| now().saturating_add(time));
+    let mut rung = false;
     let ended = loop {
         let left = until.map_or(LONGEST, |at| (at.saturating_sub(now()) / 1000 + 1).min(LONGEST));
         // SAFETY: the GIL is held before and after; the record stays until this thread frees it.
@@ -142,6 +172,7 @@ fn wait_in_thread(
             PyEval_RestoreThread(ts);
             woken
         };
+        rung |= woken == Woken::ByAlarm;
         // SAFETY: the GIL is held.
         if !native.served.get() && woken == Woken::BySignal && unsafe { PyErr_CheckSignals() } < 0 {
             break Err(Raised);
@@ -154,6 +185,9 @@ fn wait_in_thread(
     p.remove(native);
     let item = Primitive::take(native);
     let served = native.served.get();
+    if served && !rung {
+        native.alarm.wait(-1); // it rang after the wait had ended: an alarm must not be freed like that
+    }
     // SAFETY: it was leaked above, and is in no list any more.
     drop(unsafe { Box::from_raw(std::ptr::from_ref(native).cast_mut()) });
     let result = match (ended, served) {

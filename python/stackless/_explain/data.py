@@ -28,6 +28,10 @@ class ChannelInfo(NamedTuple):
     capacity: int
 
 
+#: How a state and its details are one text, where they are not just put together.
+_DETAILED = {"in alt()": "in alt(): {detail}", "in to_thread()": "in to_thread({detail})"}
+
+
 class TaskletInfo(NamedTuple):
     """A tasklet at the time of the snapshot. The record holds no reference to the tasklet."""
 
@@ -38,8 +42,12 @@ class TaskletInfo(NamedTuple):
     #: The identity of its thread, 0 if the thread has ended.
     thread: int
     #: running, runnable, sending, receiving, iterating (receiving in a loop over the channel),
-    #: paused, in run(), not started (and in no queue), thread ended.
+    #: in alt(), joining, sleeping, reading, writing, in to_thread(), paused (in no queue, and not
+    #: waiting by itself), in run(), not started (and in no queue), thread ended.
     state: str
+    #: What it waits for besides partners in its channel: "1.2 s", "fd 7 (127.0.0.1:8080)", "tasklet
+    #: 2 (fetch)", "gethostbyname", the cases of alt(), the time left until a timeout; "" for none.
+    detail: str
     #: True if its function was called.
     started: bool
     #: The channel that it waits for, None if it does not wait for one.
@@ -67,7 +75,10 @@ class TaskletInfo(NamedTuple):
                 "receiving": "blocked receiving from",
                 "iterating": "blocked iterating over",
             }
-            return f"{verb[self.state]} {where} ({balance})"
+            left = f", {self.detail}" if self.detail else ""
+            return f"{verb[self.state]} {where} ({balance}){left}"
+        if self.detail:
+            return _DETAILED.get(self.state, "{state} {detail}").format_map(self._asdict())
         if self.state == "runnable" and not self.started:
             return "runnable, not started"
         if self.state == "in run()":
@@ -98,6 +109,7 @@ def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
                     row["name"],
                     row["thread"],
                     row["state"],
+                    row["detail"],
                     row["started"],
                     None if row["channel"] is None else channels[row["channel"]],
                     stack,

@@ -1,5 +1,6 @@
 //! What a tasklet waits for besides a partner in a channel, and the calls on sockets that are tried again: data.
 
+use crate::python::objects::Obj;
 use stackless_core::TaskletId;
 use stackless_reactor::TimerId;
 use std::ffi::{c_int, c_void};
@@ -67,8 +68,8 @@ pub enum WaitKind {
     Partner,
     /// The first of several cases: a pointer that only `model/alt.rs` uses.
     Alt(*const c_void),
-    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses.
-    Job(*const c_void),
+    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses, and the function, which the job owns.
+    Job { job: *const c_void, func: Obj },
     /// A descriptor, until it is ready.
     Descriptor(c_int, IoDirection),
     /// The same, but it is no error if the time is over before.

@@ -10,7 +10,7 @@ use crate::model::thread::Sched;
 use crate::model::wait::IoDirection;
 use crate::model::world::{self, object, world};
 use crate::observe::describe::Text;
-use crate::observe::inspect;
+use crate::observe::{inspect, reasons};
 use crate::python::objects::{new_ref, text_of};
 use stackless_core::ChannelId;
 use stackless_cpython::{self as cpython, CodePosition, Of};
@@ -268,6 +268,10 @@ impl EventLog {
             State::Ended => {
                 let (state, text) = self.failing.remove(&number(me)).unwrap_or((State::Ended, 0));
                 (state, 0, text)
+            }
+            State::Paused if !me.wait.get().is_null() => {
+                let text = self.recorder.texts.intern(&reasons::short(me));
+                (State::Paused, 0, text)
             }
             state => (state, 0, 0),
         }

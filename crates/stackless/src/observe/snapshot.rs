@@ -6,7 +6,7 @@
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{self, object, world};
-use crate::observe::inspect::state_text;
+use crate::observe::reasons::{self, Reason};
 use crate::observe::{counts, inspect};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -47,6 +47,7 @@ struct Row {
     name: String,
     thread: u64,
     state: &'static str,
+    detail: String,
     started: bool,
     channel: Option<usize>,
     stack: usize,
@@ -80,12 +81,16 @@ impl Collector {
         }
         let mut name = inspect::name_of(t);
         let stack = self.stack(t, &mut name);
-        let channel = world::waits(t).map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
+        let reason = Reason::of(t);
+        let shown = state.is_blocked() && reasons::joined(t).is_none();
+        let channel = world::waits(t).filter(|_| shown);
+        let channel = channel.map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
         self.slice.tasklets.push(Row {
             serial: t.serial.get(),
             name,
             thread: t.scheduler().map_or(0, |s| s.ident()),
-            state: state_text(state),
+            state: reason.state,
+            detail: reason.detail,
             started: t.started(),
             channel,
             stack,
@@ -229,7 +234,7 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
     let what = match state {
         State::Ended => "nothing to run",
         State::Runnable if !t.started() => "runnable, not started",
-        _ => state_text(state),
+        _ => &reasons::short(t),
     };
     let name = if state.is_over() { String::new() } else { inspect::display_name(t) };
     let more = if name.is_empty() { what.to_owned() } else { format!("{name}, {what}") };

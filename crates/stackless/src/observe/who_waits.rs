@@ -8,12 +8,12 @@
 //! Meanwhile no Python code runs and no Python object is made.
 
 use crate::engine::deadlock::Request;
-use crate::model::channel::ChannelRef;
+use crate::model::channel::{self, ChannelRef};
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
-use crate::observe::inspect::{self, state_text};
+use crate::observe::{inspect, reasons};
 use crate::python::objects::*;
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
@@ -117,6 +117,8 @@ impl Explanation {
             let before = search.left;
             search.variables_of(participant.t);
             left -= before - search.left;
+            // Its end is what those wait for that join it.
+            participant.knows.extend(channel::of_end(participant.t).map(|ch| ch.obj().addr()));
         }
     }
 
@@ -149,10 +151,9 @@ impl Explanation {
                 let Some(&(ch, waits)) = participant.waits.iter().find(known) else { continue };
                 let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
                 let holder = next.named();
-                write(
-                    &mut out,
-                    format_args!("{who} {} {}, referred to by {holder}", verb(waits), self.short(ch)),
-                );
+                let known =
+                    if ch.awaited().is_some() { String::new() } else { format!(", referred to by {holder}") };
+                write(&mut out, format_args!("{who} {}{known}", self.does(ch, waits)));
             }
         }
         if self.more {
@@ -165,6 +166,9 @@ impl Explanation {
         let mut lines: Vec<(String, Vec<&Participant>)> = Vec::new();
         for participant in &self.participants {
             let wish = |&(ch, waits): &(ChannelRef, WaitsTo)| {
+                if let Some(joined) = ch.awaited() {
+                    return format!("to join {}", reasons::named(joined));
+                }
                 let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
                 let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
                 format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
@@ -196,7 +200,7 @@ impl Explanation {
     fn others(&self, out: &mut String) {
         let mut channels: Vec<ChannelRef> = Vec::new();
         for &(ch, _) in self.participants.iter().flat_map(|a| &a.waits) {
-            if !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
+            if ch.awaited().is_none() && !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
                 channels.push(ch);
             }
         }
@@ -239,14 +243,21 @@ impl Explanation {
         rest(out, channels.len());
     }
 
+    /// What a tasklet does that waits there.
+    fn does(&self, ch: ChannelRef, waits: WaitsTo) -> String {
+        match ch.awaited() {
+            Some(joined) => format!("joins {}", reasons::named(joined)),
+            None => format!("{} {}", verb(waits), self.short(ch)),
+        }
+    }
+
     /// Why this tasklet does not wake another one.
     fn reason(&self, participant: &Participant) -> String {
-        let does = |&(ch, waits): &(ChannelRef, WaitsTo)| format!("{} {}", verb(waits), self.short(ch));
+        let does = |&(ch, waits): &(ChannelRef, WaitsTo)| self.does(ch, waits);
         match (participant.waits.as_slice(), participant.state) {
             ([], State::Watching) => "which waits in run()".into(),
-            ([], State::Paused) => "which is paused".into(),
             ([], State::Fresh) => "which was not started".into(),
-            ([], state) => format!("which is {}", state_text(state)),
+            ([], _) => format!("which is {}", reasons::short(participant.t)),
             (all, _) => format!("which {}", all.iter().map(does).collect::<Vec<_>>().join(" or ")),
         }
     }

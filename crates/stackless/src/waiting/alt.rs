@@ -424,7 +424,7 @@ fn prepare_joins(entries: &Entries) -> Res<bool> {
             // SAFETY: a type; the reference goes into the cell, unless making it has run code that made another.
             let made = check(unsafe { PyObject_CallNoArgs(classes::CHANNEL.get().cast()) })?;
             if t.alive() && channel::of_end(t).is_none() {
-                drop_ref(t.sequel.replace(made));
+                channel::set_end(t, made);
             } else {
                 drop_ref(made);
             }

@@ -1,0 +1,29 @@
+"""Recordings of waits that are not for a partner in one channel."""
+
+import stackless
+from replay import story
+from stackless import alt, channel, sleep, tasklet
+
+
+def test_the_step_in_which_a_wait_begins(tmp_path):
+    """It says what is waited for."""
+
+    def naps():
+        sleep(0.02)
+
+    with stackless.record(tmp_path / "r.json"):
+        tasklet(naps)()
+        stackless.run()
+    texts = [e.text for e in story(tmp_path / "r.json", "Switch") if e.state == "paused"]
+    assert any(text.startswith("sleeping ") and text.endswith(" ms") for text in texts)
+
+    def chooses():
+        alt(jobs, done.sending(1))
+
+    jobs, done = channel(), channel()
+    with stackless.record(tmp_path / "a.json", overwrite=True):
+        t = tasklet(chooses)()
+        t.run()
+    switch = [e for e in story(tmp_path / "a.json", "Switch") if e.state == "in alt()"]
+    assert [e.text for e in switch] == ["receive from jobs#1, send to done#2"]
+    t.kill()

@@ -289,7 +289,7 @@ def test_observers():
 def test_reprs_and_snapshot():
     jobs, done = channel(), channel()
     t = waiting(jobs, done.sending(1))
-    assert repr(t).endswith("wait, in alt()>")
+    assert ": wait, in alt(): receiving from channel at 0x" in repr(t)
     infos = [info for info in stackless.snapshot() if info.state == "in alt()"]
     assert infos[-1].name == "wait"
     t.kill()

@@ -1,5 +1,7 @@
 """Recordings of waits that are not for a partner in one channel."""
 
+import re
+
 import stackless
 from replay import story
 from stackless import alt, channel, sleep, tasklet
@@ -25,5 +27,6 @@ def test_the_step_in_which_a_wait_begins(tmp_path):
         t = tasklet(chooses)()
         t.run()
     switch = [e for e in story(tmp_path / "a.json", "Switch") if e.state == "in alt()"]
-    assert [e.text for e in switch] == ["receive from jobs#1, send to done#2"]
+    (text,) = (e.text for e in switch)
+    assert re.fullmatch(r"receive from jobs#\d+, send to done#\d+", text)
     t.kill()

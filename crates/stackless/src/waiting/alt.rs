@@ -16,7 +16,7 @@ use crate::engine::{outcome, throw, transfer};
 use crate::model::alt::{self, Alt, CASE, Case, Entries, Entry, Kind, Wish, turned};
 use crate::model::channel::{self, Channel, ChannelRef};
 use crate::model::thread::{Sched, of_running_tasklet};
-use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall};
+use crate::model::wait::{Deadline, IoDirection, SocketCall};
 use crate::model::world::world;
 use crate::model::{alt_result, bomb, classes};
 use crate::python::gil::Gil;
@@ -161,17 +161,8 @@ fn carry_out(entered: Entered, plan: Res<Plan>, call: Pending) -> Res<Obj> {
 
 /// Plans what to do, and lets the tasklet wait in the queues if it has to wait.
 fn plan(entered: Entered, given: &[Obj], options: Options, call: Pending) -> Res<Plan> {
-    let again_call = SocketCall {
-        kind: CallKind::Wait(IoDirection::In),
-        descriptor: -1,
-        count: 0,
-        flags: 0,
-        stream: options.fair,
-        followed: false,
-        deadline: options.deadline,
-    };
     memory::enough()?;
-    let mut alt = Alt::take(again_call, again);
+    let mut alt = Alt::take(options.deadline, options.fair, again);
     match parse(entered, given, &mut alt).and_then(|()| choose(entered, &mut alt, options)) {
         Ok(Choice::Wait) => wait(entered, alt, options, call),
         Ok(Choice::Plan(plan)) => {
@@ -190,6 +181,12 @@ fn parse(entered: Entered, given: &[Obj], alt: &mut Alt) -> Res<()> {
         return Err(memory::no_memory());
     }
     for &shown in given {
+        if std::ptr::eq(type_of(shown), classes::CHANNEL.get()) {
+            // SAFETY: just checked.
+            let kind = Kind::Receive(unsafe { Channel::from(shown) });
+            alt.entries.push(Entry { kind, shown, made: null_mut() });
+            continue;
+        }
         if std::ptr::eq(type_of(shown), CASE.get()) {
             // SAFETY: just checked; the target of these two is a channel, which the case keeps.
             let (case, target) = unsafe { (Case::from(shown), Case::from(shown).target.get()) };

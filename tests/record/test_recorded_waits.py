@@ -30,3 +30,20 @@ def test_the_step_in_which_a_wait_begins(tmp_path):
     (text,) = (e.text for e in switch)
     assert re.fullmatch(r"receive from jobs#\d+, send to done#\d+", text)
     t.kill()
+
+
+def test_what_a_waiting_alt_sends(tmp_path):
+    """The value, if only one case sends; a plain send before does not show through."""
+
+    def chooses(*cases):
+        early.send("early")
+        alt(*cases)
+
+    early, a, b = channel(capacity=3), channel(), channel()
+    with stackless.record(tmp_path / "r.json"):
+        for cases in ((a.sending("one"), b), (a.sending("two"), b.sending("three"))):
+            tasklet(chooses)(*cases).run()
+            a.receive()
+        stackless.run()
+    texts = [e.text for e in story(tmp_path / "r.json", "Transfer")]
+    assert texts == ["'one'", ""]

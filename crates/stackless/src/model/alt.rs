@@ -137,6 +137,15 @@ impl Alt {
         bomb::of_call(given, null_mut(), call, self.retry)
     }
 
+    /// The value of the one case that sends, null for None; None if none or several do.
+    pub fn only_sent(&self) -> Option<Obj> {
+        let mut all = self.entries.iter().filter_map(|entry| match entry.kind {
+            Kind::Send(_, value) => Some(value),
+            _ => None,
+        });
+        all.next().filter(|_| all.next().is_none())
+    }
+
     /// What it owns, for the garbage collector.
     pub fn owned(&self) -> impl Iterator<Item = Obj> + '_ {
         let owns = self.owns.get();

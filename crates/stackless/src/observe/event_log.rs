@@ -256,6 +256,9 @@ impl EventLog {
     fn leaving(&mut self, me: TaskletRef) -> (State, u32, u32) {
         if let Some(alt) = alt::of(me) {
             let text = self.wishes(alt);
+            if alt.only_sent().is_none() {
+                self.seen(me).value = 0; // which of the values is sent is not known yet
+            }
             return (State::Choosing, 0, text);
         }
         if let Some((c, waits)) = world::waits(me) {

@@ -119,6 +119,41 @@ def test_objects_that_stand_for_a_case():
         alt(channel(), Fails())
 
 
+def test_channels_of_the_scheduler_module():
+    """A QueueChannel is refused; clear() ends those in alt(), wherever they are in the queue."""
+    from stackless import scheduler
+
+    queued = scheduler.QueueChannel()
+    for case in (lambda: alt(queued), lambda: queued.receiving(), lambda: queued.sending(1)):
+        with pytest.raises(TypeError, match="QueueChannel"):
+            case()
+    ch, other = scheduler.channel(), channel()
+    waits = [waiting(other, ch), tasklet(ch.receive)(), waiting(ch, other)]
+    run()
+    assert ch.balance == -3
+    ch.clear()
+    run()
+    assert not any(t.alive for t in waits)
+    assert traces(ch, other) == [(0, None)] * 2
+
+
+def test_results_are_tuples():
+    result = alt(channel(capacity=1).sending(5))
+    assert hash(result) == hash(tuple(result))
+    assert (result[0], result[1], result[-1]) == (result.case, None, None)
+    nothing = alt(else_=[1])
+    again = pickle.loads(pickle.dumps(nothing))
+    assert (again, again.index, type(again)) == (nothing, -1, stackless.AltResult)
+    assert stackless.AltResult("case", "value", 3).index == 3
+    for wrong in ((), (1, 2), (1, 2, "x")):
+        with pytest.raises(TypeError):
+            stackless.AltResult(*wrong)
+    deep = None
+    for _ in range(100_000):
+        deep = stackless.AltResult(None, deep, 0)
+    del deep
+
+
 @pytest.mark.parametrize("wrong", [5, None, "x", object()])
 def test_other_objects_are_refused(wrong):
     with pytest.raises(TypeError, match=f"cannot wait for {type(wrong).__name__}"):
@@ -289,7 +324,7 @@ def test_observers():
 def test_reprs_and_snapshot():
     jobs, done = channel(), channel()
     t = waiting(jobs, done.sending(1))
-    assert repr(t).endswith("wait, in alt()>")
+    assert ": wait, in alt(): receiving from channel at 0x" in repr(t)
     infos = [info for info in stackless.snapshot() if info.state == "in alt()"]
     assert infos[-1].name == "wait"
     t.kill()

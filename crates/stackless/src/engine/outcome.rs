@@ -100,6 +100,7 @@ pub fn ended(s: &'static Sched, t: TaskletRef) {
             s.drop_later(waiter.obj());
         }
     }
+    channel::forget_end(t);
     let old = t.sequel.replace(outcome);
     if !old.is_null() {
         s.drop_later(old);

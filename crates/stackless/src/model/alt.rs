@@ -7,7 +7,7 @@ use crate::model::bomb::{self, Retry};
 use crate::model::channel::{self, ChannelRef};
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::wait::{IoDirection, SocketCall, WaitKind};
+use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall, WaitKind};
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::types;
@@ -99,9 +99,11 @@ pub struct Alt {
     pub first: usize,
     /// The result, to be filled: owned; null once it was taken.
     pub result: Cell<Obj>,
-    /// What calls `alt()` again: see [`Alt::again`].
-    pub call: SocketCall,
+    /// What calls `alt()` again, and until when: see [`Alt::again`].
     pub retry: Retry,
+    pub deadline: Deadline,
+    /// True if the choice is fair.
+    pub fair: bool,
     /// The queues in which the tasklet waits, each channel once.
     pub queues: Queues,
     /// True if one of the cases waits for a descriptor.
@@ -123,7 +125,25 @@ impl Alt {
             }
             given
         };
-        bomb::of_call(given, null_mut(), self.call, self.retry)
+        let call = SocketCall {
+            kind: CallKind::Wait(IoDirection::In),
+            descriptor: -1,
+            count: 0,
+            flags: 0,
+            stream: self.fair,
+            followed: false,
+            deadline: self.deadline,
+        };
+        bomb::of_call(given, null_mut(), call, self.retry)
+    }
+
+    /// The value of the one case that sends, null for None; None if none or several do.
+    pub fn only_sent(&self) -> Option<Obj> {
+        let mut all = self.entries.iter().filter_map(|entry| match entry.kind {
+            Kind::Send(_, value) => Some(value),
+            _ => None,
+        });
+        all.next().filter(|_| all.next().is_none())
     }
 
     /// What it owns, for the garbage collector.
@@ -172,22 +192,22 @@ fn spare<R>(f: impl FnOnce(&mut Vec<Box<Alt>>) -> R) -> R {
 
 impl Alt {
     /// An empty one, for a call.
-    pub fn take(call: SocketCall, retry: Retry) -> Box<Self> {
+    pub fn take(deadline: Deadline, fair: bool, retry: Retry) -> Box<Self> {
         if let Some(mut alt) = spare(Vec::pop) {
-            alt.call = call;
+            (alt.deadline, alt.fair) = (deadline, fair);
             return alt;
         }
         let (owns, result, places) = (Cell::new(false), Cell::new(null_mut()), Cell::new(0));
-        let (entries, queues) = (Entries::new(), Queues::new());
         Box::new(Self {
-            entries,
+            entries: Entries::new(),
             owns,
             first: 0,
             result,
-            call,
             retry,
+            deadline,
+            fair,
             places,
-            queues,
+            queues: Queues::new(),
             polls: false,
             joins: false,
         })
@@ -196,7 +216,19 @@ impl Alt {
     /// It is not needed any more: what it owns is dropped, by the next tasklet of the thread to run where that may run
     /// Python code.
     pub fn give_back(mut self: Box<Self>, s: &Sched) {
-        self.owned().for_each(|o| s.drop_soon(o));
+        let owns = self.owns.get();
+        for entry in &self.entries {
+            if owns {
+                s.drop_soon(entry.shown);
+            }
+            if !entry.made.is_null() {
+                s.drop_soon(entry.made);
+            }
+        }
+        let result = self.result.get();
+        if !result.is_null() {
+            s.drop_soon(result);
+        }
         self.entries.clear();
         self.queues.clear();
         self.owns.set(false);

@@ -189,7 +189,7 @@ pub fn add(module: Obj) -> Res<()> {
         ),
         types::getter("index", "int: the position of the case among the arguments, -1 for else_.", get, 2),
     ];
-    let methods = [types::method_noargs("__reduce__", "Helper for pickle.", reduce)];
+    let methods = [types::method_noargs("__reduce__", "Helper for pickle.", reduce), types::class_getitem()];
     let slots = types::Slots::new()
         .doc(
             "AltResult(case, value, index, /)\n--\n\nThe result of alt(): a tuple of the case and its value.",

@@ -3,7 +3,7 @@
 //! The values of a buffer are here, and their number is in the world, which has the rules. Both are changed together,
 //! by [`crate::engine::buffer`].
 
-use crate::model::tasklet::TaskletRef;
+use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::python::memory;
 use crate::python::objects::*;
 use pyo3_ffi::*;
@@ -19,6 +19,8 @@ pub struct Channel {
     /// For `tp_weaklistoffset`; managed by the interpreter.
     weakrefs: Cell<Obj>,
     pub id: Cell<ChannelId>,
+    /// The tasklet whose `join()` waits here, or null: borrowed. See [`of_end`].
+    awaited: Cell<*const Tasklet>,
     /// The values in the buffer, the oldest first; null without a buffer. Null for None, as in a tempval.
     buffer: Cell<*mut Buffer>,
 }
@@ -28,6 +30,20 @@ pub fn of_end(t: TaskletRef) -> Option<ChannelRef> {
     let o = t.sequel.get();
     // SAFETY: before the end, the sequel is a channel.
     (!o.is_null() && !t.flags.get().has_outcome).then(|| unsafe { Channel::from(o) })
+}
+
+/// A tasklet gets a channel, which is taken over, in which `join()` waits for its end.
+pub fn set_end(t: TaskletRef, made: Obj) {
+    // SAFETY: a channel.
+    unsafe { Channel::from(made) }.awaited.set(t);
+    drop_ref(t.sequel.replace(made));
+}
+
+/// A tasklet ends, or is destroyed: its channel does not lead to it any more.
+pub fn forget_end(t: TaskletRef) {
+    if let Some(ch) = of_end(t) {
+        ch.awaited.set(std::ptr::null());
+    }
 }
 
 pub type Buffer = RefCell<VecDeque<Obj>>;
@@ -54,6 +70,12 @@ impl Channel {
     #[inline(always)]
     pub fn id(&self) -> ChannelId {
         self.id.get()
+    }
+
+    /// The tasklet for whose end the tasklets in the queue wait; None for a channel of the program.
+    pub fn awaited(&self) -> Option<TaskletRef> {
+        // SAFETY: `forget_end` clears it before the tasklet goes.
+        unsafe { self.awaited.get().as_ref() }
     }
 
     pub fn buffer(&self) -> Option<&Buffer> {

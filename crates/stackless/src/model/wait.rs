@@ -71,8 +71,8 @@ pub enum WaitKind {
     Turn(Obj),
     /// The first of several cases: a pointer that only `model/alt.rs` uses.
     Alt(*const c_void),
-    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses.
-    Job(*const c_void),
+    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses, and the function, which the job owns.
+    Job { job: *const c_void, func: Obj },
     /// A descriptor, until it is ready.
     Descriptor(c_int, IoDirection),
     /// The same, but it is no error if the time is over before.

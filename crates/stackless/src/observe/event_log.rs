@@ -10,7 +10,7 @@ use crate::model::thread::Sched;
 use crate::model::wait::IoDirection;
 use crate::model::world::{self, object, world};
 use crate::observe::describe::Text;
-use crate::observe::inspect;
+use crate::observe::{inspect, reasons};
 use crate::python::objects::{new_ref, text_of};
 use stackless_core::ChannelId;
 use stackless_cpython::{self as cpython, CodePosition, Of};
@@ -256,6 +256,9 @@ impl EventLog {
     fn leaving(&mut self, me: TaskletRef) -> (State, u32, u32) {
         if let Some(alt) = alt::of(me) {
             let text = self.wishes(alt);
+            if alt.only_sent().is_none() {
+                self.seen(me).value = 0; // which of the values is sent is not known yet
+            }
             return (State::Choosing, 0, text);
         }
         if let Some((c, waits)) = world::waits(me) {
@@ -268,6 +271,10 @@ impl EventLog {
             State::Ended => {
                 let (state, text) = self.failing.remove(&number(me)).unwrap_or((State::Ended, 0));
                 (state, 0, text)
+            }
+            State::Paused if !me.wait.get().is_null() => {
+                let text = self.recorder.texts.intern(&reasons::short(me));
+                (State::Paused, 0, text)
             }
             state => (state, 0, 0),
         }

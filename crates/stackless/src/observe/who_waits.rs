@@ -8,14 +8,13 @@
 //! Meanwhile no Python code runs and no Python object is made.
 
 use crate::engine::deadlock::Request;
-use crate::model::channel::ChannelRef;
+use crate::model::channel::{self, ChannelRef};
 use crate::model::primitive::Primitive;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
-use crate::observe::inspect::{self, state_text};
-use crate::observe::primitives;
+use crate::observe::{inspect, primitives, reasons};
 use crate::python::objects::*;
 use crate::scheduler::entry;
 use pyo3_ffi::*;
@@ -121,6 +120,8 @@ impl Explanation {
             let before = search.left;
             search.variables_of(participant.t);
             left -= before - search.left;
+            // Its end is what those wait for that join it.
+            participant.knows.extend(channel::of_end(participant.t).map(|ch| ch.obj().addr()));
         }
     }
 
@@ -180,10 +181,9 @@ impl Explanation {
                 let holder = next.named();
                 let owned = Primitive::behind(ch).is_some_and(|p| p.owner.get() != 0);
                 let relation = if owned { "held" } else { "referred to" };
-                write(
-                    &mut out,
-                    format_args!("{who} {} {}, {relation} by {holder}", verb(ch, waits), self.short(ch)),
-                );
+                let known =
+                    if ch.awaited().is_some() { String::new() } else { format!(", {relation} by {holder}") };
+                write(&mut out, format_args!("{who} {}{known}", self.does(ch, waits)));
             }
         }
         if self.more {
@@ -196,6 +196,9 @@ impl Explanation {
         let mut lines: Vec<(String, Vec<&Participant>)> = Vec::new();
         for participant in &self.participants {
             let wish = |&(ch, waits): &(ChannelRef, WaitsTo)| {
+                if let Some(joined) = ch.awaited() {
+                    return format!("to join {}", reasons::named(joined));
+                }
                 let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
                 let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
                 match Primitive::behind(ch) {
@@ -233,7 +236,7 @@ impl Explanation {
     fn others(&self, out: &mut String) {
         let mut channels: Vec<ChannelRef> = Vec::new();
         for &(ch, _) in self.participants.iter().flat_map(|a| &a.waits) {
-            if !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
+            if ch.awaited().is_none() && !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
                 channels.push(ch);
             }
         }
@@ -276,14 +279,21 @@ impl Explanation {
         rest(out, channels.len());
     }
 
+    /// What a tasklet does that waits there.
+    fn does(&self, ch: ChannelRef, waits: WaitsTo) -> String {
+        match ch.awaited() {
+            Some(joined) => format!("joins {}", reasons::named(joined)),
+            None => format!("{} {}", verb(ch, waits), self.short(ch)),
+        }
+    }
+
     /// Why this tasklet does not wake another one.
     fn reason(&self, participant: &Participant) -> String {
-        let does = |&(ch, waits): &(ChannelRef, WaitsTo)| format!("{} {}", verb(ch, waits), self.short(ch));
+        let does = |&(ch, waits): &(ChannelRef, WaitsTo)| self.does(ch, waits);
         match (participant.waits.as_slice(), participant.state) {
             ([], State::Watching) => "which waits in run()".into(),
-            ([], State::Paused) => "which is paused".into(),
             ([], State::Fresh) => "which was not started".into(),
-            ([], state) => format!("which is {}", state_text(state)),
+            ([], _) => format!("which is {}", reasons::short(participant.t)),
             (all, _) => format!("which {}", all.iter().map(does).collect::<Vec<_>>().join(" or ")),
         }
     }

@@ -135,7 +135,7 @@ pub fn is_tied(t: TaskletRef) -> bool {
 /// True if it waits for a worker thread.
 pub fn waits_for_job(t: TaskletRef) -> bool {
     // SAFETY: a wait lives as long as the tasklet's pointer to it.
-    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job(_)))
+    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job { .. }))
 }
 
 /// Raises `stackless.TimeoutError` with a text; its cause is an exception, borrowed.

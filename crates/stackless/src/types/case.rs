@@ -101,6 +101,7 @@ pub fn add(module: Obj) -> Res<()> {
         .slot(Py_tp_traverse, tp_traverse as traverseproc as *mut c_void)
         .slot(Py_tp_clear, tp_clear as inquiry as *mut c_void)
         .slot(Py_tp_dealloc, tp_dealloc as destructor as *mut c_void)
+        .methods(&[types::class_getitem()])
         .getters(&getters);
     let flags = Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION;
     types::add(module, &CASE, c"stackless.AltCase", size_of::<Case>(), flags, slots)?;

@@ -409,6 +409,7 @@ pub fn add(module: Obj) -> Res<()> {
         "sending($self, value, /)\n--\n\nReturn a case of alt(): this value is sent to this channel.",
         case::sending,
     ));
+    methods.push(types::class_getitem());
     methods.extend(reduce::channel_methods());
     let getters = [
         types::getter(

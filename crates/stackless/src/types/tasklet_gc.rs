@@ -15,6 +15,7 @@ use crate::engine::outcome;
 use crate::engine::throw::{exit_bomb, kill_later, throw};
 use crate::model::allocation::{allocate_plain, release};
 use crate::model::alt;
+use crate::model::channel;
 use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
@@ -134,6 +135,7 @@ unsafe extern "C" fn destroy(o: Obj) {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
+        channel::forget_end(t);
         clear(&t.sequel);
         clear(&t.name);
         if !frames.is_null() {

@@ -39,7 +39,7 @@ fn do_join(t: TaskletRef, timeout: Obj, call: Pending) -> Res<Obj> {
                 drop_ref(made); // making it ran Python code
                 return do_join(t, timeout, call);
             }
-            drop_ref(t.sequel.replace(made));
+            channel::set_end(t, made);
             // SAFETY: a channel was just made.
             unsafe { Channel::from(made) }
         }

@@ -16,7 +16,7 @@ use crate::engine::{outcome, throw, transfer};
 use crate::model::alt::{self, Alt, CASE, Case, Entries, Entry, Kind, Wish, turned};
 use crate::model::channel::{self, Channel, ChannelRef};
 use crate::model::thread::{Sched, of_running_tasklet};
-use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall};
+use crate::model::wait::{Deadline, IoDirection, SocketCall};
 use crate::model::world::world;
 use crate::model::{alt_result, bomb, classes};
 use crate::python::gil::Gil;
@@ -161,17 +161,8 @@ fn carry_out(entered: Entered, plan: Res<Plan>, call: Pending) -> Res<Obj> {
 
 /// Plans what to do, and lets the tasklet wait in the queues if it has to wait.
 fn plan(entered: Entered, given: &[Obj], options: Options, call: Pending) -> Res<Plan> {
-    let again_call = SocketCall {
-        kind: CallKind::Wait(IoDirection::In),
-        descriptor: -1,
-        count: 0,
-        flags: 0,
-        stream: options.fair,
-        followed: false,
-        deadline: options.deadline,
-    };
     memory::enough()?;
-    let mut alt = Alt::take(again_call, again);
+    let mut alt = Alt::take(options.deadline, options.fair, again);
     match parse(entered, given, &mut alt).and_then(|()| choose(entered, &mut alt, options)) {
         Ok(Choice::Wait) => wait(entered, alt, options, call),
         Ok(Choice::Plan(plan)) => {
@@ -190,6 +181,12 @@ fn parse(entered: Entered, given: &[Obj], alt: &mut Alt) -> Res<()> {
         return Err(memory::no_memory());
     }
     for &shown in given {
+        if std::ptr::eq(type_of(shown), classes::CHANNEL.get()) {
+            // SAFETY: just checked.
+            let kind = Kind::Receive(unsafe { Channel::from(shown) });
+            alt.entries.push(Entry { kind, shown, made: null_mut() });
+            continue;
+        }
         if std::ptr::eq(type_of(shown), CASE.get()) {
             // SAFETY: just checked; the target of these two is a channel, which the case keeps.
             let (case, target) = unsafe { (Case::from(shown), Case::from(shown).target.get()) };
@@ -223,21 +220,17 @@ fn parse(entered: Entered, given: &[Obj], alt: &mut Alt) -> Res<()> {
 
 /// `made` gets the case that an object with an `__alt_case__` method stands for: owned.
 fn kind_of(entered: Entered, o: Obj, made: &mut Obj) -> Res<Kind> {
-    if let Some(kind) = known_kind(entered, o)? {
-        return Ok(kind);
-    }
     // SAFETY: a living object; the method is asked of it and called.
     unsafe {
         if PyObject_HasAttrString(o, c"__alt_case__".as_ptr()) != 0 {
-            let stands_for = check(PyObject_CallMethod(o, c"__alt_case__".as_ptr(), std::ptr::null()))?;
-            *made = stands_for;
-            return known_kind(entered, stands_for)?.ok_or_else(|| {
-                type_error(&format!(
-                    "__alt_case__() of {} returned {}, which is no case",
-                    type_name(o),
-                    type_name(stands_for)
-                ))
+            *made = check(PyObject_CallMethod(o, c"__alt_case__".as_ptr(), std::ptr::null()))?;
+            return known_kind(entered, *made)?.ok_or_else(|| {
+                let (owner, returned) = (type_name(o), type_name(*made));
+                type_error(&format!("__alt_case__() of {owner} returned {returned}, which is no case"))
             });
+        }
+        if let Some(kind) = known_kind(entered, o)? {
+            return Ok(kind);
         }
         if PyLong_Check(o) == 0 && PyObject_HasAttrString(o, c"fileno".as_ptr()) != 0 {
             return descriptor_of(o).map(|descriptor| Kind::Ready(descriptor, IoDirection::In));
@@ -336,7 +329,7 @@ fn choose(entered: Entered, alt: &mut Alt, options: Options) -> Res<Choice> {
             _ => {}
         }
         let first_time = !std::mem::replace(&mut told, true);
-        if (alt.joins && prepare_joins(&alt.entries)?) || (first_time && announce(entered, &alt.entries)?) {
+        if (alt.joins && prepare_joins(&alt.entries)?) || (first_time && announce(entered, alt)?) {
             continue; // Python code has run
         }
         return Ok(Choice::Wait);
@@ -398,12 +391,17 @@ fn announce_case(entered: Entered, ch: ChannelRef, direction: Direction, value: 
     throw::raise_pending(s.current())
 }
 
-/// Tells the channel callback, if there is one, of all cases that are about to wait. True if it was called.
-fn announce(entered: Entered, entries: &Entries) -> Res<bool> {
-    if !callbacks::ON_CHANNEL.is_set() {
-        return Ok(false);
+/// Tells the channel callback, if there is one, of all cases that are about to wait, and a recording of what is sent if
+/// that is known. True if Python code may have run.
+fn announce(entered: Entered, alt: &Alt) -> Res<bool> {
+    if let (Some(recorder), Some(value)) = (hooks::recorder(), alt.only_sent()) {
+        recorder.describe_sent(entered.s, value);
+        throw::raise_pending(entered.s.current())?;
     }
-    for entry in entries {
+    if !callbacks::ON_CHANNEL.is_set() {
+        return Ok(hooks::channels_watched());
+    }
+    for entry in &alt.entries {
         match entry.kind {
             Kind::Receive(ch) => announce_case(entered, ch, Direction::Receive, null_mut(), true)?,
             Kind::Send(ch, value) => announce_case(entered, ch, Direction::Send, value, true)?,
@@ -424,7 +422,7 @@ fn prepare_joins(entries: &Entries) -> Res<bool> {
             // SAFETY: a type; the reference goes into the cell, unless making it has run code that made another.
             let made = check(unsafe { PyObject_CallNoArgs(classes::CHANNEL.get().cast()) })?;
             if t.alive() && channel::of_end(t).is_none() {
-                drop_ref(t.sequel.replace(made));
+                channel::set_end(t, made);
             } else {
                 drop_ref(made);
             }

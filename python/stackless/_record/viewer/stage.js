@@ -68,7 +68,8 @@ export class Stage {
     const ran = this.player.ran(t.id, this.player.step);
     const chosen = t.id === this.chosen ? " chosen" : "";
     const where = t.channel ? ` ${escape(channelName(this.player, t.channel))}` : "";
-    const value = t.value && (isBlocked(t.state) || isOver(t.state))
+    const waits = ["paused", "in alt()"].includes(STATES[t.state]); // its value says for what
+    const value = t.value && (isBlocked(t.state) || isOver(t.state) || waits)
       ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
     const head = `<header title="${this.name(t.id)}"><b>${this.name(t.id)}</b><small>#${t.id}</small></header>
       <div class="state"><i></i>${STATES[t.state]}${where} ${value}</div>`;

@@ -109,6 +109,7 @@ export function sentence(player) {
       case "iterates":
         return `${me} receives from ${where(e.place)}. No tasklet sends, so it waits. ${on(e.other)}`;
       case "paused":
+        if (e.text) return `${me} waits: ${what(e.text)}. ${on(e.other)}`;
         return `${me} leaves the run queue. ${on(e.other)}`;
       case "in alt()":
         return `${me} waits for the first of these: ${what(e.text)}. ${on(e.other)}`;

@@ -195,7 +195,8 @@ def pstree(process: Process, full: bool = False) -> Iterator[str]:
     for thread, members in by_thread.items():
         branches: dict[str, list[TaskletInfo]] = defaultdict(list)
         for info in sorted(members, key=_rank):
-            branches[info.reason if info.channel or info.state == "waiting" else info.state].append(info)
+            told = info.channel is not None or info.state == "waiting"
+            branches[info.reason if told else info.state].append(info)
         tree: _Tree = []
         for title, inside in branches.items():
             count = f": {len(inside)}" if len(inside) > 1 else ""

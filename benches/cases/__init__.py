@@ -1,12 +1,13 @@
 """The cases that benches/run.py measures, in the order in which they are printed."""
 
-from cases import call, channel, channel_for, create, parked, parser, schedule, sync
+from cases import alt, call, channel, channel_for, create, parked, parser, schedule, sync
 from harness import Case
 
 CASES: list[Case] = [
     schedule.TWO,
     schedule.THOUSAND,
     channel.CASE,
+    alt.CASE,
     channel_for.CASE,
     create.CASE,
     call.CASE,

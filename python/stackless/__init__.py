@@ -35,6 +35,14 @@ from stackless import explain
 from stackless._package import import_lock as _import_lock
 from stackless._package.dump import dump
 from stackless._package.features import Features, features
+from stackless._package.groups import (
+    Backoff,
+    TaskGroup,
+    fail_after,
+    map,
+    move_on_after,
+    shield,
+)
 from stackless._package.limits import (
     StackLimits,
     atomic,
@@ -47,10 +55,16 @@ from stackless._package.surface import adopt as _adopt
 from stackless._package.time import run_all, run_tasklet, timeout
 from stackless._record.recording import record
 from stackless._stackless import (
+    AltCase,
+    AltResult,
+    Cancelled,
+    CancelScope,
     TaskletExit,
     TimeoutExit,
+    alt,
     bomb,
     channel,
+    current_deadline,
     enable_leak_reports,
     enable_softswitch,
     get_channel_callback,
@@ -64,6 +78,7 @@ from stackless._stackless import (
     getuncollectables,
     pickle_flags,
     pickle_flags_default,
+    readable,
     run,
     run_n_tasklets,
     schedule,
@@ -76,6 +91,7 @@ from stackless._stackless import (
     switch_trap,
     tasklet,
     to_thread,
+    writable,
 )
 from stackless._stackless import (
     TimeoutError as TimeoutError,
@@ -96,17 +112,27 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "AltCase",
+    "AltResult",
+    "Backoff",
+    "CancelScope",
+    "Cancelled",
     "Features",
     "StackLimits",
+    "TaskGroup",
+    "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
+    "alt",
     "atomic",
     "bomb",
     "channel",
+    "current_deadline",
     "dump",
     "dumps",
     "enable_leak_reports",
     "enable_softswitch",
+    "fail_after",
     "features",
     "get_channel_callback",
     "get_schedule_callback",
@@ -121,8 +147,10 @@ __all__ = [
     "getuncollectables",
     "load",
     "loads",
+    "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
+    "readable",
     "record",
     "run",
     "run_all",
@@ -135,6 +163,7 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "shield",
     "sleep",
     "snapshot",
     "stackless",
@@ -143,9 +172,23 @@ __all__ = [
     "timeout",
     "to_thread",
     "why_not_picklable",
+    "writable",
 ]
 
 _adopt(globals(), "stackless._")
+map.__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    """`TaskletExecutor`, made at its first use: `concurrent.futures` takes time to import."""
+    if name != "TaskletExecutor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stackless._package.executor import TaskletExecutor
+
+    TaskletExecutor.__module__ = __name__
+    globals()[name] = TaskletExecutor
+    return TaskletExecutor
+
 
 #: The module itself, for programs that use ``from stackless import stackless``.
 stackless = _sys.modules[__name__]

@@ -2,16 +2,24 @@ import builtins
 from builtins import type as _type
 from collections.abc import Callable, Iterable
 from contextvars import Context
-from types import FrameType, ModuleType, TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, final, overload
+from types import FrameType, GenericAlias, ModuleType, TracebackType
+from typing import Any, Final, Generic, Protocol, Self, SupportsIndex, final, overload
 
-from typing_extensions import disjoint_base
+from _typeshed import FileDescriptorLike, HasFileno
+from typing_extensions import ParamSpec, TypeVar, disjoint_base
 
 from stackless import explain as explain
 from stackless import pickling as pickling
 from stackless._package.dump import dump as dump
+from stackless._package.executor import TaskletExecutor as TaskletExecutor
 from stackless._package.features import Features as Features
 from stackless._package.features import features as features
+from stackless._package.groups import Backoff as Backoff
+from stackless._package.groups import TaskGroup as TaskGroup
+from stackless._package.groups import fail_after as fail_after
+from stackless._package.groups import map as map
+from stackless._package.groups import move_on_after as move_on_after
+from stackless._package.groups import shield as shield
 from stackless._package.limits import StackLimits as StackLimits
 from stackless._package.limits import atomic as atomic
 from stackless._package.limits import get_stack_limits as get_stack_limits
@@ -37,17 +45,27 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "AltCase",
+    "AltResult",
+    "Backoff",
+    "CancelScope",
+    "Cancelled",
     "Features",
     "StackLimits",
+    "TaskGroup",
+    "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
+    "alt",
     "atomic",
     "bomb",
     "channel",
+    "current_deadline",
     "dump",
     "dumps",
     "enable_leak_reports",
     "enable_softswitch",
+    "fail_after",
     "features",
     "get_channel_callback",
     "get_schedule_callback",
@@ -62,8 +80,10 @@ __all__ = [
     "getuncollectables",
     "load",
     "loads",
+    "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
+    "readable",
     "record",
     "run",
     "run_all",
@@ -76,6 +96,7 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "shield",
     "sleep",
     "snapshot",
     "stackless",
@@ -84,24 +105,63 @@ __all__ = [
     "timeout",
     "to_thread",
     "why_not_picklable",
+    "writable",
 ]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_E = TypeVar("_E")
+# What a channel carries, and the value of a case of alt().
+_T = TypeVar("_T", default=Any)
+_T_co = TypeVar("_T_co", covariant=True, default=Any)
+# The arguments and the result of a tasklet's function.
+_A = ParamSpec("_A", default=...)
+_R_co = TypeVar("_R_co", covariant=True, default=Any)
 
 class TaskletExit(SystemExit): ...
 class TimeoutError(builtins.TimeoutError, RuntimeError): ...
 class TimeoutExit(BaseException): ...
 
+class Cancelled(BaseException):
+    scope: CancelScope | None
+
 @disjoint_base
-class tasklet:
+class CancelScope:
+    def __init__(
+        self, timeout: float | None = None, *, shield: bool = False, fail: bool = False
+    ) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: _type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool: ...
+    def cancel(self, reason: object = None) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+    @property
+    def expired(self) -> bool: ...
+    @property
+    def reason(self) -> Any: ...
+    @property
+    def _members(self) -> list[tasklet]: ...
+    deadline: float
+
+@disjoint_base
+class tasklet(Generic[_A, _R_co]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    @overload
+    def __init__(self, func: None = None, args: None = None, kwargs: None = None) -> None: ...
+    @overload
     def __init__(
         self,
-        func: Callable[..., object] | None = None,
-        args: tuple[Any, ...] | None = None,
+        func: Callable[_A, _R_co],
+        args: tuple[Any, ...] | list[Any] | None = None,
         kwargs: dict[str, Any] | None = None,
     ) -> None: ...
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Self: ...
+    def __call__(self, /, *args: _A.args, **kwargs: _A.kwargs) -> Self: ...
     def __del__(self) -> None: ...
     def bind(
         self,
@@ -109,7 +169,7 @@ class tasklet:
         args: tuple[Any, ...] | None = None,
         kwargs: dict[str, Any] | None = None,
     ) -> Self: ...
-    def setup(self, /, *args: Any, **kwargs: Any) -> Self: ...
+    def setup(self, /, *args: _A.args, **kwargs: _A.kwargs) -> Self: ...
     def insert(self) -> Self: ...
     def remove(self) -> Self: ...
     def run(self) -> Any: ...
@@ -124,7 +184,7 @@ class tasklet:
     ) -> None: ...
     def raise_exception(self, exc_class: type[BaseException], /, *args: Any) -> None: ...
     def kill(self, pending: bool = False) -> None: ...
-    def join(self, timeout: float | None = None) -> Any: ...
+    def join(self, timeout: float | None = None) -> _R_co: ...
     def _keep_result(self) -> None: ...
     def set_atomic(self, flag: bool | int, /) -> bool: ...
     def set_ignore_nesting(self, flag: bool | int, /) -> bool: ...
@@ -170,9 +230,58 @@ class tasklet:
     trace_function: Callable[[FrameType, str, Any], Any] | None
     profile_function: Callable[[FrameType, str, Any], Any] | None
 
+# Invariant, so that cases of different types have no common one: alt() gives Any then.
+@final
+class AltCase(Generic[_T]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    @property
+    def target(self) -> Any: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def operation(self) -> str: ...
+
+@final
+class AltResult(tuple[Any, _T_co]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    __match_args__: Final = ("case", "value")
+    def __new__(cls, case: Any, value: _T_co, index: int, /) -> Self: ...
+    @property
+    def case(self) -> Any: ...
+    @property
+    def value(self) -> _T_co: ...
+    @property
+    def index(self) -> int: ...  # type: ignore[override]
+
+class _StandsForCase(Protocol):
+    def __alt_case__(self) -> channel | AltCase | tasklet: ...
+
+@overload
+def alt(
+    *cases: channel[_T] | AltCase[_T], timeout: float | None = None, fair: bool = False
+) -> AltResult[_T]: ...
+@overload
+def alt(
+    *cases: channel[_T] | AltCase[_T], timeout: float | None = None, else_: _E, fair: bool = False
+) -> AltResult[_T | _E]: ...
+@overload
+def alt(
+    *cases: channel | AltCase | tasklet | HasFileno | _StandsForCase,
+    timeout: float | None = None,
+    else_: object = ...,
+    fair: bool = False,
+) -> AltResult: ...
+def readable(file: FileDescriptorLike, /) -> AltCase[None]: ...
+def writable(file: FileDescriptorLike, /) -> AltCase[None]: ...
+
 @disjoint_base
-class channel:
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+class channel(Generic[_T]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    def __init__(self, *, capacity: SupportsIndex = 0) -> None: ...
+    def receiving(self) -> AltCase[_T]: ...
+    def sending(self, value: _T, /) -> AltCase[None]: ...
+    @property
+    def capacity(self) -> int: ...
     @property
     def balance(self) -> int: ...
     @property
@@ -183,8 +292,8 @@ class channel:
     def closed(self) -> bool: ...
     preference: int
     schedule_all: int
-    def send(self, value: Any, /, *, timeout: float | None = None) -> None: ...
-    def receive(self, *, timeout: float | None = None) -> Any: ...
+    def send(self, value: _T, /, *, timeout: float | None = None) -> None: ...
+    def receive(self, *, timeout: float | None = None) -> _T: ...
     @overload
     def send_exception(
         self, exc_class: type[BaseException], /, *args: Any, timeout: float | None = None
@@ -200,11 +309,11 @@ class channel:
         *,
         timeout: float | None = None,
     ) -> None: ...
-    def send_sequence(self, iterable: Iterable[Any], /) -> int: ...
+    def send_sequence(self, iterable: Iterable[_T], /) -> int: ...
     def close(self) -> None: ...
     def open(self) -> None: ...
     def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
+    def __next__(self) -> _T: ...
 
 @final
 class bomb:
@@ -233,6 +342,7 @@ def run(
     block: bool = True,
 ) -> tasklet | None: ...
 def sleep(seconds: float, /) -> None: ...
+def current_deadline() -> float: ...
 def to_thread(func: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
 def run_n_tasklets(n: int, /) -> None: ...
 def schedule(retval: Any = ...) -> Any: ...

@@ -1,15 +1,22 @@
 # What the compiled module gives the package beyond the public names, which __init__.pyi describes.
 import contextvars
+from collections.abc import Callable
 from types import CodeType, FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, TypeVar, final
 
 from typing_extensions import disjoint_base
 
+from stackless import AltCase as AltCase
+from stackless import AltResult as AltResult
+from stackless import Cancelled as Cancelled
+from stackless import CancelScope as CancelScope
 from stackless import TaskletExit as TaskletExit
 from stackless import TimeoutError as TimeoutError
 from stackless import TimeoutExit as TimeoutExit
+from stackless import alt as alt
 from stackless import bomb as bomb
 from stackless import channel as channel
+from stackless import current_deadline as current_deadline
 from stackless import enable_leak_reports as enable_leak_reports
 from stackless import enable_softswitch as enable_softswitch
 from stackless import get_channel_callback as get_channel_callback
@@ -23,6 +30,7 @@ from stackless import getruncount as getruncount
 from stackless import getuncollectables as getuncollectables
 from stackless import pickle_flags as pickle_flags
 from stackless import pickle_flags_default as pickle_flags_default
+from stackless import readable as readable
 from stackless import run as run
 from stackless import run_n_tasklets as run_n_tasklets
 from stackless import schedule as schedule
@@ -35,6 +43,7 @@ from stackless import sleep as sleep
 from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
 from stackless import to_thread as to_thread
+from stackless import writable as writable
 
 _T = TypeVar("_T")
 
@@ -103,6 +112,9 @@ def _restore_tasklet(
     /,
 ) -> None: ...
 def _channel_queue(c: channel, /) -> list[tasklet]: ...
+def _channel_values(c: channel, /) -> list[Any]: ...
+def _set_channel_values(c: channel, capacity: int, values: list[Any], /) -> None: ...
+def _waits_in_alt(t: tasklet, /) -> bool: ...
 def _enqueue(c: object, t: tasklet, sends: bool, /) -> None: ...
 def _at_exit() -> None: ...
 def _after_fork() -> None: ...
@@ -123,6 +135,12 @@ def _thread_of(owner: int, /) -> int: ...
 def _runs_others(owner: int, /) -> bool: ...
 def _standard_methods(base: type, kind: type, /) -> dict[str, Any]: ...
 def _standard_sleep(sleep: object, /) -> Any: ...
+
+class _Group(CancelScope):
+    def start(
+        self, func: Callable[..., object], /, *args: Any, name: str | None = None, **kwargs: Any
+    ) -> tasklet: ...
+    def _supervise(self, function: Callable[..., object] | None, /) -> None: ...
 
 @final
 class _ByteQueue:

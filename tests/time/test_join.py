@@ -28,6 +28,23 @@ def test_result():
     assert t.join() == "v" and not t.alive and t.tempval is None
 
 
+def test_is_no_channel_operation():
+    """The channel callback is not called: it could end the tasklet before the caller waits."""
+    t = stackless.tasklet(after)(0, "v")
+    seen = []
+
+    def callback(*operation):
+        seen.append(operation)
+        t.kill()
+
+    stackless.set_channel_callback(callback)
+    try:
+        assert t.join() == "v"
+    finally:
+        stackless.set_channel_callback(None)
+    assert seen == []
+
+
 def test_exception_goes_to_the_joiner():
     """And not to run()."""
     t = stackless.tasklet(after)(0.01, KeyError("k"))

@@ -6,11 +6,12 @@ import contextvars
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from stackless import _stackless
 
 _P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class timeout:
@@ -100,8 +101,8 @@ _started = _Started()
 
 
 def run_tasklet(
-    function: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
-) -> _stackless.tasklet:
+    function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
+) -> _stackless.tasklet[_P, _R]:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
     It runs in a copy of the caller's context. The function's result is kept for tasklet.join().

@@ -17,8 +17,8 @@ use crate::scheduler::{callbacks, entry, idle, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
 use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::sync::{object as objects, pickle as sync_pickle};
-use crate::types::{channel, tasklet, tasklet_gc};
-use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
+use crate::types::{case, channel, scope, tasklet, tasklet_gc};
+use crate::waiting::{alt, descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use stackless_stack::{self as stack, Limits};
@@ -409,8 +409,11 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(run::functions());
+    all.extend(alt::functions());
+    all.extend(case::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
+    all.extend(scope::functions());
     all.extend(to_thread::functions());
     all.extend(methods::functions());
     all.extend(standard::functions());
@@ -467,6 +470,7 @@ fn fill(module: Obj) -> Res<()> {
     byte_queue::ready(module)?;
     timeout::ready(module)?;
     channel::add(module)?;
+    case::add(module)?;
     tasklet::add(module)?;
     lock::add(module)?;
     rlock::add(module)?;
@@ -475,6 +479,7 @@ fn fill(module: Obj) -> Res<()> {
     simple_queue::add(module)?;
     local::add(module)?;
     queue_type::add(module)?;
+    scope::ready(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {
         if PyModule_AddFunctions(module, types::method_table(&functions())) < 0 {

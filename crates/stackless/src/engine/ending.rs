@@ -11,7 +11,7 @@ use crate::scheduler::callbacks::ON_ERROR;
 use crate::scheduler::hooks;
 use crate::scheduler::idle::IdleAction;
 use crate::scheduler::ring::{deliver, leave_value, link};
-use crate::scheduler::{idle, limits};
+use crate::scheduler::{idle, limits, scopes};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use std::cell::Cell;
@@ -51,7 +51,10 @@ pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
         unsafe { cpython::finish(s.ts, s.current().seat().state()) };
     }
     let me = s.current();
-    limits::end_all(me);
+    if me.extra.get() {
+        limits::end_all(me);
+        scopes::end_all(me);
+    }
     outcome::ended(s, me);
 
     let watcher = || object(world(|w| w.watcher(s.id())));
@@ -91,6 +94,12 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     let mut exception = take_exception();
     if let Some(recorder) = hooks::recorder() {
         recorder.describe_failure(s, &exception);
+    }
+    if s.current().extra.get() {
+        match outcome::failed_in_group(s.current(), exception) {
+            Ok(()) => return None,
+            Err(theirs) => exception = theirs,
+        }
     }
     if !is_exit(&exception) {
         match outcome::failed(s.current(), exception).or_else(handle) {

@@ -29,6 +29,8 @@ enum Deferred {
     /// in `traceback` or null for none. If the tasklet ends or is woken by an exception before it continues, the
     /// bomb is destroyed, and the turn goes to the next one.
     Grant(TakeBack),
+    /// Its exception is made by this function, in the tasklet that finds it: it may be left for many.
+    Make(fn() -> Raised),
 }
 
 #[repr(C)]
@@ -146,6 +148,13 @@ fn take_back(bomb: &Bomb) {
     }
 }
 
+/// A bomb whose exception, of this class (taken over), is made by a function when a tasklet finds it.
+pub fn of_function(kind: Obj, maker: fn() -> Raised) -> Res<Obj> {
+    let o = new([kind, null_mut(), null_mut()])?;
+    from(o).deferred.set(Deferred::Make(maker));
+    Ok(o)
+}
+
 /// A bomb of the exception that is set, which is cleared.
 pub fn of_raised() -> Obj {
     let exception = without_collection(take_exception);
@@ -232,6 +241,10 @@ pub fn unpack(value: Obj) -> Res<Obj> {
 #[cold]
 fn open_bomb(o: Obj) -> Res<Obj> {
     let deferred = from(o).deferred.get();
+    if let Deferred::Make(maker) = deferred {
+        drop_ref(o);
+        return Err(maker());
+    }
     if !matches!(deferred, Deferred::Raise) {
         from(o).deferred.set(Deferred::Raise);
         let [first, second] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));

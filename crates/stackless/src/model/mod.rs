@@ -2,11 +2,14 @@
 //! Nothing here runs Python code, except by dropping references and making exceptions.
 
 pub mod allocation;
+pub mod alt;
+pub mod alt_result;
 pub mod bomb;
 pub mod channel;
 pub mod classes;
 pub mod primitive;
 pub mod readiness;
+pub mod scope;
 pub mod seat;
 pub mod settings;
 pub mod tasklet;

@@ -1,6 +1,7 @@
 //! The record of one thread that uses tasklets: data, and what can be answered from it alone.
 
 use crate::model::readiness::Readiness;
+use crate::model::scope::ScopeRef;
 use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Tasklet, TaskletRef};
@@ -153,6 +154,13 @@ impl Sched {
         }
     }
 
+    /// Drops a reference now if it is not the last one; else later.
+    #[inline(always)]
+    pub fn drop_soon(&self, o: Obj) {
+        // SAFETY: a living object.
+        if unsafe { Py_REFCNT(o) } > 1 { drop_ref(o) } else { self.drop_later(o) }
+    }
+
     /// Drops the references that [`Self::drop_later`] has collected. May run Python code, which may switch.
     #[inline(always)]
     pub fn drop_deferred(&self) {
@@ -199,6 +207,8 @@ pub enum Due {
     Wait(TaskletRef),
     /// Reports that the limit with this number has been reached.
     Limit(usize),
+    /// Cancels this scope.
+    Scope(ScopeRef),
 }
 
 /// What a thread knows of the waits of its tasklets.

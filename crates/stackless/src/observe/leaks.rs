@@ -23,7 +23,7 @@ pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
     let doing = match waits {
         WaitsTo::Send => "send",
-        WaitsTo::Receive => "receive",
+        WaitsTo::Receive | WaitsTo::Either => "receive",
         WaitsTo::Iterate => "iterate",
     };
     let place = Primitive::waited_for(t)

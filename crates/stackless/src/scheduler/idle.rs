@@ -5,7 +5,7 @@ use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
 use crate::python::gil::Gil;
-use crate::scheduler::limits;
+use crate::scheduler::{scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
@@ -85,7 +85,7 @@ pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
 /// True if `watcher`, which should continue when the ring is empty, waits for something armed instead: a
 /// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
 pub fn keeps_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
-    if !watcher.wait.get().is_null() {
+    if waits::is_armed(watcher) {
         return true;
     }
     let returns = watcher.flags.get().impatient && world(|w| w.is_watchdog(watcher.id()));
@@ -103,7 +103,7 @@ pub fn are_in_foreground(s: &'static Sched, watcher: TaskletRef) -> bool {
     if !inside.contains(&watcher.id()) {
         inside.push(watcher.id());
     }
-    let own = |t: TaskletRef| if t.flags.get().daemon { 0 } else { limits::armed_of(t) };
+    let own = |t: TaskletRef| if t.flags.get().daemon { 0 } else { scopes::armed_of(t) };
     foreground > inside.into_iter().map(|t| own(object(t))).sum()
 }
 

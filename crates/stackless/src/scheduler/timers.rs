@@ -5,7 +5,7 @@ use crate::model::wait::WaitKind;
 use crate::python::objects::*;
 use crate::scheduler::ring::wake;
 use crate::scheduler::waits::timed_out;
-use crate::scheduler::{limits, readiness};
+use crate::scheduler::{limits, readiness, scopes};
 use stackless_reactor::{coarse, now};
 use std::ptr::null_mut;
 
@@ -30,6 +30,7 @@ pub fn wake_due(s: &'static Sched, moment: Moment) {
                 wake(s, t, result);
             }
             Due::Limit(number) => limits::reached(s, number, now, moment),
+            Due::Scope(scope) => scopes::expire(scope),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::model::world::{fields, object, world};
 use crate::parking::{park, stacks};
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::{entry, limits};
+use crate::scheduler::{entry, scopes};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
 use std::ffi::{c_int, c_void};
@@ -78,7 +78,10 @@ fn nesting_level(t: TaskletRef) -> Obj {
 }
 
 fn channel(t: TaskletRef) -> Obj {
-    t.channel().map_or_else(none, |c| new_ref(world(|w| w.channel_payload(c)).obj()))
+    let channel = t.channel().map(|c| world(|w| w.channel_payload(c)).obj());
+    // SAFETY: a channel's memory is there until the world has forgotten it.
+    let living = channel.filter(|&o| unsafe { Py_REFCNT(o) } > 0);
+    living.map_or_else(none, new_ref)
 }
 
 // ---------------------------------------------------------------------- contexts
@@ -202,7 +205,7 @@ unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_i
         BLOCK_TRAP => bool_arg(value, "block_trap must be set to a bool or integer")
             .map(|on| t.set_flags(|f| f.block_trap = on)),
         DAEMON => {
-            bool_arg(value, "daemon must be set to a bool or integer").map(|on| limits::set_daemon(t, on))
+            bool_arg(value, "daemon must be set to a bool or integer").map(|on| scopes::set_daemon(t, on))
         }
         which => set_trace(t, value, which == PROFILE),
     };

@@ -14,6 +14,8 @@
 use crate::engine::outcome;
 use crate::engine::throw::{exit_bomb, kill_later, throw};
 use crate::model::allocation::{allocate_plain, release};
+use crate::model::alt;
+use crate::model::channel;
 use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
@@ -24,7 +26,7 @@ use crate::parking::park::{self, has_not_begun};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::waits::ends;
-use crate::scheduler::{entry, hooks, limits};
+use crate::scheduler::{entry, hooks, limits, scopes};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Pending};
 use std::ffi::{c_int, c_void};
@@ -33,6 +35,12 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
     let t = unsafe { Tasklet::from(o) };
+    for o in alt::of(t).iter().flat_map(|alt| alt.owned()) {
+        let result = types::visit_all([o], visit, arg);
+        if result != 0 {
+            return result;
+        }
+    }
     let own = [
         type_of(o).cast(),
         t.tempval.get(),
@@ -41,6 +49,8 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
         t.kwargs.get(),
         t.context.get(),
         t.sequel.get(),
+        t.scope.get(),
+        t.name.get(),
     ];
     let result = types::visit_all(own, visit, arg);
     if result != 0 || !t.started() || t.is_current() || t.is_main() || entry::is_stranded(t) {
@@ -112,6 +122,10 @@ unsafe extern "C" fn destroy(o: Obj) {
         if t.started() {
             saving_exception(|| outlive(t));
         }
+        if t.extra.replace(false) {
+            limits::end_all(t);
+            scopes::end_all(t);
+        }
         // From here on the world does not have it any more, while destructors run.
         if let Some(recorder) = hooks::recorder() {
             recorder.gone(t);
@@ -121,7 +135,9 @@ unsafe extern "C" fn destroy(o: Obj) {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
+        channel::forget_end(t);
         clear(&t.sequel);
+        clear(&t.name);
         if !frames.is_null() {
             saving_exception(|| drop_frames(frames));
         }
@@ -288,6 +304,7 @@ fn keep_as_garbage(o: Obj) -> Res<()> {
 pub fn abandon(t: TaskletRef) {
     ends(t);
     limits::end_all(t);
+    scopes::end_all(t);
     if let Some(s) = t.scheduler() {
         outcome::ended(s, t);
     }

@@ -32,6 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless import explain
+from stackless._package import exit as _exit
 from stackless._package import import_lock as _import_lock
 from stackless._package.dump import dump
 from stackless._package.features import Features, features
@@ -57,11 +58,13 @@ from stackless._record.recording import record
 from stackless._stackless import (
     Cancelled,
     CancelScope,
+    StacklessWarning,
     TaskletExit,
     TimeoutExit,
     bomb,
     channel,
     current_deadline,
+    enable_exit_warnings,
     enable_leak_reports,
     enable_softswitch,
     get_channel_callback,
@@ -112,6 +115,7 @@ __all__ = [
     "Cancelled",
     "Features",
     "StackLimits",
+    "StacklessWarning",
     "TaskGroup",
     "TaskletExecutor",
     "TaskletExit",
@@ -122,6 +126,7 @@ __all__ = [
     "current_deadline",
     "dump",
     "dumps",
+    "enable_exit_warnings",
     "enable_leak_reports",
     "enable_softswitch",
     "fail_after",
@@ -189,7 +194,9 @@ _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
 
 _import_lock.install()
 
-_atexit.register(_stackless._at_exit)
+_atexit.register(_exit.at_exit)
+
+_exit.enable_from(_os.environ)
 
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_stackless._after_fork)

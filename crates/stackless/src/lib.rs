@@ -11,7 +11,7 @@
 //! | `types/` | the types `tasklet` (`tasklet`, `tasklet_attributes`, `tasklet_control`, `tasklet_gc`, `tasklet_join`), `channel`, and cancel scopes (`scope`), and how both are pickled (`reduce`) | hold rules: a method parses its arguments and calls `engine/` or `scheduler/` |
 //! | `sockets/` | the socket type (`socket`, `methods`), its calls (`calls`), calls that have no flag against blocking (`blocking`), the patched standard ones (`standard`), buffers of what was received (`byte_queue`) | be used by anything but `api/` |
 //! | `waiting/` | `sleep()` (`sleep`), `with timeout()` (`timeout`), the end of scopes and task groups (`group`), `run()` (`run`), worker threads (`to_thread`), waits for other descriptors (`descriptors`) | be used further down |
-//! | `observe/` | state, name and line of a tasklet (`inspect`), short texts for values (`describe`), snapshots and reprs (`snapshot`), which tasklet waits for which (`who_waits`), the list after a fatal signal (`crash`), counters (`counts`), leak reports (`leaks`), recordings (`recording`, `event_log`, `record_functions`) | change anything but its own records; be used by `engine/` and below |
+//! | `observe/` | state, name and line of a tasklet (`inspect`), short texts for values (`describe`), snapshots and reprs (`snapshot`), which tasklet waits for which (`who_waits`), the list after a fatal signal (`crash`), counters (`counts`), leak reports (`leaks`), warnings (`warnings`), recordings (`recording`, `event_log`, `record_functions`) | change anything but its own records; be used by `engine/` and below |
 //! | `engine/` | the switch (`switch`), send and receive (`transfer`), `schedule()` (`schedule`), leaving the ring (`departure`), the body of a tasklet (`body`), its end (`ending`, `outcome`), deadlocks (`deadlock`), the sleep of a thread (`sleep`) and its end (`thread_end`), exceptions into tasklets (`throw`), limits of `run()` (`run_limits`, `interrupts`), the nesting level (`nesting`) | it is the only folder that changes C stacks |
 //! | `parking/` | parking (`park`), what prevents it (`obstacle`), the choice of tasklets to park (`room`), stacks (`stacks`) | switch |
 //! | `scheduler/` | the calling thread's scheduler (`entry`), the ring (`ring`), waits (`waits`), limits (`limits`), cancel scopes (`scopes`), timers (`timers`), descriptors (`readiness`), idle threads (`idle`), the flags byte and observers (`hooks`), callbacks of the program (`callbacks`) | switch; run Python code, except in callbacks |
@@ -30,9 +30,9 @@ mod types;
 mod waiting;
 
 use api::{c_table, module};
-use engine::{body, deadlock};
+use engine::{body, deadlock, ending};
 use model::{allocation, seat};
-use observe::{counts, recording, who_waits};
+use observe::{counts, recording, warnings, who_waits};
 use pyo3_ffi::*;
 use scheduler::hooks;
 use std::ffi::{c_int, c_void};
@@ -47,6 +47,7 @@ fn register() {
         seat::register_body(body::begin);
         allocation::register_vectorcall(tasklet::call);
         deadlock::register_explanation(who_waits::explain);
+        ending::register_note(warnings::note);
         hooks::register_recorder(&recording::ToEventLog);
         hooks::register_observer(hooks::COUNT | hooks::AGES, counts::observe);
         hooks::register_observer(hooks::FAST, c_table::announce);

@@ -6,11 +6,9 @@ import contextvars
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, Self
+from typing import Any, Self
 
 from stackless import _stackless
-
-_P = ParamSpec("_P")
 
 
 class timeout:
@@ -100,14 +98,17 @@ _started = _Started()
 
 
 def run_tasklet(
-    function: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
+    function: Callable[..., object], /, *args: Any, name: str | None = None, **kwargs: Any
 ) -> _stackless.tasklet:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
     It runs in a copy of the caller's context. The function's result is kept for tasklet.join().
-    Raises TypeError if the function is not callable.
+    `name` is that of the tasklet. Raises TypeError if the function is not callable, or the name is
+    not a str.
     """
     tasklet = _stackless.tasklet(function).set_context(contextvars.copy_context())
+    if name is not None:
+        tasklet.name = name
     tasklet._keep_result()
     tasklet(*args, **kwargs)
     _started.tasklets.append(tasklet)

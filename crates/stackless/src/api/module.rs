@@ -8,7 +8,7 @@ use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
 use crate::model::{bomb, settings};
-use crate::observe::{counts, crash, leaks, record_functions, snapshot};
+use crate::observe::{counts, crash, leaks, record_functions, snapshot, warnings};
 use crate::parking::{park, room};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -407,6 +407,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(run::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
+    all.extend(warnings::functions());
     all.extend(scope::functions());
     all.extend(to_thread::functions());
     all.extend(methods::functions());
@@ -458,6 +459,7 @@ fn fill(module: Obj) -> Res<()> {
     thread_end::ready(module)?;
     bomb::add(module)?;
     waits::ready(module)?;
+    warnings::ready(module)?;
     byte_queue::ready(module)?;
     timeout::ready(module)?;
     channel::add(module)?;

@@ -5,6 +5,7 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes, world};
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::callbacks::ON_ERROR;
 use crate::scheduler::hooks;
@@ -13,6 +14,7 @@ use crate::scheduler::ring::{deliver, leave_value, link};
 use crate::scheduler::{idle, limits, scopes};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
+use std::cell::Cell;
 
 /// The running tasklet's function has returned, or raised. Removes the tasklet from all lists and
 /// returns the tasklet that continues. The tasklet's own stack stays in use until then.
@@ -94,6 +96,29 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
         exit_process(s, exception);
     }
     None
+}
+
+/// Adds a note to an exception that a tasklet did not catch: which tasklet that was.
+pub type Note = fn(TaskletRef, Obj);
+
+static NOTE: Gil<Cell<Option<Note>>> = Gil::new(Cell::new(None));
+
+/// Sets the function that makes these notes.
+pub fn register_note(note: Note) {
+    NOTE.set(Some(note));
+}
+
+/// The running tasklet's function has raised the exception that is set: adds the note. Its seat still has the function.
+#[cold]
+pub fn add_note(s: &'static Sched) {
+    let exception = take_exception();
+    if !is_exit(&exception)
+        && !scopes::is_cancelled(&exception)
+        && let Some(note) = NOTE.get()
+    {
+        note(s.current(), exception[1]);
+    }
+    let Raised = set_exception(exception);
 }
 
 /// True for SystemExit and TaskletExit, which is a subclass of it.

@@ -10,4 +10,5 @@ pub mod leaks;
 pub mod record_functions;
 pub mod recording;
 pub mod snapshot;
+pub mod warnings;
 pub mod who_waits;

@@ -12,6 +12,7 @@ from stackless import TimeoutError as TimeoutError
 from stackless import TimeoutExit as TimeoutExit
 from stackless import bomb as bomb
 from stackless import channel as channel
+from stackless import clock as clock
 from stackless import current_deadline as current_deadline
 from stackless import enable_exit_warnings as enable_exit_warnings
 from stackless import enable_leak_reports as enable_leak_reports
@@ -35,7 +36,10 @@ from stackless import set_channel_callback as set_channel_callback
 from stackless import set_error_handler as set_error_handler
 from stackless import set_redactor as set_redactor
 from stackless import set_schedule_callback as set_schedule_callback
+from stackless import set_virtual_clock as set_virtual_clock
 from stackless import sleep as sleep
+from stackless import steer as steer
+from stackless import steered as steered
 from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
 from stackless import to_thread as to_thread

@@ -3,7 +3,7 @@
 use crate::api::{c_table, parking, pickle, pickle_flags, self_test};
 use crate::engine::schedule::{schedule, schedule_remove};
 use crate::engine::thread_end::kill_all;
-use crate::engine::{interrupts, thread_end};
+use crate::engine::{interrupts, steering, thread_end};
 use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
@@ -407,6 +407,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(run::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
+    all.extend(steering::functions());
     all.extend(warnings::functions());
     all.extend(scope::functions());
     all.extend(to_thread::functions());

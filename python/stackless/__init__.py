@@ -32,6 +32,7 @@ import atexit as _atexit
 import builtins as _builtins
 
 from stackless import explain
+from stackless._package import exit as _exit
 from stackless._package import import_lock as _import_lock
 from stackless._package.dump import dump
 from stackless._package.features import Features, features
@@ -59,12 +60,15 @@ from stackless._stackless import (
     AltResult,
     Cancelled,
     CancelScope,
+    StacklessWarning,
     TaskletExit,
     TimeoutExit,
     alt,
     bomb,
     channel,
+    clock,
     current_deadline,
+    enable_exit_warnings,
     enable_leak_reports,
     enable_softswitch,
     get_channel_callback,
@@ -87,7 +91,10 @@ from stackless._stackless import (
     set_error_handler,
     set_redactor,
     set_schedule_callback,
+    set_virtual_clock,
     sleep,
+    steer,
+    steered,
     switch_trap,
     tasklet,
     to_thread,
@@ -119,6 +126,7 @@ __all__ = [
     "Cancelled",
     "Features",
     "StackLimits",
+    "StacklessWarning",
     "TaskGroup",
     "TaskletExecutor",
     "TaskletExit",
@@ -127,9 +135,11 @@ __all__ = [
     "atomic",
     "bomb",
     "channel",
+    "clock",
     "current_deadline",
     "dump",
     "dumps",
+    "enable_exit_warnings",
     "enable_leak_reports",
     "enable_softswitch",
     "fail_after",
@@ -163,10 +173,13 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "set_virtual_clock",
     "shield",
     "sleep",
     "snapshot",
     "stackless",
+    "steer",
+    "steered",
     "switch_trap",
     "tasklet",
     "timeout",
@@ -199,7 +212,9 @@ _builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
 
 _import_lock.install()
 
-_atexit.register(_stackless._at_exit)
+_atexit.register(_exit.at_exit)
+
+_exit.enable_from(_os.environ)
 
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_stackless._after_fork)

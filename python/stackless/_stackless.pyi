@@ -10,13 +10,16 @@ from stackless import AltCase as AltCase
 from stackless import AltResult as AltResult
 from stackless import Cancelled as Cancelled
 from stackless import CancelScope as CancelScope
+from stackless import StacklessWarning as StacklessWarning
 from stackless import TaskletExit as TaskletExit
 from stackless import TimeoutError as TimeoutError
 from stackless import TimeoutExit as TimeoutExit
 from stackless import alt as alt
 from stackless import bomb as bomb
 from stackless import channel as channel
+from stackless import clock as clock
 from stackless import current_deadline as current_deadline
+from stackless import enable_exit_warnings as enable_exit_warnings
 from stackless import enable_leak_reports as enable_leak_reports
 from stackless import enable_softswitch as enable_softswitch
 from stackless import get_channel_callback as get_channel_callback
@@ -39,7 +42,10 @@ from stackless import set_channel_callback as set_channel_callback
 from stackless import set_error_handler as set_error_handler
 from stackless import set_redactor as set_redactor
 from stackless import set_schedule_callback as set_schedule_callback
+from stackless import set_virtual_clock as set_virtual_clock
 from stackless import sleep as sleep
+from stackless import steer as steer
+from stackless import steered as steered
 from stackless import switch_trap as switch_trap
 from stackless import tasklet as tasklet
 from stackless import to_thread as to_thread
@@ -117,6 +123,7 @@ def _set_channel_values(c: channel, capacity: int, values: list[Any], /) -> None
 def _waits_in_alt(t: tasklet, /) -> bool: ...
 def _enqueue(c: object, t: tasklet, sends: bool, /) -> None: ...
 def _at_exit() -> None: ...
+def _unended() -> list[tasklet]: ...
 def _after_fork() -> None: ...
 def _limit_start(owner: object, seconds: float | None, /) -> int | None: ...
 def _limit_stop(number: int, /) -> None: ...

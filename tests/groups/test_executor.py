@@ -180,16 +180,21 @@ def test_threads_submit_and_wait():
     outcome = []
 
     def thread():
-        future = executor.submit(lambda: (slow(7), threading.get_ident()))
+        future = executor.submit(lambda: (gate.receive(), threading.get_ident()))
         with pytest.raises(concurrent.futures.TimeoutError):
-            future.result(0.0001)
+            future.result(0.001)
+        timed_out.set()
         outcome.append(future.result(60))
+
+    gate, timed_out = stackless.channel(), threading.Event()
 
     with stackless.TaskletExecutor(1) as executor:
         other = threading.Thread(target=thread)
         other.start()
         while other.is_alive():
             stackless.sleep(0.001)
+            if timed_out.is_set() and gate.balance < 0:
+                gate.send(7)
     assert outcome == [(7, threading.get_ident())]
 
 

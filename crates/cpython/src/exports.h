@@ -95,6 +95,7 @@ PyObject *sl_frame_object(PyThreadState *ts, sl_state *state);
 int sl_positions(PyThreadState *ts, sl_state *state, sl_position *positions, int maximum);
 PyObject *sl_variable_name(PyThreadState *ts, sl_state *state, PyObject *object);
 void sl_visit_variables(PyThreadState *ts, sl_state *state, int maximum, visitproc visit, void *arg);
+extern const Py_ssize_t sl_code_flags_offset;
 void sl_function(PyObject *callable, PyObject **name, PyObject **code);
 void sl_code_names(PyObject *code, PyObject **name, PyObject **file);
 int sl_line(PyObject *code, int at);

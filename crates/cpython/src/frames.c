@@ -192,6 +192,9 @@ int sl_set_caller(PyObject *o, PyObject *back)
 
 /* ------------------------------------------------------------------ functions and code */
 
+/* Where the flags of a code object are: for a test that is part of the making of a tasklet. */
+const Py_ssize_t sl_code_flags_offset = offsetof(PyCodeObject, co_flags);
+
 /* The name of a Python function, or of a method's, and its code: borrowed, NULL for other objects. */
 void sl_function(PyObject *callable, PyObject **name, PyObject **code)
 {

@@ -1,7 +1,10 @@
 //! The calls that tasklets execute: the face of `frames.c`.
 
 use crate::{Of, State};
-use pyo3_ffi::{PyObject, PyThreadState, visitproc};
+use pyo3_ffi::{
+    CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, Py_ssize_t, PyCallable_Check, PyFunction_Check,
+    PyFunctionObject, PyObject, PyThreadState, visitproc,
+};
 use std::ffi::{c_int, c_long, c_void};
 
 /// A call in progress.
@@ -37,6 +40,7 @@ unsafe extern "C" {
         visit: visitproc,
         arg: *mut c_void,
     );
+    static sl_code_flags_offset: Py_ssize_t;
     fn sl_function(callable: *mut PyObject, name: *mut *mut PyObject, code: *mut *mut PyObject);
     fn sl_code_names(code: *mut PyObject, name: *mut *mut PyObject, file: *mut *mut PyObject);
     fn sl_set_caller(o: *mut PyObject, back: *mut PyObject) -> c_int;
@@ -116,6 +120,38 @@ pub unsafe fn visit_variables(
 ) {
     // SAFETY: the caller's.
     unsafe { sl_visit_variables(ts, of.pointer(), maximum, visit, arg) }
+}
+
+/// What a call of an object does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallDoes {
+    Nothing,
+    Run,
+    MakeGenerator,
+    MakeCoroutine,
+}
+
+/// Finds out what a call of this object does, of Python functions by the flags of their code.
+///
+/// # Safety
+/// A living object.
+#[inline(always)]
+pub unsafe fn call_does(callable: *mut PyObject) -> CallDoes {
+    // SAFETY: the caller's; a function has a code object.
+    let flags = unsafe {
+        if PyFunction_Check(callable) == 0 {
+            return if PyCallable_Check(callable) != 0 { CallDoes::Run } else { CallDoes::Nothing };
+        }
+        let code = (*callable.cast::<PyFunctionObject>()).func_code;
+        code.byte_offset(sl_code_flags_offset).cast::<c_int>().read()
+    };
+    if flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR) == 0 {
+        CallDoes::Run
+    } else if flags & CO_GENERATOR != 0 {
+        CallDoes::MakeGenerator
+    } else {
+        CallDoes::MakeCoroutine
+    }
 }
 
 /// The qualified name of a Python function, or of a method's, and its code: borrowed, null for other

@@ -45,8 +45,8 @@ pub use frame_tuples::{
     restore_generator, tasklet_frames,
 };
 pub use frames::{
-    CodePosition, code_names, depth, frame_object, function, line_of, nesting, positions, set_caller,
-    variable_name, visit_variables,
+    CallDoes, CodePosition, call_does, code_names, depth, frame_object, function, line_of, nesting,
+    positions, set_caller, variable_name, visit_variables,
 };
 pub use park::{
     CallLayout, Does, Evaluator, Pending, Refusal, RefusalKind, Unparked, can_park, drop_parked, evaluator,

@@ -8,6 +8,6 @@ mod clock;
 mod poller;
 mod timers;
 
-pub use clock::{coarse, now};
+pub use clock::{coarse, now, set_virtual, virtual_now};
 pub use poller::{Bell, Poller, Ready};
 pub use timers::{TimerId, Timers};

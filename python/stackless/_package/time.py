@@ -6,7 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from stackless import _stackless
 
@@ -100,15 +100,30 @@ class _Started(threading.local):
 _started = _Started()
 
 
+@overload
 def run_tasklet(
     function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
-) -> _stackless.tasklet[_P, _R]:
+) -> _stackless.tasklet[_P, _R]: ...
+
+
+@overload
+def run_tasklet(
+    function: Callable[..., _R], /, *args: Any, name: str | None = None, **kwargs: Any
+) -> _stackless.tasklet[..., _R]: ...
+
+
+def run_tasklet(
+    function: Callable[..., _R], /, *args: Any, name: str | None = None, **kwargs: Any
+) -> _stackless.tasklet[..., _R]:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
     It runs in a copy of the caller's context. The function's result is kept for tasklet.join().
-    Raises TypeError if the function is not callable.
+    `name` is that of the tasklet. Raises TypeError if the function is not callable, or the name is
+    not a str.
     """
     tasklet = _stackless.tasklet(function).set_context(contextvars.copy_context())
+    if name is not None:
+        tasklet.name = name
     tasklet._keep_result()
     tasklet(*args, **kwargs)
     _started.tasklets.append(tasklet)

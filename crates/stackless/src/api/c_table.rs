@@ -27,7 +27,7 @@ type FastHook = unsafe extern "C" fn(Obj, Obj) -> c_int;
 static FAST: AtomicPtr<std::ffi::c_void> = AtomicPtr::new(null_mut());
 
 /// Calls the fast hook before a switch. It must not run Python code; its result is ignored.
-pub fn announce(s: &'static Sched, next: TaskletRef, _: u8) {
+pub fn announce(s: &'static Sched, next: TaskletRef, _: u16) {
     let hook = FAST.load(Relaxed);
     if !hook.is_null() {
         // SAFETY: it was stored as exactly this type, and the tasklets live.

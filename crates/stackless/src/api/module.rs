@@ -3,12 +3,12 @@
 use crate::api::{c_table, parking, pickle, pickle_flags, self_test};
 use crate::engine::schedule::{schedule, schedule_remove};
 use crate::engine::thread_end::kill_all;
-use crate::engine::{interrupts, thread_end};
+use crate::engine::{interrupts, steering, thread_end};
 use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
 use crate::model::{bomb, primitive, settings};
-use crate::observe::{counts, crash, leaks, record_functions, snapshot};
+use crate::observe::{counts, crash, leaks, record_functions, snapshot, warnings};
 use crate::parking::{park, room};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -413,6 +413,8 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(case::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
+    all.extend(steering::functions());
+    all.extend(warnings::functions());
     all.extend(scope::functions());
     all.extend(to_thread::functions());
     all.extend(methods::functions());
@@ -467,6 +469,7 @@ fn fill(module: Obj) -> Res<()> {
     thread_end::ready(module)?;
     bomb::add(module)?;
     waits::ready(module)?;
+    warnings::ready(module)?;
     byte_queue::ready(module)?;
     timeout::ready(module)?;
     channel::add(module)?;

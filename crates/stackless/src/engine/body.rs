@@ -28,6 +28,9 @@ pub unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
         s.drop_deferred(); // another tasklet object may have inherited the stack
         let woken = s.current().seat().woken.replace(false);
         let returned = if woken { continue_woken(s, value) } else { run_body(s.current(), value) };
+        if !returned {
+            ending::add_note(s);
+        }
         s.current().seat().call.iter().for_each(clear);
         let next = ending::end(s, returned);
         pass_on(s, next);

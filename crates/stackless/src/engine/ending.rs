@@ -120,6 +120,29 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     None
 }
 
+/// Adds a note to an exception that a tasklet did not catch: which tasklet that was.
+pub type Note = fn(TaskletRef, Obj);
+
+static NOTE: Gil<Cell<Option<Note>>> = Gil::new(Cell::new(None));
+
+/// Sets the function that makes these notes.
+pub fn register_note(note: Note) {
+    NOTE.set(Some(note));
+}
+
+/// The running tasklet's function has raised the exception that is set: adds the note. Its seat still has the function.
+#[cold]
+pub fn add_note(s: &'static Sched) {
+    let exception = take_exception();
+    if !is_exit(&exception)
+        && !scopes::is_cancelled(&exception)
+        && let Some(note) = NOTE.get()
+    {
+        note(s.current(), exception[1]);
+    }
+    let Raised = set_exception(exception);
+}
+
 /// True for SystemExit and TaskletExit, which is a subclass of it.
 fn is_exit(exception: &[Obj; 3]) -> bool {
     // SAFETY: the exception type exists.

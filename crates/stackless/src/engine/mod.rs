@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod run_limits;
 pub mod schedule;
 pub mod sleep;
+pub mod steering;
 pub mod switch;
 pub mod thread_end;
 pub mod throw;

@@ -2,14 +2,15 @@
 
 use crate::engine::{deadlock, run_limits};
 use crate::model::thread::{Moment, Sched};
-use crate::model::world::world;
+use crate::model::world::{each_tasklet_of, world};
 use crate::parking::room;
 use crate::python::objects::*;
 use crate::scheduler::hooks;
 use crate::scheduler::ring::link;
-use crate::scheduler::{idle, readiness, timers};
+use crate::scheduler::{idle, readiness, timers, waits};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Woken};
+use stackless_reactor::{set_virtual, virtual_now};
 use std::time::Instant;
 
 /// The maximum sleep before the thread checks again whether another thread can still wake it.
@@ -33,6 +34,31 @@ impl Sched {
         result
     }
 
+    /// Moves the virtual clock to the first timer, unless something else makes a tasklet runnable without that. Returns
+    /// true if the thread need not sleep.
+    fn skip_time(&'static self) -> bool {
+        let mut works = waits::waits_for_job(self.main());
+        each_tasklet_of(self, |t| works |= waits::waits_for_job(t));
+        if works {
+            return false; // its end takes real time
+        }
+        if let Some(readiness) = self.readiness.get() {
+            if readiness.sleep(0).is_err() {
+                readiness::drop_poller(self);
+            } else {
+                readiness.continue_ready();
+            }
+            if self.runs_next().is_some() {
+                return true;
+            }
+        }
+        let next = self.waits.timers.borrow().next();
+        if let Some(at) = next {
+            set_virtual(virtual_now().map(|now| now.max(at)));
+        }
+        next.is_some()
+    }
+
     fn sleep_on(&'static self) -> Res<()> {
         let mut looks = room::LOOKS;
         while self.runs_next().is_none() {
@@ -50,6 +76,9 @@ impl Sched {
             }
             if looks > 0 && room::park_idle(self, &mut looks) {
                 continue; // that took time
+            }
+            if virtual_now().is_some() && self.skip_time() {
+                continue;
             }
             let limit = self.run_limit.deadline().map(|at| at.saturating_duration_since(Instant::now()));
             let limit = limit.map_or(u128::MAX, |left| left.as_micros());

@@ -43,7 +43,7 @@
 //! No Rust destructor, owned reference or borrow may be alive in a C frame across [`switch`]: it is
 //! not unwound when a tasklet ends elsewhere.
 
-use crate::engine::run_limits;
+use crate::engine::{run_limits, steering};
 use crate::model::bomb;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
@@ -51,7 +51,7 @@ use crate::model::world::world;
 use crate::parking::stacks::prepare;
 use crate::python::objects::*;
 use crate::scheduler::callbacks::announce_switch;
-use crate::scheduler::hooks::{CALLBACK, LIMIT, RECORDER, TIMED, WATCHERS};
+use crate::scheduler::hooks::{CALLBACK, LIMIT, RECORDER, STEERED, TIMED, WATCHERS};
 use crate::scheduler::{hooks, ring, timers};
 use stackless_core::Turn;
 use stackless_cpython::{self as cpython, Pending};
@@ -66,6 +66,9 @@ pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> Tas
     let watchers = WATCHERS.load(Relaxed);
     if watchers & TIMED != 0 {
         timers::before_switch(s);
+    }
+    if watchers & STEERED != 0 && turn == Turn::Over {
+        next = steering::choose(s, next);
     }
     if watchers & LIMIT != 0 {
         next = run_limits::before_switch(s, next, turn);

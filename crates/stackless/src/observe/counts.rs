@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// The observer: counts a switch that is about to happen, and keeps its time if that is wanted.
-pub fn observe(s: &'static Sched, next: TaskletRef, watchers: u8) {
+pub fn observe(s: &'static Sched, next: TaskletRef, watchers: u16) {
     count_switch(s, next);
     if watchers & hooks::AGES != 0 {
         keep_time(s.current(), next);

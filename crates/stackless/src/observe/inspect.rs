@@ -115,10 +115,17 @@ pub unsafe fn name_of_code(code: Obj) -> String {
     text_of(name).map_or_else(String::new, |name| short_qualified(&name))
 }
 
-/// The name of a tasklet: its function's name, for one that has not begun; "main" for main tasklets;
-/// empty if it is not known any more.
+/// The name of a tasklet: what it was given, or its function's name, for one that has not begun; "main" for main
+/// tasklets; empty if it is not known any more.
 pub fn name_of(t: TaskletRef) -> String {
-    if t.is_main() { "main".into() } else { callable_name(t.func.get()) }
+    let given = t.name.get();
+    if !given.is_null() {
+        text_of(given).unwrap_or_default()
+    } else if t.is_main() {
+        "main".into()
+    } else {
+        callable_name(t.func.get())
+    }
 }
 
 /// The code that a tasklet will begin with: borrowed, null if it is no Python function.

@@ -12,4 +12,5 @@ pub mod reasons;
 pub mod record_functions;
 pub mod recording;
 pub mod snapshot;
+pub mod warnings;
 pub mod who_waits;

@@ -1,4 +1,4 @@
-//! The flags byte, by which hot paths test with one load whether any observer wants to know of a switch or of a
+//! The flags word, by which hot paths test with one load whether any observer wants to know of a switch or of a
 //! channel operation; and the registers of these observers.
 
 use crate::model::channel::ChannelRef;
@@ -8,32 +8,34 @@ use crate::python::gil::Gil;
 use crate::python::objects::Obj;
 use stackless_core::Direction;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 /// One bit for each reason to call an observer.
-pub static WATCHERS: AtomicU8 = AtomicU8::new(0);
+pub static WATCHERS: AtomicU16 = AtomicU16::new(0);
 
 /// The schedule callback is set.
-pub const CALLBACK: u8 = 1;
+pub const CALLBACK: u16 = 1;
 /// A `run()` has a limit.
-pub const LIMIT: u8 = 2;
+pub const LIMIT: u16 = 2;
 /// Switches are counted.
-pub const COUNT: u8 = 4;
+pub const COUNT: u16 = 4;
 /// A recording is under way: it is told of switches, channel operations and much else.
-pub const RECORDER: u8 = 8;
+pub const RECORDER: u16 = 8;
 /// The channel callback is set: it is told of channel operations, not of switches.
-pub const CHANNEL: u8 = 16;
+pub const CHANNEL: u16 = 16;
 /// Switches are counted, and their times are kept.
-pub const AGES: u8 = 32;
+pub const AGES: u16 = 32;
 /// The C hook of `api/c_table.rs` is set.
-pub const FAST: u8 = 64;
+pub const FAST: u16 = 64;
 /// A timer runs, or a tasklet waits for a worker thread.
-pub const TIMED: u8 = 128;
+pub const TIMED: u16 = 128;
+/// A program chooses which tasklets run: see [`crate::engine::steering`].
+pub const STEERED: u16 = 256;
 
 /// True if a switch has to be told to an observer.
 #[inline(always)]
 pub fn watched() -> bool {
-    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES | FAST | TIMED) != 0
+    WATCHERS.load(Relaxed) & (CALLBACK | LIMIT | COUNT | RECORDER | AGES | FAST | TIMED | STEERED) != 0
 }
 
 /// True if a channel operation has to be told to an observer.
@@ -42,8 +44,13 @@ pub fn channels_watched() -> bool {
     WATCHERS.load(Relaxed) & (CHANNEL | RECORDER) != 0
 }
 
+/// True while a program chooses which tasklets run.
+pub fn steered() -> bool {
+    WATCHERS.load(Relaxed) & STEERED != 0
+}
+
 /// Sets or clears flags.
-pub fn set_flags(flags: u8, on: bool) {
+pub fn set_flags(flags: u16, on: bool) {
     if on {
         WATCHERS.fetch_or(flags, Relaxed);
     } else {
@@ -138,23 +145,23 @@ pub fn recorder() -> Option<&'static dyn Recorder> {
 }
 
 /// An observer of switches: called with the thread, the tasklet that continues, and the flags.
-pub type Observer = fn(&'static Sched, TaskletRef, u8);
+pub type Observer = fn(&'static Sched, TaskletRef, u16);
 
 /// Observers, with the flags for which they are called.
-type Observers = [Option<(u8, Observer)>; 2];
+type Observers = [Option<(u16, Observer)>; 2];
 
 static OBSERVERS: Gil<Cell<Observers>> = Gil::new(Cell::new([None; 2]));
 
 /// Adds an observer, which is called before each switch from one tasklet to another while one of these `flags` is
 /// set. It must not run Python code.
-pub fn register_observer(flags: u8, observer: Observer) {
+pub fn register_observer(flags: u16, observer: Observer) {
     let mut all = OBSERVERS.get();
     *all.iter_mut().find(|place| place.is_none()).expect("room for all observers") = Some((flags, observer));
     OBSERVERS.set(all);
 }
 
 /// Calls the observers of a switch from the running tasklet to `next`.
-pub fn tell_observers(s: &'static Sched, next: TaskletRef, watchers: u8) {
+pub fn tell_observers(s: &'static Sched, next: TaskletRef, watchers: u16) {
     for (flags, observer) in OBSERVERS.get().into_iter().flatten() {
         if watchers & flags != 0 {
             observer(s, next, watchers);

@@ -5,10 +5,11 @@ use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
 use crate::python::gil::Gil;
-use crate::scheduler::{scopes, waits};
+use crate::scheduler::{hooks, scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
+use stackless_reactor::virtual_now;
 use std::cell::RefCell;
 
 /// The states of threads that only look at tasklets, or answer questions about them: they never wake one.
@@ -35,8 +36,12 @@ pub fn after_fork() {
 
 impl Sched {
     /// True if another Python thread could still make a tasklet of this one runnable. A thread that was woken and
-    /// has not got the GIL yet could.
+    /// has not got the GIL yet could. In a steered program with a virtual clock none does: it is to take the same
+    /// course each time.
     pub fn others_can_act(&self) -> bool {
+        if self.is_alone() {
+            return false;
+        }
         // SAFETY: the GIL is held.
         unsafe { cpython::thread_states() }
             .any(|ts| !std::ptr::eq(ts, self.ts) && !is_servant(ts) && find(ts).is_none_or(Sched::can_act))
@@ -45,8 +50,15 @@ impl Sched {
     /// True if there is a reason for `run(threadblock=True)` to wait: another thread that could act, or one
     /// that is stuck in a channel, and will find out that this is a deadlock.
     pub fn others_may_come(&self) -> bool {
+        if self.is_alone() {
+            return false;
+        }
         let stuck = |s: &Sched| !s.can_act() && world(|w| w.waiting(s.id())).is_none();
         self.others_can_act() || threads().into_iter().any(|s| !std::ptr::eq(s, self) && stuck(s))
+    }
+
+    fn is_alone(&self) -> bool {
+        hooks::steered() && self.is_here() && virtual_now().is_some()
     }
 
     fn can_act(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Which tasklet runs when: entering, the ring, waits, limits, timers, readiness, idle threads, the flags byte and
+//! Which tasklet runs when: entering, the ring, waits, limits, timers, readiness, idle threads, the flags word and
 //! callbacks. Nothing here switches, and only callbacks run Python code.
 
 pub mod alts;

@@ -5,6 +5,7 @@ use crate::model::allocation::allocate;
 use crate::model::classes;
 use crate::model::scope::{NEVER, Scope, ScopeRef};
 use crate::model::thread::begun;
+use crate::observe::{inspect, warnings};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -12,6 +13,7 @@ use crate::scheduler::entry;
 use crate::scheduler::scopes::{self, SCOPE};
 use crate::waiting::group;
 use pyo3_ffi::*;
+use stackless_cpython::{self as cpython, CallDoes};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -191,8 +193,11 @@ unsafe extern "C" fn start(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
     unsafe {
         let scope = Scope::from(o);
         let func = *args;
-        if !is_callable(func) {
-            return give(Err(type_error("start() needs a callable")));
+        match cpython::call_does(func) {
+            CallDoes::Run => {}
+            CallDoes::Nothing => return give(Err(type_error("start() needs a callable"))),
+            does if warnings::of_function(func, does).is_err() => return null_mut(),
+            _ => {}
         }
         let Ok((mut tuple, mut kwargs)) = args::tuple_and_dict(args.add(1), count - 1, names) else {
             return null_mut();
@@ -203,6 +208,10 @@ unsafe extern "C" fn start(o: Obj, args: *const Obj, count: Py_ssize_t, names: O
             done = take_name(kwargs, &mut name);
         }
         let mut func = new_ref(func);
+        if name.is_null() && done.is_ok() && !scope.supervisor.get().is_null() {
+            name = give(str_obj(&inspect::callable_name(func)));
+            done = if name.is_null() { Err(Raised) } else { Ok(()) };
+        }
         if done.is_ok() && !scope.supervisor.get().is_null() {
             done = supervised(scope, &mut func, &mut tuple, &mut kwargs);
         }

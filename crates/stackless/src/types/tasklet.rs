@@ -4,7 +4,7 @@ use crate::engine::outcome;
 use crate::model::allocation::allocate;
 use crate::model::classes;
 use crate::model::tasklet::{Tasklet, TaskletRef};
-use crate::observe::snapshot;
+use crate::observe::{snapshot, warnings};
 use crate::parking::park;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -12,7 +12,7 @@ use crate::scheduler::ring::link;
 use crate::scheduler::{entry, hooks};
 use crate::types::{reduce, tasklet_attributes, tasklet_control, tasklet_gc, tasklet_join};
 use pyo3_ffi::*;
-use stackless_cpython as cpython;
+use stackless_cpython::{self as cpython, CallDoes};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
@@ -31,7 +31,11 @@ unsafe extern "C" fn make(kind: Obj, args: *const Obj, count: usize, names: Obj)
     // SAFETY: a vectorcall of the type.
     unsafe {
         let count = PyVectorcall_NARGS(count);
-        if count == 1 && names.is_null() && is_callable(*args) {
+        let does = if count == 1 && names.is_null() { cpython::call_does(*args) } else { CallDoes::Nothing };
+        if does != CallDoes::Nothing {
+            if does != CallDoes::Run && warnings::of_function(*args, does).is_err() {
+                return null_mut();
+            }
             let Ok(s) = entry::current() else { return null_mut() };
             let Ok(context) = check(cpython::current_context(s.ts)) else { return null_mut() };
             let Ok(t) = allocate(kind.cast(), s.id()) else {
@@ -90,8 +94,11 @@ unsafe extern "C" fn bind(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
 #[inline(always)]
 fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
     let (func, args, kwargs) = (some(func), some(args), some(kwargs));
-    if func.is_some_and(|f| !is_callable(f)) {
-        return Err(type_error("tasklet function must be a callable or None"));
+    // SAFETY: a living object.
+    match func.map_or(CallDoes::Run, |f| unsafe { cpython::call_does(f) }) {
+        CallDoes::Run => {}
+        CallDoes::Nothing => return Err(type_error("tasklet function must be a callable or None")),
+        does => warnings::of_function(func.expect("it was looked at"), does)?,
     }
     // SAFETY: living objects, and the calling thread's state.
     let new = unsafe {

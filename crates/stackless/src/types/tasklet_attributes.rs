@@ -4,6 +4,7 @@ use crate::engine::interrupts;
 use crate::engine::nesting::{nesting, set_trace_of};
 use crate::model::tasklet::{self, SETTING, Tasklet, TaskletRef};
 use crate::model::world::{fields, object, world};
+use crate::observe::inspect;
 use crate::parking::{park, stacks};
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -16,7 +17,7 @@ use std::ptr::null_mut;
 /// A read-only attribute: its name, its docstring, and the function that returns it.
 type Getter = (&'static str, &'static str, fn(TaskletRef) -> Obj);
 
-const READ_ONLY: [Getter; 17] = [
+const READ_ONLY: [Getter; 18] = [
     ("alive", "bool: has something to run or to resume.", |t| bool_obj(t.alive())),
     ("paused", "bool: alive, but in no run queue and no channel.", |t| bool_obj(t.paused())),
     ("scheduled", "bool: in a run queue, or waiting in a channel.", |t| bool_obj(t.linked())),
@@ -41,6 +42,9 @@ const READ_ONLY: [Getter; 17] = [
     ("nesting_level", "int: the number of calls from C code back into Python on its stack.", nesting_level),
     ("recursion_depth", "int: Python calls in progress.", recursion_depth),
     ("context_id", "int: the id() of its contextvars.Context.", context_id),
+    ("number", "int: a number that no other tasklet of the process ever has.", |t| {
+        int_obj(t.serial.get() as i64)
+    }),
     ("_channel", "The channel it waits in, or None.", channel),
 ];
 
@@ -173,6 +177,7 @@ const BLOCK_TRAP: usize = 1;
 const TRACE: usize = 2;
 const PROFILE: usize = 3;
 const DAEMON: usize = 4;
+const NAME: usize = 5;
 
 unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a tasklet.
@@ -181,6 +186,7 @@ unsafe extern "C" fn get_writable(o: Obj, which: *mut c_void) -> Obj {
         TEMPVAL => some(t.tempval.get()).map_or_else(none, new_ref),
         BLOCK_TRAP => bool_obj(t.flags.get().block_trap),
         DAEMON => bool_obj(t.flags.get().daemon),
+        NAME => give(name(t)),
         which => {
             let Some((ts, of)) = fields(t) else { return none() };
             // SAFETY: the fields are those of a started tasklet.
@@ -207,9 +213,29 @@ unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_i
         DAEMON => {
             bool_arg(value, "daemon must be set to a bool or integer").map(|on| scopes::set_daemon(t, on))
         }
+        NAME => set_name(t, value),
         which => set_trace(t, value, which == PROFILE),
     };
     if done.is_ok() { 0 } else { -1 }
+}
+
+fn name(t: TaskletRef) -> Res<Obj> {
+    let given = t.name.get();
+    if given.is_null() { str_obj(&inspect::display_name(t)) } else { Ok(new_ref(given)) }
+}
+
+/// Sets the name of a tasklet; None takes it away.
+fn set_name(t: TaskletRef, name: Obj) -> Res<()> {
+    // SAFETY: a living object.
+    if !is_none(name) && unsafe { PyUnicode_Check(name) } == 0 {
+        return Err(type_error(&format!(
+            "the name of a tasklet must be a str or None, not {}",
+            type_name(name)
+        )));
+    }
+    t.extra.set(true);
+    drop_ref(t.name.replace(some(name).map_or(null_mut(), new_ref)));
+    Ok(())
 }
 
 fn set_trace(t: TaskletRef, function: Obj, profile: bool) -> Res<()> {
@@ -277,6 +303,7 @@ pub fn getters() -> Vec<PyGetSetDef> {
         ("tempval", "What the pending switch call of this tasklet will return.", TEMPVAL),
         ("block_trap", "bool: waiting in a channel raises RuntimeError instead.", BLOCK_TRAP),
         ("daemon", "bool: does not keep run() waiting while it sleeps or waits for a worker thread.", DAEMON),
+        ("name", "str: shown wherever the tasklet is; by default the name of its function.", NAME),
         ("trace_function", "The tasklet's own sys.settrace() function, or None.", TRACE),
         ("profile_function", "The tasklet's own sys.setprofile() function, or None.", PROFILE),
     ];

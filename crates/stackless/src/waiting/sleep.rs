@@ -4,14 +4,14 @@ use crate::engine::departure::{depart, plan_departure};
 use crate::engine::{schedule, throw};
 use crate::model::thread::Moment;
 use crate::model::wait::WaitKind;
-use crate::python::args::time;
+use crate::python::args::{function, time};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::ring::unlink_running;
 use crate::scheduler::{entry, timers, waits};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
-use stackless_reactor::now;
+use stackless_reactor::{now, set_virtual};
 
 unsafe extern "C" fn sleep(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call.
@@ -50,14 +50,42 @@ pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
     unsafe { depart(s, next) }
 }
 
+function!(clock, |args| {
+    args::no_arguments("clock", args)?;
+    // SAFETY: no precondition.
+    check(unsafe { PyFloat_FromDouble(now() as f64 / 1e9) })
+});
+
+function!(set_virtual_clock, |args| {
+    let at = args::one_argument("set_virtual_clock", args)?;
+    set_virtual(time(at, "the time")?);
+    Ok(none())
+});
+
 pub fn functions() -> Vec<PyMethodDef> {
-    vec![types::method(
-        "sleep",
-        "sleep($module, seconds, /)\n--\n\nSuspend the calling tasklet for a time; the others of its thread run meanwhile. Returns None.\n\n\
+    vec![
+        types::method(
+            "clock",
+            "clock($module, /)\n--\n\nReturn the time by which the calling thread's tasklets sleep and wait, in seconds.\n\n\
+             That is time.monotonic(), unless set_virtual_clock() has put another clock in its place.",
+            clock,
+        ),
+        types::method(
+            "set_virtual_clock",
+            "set_virtual_clock($module, now, /)\n--\n\nFor tests: stop the clock of the calling thread's tasklets at `now`, in seconds.\n\n\
+             Where the thread would sleep until a timer is due, the clock jumps to that time. None puts the\n\
+             real clock back. What waits already keeps its time. Raises TypeError unless now is a number or\n\
+             None, ValueError if it is negative or NaN.",
+            set_virtual_clock,
+        ),
+        types::method(
+            "sleep",
+            "sleep($module, seconds, /)\n--\n\nSuspend the calling tasklet for a time; the others of its thread run meanwhile. Returns None.\n\n\
          With no other tasklet to run, the thread sleeps. 0 lets all runnable tasklets, and those whose\n\
          time has come, have a turn. insert() and run() wake the tasklet before its time.\n\
          Raises ValueError if seconds is negative or NaN, TypeError if it is no number, RuntimeError\n\
          where nothing can switch.",
-        sleep,
-    )]
+            sleep,
+        ),
+    ]
 }

@@ -1,0 +1,1 @@
+"""What `stackless.testing` is made of."""

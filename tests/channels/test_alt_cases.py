@@ -244,10 +244,37 @@ def test_collected_with_its_channels():
     gone = weakref.ref(mark)
     tasklet(wait)(channel(), channel(), mark).run()
     del mark
-    with pytest.warns(ResourceWarning, match="leaked tasklet wait"):
+    words = r"leaked tasklet wait: it waits in alt\(\) on channels that nothing else can reach"
+    with pytest.warns(ResourceWarning, match=words):
         gc.collect()
     gc.collect()
     assert (log, gone()) == (["ended"], None)
+
+
+def test_collected_without_reports():
+    """It is destroyed, and none of its code runs."""
+    log = []
+
+    class Mark:
+        pass
+
+    def wait(a, b, mark):
+        try:
+            alt(a, b.sending(mark))
+        finally:
+            log.append("ran")
+
+    mark = Mark()
+    gone = weakref.ref(mark)
+    old = stackless.enable_leak_reports(False)
+    try:
+        tasklet(wait)(channel(), channel(), mark).run()
+        del mark
+        gc.collect()
+        gc.collect()
+    finally:
+        stackless.enable_leak_reports(old)
+    assert (log, gone()) == ([], None)
 
 
 def test_not_collected_while_one_channel_is_known():

@@ -4,6 +4,7 @@
 //! holds. They are ended with TaskletExit, so that their `finally` blocks run, and reported once. With
 //! the reports off they are destroyed without running any more.
 
+use crate::model::alt;
 use crate::model::settings::REPORTS;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{self, world};
@@ -20,14 +21,15 @@ use std::ffi::CString;
 /// Issues the warning about a leaked tasklet, which is about to be ended.
 pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
-    let doing = match waits {
-        WaitsTo::Send => "send",
-        WaitsTo::Receive | WaitsTo::Either => "receive",
-        WaitsTo::Iterate => "iterate",
+    let wait = match waits {
+        _ if alt::of(t).is_some() => "in alt() on channels",
+        WaitsTo::Send => "to send on a channel",
+        WaitsTo::Receive | WaitsTo::Either => "to receive on a channel",
+        WaitsTo::Iterate => "to iterate on a channel",
     };
     let mut text = format!(
-        "leaked tasklet {}: it waits to {doing} on a channel that nothing else can reach, and is ended with \
-         TaskletExit\nTraceback of the tasklet (most recent call last):",
+        "leaked tasklet {}: it waits {wait} that nothing else can reach, and is ended with TaskletExit\n\
+         Traceback of the tasklet (most recent call last):",
         inspect::display_name(t)
     );
     let mut room = [CodePosition::NONE; 64];

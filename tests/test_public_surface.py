@@ -19,7 +19,10 @@ MODULES = ["stackless"] + sorted(
     for path in PACKAGE.iterdir()
     if (path.suffix == ".py" or (path / "__init__.py").exists()) and not path.name.startswith("_")
 )
-TYPES = [stackless.tasklet, stackless.channel, stackless.bomb, stackless.atomic]
+TYPES = [
+    *(stackless.tasklet, stackless.channel, stackless.bomb, stackless.atomic),
+    *(stackless.CancelScope, stackless.TaskGroup, stackless.TaskletExecutor),
+]
 
 
 def public_members(kind):
@@ -101,6 +104,7 @@ COMPUTED = {
     "debug",
     "explain",
     "main",
+    "map",
     "pickle_with_tracing_state",
     "pickling",
     "runcount",
@@ -121,8 +125,8 @@ def public_objects(module):
 
 def test_public_modules_are_these():
     assert {name.rpartition(".")[2] for name in MODULES} == {
-        *("explain", "monkey", "pickling", "scheduler", "select", "selectors", "servers"),
-        *("socket", "ssl", "stackless"),
+        *("aio", "explain", "monkey", "pickling", "scheduler", "select", "selectors", "servers"),
+        *("socket", "ssl", "stackless", "sync"),
     }
 
 

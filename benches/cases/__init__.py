@@ -1,6 +1,6 @@
 """The cases that benches/run.py measures, in the order in which they are printed."""
 
-from cases import alt, call, channel, channel_for, create, parked, parser, schedule
+from cases import alt, call, channel, channel_for, create, parked, parser, schedule, sync
 from harness import Case
 
 CASES: list[Case] = [
@@ -14,4 +14,7 @@ CASES: list[Case] = [
     parked.SHALLOW,
     parked.DEEP,
     parser.CASE,
+    sync.FREE,
+    sync.HANDED,
+    sync.QUEUE,
 ]

@@ -35,6 +35,14 @@ from stackless import explain
 from stackless._package import import_lock as _import_lock
 from stackless._package.dump import dump
 from stackless._package.features import Features, features
+from stackless._package.groups import (
+    Backoff,
+    TaskGroup,
+    fail_after,
+    map,
+    move_on_after,
+    shield,
+)
 from stackless._package.limits import (
     StackLimits,
     atomic,
@@ -49,11 +57,14 @@ from stackless._record.recording import record
 from stackless._stackless import (
     AltCase,
     AltResult,
+    Cancelled,
+    CancelScope,
     TaskletExit,
     TimeoutExit,
     alt,
     bomb,
     channel,
+    current_deadline,
     enable_leak_reports,
     enable_softswitch,
     get_channel_callback,
@@ -103,18 +114,25 @@ __all__ = [
     "PICKLEFLAGS_RESET_AG_FINALIZER",
     "AltCase",
     "AltResult",
+    "Backoff",
+    "CancelScope",
+    "Cancelled",
     "Features",
     "StackLimits",
+    "TaskGroup",
+    "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
     "alt",
     "atomic",
     "bomb",
     "channel",
+    "current_deadline",
     "dump",
     "dumps",
     "enable_leak_reports",
     "enable_softswitch",
+    "fail_after",
     "features",
     "get_channel_callback",
     "get_schedule_callback",
@@ -129,6 +147,7 @@ __all__ = [
     "getuncollectables",
     "load",
     "loads",
+    "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
     "readable",
@@ -144,6 +163,7 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "shield",
     "sleep",
     "snapshot",
     "stackless",
@@ -156,6 +176,19 @@ __all__ = [
 ]
 
 _adopt(globals(), "stackless._")
+map.__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    """`TaskletExecutor`, made at its first use: `concurrent.futures` takes time to import."""
+    if name != "TaskletExecutor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stackless._package.executor import TaskletExecutor
+
+    TaskletExecutor.__module__ = __name__
+    globals()[name] = TaskletExecutor
+    return TaskletExecutor
+
 
 #: The module itself, for programs that use ``from stackless import stackless``.
 stackless = _sys.modules[__name__]
@@ -175,3 +208,8 @@ set_stack_limits(**_check.limits_from(_os.environ))
 
 if "STACKLESS_EXPLAIN" in _os.environ:
     explain.from_environment(_os.environ["STACKLESS_EXPLAIN"])
+
+if "STACKLESS_BLOCKED" in _os.environ:
+    from stackless._run import blocked as _blocked
+
+    _blocked.from_environment(_os.environ["STACKLESS_BLOCKED"])

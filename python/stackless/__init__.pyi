@@ -11,8 +11,15 @@ from typing_extensions import ParamSpec, TypeVar, disjoint_base
 from stackless import explain as explain
 from stackless import pickling as pickling
 from stackless._package.dump import dump as dump
+from stackless._package.executor import TaskletExecutor as TaskletExecutor
 from stackless._package.features import Features as Features
 from stackless._package.features import features as features
+from stackless._package.groups import Backoff as Backoff
+from stackless._package.groups import TaskGroup as TaskGroup
+from stackless._package.groups import fail_after as fail_after
+from stackless._package.groups import map as map
+from stackless._package.groups import move_on_after as move_on_after
+from stackless._package.groups import shield as shield
 from stackless._package.limits import StackLimits as StackLimits
 from stackless._package.limits import atomic as atomic
 from stackless._package.limits import get_stack_limits as get_stack_limits
@@ -40,18 +47,25 @@ __all__ = [
     "PICKLEFLAGS_RESET_AG_FINALIZER",
     "AltCase",
     "AltResult",
+    "Backoff",
+    "CancelScope",
+    "Cancelled",
     "Features",
     "StackLimits",
+    "TaskGroup",
+    "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
     "alt",
     "atomic",
     "bomb",
     "channel",
+    "current_deadline",
     "dump",
     "dumps",
     "enable_leak_reports",
     "enable_softswitch",
+    "fail_after",
     "features",
     "get_channel_callback",
     "get_schedule_callback",
@@ -66,6 +80,7 @@ __all__ = [
     "getuncollectables",
     "load",
     "loads",
+    "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
     "readable",
@@ -81,6 +96,7 @@ __all__ = [
     "set_redactor",
     "set_schedule_callback",
     "set_stack_limits",
+    "shield",
     "sleep",
     "snapshot",
     "stackless",
@@ -105,6 +121,33 @@ _R_co = TypeVar("_R_co", covariant=True, default=Any)
 class TaskletExit(SystemExit): ...
 class TimeoutError(builtins.TimeoutError, RuntimeError): ...
 class TimeoutExit(BaseException): ...
+
+class Cancelled(BaseException):
+    scope: CancelScope | None
+
+@disjoint_base
+class CancelScope:
+    def __init__(
+        self, timeout: float | None = None, *, shield: bool = False, fail: bool = False
+    ) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: _type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> bool: ...
+    def cancel(self, reason: object = None) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+    @property
+    def expired(self) -> bool: ...
+    @property
+    def reason(self) -> Any: ...
+    @property
+    def _members(self) -> list[tasklet]: ...
+    deadline: float
 
 @disjoint_base
 class tasklet(Generic[_A, _R_co]):
@@ -299,6 +342,7 @@ def run(
     block: bool = True,
 ) -> tasklet | None: ...
 def sleep(seconds: float, /) -> None: ...
+def current_deadline() -> float: ...
 def to_thread(func: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
 def run_n_tasklets(n: int, /) -> None: ...
 def schedule(retval: Any = ...) -> Any: ...

@@ -29,7 +29,11 @@ class ChannelInfo(NamedTuple):
 
 
 #: How a state and its details are one text, where they are not just put together.
-_DETAILED = {"in alt()": "in alt(): {detail}", "in to_thread()": "in to_thread({detail})"}
+_DETAILED = {
+    "in alt()": "in alt(): {detail}",
+    "waiting": "waiting for {detail}",
+    "in to_thread()": "in to_thread({detail})",
+}
 
 
 class TaskletInfo(NamedTuple):
@@ -42,8 +46,9 @@ class TaskletInfo(NamedTuple):
     #: The identity of its thread, 0 if the thread has ended.
     thread: int
     #: running, runnable, sending, receiving, iterating (receiving in a loop over the channel),
-    #: in alt(), joining, sleeping, reading, writing, in to_thread(), paused (in no queue, and not
-    #: waiting by itself), in run(), not started (and in no queue), thread ended.
+    #: in alt(), joining, waiting (for a lock or its kin), sleeping, reading, writing, in
+    #: to_thread(), paused (in no queue, and not waiting by itself), in run(), not started (and in
+    #: no queue), thread ended.
     state: str
     #: What it waits for besides partners in its channel: "1.2 s", "fd 7 (127.0.0.1:8080)", "tasklet
     #: 2 (fetch)", "gethostbyname", the cases of alt(), the time left until a timeout; "" for none.

@@ -17,6 +17,7 @@ _ORDER = [
     "iterating",
     "in alt()",
     "joining",
+    "waiting",
     "reading",
     "writing",
     "sleeping",
@@ -41,7 +42,15 @@ def grouped(tasklets: Iterable[TaskletInfo]) -> list[list[TaskletInfo]]:
     """Group tasklets that do the same at the same place; by state, the largest groups first."""
     groups: dict[tuple[object, ...], list[TaskletInfo]] = defaultdict(list)
     for info in tasklets:
-        key = info.thread, info.name, info.state, info.started, info.channel, info.stack
+        key = (
+            info.thread,
+            info.name,
+            info.state,
+            info.started,
+            info.channel,
+            info.detail if info.state == "waiting" else "",
+            info.stack,
+        )
         groups[key].append(info)
     return sorted(groups.values(), key=lambda group: (_rank(group[0]), -len(group)))
 
@@ -186,7 +195,8 @@ def pstree(process: Process, full: bool = False) -> Iterator[str]:
     for thread, members in by_thread.items():
         branches: dict[str, list[TaskletInfo]] = defaultdict(list)
         for info in sorted(members, key=_rank):
-            branches[info.reason if info.channel else info.state].append(info)
+            told = info.channel is not None or info.state == "waiting"
+            branches[info.reason if told else info.state].append(info)
         tree: _Tree = []
         for title, inside in branches.items():
             count = f": {len(inside)}" if len(inside) > 1 else ""

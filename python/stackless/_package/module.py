@@ -62,7 +62,7 @@ class Module(types.ModuleType):
             for name, value in vars(self).items()
             if isinstance(value, types.ModuleType) and not name.startswith("_")
         ]
-        return sorted({*self.__all__, *computed, *modules, "TimeoutError", "__version__"})
+        return sorted({*self.__all__, *computed, *modules, "TimeoutError", "map", "__version__"})
 
     def __reduce__(self) -> tuple[object, ...]:
         """The module pickles and copies as itself."""

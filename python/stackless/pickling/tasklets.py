@@ -73,7 +73,7 @@ def _direction(tasklet: _stackless.tasklet) -> int:
     if not tasklet.blocked:
         return 0
     channel = tasklet._channel
-    return 1 if channel is not None and channel.balance > 0 else -1
+    return 1 if getattr(channel, "balance", -1) > 0 else -1
 
 
 def _places(tasklet: _stackless.tasklet) -> list[Place]:

@@ -5,6 +5,7 @@ use crate::engine::buffer;
 use crate::model::alt;
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
+use crate::model::primitive::Primitive;
 use crate::model::seat::Seat;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{object, world};
@@ -14,6 +15,7 @@ use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
+use crate::sync::object::is_primitive;
 use crate::types::{channel, tasklet_attributes};
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
@@ -158,9 +160,11 @@ function!(restore_tasklet, |args| args::exactly("_restore_tasklet", args).and_th
     }
 ));
 
-// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive.
+// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive; or at a
+// primitive of `stackless.sync`, whose queue is one of receivers.
 function!(enqueue, |args| args::exactly("_enqueue", args).and_then(|&[ch, o, sends]| {
-    let ch = channel(ch)?;
+    // SAFETY: a primitive, as is checked.
+    let ch = if is_primitive(ch) { unsafe { Primitive::from(ch) }.channel() } else { channel(ch)? };
     let t = tasklet(o)?;
     let sends = is_true(sends)?;
     if !t.paused() {

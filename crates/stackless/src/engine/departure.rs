@@ -11,7 +11,7 @@ use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
 use crate::scheduler::idle::IdleAction;
 use crate::scheduler::ring::link;
-use crate::scheduler::{idle, ring};
+use crate::scheduler::{idle, ring, scopes};
 use stackless_core::Turn;
 
 /// What happens when the running tasklet leaves the ring.
@@ -24,11 +24,12 @@ pub enum Departure {
 }
 
 /// Plans the departure of the running tasklet from the ring, to a queue or to no list. The error is
-/// a deadlock; its note explains why this `request` cannot be granted.
+/// a deadlock, whose note explains why this `request` cannot be granted, or the Cancelled of a cancelled tasklet.
 #[inline(always)]
 pub fn plan_departure(entered: Entered, request: Request) -> Res<Departure> {
     let s = entered.s;
     let me = s.current();
+    scopes::refuse(me)?;
     let neighbour = world(|w| w.right_neighbour_payload(me.id()));
     if !std::ptr::eq(neighbour, me) {
         entered.may_switch()?;

@@ -5,19 +5,43 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes, world};
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::scheduler::callbacks::ON_ERROR;
 use crate::scheduler::hooks;
 use crate::scheduler::idle::IdleAction;
 use crate::scheduler::ring::{deliver, leave_value, link};
-use crate::scheduler::{idle, limits};
+use crate::scheduler::{idle, limits, scopes};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
+use std::cell::Cell;
+
+/// Drops the values that a tasklet has in objects of `stackless.sync.local`.
+pub type DropLocals = fn(TaskletRef);
+
+static DROP_LOCALS: Gil<Cell<Option<DropLocals>>> = Gil::new(Cell::new(None));
+
+/// Sets the function that drops them when a tasklet ends.
+pub fn register_locals(drop: DropLocals) {
+    DROP_LOCALS.set(Some(drop));
+}
+
+#[cold]
+fn drop_locals(s: &'static Sched) {
+    let me = s.current();
+    me.set_flags(|f| f.has_locals = false);
+    if let Some(drop) = DROP_LOCALS.get() {
+        me.seat().call_back(|| drop(me));
+    }
+}
 
 /// The running tasklet's function has returned, or raised. Removes the tasklet from all lists and
 /// returns the tasklet that continues. The tasklet's own stack stays in use until then.
 pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
     let mut bomb = if returned { None } else { uncaught(s) };
+    while s.current().flags.get().has_locals {
+        drop_locals(s); // destructors may use them again
+    }
     // SAFETY: the running tasklet's own state. This may run Python code, which may do anything, even
     // replace this tasklet's object by another one: the current and the next tasklet are looked up afterwards.
     unsafe { cpython::finish(s.ts, s.current().seat().state()) };
@@ -27,7 +51,10 @@ pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
         unsafe { cpython::finish(s.ts, s.current().seat().state()) };
     }
     let me = s.current();
-    limits::end_all(me);
+    if me.extra.get() {
+        limits::end_all(me);
+        scopes::end_all(me);
+    }
     outcome::ended(s, me);
 
     let watcher = || object(world(|w| w.watcher(s.id())));
@@ -68,6 +95,12 @@ fn uncaught(s: &'static Sched) -> Option<Obj> {
     if let Some(recorder) = hooks::recorder() {
         recorder.describe_failure(s, &exception);
     }
+    if s.current().extra.get() {
+        match outcome::failed_in_group(s.current(), exception) {
+            Ok(()) => return None,
+            Err(theirs) => exception = theirs,
+        }
+    }
     if !is_exit(&exception) {
         match outcome::failed(s.current(), exception).or_else(handle) {
             Ok(()) => return None,
@@ -93,7 +126,8 @@ fn is_exit(exception: &[Obj; 3]) -> bool {
     is_subclass(exception[0], unsafe { PyExc_SystemExit })
 }
 
-fn is_main_thread() -> bool {
+/// True in the thread whose Python code handles signals.
+pub fn is_main_thread() -> bool {
     unsafe extern "C" {
         // Exported by CPython, declared in its intrcheck.h.
         fn _PyOS_IsMainThread() -> i32;

@@ -8,10 +8,11 @@ use crate::model::channel;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
-use crate::model::{bomb, thread};
+use crate::model::{bomb, classes, thread};
 use crate::python::objects::*;
-use crate::scheduler::alts;
 use crate::scheduler::ring::adopt_link;
+use crate::scheduler::{alts, scopes};
+use pyo3_ffi::*;
 use stackless_core::Direction;
 use std::ptr::null_mut;
 
@@ -55,6 +56,29 @@ pub fn failed(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
         drop_ref(t.kwargs.replace(bomb::of_raised()));
     }
     Err(exception)
+}
+
+/// The running tasklet ends with an uncaught exception. If it is a member of a task group, the group gets it: its end,
+/// if this is the `Cancelled` of a scope around it or around the group; else an error, which `join()` raises as well.
+/// Other exceptions, and TaskletExit, are given back.
+pub fn failed_in_group(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
+    let [kind, value, traceback] = exception;
+    let group = scopes::group_of(t).filter(|_| !is_subclass(kind, classes::tasklet_exit()));
+    let Some(group) = group else { return Err(exception) };
+    if scopes::is_own_end(group, t, kind, value) {
+        exception.into_iter().for_each(drop_ref);
+        return Ok(());
+    }
+    if !traceback.is_null() {
+        // SAFETY: an exception and its traceback.
+        unsafe { PyException_SetTraceback(value, traceback) };
+    }
+    let error = new_ref(value);
+    let Raised = set_exception(exception);
+    drop_ref(t.kwargs.replace(bomb::of_raised()));
+    scopes::fail(group, error);
+    scopes::cancel(group);
+    Ok(())
 }
 
 /// A tasklet has ended, or its thread has: tasklets that wait for its end continue.

@@ -10,7 +10,7 @@ use crate::python::args::{self, arguments};
 use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
 use crate::scheduler::ring::{leave_value, unlink_running};
-use crate::scheduler::{entry, hooks, timers};
+use crate::scheduler::{entry, hooks, scopes, timers};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use std::ptr::null_mut;
@@ -28,6 +28,7 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     let s = entered.s;
     let me = s.current();
     throw::raise_pending(me)?;
+    scopes::refuse(me)?;
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.id()));
     if std::ptr::eq(next, me) {

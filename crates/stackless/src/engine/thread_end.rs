@@ -11,7 +11,7 @@ use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry::{GUARD, Guard};
 use crate::scheduler::hooks;
-use crate::scheduler::{alts, limits, readiness, waits};
+use crate::scheduler::{alts, limits, readiness, scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::ThreadId;
 use stackless_cpython::{self as cpython, Pending};
@@ -65,6 +65,7 @@ pub fn end(s: &'static Sched) {
         alts::leave_call(t);
         waits::ends(t);
         limits::end_all(t);
+        scopes::end_all(t);
     }
     let main = s.main();
     // The state of the tasklet that ran last is in the thread state, not in its seat.

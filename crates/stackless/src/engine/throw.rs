@@ -10,7 +10,7 @@ use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
 use crate::scheduler::hooks;
 use crate::scheduler::ring::{leave_value, make_runnable};
-use crate::scheduler::{entry, waits};
+use crate::scheduler::{entry, scopes, waits};
 use stackless_cpython::Pending;
 use std::ptr::null_mut;
 
@@ -113,14 +113,27 @@ fn throw_now(entered: Entered, t: TaskletRef, bomb: Obj, call: Pending) -> Res<(
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
 }
 
+/// Takes a tasklet that never began out of the queue of a channel: a restored one may wait there.
+fn leave_queue(t: TaskletRef) {
+    if t.blocked() {
+        world(|w| w.dequeue(t.id()));
+        if let Some(recorder) = hooks::recorder() {
+            recorder.unlinked(t);
+        }
+        drop_ref(t.obj()); // the queue's; the caller has one as well
+    }
+}
+
 /// Ends a tasklet that never began, without a stack. As after any end, its right neighbour is next.
 fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     let s = entered.s;
+    leave_queue(t);
     if !t.linked() {
         if let Some(recorder) = hooks::recorder() {
             recorder.gone(t);
         }
         let owned = t.take_all();
+        scopes::end_all(t);
         outcome::ended(s, t);
         owned.into_iter().for_each(drop_ref);
         return Ok(());
@@ -139,6 +152,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     if let Some(recorder) = hooks::recorder() {
         recorder.unlinked(t);
     }
+    scopes::end_all(t);
     outcome::ended(s, t);
     s.drop_later(t.obj()); // the ring's
     if !switches {
@@ -149,6 +163,27 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     me.seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, next) }.map(drop_ref)
+}
+
+/// Ends a tasklet that never began, without a switch: it is taken out of its ring.
+pub fn end_unstarted_later(t: TaskletRef) {
+    leave_queue(t);
+    let linked = t.linked();
+    if linked {
+        world(|w| w.unlink(t.id()));
+        if let Some(recorder) = hooks::recorder() {
+            recorder.unlinked(t);
+        }
+    }
+    let owned = t.take_all();
+    scopes::end_all(t);
+    if let Some(s) = t.scheduler() {
+        outcome::ended(s, t);
+    }
+    owned.into_iter().for_each(drop_ref);
+    if linked {
+        drop_ref(t.obj());
+    }
 }
 
 /// Throws into a tasklet of another thread: it is next in that thread's ring; nothing switches here.

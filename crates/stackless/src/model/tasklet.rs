@@ -23,6 +23,10 @@ pub struct Tasklet {
     pub seat: Cell<*mut Seat>,
     pub id: Cell<TaskletId>,
     pub flags: Cell<Flags>,
+    /// True if a scope around it is cancelled: calls that would wait raise `Cancelled` instead.
+    pub cancelled: Cell<bool>,
+    /// True if it has, or had, what few tasklets have: a limit, a scope, or a name.
+    pub extra: Cell<bool>,
     /// What the tasklet waits for besides a partner, or null: see [`crate::scheduler::waits`].
     pub wait: Cell<*mut Wait>,
     /// For `t(...)`: where `tp_vectorcall_offset` points.
@@ -43,6 +47,12 @@ pub struct Tasklet {
     pub switches: Cell<u64>,
     /// The number of the innermost limit + 1; 0 for none: see [`crate::scheduler::limits`].
     pub limits: Cell<u32>,
+    /// The innermost cancel scope around it: owned, null for none. See [`crate::scheduler::scopes`].
+    pub scope: Cell<Obj>,
+    /// The previous and the next member of its group, or null: the group owns them.
+    pub peers: [Cell<*const Tasklet>; 2],
+    /// The name that it was given, or null.
+    pub name: Cell<Obj>,
     /// Where `join()` waits, then the outcome; null if it was never asked for: see [`crate::engine::outcome`].
     pub sequel: Cell<Obj>,
     /// When the tasklet last began or stopped to run, while that is kept: see [`crate::observe::counts::age`].
@@ -73,6 +83,10 @@ pub struct Flags {
     pub keeps_result: bool,
     /// `sequel` is the outcome.
     pub has_outcome: bool,
+    /// For patched `threading` it is a thread, with an identity of its own: its serial number.
+    pub is_thread: bool,
+    /// It has values in objects of `stackless.sync.local`.
+    pub has_locals: bool,
     /// It started with soft switching disabled.
     pub hard: bool,
 }
@@ -140,7 +154,7 @@ impl Tasklet {
     /// True if it owns nothing, as a tasklet that has ended.
     pub fn owns_nothing(&self) -> bool {
         let cells = [&self.func, &self.args, &self.kwargs, &self.context, &self.tempval, &self.sequel];
-        !self.started() && cells.iter().all(|cell| cell.get().is_null())
+        !self.started() && !self.extra.get() && cells.iter().all(|cell| cell.get().is_null())
     }
 
     /// True if there are references to it; false while it is being destroyed.

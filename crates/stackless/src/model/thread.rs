@@ -1,6 +1,7 @@
 //! The record of one thread that uses tasklets: data, and what can be answered from it alone.
 
 use crate::model::readiness::Readiness;
+use crate::model::scope::ScopeRef;
 use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Tasklet, TaskletRef};
@@ -206,6 +207,8 @@ pub enum Due {
     Wait(TaskletRef),
     /// Reports that the limit with this number has been reached.
     Limit(usize),
+    /// Cancels this scope.
+    Scope(ScopeRef),
 }
 
 /// What a thread knows of the waits of its tasklets.

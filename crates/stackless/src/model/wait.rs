@@ -66,6 +66,9 @@ pub enum WaitKind {
     Time,
     /// A partner in a channel, until a time.
     Partner,
+    /// Its turn at a primitive of `stackless.sync`; when the time is over, its call returns this. Borrowed from an
+    /// object that lives for ever.
+    Turn(Obj),
     /// The first of several cases: a pointer that only `model/alt.rs` uses.
     Alt(*const c_void),
     /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses, and the function, which the job owns.

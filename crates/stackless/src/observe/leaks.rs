@@ -5,10 +5,11 @@
 //! the reports off they are destroyed without running any more.
 
 use crate::model::alt;
+use crate::model::primitive::Primitive;
 use crate::model::settings::REPORTS;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{self, world};
-use crate::observe::inspect;
+use crate::observe::{inspect, primitives};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -21,11 +22,12 @@ use std::ffi::CString;
 /// Issues the warning about a leaked tasklet, which is about to be ended.
 pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
-    let wait = match waits {
-        _ if alt::of(t).is_some() => "in alt() on channels",
-        WaitsTo::Send => "to send on a channel",
-        WaitsTo::Receive | WaitsTo::Either => "to receive on a channel",
-        WaitsTo::Iterate => "to iterate on a channel",
+    let wait = match (waits, Primitive::waited_for(t)) {
+        _ if alt::of(t).is_some() => "in alt() on channels".to_owned(),
+        (_, Some(p)) => format!("for {}", primitives::kind(p.obj())),
+        (WaitsTo::Send, None) => "to send on a channel".to_owned(),
+        (WaitsTo::Receive | WaitsTo::Either, None) => "to receive on a channel".to_owned(),
+        (WaitsTo::Iterate, None) => "to iterate on a channel".to_owned(),
     };
     let mut text = format!(
         "leaked tasklet {}: it waits {wait} that nothing else can reach, and is ended with TaskletExit\n\

@@ -5,10 +5,12 @@
 
 use crate::model::alt::{self, Entry, Kind};
 use crate::model::channel::ChannelRef;
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::wait::{IoDirection, Wait, WaitKind};
 use crate::model::world::{self, world};
 use crate::observe::inspect::{self, state_text};
+use crate::observe::primitives;
 use stackless_core::WaitsTo;
 use stackless_reactor::now;
 use std::ffi::c_int;
@@ -38,6 +40,10 @@ impl Reason {
             all.extend(time_left(t));
             return plain("in alt()", all.join(", "));
         }
+        if let Some(what) = primitives::reason(t) {
+            let left = time_left(t).map_or_else(String::new, |left| format!(", {left}"));
+            return plain("waiting", format!("{what}{left}"));
+        }
         if let Some(joined) = joined(t) {
             let left = time_left(t).map_or_else(String::new, |left| format!(", {left}"));
             return plain("joining", format!("{}{left}", named(joined)));
@@ -53,6 +59,7 @@ impl Reason {
         match (self.state, self.detail.as_str()) {
             (state, "") => state.to_owned(),
             ("in alt()", detail) => format!("in alt(): {detail}"),
+            ("waiting", detail) => format!("waiting for {detail}"),
             ("in to_thread()", detail) => format!("in to_thread({detail})"),
             ("sending" | "receiving" | "iterating", detail) => format!("{}, {detail}", self.state),
             (state, detail) => format!("{state} {detail}"),
@@ -64,7 +71,7 @@ impl Reason {
 pub fn short(t: TaskletRef) -> String {
     let reason = Reason::of(t);
     match world::waits(t) {
-        Some((c, waits)) if joined(t).is_none() && alt::of(t).is_none() => {
+        Some((c, waits)) if has_partners(t) => {
             let ch = world(|w| w.channel_payload(c));
             let left = if reason.detail.is_empty() { String::new() } else { format!(", {}", reason.detail) };
             match inspect::variable_name(t, ch.obj()) {
@@ -74,6 +81,11 @@ pub fn short(t: TaskletRef) -> String {
         }
         _ => reason.text(),
     }
+}
+
+/// True if it waits in one channel of the program.
+fn has_partners(t: TaskletRef) -> bool {
+    joined(t).is_none() && alt::of(t).is_none() && Primitive::waited_for(t).is_none()
 }
 
 fn wait_of(t: TaskletRef) -> Option<Wait> {

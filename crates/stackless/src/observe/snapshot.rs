@@ -4,6 +4,7 @@
 //! meanwhile. The public functions are in the package, in `stackless.explain`.
 
 use crate::model::channel::{Channel, ChannelRef};
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{self, object, world};
 use crate::observe::reasons::{self, Reason};
@@ -82,7 +83,7 @@ impl Collector {
         let mut name = inspect::name_of(t);
         let stack = self.stack(t, &mut name);
         let reason = Reason::of(t);
-        let shown = state.is_blocked() && reasons::joined(t).is_none();
+        let shown = state.is_blocked() && reasons::joined(t).is_none() && Primitive::waited_for(t).is_none();
         let channel = world::waits(t).filter(|_| shown);
         let channel = channel.map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
         self.slice.tasklets.push(Row {
@@ -232,12 +233,12 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
     let t = unsafe { Tasklet::from(o) };
     let state = inspect::state_of(t);
     let what = match state {
-        State::Ended => "nothing to run",
-        State::Runnable if !t.started() => "runnable, not started",
-        _ => &reasons::short(t),
+        State::Ended => "nothing to run".to_owned(),
+        State::Runnable if !t.started() => "runnable, not started".to_owned(),
+        _ => reasons::short(t),
     };
     let name = if state.is_over() { String::new() } else { inspect::display_name(t) };
-    let more = if name.is_empty() { what.to_owned() } else { format!("{name}, {what}") };
+    let more = if name.is_empty() { what } else { format!("{name}, {what}") };
     // SAFETY: as above.
     unsafe { default_with(o, &more) }
 }

@@ -9,12 +9,14 @@
 
 use crate::engine::deadlock::Request;
 use crate::model::channel::{self, ChannelRef};
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
-use crate::observe::{inspect, reasons};
+use crate::observe::{inspect, primitives, reasons};
 use crate::python::objects::*;
+use crate::scheduler::entry;
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, CodePosition};
@@ -75,6 +77,7 @@ impl Explanation {
             explanation.add(object(t), request);
         }
         explanation.look_for_channels();
+        explanation.look_for_holders();
         explanation
     }
 
@@ -122,7 +125,27 @@ impl Explanation {
         }
     }
 
+    /// Of a lock that is held it is known which tasklet could release it.
+    fn look_for_holders(&mut self) {
+        let waits = self.participants.iter().flat_map(|a| &a.waits);
+        let locks: Vec<_> = waits.filter_map(|(ch, _)| Primitive::behind(ch)).collect();
+        for lock in locks.into_iter().filter(|p| p.owner.get() != 0) {
+            let owner = lock.owner.get();
+            for participant in &mut self.participants {
+                if participant.t.scheduler().is_some_and(|s| entry::owner(s, participant.t) == owner) {
+                    participant.knows.insert(lock.obj().addr());
+                } else {
+                    participant.knows.remove(&lock.obj().addr());
+                }
+            }
+        }
+    }
+
     fn channel(&self, ch: ChannelRef) -> String {
+        if let Some(p) = Primitive::behind(ch) {
+            let held = primitives::holder(p).map_or_else(String::new, |holder| format!(", held by {holder}"));
+            return format!("{}{held}", self.short(ch));
+        }
         let name = self.channels.get(&ch.obj().addr()).map_or("", String::as_str);
         let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
         format!("channel {name}at {:#x}", ch.obj().addr())
@@ -130,6 +153,11 @@ impl Explanation {
 
     fn short(&self, ch: ChannelRef) -> String {
         let address = ch.obj().addr();
+        if Primitive::behind(ch).is_some() {
+            let name = self.channels.get(&address).map_or("", String::as_str);
+            let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
+            return format!("{} {name}at {address:#x}", primitives::kind(ch.obj()));
+        }
         match self.channels.get(&address) {
             Some(name) if !name.is_empty() => {
                 let shared = self.channels.iter().any(|(other, also)| *other != address && also == name);
@@ -151,8 +179,10 @@ impl Explanation {
                 let Some(&(ch, waits)) = participant.waits.iter().find(known) else { continue };
                 let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
                 let holder = next.named();
+                let owned = Primitive::behind(ch).is_some_and(|p| p.owner.get() != 0);
+                let relation = if owned { "held" } else { "referred to" };
                 let known =
-                    if ch.awaited().is_some() { String::new() } else { format!(", referred to by {holder}") };
+                    if ch.awaited().is_some() { String::new() } else { format!(", {relation} by {holder}") };
                 write(&mut out, format_args!("{who} {}{known}", self.does(ch, waits)));
             }
         }
@@ -171,7 +201,13 @@ impl Explanation {
                 }
                 let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
                 let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
-                format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
+                match Primitive::behind(ch) {
+                    Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
+                    Some(_) => format!("to wait for {}", self.channel(ch)),
+                    None => {
+                        format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
+                    }
+                }
             };
             let wants = match participant.waits.as_slice() {
                 [] if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
@@ -247,7 +283,7 @@ impl Explanation {
     fn does(&self, ch: ChannelRef, waits: WaitsTo) -> String {
         match ch.awaited() {
             Some(joined) => format!("joins {}", reasons::named(joined)),
-            None => format!("{} {}", verb(waits), self.short(ch)),
+            None => format!("{} {}", verb(ch, waits), self.short(ch)),
         }
     }
 
@@ -314,7 +350,10 @@ fn quoted(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("'{name}'") }
 }
 
-fn verb(waits: WaitsTo) -> &'static str {
+fn verb(ch: ChannelRef, waits: WaitsTo) -> &'static str {
+    if Primitive::behind(ch).is_some() {
+        return "waits for";
+    }
     match waits {
         WaitsTo::Send => "sends to",
         WaitsTo::Receive | WaitsTo::Iterate | WaitsTo::Either => "receives from",

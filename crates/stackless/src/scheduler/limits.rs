@@ -13,7 +13,6 @@ use crate::python::gil::Gil;
 use crate::python::memory;
 use crate::python::objects::*;
 use crate::scheduler::ring::leave_value;
-use crate::scheduler::waits::count_armed;
 use crate::scheduler::{entry, ring, waits};
 use pyo3_ffi::*;
 use slab::Slab;
@@ -57,6 +56,11 @@ pub fn armed_of(t: TaskletRef) -> u32 {
     limits_over(t).filter(|&number| limits(|all| all[number].timer.is_some())).count() as u32
 }
 
+/// When the first limit over a tasklet will be reached.
+pub fn first_of(t: TaskletRef) -> Option<u64> {
+    limits_over(t).filter_map(|number| limits(|all| all[number].timer.map(TimerId::at))).min()
+}
+
 /// Begins a limit over the running tasklet; `owner` is the exception's argument. Returns the limit's number.
 pub fn start(owner: Obj, time: u64) -> Res<usize> {
     let s = entry::current()?;
@@ -73,6 +77,7 @@ pub fn start(owner: Obj, time: u64) -> Res<usize> {
     let timer = s.waits.timers.borrow_mut().start(now().saturating_add(time), Due::Limit(number));
     limits(|all| all[number].timer = Some(timer));
     t.limits.set(number as u32 + 1);
+    t.extra.set(true);
     waits::count_armed(s, t, 1);
     Ok(number)
 }
@@ -152,15 +157,3 @@ fn raise_in(s: &'static Sched, t: TaskletRef, exception: Obj, moment: Moment) ->
 }
 
 pub static TIMEOUT_EXIT: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
-
-/// Makes a tasklet a daemon, or not.
-pub fn set_daemon(t: TaskletRef, on: bool) {
-    let armed = i32::from(waits::is_armed(t)) + armed_of(t) as i32;
-    let s = t.scheduler().filter(|_| armed > 0);
-    for change in [-armed, armed] {
-        if let Some(s) = s {
-            count_armed(s, t, change);
-        }
-        t.set_flags(|f| f.daemon = on);
-    }
-}

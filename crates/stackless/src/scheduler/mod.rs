@@ -9,5 +9,6 @@ pub mod idle;
 pub mod limits;
 pub mod readiness;
 pub mod ring;
+pub mod scopes;
 pub mod timers;
 pub mod waits;

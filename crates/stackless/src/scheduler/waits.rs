@@ -127,15 +127,31 @@ pub fn is_armed(t: TaskletRef) -> bool {
     unsafe { t.wait.get().as_ref() }.is_some_and(|wait| wait.armed)
 }
 
-/// True if it is in a wait of its thread, or under a limit.
+/// True if it is in a wait of its thread, under a limit, or in the block of a scope.
 pub fn is_tied(t: TaskletRef) -> bool {
-    !t.wait.get().is_null() || t.limits.get() != 0
+    !t.wait.get().is_null() || t.limits.get() != 0 || t.is_in_block()
 }
 
 /// True if it waits for a worker thread.
 pub fn waits_for_job(t: TaskletRef) -> bool {
     // SAFETY: a wait lives as long as the tasklet's pointer to it.
     unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job { .. }))
+}
+
+/// Raises `stackless.TimeoutError` with a text; its cause is an exception, borrowed.
+pub fn raise_timeout(text: &str, cause: Obj) {
+    let class = TIMEOUT_ERROR.load(Relaxed);
+    let Ok(text) = str_obj(text) else { return };
+    // SAFETY: a class, its argument, and an exception whose reference is handed over.
+    unsafe {
+        let error = PyObject_CallOneArg(class, text);
+        drop_ref(text);
+        if !error.is_null() {
+            PyException_SetCause(error, new_ref(cause));
+            PyErr_SetObject(class, error);
+            drop_ref(error);
+        }
+    }
 }
 
 static TIMEOUT_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());

@@ -4,6 +4,7 @@
 pub mod case;
 pub mod channel;
 pub mod reduce;
+pub mod scope;
 pub mod tasklet;
 pub mod tasklet_attributes;
 pub mod tasklet_control;

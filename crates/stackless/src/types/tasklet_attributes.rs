@@ -7,7 +7,7 @@ use crate::model::world::{fields, object, world};
 use crate::parking::{park, stacks};
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::{entry, limits};
+use crate::scheduler::{entry, scopes};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Of};
 use std::ffi::{c_int, c_void};
@@ -205,7 +205,7 @@ unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_i
         BLOCK_TRAP => bool_arg(value, "block_trap must be set to a bool or integer")
             .map(|on| t.set_flags(|f| f.block_trap = on)),
         DAEMON => {
-            bool_arg(value, "daemon must be set to a bool or integer").map(|on| limits::set_daemon(t, on))
+            bool_arg(value, "daemon must be set to a bool or integer").map(|on| scopes::set_daemon(t, on))
         }
         which => set_trace(t, value, which == PROFILE),
     };

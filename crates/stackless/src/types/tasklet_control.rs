@@ -13,7 +13,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::hooks;
 use crate::scheduler::ring::{link, unlink_running};
-use crate::scheduler::{entry, waits};
+use crate::scheduler::{entry, scopes, waits};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use std::ptr::null_mut;
@@ -91,7 +91,7 @@ fn do_bind_thread(t: TaskletRef, args: &[Obj]) -> Res<()> {
     }
     if waits::is_tied(t) {
         return Err(runtime_error(
-            "can't (re)bind a tasklet that sleeps, waits for something outside or in alt(), or is inside `with timeout()`",
+            "can't (re)bind a tasklet that sleeps, waits for something outside or in alt(), or is inside `with timeout()` or another scope",
         ));
     }
     if let Some(owner) = owner {
@@ -151,6 +151,9 @@ fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
     }
     if t.is_current() {
         return resumed(s);
+    }
+    if leave {
+        scopes::refuse(s.current())?;
     }
     entered.may_switch()?;
     prepare(s, t)?;

@@ -26,7 +26,7 @@ use crate::parking::park::{self, has_not_begun};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::waits::ends;
-use crate::scheduler::{entry, hooks, limits};
+use crate::scheduler::{entry, hooks, limits, scopes};
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, Pending};
 use std::ffi::{c_int, c_void};
@@ -49,6 +49,8 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
         t.kwargs.get(),
         t.context.get(),
         t.sequel.get(),
+        t.scope.get(),
+        t.name.get(),
     ];
     let result = types::visit_all(own, visit, arg);
     if result != 0 || !t.started() || t.is_current() || t.is_main() || entry::is_stranded(t) {
@@ -120,6 +122,10 @@ unsafe extern "C" fn destroy(o: Obj) {
         if t.started() {
             saving_exception(|| outlive(t));
         }
+        if t.extra.replace(false) {
+            limits::end_all(t);
+            scopes::end_all(t);
+        }
         // From here on the world does not have it any more, while destructors run.
         if let Some(recorder) = hooks::recorder() {
             recorder.gone(t);
@@ -131,6 +137,7 @@ unsafe extern "C" fn destroy(o: Obj) {
         t.unbind();
         channel::forget_end(t);
         clear(&t.sequel);
+        clear(&t.name);
         if !frames.is_null() {
             saving_exception(|| drop_frames(frames));
         }
@@ -297,6 +304,7 @@ fn keep_as_garbage(o: Obj) -> Res<()> {
 pub fn abandon(t: TaskletRef) {
     ends(t);
     limits::end_all(t);
+    scopes::end_all(t);
     if let Some(s) = t.scheduler() {
         outcome::ended(s, t);
     }

@@ -12,7 +12,7 @@ use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::ring::adopt_link;
-use crate::scheduler::{entry, idle, timers};
+use crate::scheduler::{entry, idle, scopes, timers};
 use pyo3_ffi::*;
 use stackless_core::RunLimit;
 use stackless_cpython::{self as cpython, OnTicks};
@@ -104,6 +104,7 @@ fn do_run(run: Run) -> Res<Obj> {
     if alone && !waits {
         return Ok(none());
     }
+    scopes::refuse(me)?;
     entered.may_switch()?;
     let next = if alone {
         Departure::Sleep

@@ -10,7 +10,7 @@ import weakref
 import pytest
 import stackless
 from in_alt import traces, waiting
-from stackless import alt, channel, run, schedule, tasklet
+from stackless import alt, channel, run, schedule, sync, tasklet
 
 # ---------------------------------------------------------------- other cases
 
@@ -365,3 +365,32 @@ def test_time_is_measured_over_wake_ups():
         with pytest.raises(stackless.TimeoutError):
             alt(one, channel(), timeout=0.05)
         assert time.monotonic() - start >= 0.05
+
+
+def test_events():
+    """An event of stackless.sync: its case happens when it is set, also from a native thread."""
+    event, ch, log = sync.Event(), channel(), []
+    t = waiting(ch, event, log=log)
+    assert t.blocked
+    event.set()
+    run()
+    assert [(r.case is event, r.value, r.index) for r in log] == [(True, True, 1)]
+    assert traces(ch) == [(0, None)]
+    assert alt(ch, event) == (event, True)
+    event.clear()
+    assert alt(event, else_="no").case is None
+    with pytest.raises(stackless.TimeoutError):
+        alt(event, ch, timeout=0.01)
+    t = waiting(ch, event, log=log)
+    ch.send("first")
+    run()
+    assert (log[-1].value, t.alive) == ("first", False)
+    waits = [waiting(event, channel(), log=log) for _ in range(2)]
+    plain = tasklet(lambda: log.append(event.wait()))()
+    plain.run()
+    thread = threading.Thread(target=event.set)
+    thread.start()
+    thread.join()
+    run()
+    assert [getattr(each, "value", each) for each in log[-3:]] == [True, True, True]
+    assert not any(each.alive for each in (*waits, plain))

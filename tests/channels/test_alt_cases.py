@@ -394,3 +394,26 @@ def test_events():
     run()
     assert [getattr(each, "value", each) for each in log[-3:]] == [True, True, True]
     assert not any(each.alive for each in (*waits, plain))
+
+
+def test_cancelled():
+    """In a cancelled scope each wait raises Cancelled; the tasklet is in no queue."""
+    a, b, log = channel(), channel(), []
+
+    def chooses():
+        for _ in range(2):
+            with pytest.raises(stackless.Cancelled):
+                alt(a, b.sending(1))
+            log.append(traces(a, b))
+
+    def fails():
+        schedule()
+        raise KeyError("planned")
+
+    with pytest.raises(ExceptionGroup), stackless.TaskGroup() as group:
+        group.start(chooses)
+        group.start(fails)
+    assert log == [[(0, None)] * 2] * 2
+    with stackless.move_on_after(0.01) as scope:
+        alt(a, b)
+    assert (scope.expired, traces(a, b)) == (True, [(0, None)] * 2)

@@ -10,7 +10,7 @@ import weakref
 import pytest
 import stackless
 from in_alt import traces, waiting
-from stackless import alt, channel, run, schedule, tasklet
+from stackless import alt, channel, run, schedule, sync, tasklet
 
 # ---------------------------------------------------------------- other cases
 
@@ -244,10 +244,37 @@ def test_collected_with_its_channels():
     gone = weakref.ref(mark)
     tasklet(wait)(channel(), channel(), mark).run()
     del mark
-    with pytest.warns(ResourceWarning, match="leaked tasklet wait"):
+    words = r"leaked tasklet wait: it waits in alt\(\) on channels that nothing else can reach"
+    with pytest.warns(ResourceWarning, match=words):
         gc.collect()
     gc.collect()
     assert (log, gone()) == (["ended"], None)
+
+
+def test_collected_without_reports():
+    """It is destroyed, and none of its code runs."""
+    log = []
+
+    class Mark:
+        pass
+
+    def wait(a, b, mark):
+        try:
+            alt(a, b.sending(mark))
+        finally:
+            log.append("ran")
+
+    mark = Mark()
+    gone = weakref.ref(mark)
+    old = stackless.enable_leak_reports(False)
+    try:
+        tasklet(wait)(channel(), channel(), mark).run()
+        del mark
+        gc.collect()
+        gc.collect()
+    finally:
+        stackless.enable_leak_reports(old)
+    assert (log, gone()) == ([], None)
 
 
 def test_not_collected_while_one_channel_is_known():
@@ -338,3 +365,55 @@ def test_time_is_measured_over_wake_ups():
         with pytest.raises(stackless.TimeoutError):
             alt(one, channel(), timeout=0.05)
         assert time.monotonic() - start >= 0.05
+
+
+def test_events():
+    """An event of stackless.sync: its case happens when it is set, also from a native thread."""
+    event, ch, log = sync.Event(), channel(), []
+    t = waiting(ch, event, log=log)
+    assert t.blocked
+    event.set()
+    run()
+    assert [(r.case is event, r.value, r.index) for r in log] == [(True, True, 1)]
+    assert traces(ch) == [(0, None)]
+    assert alt(ch, event) == (event, True)
+    event.clear()
+    assert alt(event, else_="no").case is None
+    with pytest.raises(stackless.TimeoutError):
+        alt(event, ch, timeout=0.01)
+    t = waiting(ch, event, log=log)
+    ch.send("first")
+    run()
+    assert (log[-1].value, t.alive) == ("first", False)
+    waits = [waiting(event, channel(), log=log) for _ in range(2)]
+    plain = tasklet(lambda: log.append(event.wait()))()
+    plain.run()
+    thread = threading.Thread(target=event.set)
+    thread.start()
+    thread.join()
+    run()
+    assert [getattr(each, "value", each) for each in log[-3:]] == [True, True, True]
+    assert not any(each.alive for each in (*waits, plain))
+
+
+def test_cancelled():
+    """In a cancelled scope each wait raises Cancelled; the tasklet is in no queue."""
+    a, b, log = channel(), channel(), []
+
+    def chooses():
+        for _ in range(2):
+            with pytest.raises(stackless.Cancelled):
+                alt(a, b.sending(1))
+            log.append(traces(a, b))
+
+    def fails():
+        schedule()
+        raise KeyError("planned")
+
+    with pytest.raises(ExceptionGroup), stackless.TaskGroup() as group:
+        group.start(chooses)
+        group.start(fails)
+    assert log == [[(0, None)] * 2] * 2
+    with stackless.move_on_after(0.01) as scope:
+        alt(a, b)
+    assert (scope.expired, traces(a, b)) == (True, [(0, None)] * 2)

@@ -5,6 +5,7 @@
 
 use crate::model::bomb::{self, Retry};
 use crate::model::channel::{self, ChannelRef};
+use crate::model::primitive::PrimitiveRef;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall, WaitKind};
@@ -25,6 +26,8 @@ pub enum Wish {
     Send,
     Read,
     Write,
+    /// An event of `stackless.sync` is set.
+    Set,
 }
 
 /// A case, as the interpreter sees it: what `channel.receiving()` returns. It does not change.
@@ -77,6 +80,8 @@ pub enum Kind {
     /// The end of a tasklet.
     Join(TaskletRef),
     Ready(c_int, IoDirection),
+    /// An event of `stackless.sync`.
+    Event(PrimitiveRef),
 }
 
 pub struct Entry {
@@ -257,6 +262,7 @@ impl Entry {
             Kind::Receive(ch) => Some((ch, WaitsTo::Receive)),
             Kind::Send(ch, _) => Some((ch, WaitsTo::Send)),
             Kind::Join(t) => channel::of_end(t).map(|ch| (ch, WaitsTo::Receive)),
+            Kind::Event(event) => Some((event.channel(), WaitsTo::Receive)),
             Kind::Ready(..) => None,
         }
     }

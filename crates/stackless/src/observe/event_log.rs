@@ -287,6 +287,7 @@ impl EventLog {
             words.push(match entry.kind {
                 alt::Kind::Receive(ch) => format!("receive from {}", self.name_of_channel(ch)),
                 alt::Kind::Send(ch, _) => format!("send to {}", self.name_of_channel(ch)),
+                alt::Kind::Event(_) => "an event".to_owned(),
                 alt::Kind::Join(t) => format!("the end of tasklet#{}", number(t)),
                 alt::Kind::Ready(descriptor, IoDirection::In) => format!("read from {descriptor}"),
                 alt::Kind::Ready(descriptor, IoDirection::Out) => format!("write to {descriptor}"),

@@ -4,6 +4,7 @@
 //! holds. They are ended with TaskletExit, so that their `finally` blocks run, and reported once. With
 //! the reports off they are destroyed without running any more.
 
+use crate::model::alt;
 use crate::model::primitive::Primitive;
 use crate::model::settings::REPORTS;
 use crate::model::tasklet::TaskletRef;
@@ -21,16 +22,16 @@ use std::ffi::CString;
 /// Issues the warning about a leaked tasklet, which is about to be ended.
 pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
-    let doing = match waits {
-        WaitsTo::Send => "send",
-        WaitsTo::Receive | WaitsTo::Either => "receive",
-        WaitsTo::Iterate => "iterate",
+    let wait = match (waits, Primitive::waited_for(t)) {
+        _ if alt::of(t).is_some() => "in alt() on channels".to_owned(),
+        (_, Some(p)) => format!("for {}", primitives::kind(p.obj())),
+        (WaitsTo::Send, None) => "to send on a channel".to_owned(),
+        (WaitsTo::Receive | WaitsTo::Either, None) => "to receive on a channel".to_owned(),
+        (WaitsTo::Iterate, None) => "to iterate on a channel".to_owned(),
     };
-    let place = Primitive::waited_for(t)
-        .map_or_else(|| format!("to {doing} on a channel"), |p| format!("for {}", primitives::kind(p.obj())));
     let mut text = format!(
-        "leaked tasklet {}: it waits {place} that nothing else can reach, and is ended with \
-         TaskletExit\nTraceback of the tasklet (most recent call last):",
+        "leaked tasklet {}: it waits {wait} that nothing else can reach, and is ended with TaskletExit\n\
+         Traceback of the tasklet (most recent call last):",
         inspect::display_name(t)
     );
     let mut room = [CodePosition::NONE; 64];

@@ -130,6 +130,7 @@ fn case(t: TaskletRef, entry: &Entry) -> String {
     match entry.kind {
         Kind::Receive(ch) => channel("receiving from", ch),
         Kind::Send(ch, _) => channel("sending to", ch),
+        Kind::Event(_) => "waiting for an Event".to_owned(),
         Kind::Join(t) => format!("joining {}", named(t)),
         Kind::Ready(descriptor, IoDirection::In) => format!("reading {}", described(descriptor)),
         Kind::Ready(descriptor, IoDirection::Out) => format!("writing {}", described(descriptor)),

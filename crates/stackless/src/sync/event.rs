@@ -1,5 +1,6 @@
 //! The base of `stackless.sync.Event`, and the queue in which `Condition.wait()` waits.
 
+use crate::model::alt::{Case, Wish};
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -64,6 +65,11 @@ unsafe extern "C" fn event_repr(o: Obj) -> Obj {
 }
 
 // ---------------------------------------------------------------------- the queue of a condition
+
+/// A case of `alt()`.
+unsafe extern "C" fn alt_case(o: Obj, _: Obj) -> Obj {
+    give(Case::make(Wish::Set, new_ref(o), null_mut()))
+}
 
 /// Wakes the first that waits, or is about to: `count` is the number of those, `bound` how many of them need not
 /// wait any more. False if there is none.
@@ -175,6 +181,11 @@ unsafe extern "C" fn length(o: Obj) -> Py_ssize_t {
 
 pub fn add(module: Obj) -> Res<()> {
     let methods = [
+        types::method_noargs(
+            "__alt_case__",
+            "__alt_case__($self, /)\n--\n\nReturn the case of alt() that this event is set.",
+            alt_case,
+        ),
         types::method_noargs("is_set", "is_set($self, /)\n--\n\nReturn True if the event is set.", is_set),
         types::method_noargs(
             "set",

@@ -19,12 +19,11 @@ use crate::model::world::{object, world};
 use crate::python::memory;
 use crate::python::objects::*;
 use crate::scheduler::entry::{self, Entered};
-use crate::scheduler::hooks;
-use crate::scheduler::idle;
 use crate::scheduler::ring::{adopt_link, leave_value};
 use crate::scheduler::waits::{arm, disarm};
+use crate::scheduler::{alts, hooks, idle};
 use pyo3_ffi::*;
-use stackless_core::WaitsTo;
+use stackless_core::{Direction, WaitsTo};
 use stackless_cpython::{Alarm, Pending, Woken};
 use stackless_reactor::now;
 use std::ffi::c_int;
@@ -263,8 +262,11 @@ pub fn serve(p: PrimitiveRef, waiter: Waiter, item: Obj, back: Option<TakeBack>)
                 None => item,
             };
             p.count_turn();
-            world(|w| w.dequeue(t.id()));
-            let note = t.tempval.replace(value);
+            // It may wait by one of its cases in alt(): what was found in the queue is not the tasklet itself then.
+            let s = t.scheduler().expect("`next` has looked");
+            let first = world(|w| w.first_waiting(p.channel().id()));
+            let found = first.filter(|&found| std::ptr::eq(object(found), t)).unwrap_or(t.id());
+            let (t, note) = alts::claim(s, found, Direction::Send, value);
             adopt_link(t);
             Ok(note)
         }

@@ -58,6 +58,7 @@ fn words(wish: Wish) -> (&'static str, &'static str) {
         Wish::Send => ("send", "send to"),
         Wish::Read => ("read", "read from"),
         Wish::Write => ("write", "write to"),
+        Wish::Set => ("wait", "wait for"),
     }
 }
 
@@ -93,7 +94,7 @@ pub fn add(module: Obj) -> Res<()> {
     let getters = [
         types::getter("target", "The channel, or what has the descriptor.", get, TARGET),
         types::getter("value", "What it sends; None for the others.", get, VALUE),
-        types::getter("operation", "str: receive, send, read or write.", get, 2),
+        types::getter("operation", "str: receive, send, read, write or wait.", get, 2),
     ];
     let slots = types::Slots::new()
         .doc("A case of alt(): what it is to wait for. It can be used again and again.")

@@ -15,6 +15,7 @@ use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::{outcome, throw, transfer};
 use crate::model::alt::{self, Alt, CASE, Case, Entries, Entry, Kind, Wish, turned};
 use crate::model::channel::{self, Channel, ChannelRef};
+use crate::model::primitive::Primitive;
 use crate::model::thread::{Sched, of_running_tasklet};
 use crate::model::wait::{Deadline, IoDirection, SocketCall};
 use crate::model::world::world;
@@ -197,6 +198,8 @@ fn parse(entered: Entered, given: &[Obj], alt: &mut Alt) -> Res<()> {
                 Wish::Send => Kind::Send(channel(), case.value.get()),
                 Wish::Read => Kind::Ready(descriptor_of(target)?, IoDirection::In),
                 Wish::Write => Kind::Ready(descriptor_of(target)?, IoDirection::Out),
+                // SAFETY: only an event makes such a case.
+                Wish::Set => Kind::Event(unsafe { Primitive::from(target) }),
             };
             alt.polls |= matches!(kind, Kind::Ready(..));
             alt.entries.push(Entry { kind, shown, made: null_mut() });
@@ -254,6 +257,8 @@ fn known_kind(entered: Entered, o: Obj) -> Res<Option<Kind>> {
             (Wish::Send, Some(ch)) => Kind::Send(ch, case.value.get()),
             (_, Some(ch)) => Kind::Receive(ch),
             (Wish::Write, None) => ready(IoDirection::Out)?,
+            // SAFETY: only an event makes such a case.
+            (Wish::Set, None) => Kind::Event(unsafe { Primitive::from(target) }),
             (_, None) => ready(IoDirection::In)?,
         }));
     }
@@ -287,6 +292,7 @@ fn is_ready_now(entry: &Entry) -> bool {
         Kind::Receive(ch) => possible(ch, Direction::Receive),
         Kind::Send(ch, _) => possible(ch, Direction::Send),
         Kind::Join(t) => !t.alive(),
+        Kind::Event(event) => event.count.get() != 0,
         Kind::Ready(descriptor, direction) => is_ready(descriptor, direction),
     }
 }
@@ -343,6 +349,7 @@ fn act_on(entered: Entered, entry: &Entry, index: usize) -> Res<Option<Plan>> {
         Kind::Receive(ch) => (ch, Direction::Receive, null_mut()),
         Kind::Send(ch, value) => (ch, Direction::Send, value),
         Kind::Join(t) => return finished(entry, index, outcome::outcome(t)?),
+        Kind::Event(_) => return finished(entry, index, bool_obj(true)),
         Kind::Ready(..) => return finished(entry, index, null_mut()),
     };
     if hooks::channels_watched() {
@@ -406,7 +413,7 @@ fn announce(entered: Entered, alt: &Alt) -> Res<bool> {
         match entry.kind {
             Kind::Receive(ch) => announce_case(entered, ch, Direction::Receive, null_mut(), true)?,
             Kind::Send(ch, value) => announce_case(entered, ch, Direction::Send, value, true)?,
-            Kind::Join(_) | Kind::Ready(..) => {}
+            Kind::Join(_) | Kind::Ready(..) | Kind::Event(_) => {}
         }
     }
     Ok(true)

@@ -9,7 +9,7 @@ SHELL := bash
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 # The stamps stay.
-.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench
+.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench .venv/%/.libraries
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,7 +28,7 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages test-cpython animations browser bench bench-io bench-check performance-table \
+.PHONY: help demo test test-all test-rust test-python test-packages test-libraries test-cpython animations browser bench bench-io bench-check performance-table \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -82,6 +82,15 @@ animations: build ## The talk's programs as animations, in docs/animations
 test-cpython: build ## CPython's own tests of what stackless.monkey patches, beside an unpatched run
 	@$(VENV)/bin/python tests/cpython/run.py $(ARGS)
 
+.venv/%/.libraries: .venv/%/.ready tests/libraries/requirements.txt
+	@.venv/$*/bin/python -m pip --version >/dev/null 2>&1 && pip=".venv/$*/bin/python -m pip install" || \
+	  pip="uv pip install --python .venv/$*/bin/python"; $$pip -q -r tests/libraries/requirements.txt
+	@touch $@
+
+test-libraries: build $$(VENV)/.libraries ## Well-known libraries with real servers (Redis, PostgreSQL), which it starts and stops
+	@tools/check-servers
+	@$(VENV)/bin/python -m pytest tests/libraries $(ARGS)
+
 test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try each outside the tree
 	@$(VENV)/bin/python tests/packaging/check_packages.py
 
@@ -107,12 +116,13 @@ browser: build ## The animation in a real browser (Debian's chromium, Playwright
 bench: build $$(VENV)/.bench ## Measure against greenlet, gevent, asyncio, threads and Go
 	@$(VENV)/bin/python benches/run.py $(ARGS)
 
-bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets and HTTP beside others
+bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets, HTTP and asyncio beside others
 	@$(VENV)/bin/python benches/sleepers.py
 	@$(VENV)/bin/python benches/echo_server.py
 	@$(VENV)/bin/python benches/http_server.py
 	@$(VENV)/bin/python benches/urls.py
 	@$(VENV)/bin/python benches/idle_connections.py
+	@$(VENV)/bin/python benches/asyncio_loops.py
 
 bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
 	@$(VENV)/bin/python benches/check.py $(ARGS)

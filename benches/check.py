@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 import peers
-from cases import channel, create, group, parked, schedule
+from cases import alt, channel, create, group, parked, schedule, sync
 from harness import OURS, Case, Result, run_case
 
 MARGIN = 1.5
@@ -20,7 +20,9 @@ TIMES_FASTER = 5.0
 TOO_SLOW = "TOO SLOW"
 RECORDED_MOST = 3.0
 PARKED_MOST = 2.0
+LOCK_MOST = 1.5
 GROUP_MOST = 2.0
+ALT_MOST = 3.0
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,21 @@ def main(rounds: int) -> int:
             what = "times slower while it is recorded"
             recorded = results[channel.RECORDED]
             passed.append(check_slower(what, results[OURS], recorded, RECORDED_MOST))
+    results = run_case(alt.CASE, rounds, 0.04, only={OURS, alt.ALT})
+    what = "times slower by alt() over 3 channels than by receive()"
+    passed.append(check_slower(what, results[OURS], results[alt.ALT], ALT_MOST))
     for depth, case in ((1, parked.SHALLOW), (20, parked.DEEP)):
         results = run_case(case, rounds, 0.04)
         what = f"times slower when parked each time, {depth} calls deep"
         passed.append(check_slower(what, results[OURS], results[parked.PARKED], PARKED_MOST))
+    for case, peer in (
+        (sync.FREE, sync.STANDARD),
+        (sync.HANDED, sync.CHANNEL),
+        (sync.QUEUE, sync.CHANNEL),
+    ):
+        results = run_case(case, rounds, 0.04, only={OURS, peer})
+        what = f"{case.title}: multiples of {peer}"
+        passed.append(check_slower(what, results[peer], results[OURS], LOCK_MOST))
     results = run_case(group.CASE, rounds, 0.04, only={OURS, group.GROUP})
     what = "times slower: 1000 tasklets in a task group"
     passed.append(check_slower(what, results[OURS], results[group.GROUP], GROUP_MOST))

@@ -14,6 +14,7 @@ def _optional(name: str) -> Any:
 
 
 stackless: Any = _optional("stackless")
+sync: Any = _optional("stackless.sync")
 greenlet: Any = _optional("greenlet")
 gevent: Any = _optional("gevent")
 gevent_queue: Any = _optional("gevent.queue")

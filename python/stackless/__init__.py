@@ -56,11 +56,14 @@ from stackless._package.surface import adopt as _adopt
 from stackless._package.time import run_all, run_tasklet, timeout
 from stackless._record.recording import record
 from stackless._stackless import (
+    AltCase,
+    AltResult,
     Cancelled,
     CancelScope,
     StacklessWarning,
     TaskletExit,
     TimeoutExit,
+    alt,
     bomb,
     channel,
     clock,
@@ -79,6 +82,7 @@ from stackless._stackless import (
     getuncollectables,
     pickle_flags,
     pickle_flags_default,
+    readable,
     run,
     run_n_tasklets,
     schedule,
@@ -94,6 +98,7 @@ from stackless._stackless import (
     switch_trap,
     tasklet,
     to_thread,
+    writable,
 )
 from stackless._stackless import (
     TimeoutError as TimeoutError,
@@ -114,6 +119,8 @@ __all__ = [
     "PICKLEFLAGS_PRESERVE_AG_FINALIZER",
     "PICKLEFLAGS_PRESERVE_TRACING_STATE",
     "PICKLEFLAGS_RESET_AG_FINALIZER",
+    "AltCase",
+    "AltResult",
     "Backoff",
     "CancelScope",
     "Cancelled",
@@ -124,6 +131,7 @@ __all__ = [
     "TaskletExecutor",
     "TaskletExit",
     "TimeoutExit",
+    "alt",
     "atomic",
     "bomb",
     "channel",
@@ -152,6 +160,7 @@ __all__ = [
     "move_on_after",
     "pickle_flags",
     "pickle_flags_default",
+    "readable",
     "record",
     "run",
     "run_all",
@@ -176,6 +185,7 @@ __all__ = [
     "timeout",
     "to_thread",
     "why_not_picklable",
+    "writable",
 ]
 
 _adopt(globals(), "stackless._")
@@ -213,3 +223,8 @@ set_stack_limits(**_check.limits_from(_os.environ))
 
 if "STACKLESS_EXPLAIN" in _os.environ:
     explain.from_environment(_os.environ["STACKLESS_EXPLAIN"])
+
+if "STACKLESS_BLOCKED" in _os.environ:
+    from stackless._run import blocked as _blocked
+
+    _blocked.from_environment(_os.environ["STACKLESS_BLOCKED"])

@@ -16,6 +16,7 @@ COMMANDS = {
     "ps": ("_explain.ps", "list the tasklets of a running process"),
     "pstree": ("_explain.pstree", "the same as a tree of threads, channels and tasklets"),
     "record": ("_record.cli", "run a script and save what its tasklets did"),
+    "run": ("_run.cli", "run a program that was written for threads, on tasklets"),
     "top": (
         "_explain.top",
         "show which tasklets of a running process are switched to most",

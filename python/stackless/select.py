@@ -27,7 +27,7 @@ from select import *  # noqa: F403
 from typing import Any, Self
 
 from stackless._package.surface import exported as _exported
-from stackless._stackless import _descriptor_closed, _wait_ready
+from stackless._stackless import _descriptor_closed, _wait_ready, getcurrent, tasklet
 from stackless._stackless import sleep as _sleep
 
 __all__ = _exported(_stock)
@@ -114,19 +114,7 @@ class _Watch:
 
 def _wait(descriptor: int, until: float | None) -> None:
     seconds = None if until is None else max(until - _time.monotonic(), 0.0)
-    # An event loop of asyncio that waits here does not run meanwhile: so another tasklet that sets
-    # the result of one of its futures has to wake the loop, as another thread would.
-    events: Any = _sys.modules.get("asyncio.events")
-    is_whole = hasattr(events, "_set_running_loop")  # its import may not have ended yet
-    loop = events._get_running_loop() if is_whole else None
-    if loop is None:
-        _wait_ready(descriptor, False, seconds)
-        return
-    events._set_running_loop(None)
-    try:
-        _wait_ready(descriptor, False, seconds)
-    finally:
-        events._set_running_loop(loop)
+    _wait_ready(descriptor, False, seconds)
 
 
 def _over(until: float | None) -> bool:
@@ -256,16 +244,21 @@ class epoll:  # type: ignore[no-redef]
     The functions and objects of this module can wait for it, too.
     """
 
-    __slots__ = ("__weakref__", "_epoll")
+    __slots__ = ("__weakref__", "_epoll", "_waiting", "_wakes")
 
     def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
-        self._epoll = _epoll(sizehint, flags)
+        self._own(_epoll(sizehint, flags))
+
+    def _own(self, made: Any) -> None:
+        self._epoll = made
+        self._waiting: list[tasklet] = []
+        self._wakes = 0
 
     @classmethod
     def fromfd(cls, fd: int, /) -> Self:
         """Make an epoll object of a descriptor, which the object then owns and closes."""
         made = cls.__new__(cls)
-        made._epoll = _epoll.fromfd(fd)
+        made._own(_epoll.fromfd(fd))
         return made
 
     @property
@@ -317,17 +310,34 @@ class epoll:  # type: ignore[no-redef]
 
         Waits at most `timeout` seconds; None, negative: without a limit.
         """
+        ready: list[tuple[int, int]]
+        if timeout == 0:
+            ready = self._epoll.poll(0, maxevents)
+            return ready
         seconds = None
         if timeout is not None:
             seconds = _seconds(_number(timeout, "an integer"), 1)
-        ready: list[tuple[int, int]] = self._epoll.poll(0, maxevents)
-        if ready or seconds == 0:
-            return ready
         until = _until(seconds)
-        while not ready and not _over(until):
-            _wait(self._epoll.fileno(), until)
-            ready = self._epoll.poll(0, maxevents)
-        return ready
+        wakes, waiter = self._wakes, getcurrent()
+        self._waiting.append(waiter)
+        try:
+            while True:
+                _wait(self._epoll.fileno(), until)  # returns at once if something is ready
+                ready = self._epoll.poll(0, maxevents)
+                if ready or wakes != self._wakes or _over(until):
+                    return ready
+        finally:
+            self._waiting.remove(waiter)
+
+    def wake(self) -> None:
+        """End the calls of poll() that wait now: they return what is ready, or an empty list.
+
+        May be called in any thread, and never switches. The standard class has no such method.
+        """
+        self._wakes += 1
+        for waiter in self._waiting:
+            if not waiter.is_current:
+                waiter.insert()
 
 
 def __dir__() -> list[str]:

@@ -34,6 +34,13 @@ class EpollSelector(_stock.EpollSelector):  # type: ignore[no-redef]
 
     _selector_cls = _select.epoll
 
+    def wake(self) -> None:
+        """End a select() that waits now: it returns what is ready, or an empty list.
+
+        May be called in any thread, and never switches. The standard class has no such method.
+        """
+        self._selector.wake()  # type: ignore[attr-defined]
+
 
 DefaultSelector = EpollSelector  # type: ignore[assignment, misc]
 

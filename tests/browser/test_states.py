@@ -74,7 +74,11 @@ def expected(replay):
         },
         "rings": {str(thread): list(ring) for thread, ring in replay.rings.items()},
         "channels": {
-            str(c): {"balance": replay.balance(c), "queue": list(queue)}
+            str(c): {
+                "balance": replay.balance(c),
+                "queue": list(queue),
+                "buffer": list(replay.buffers.get(c, ())),
+            }
             for c, queue in replay.queues.items()
         },
         "output": "".join(text for _, text in replay.printed),

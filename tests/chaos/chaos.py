@@ -120,6 +120,16 @@ class Program:
 
     # ------------------------------------------------------------------ what tasklets run
 
+    def choose(self, value, **keywords):
+        """Wait for some of the channels and the end of a tasklet."""
+        cases = []
+        for _ in range(self.chance.randint(1, 4)):
+            channel = self.chance.choice([*self.channels, *shared_channels])
+            cases.append(channel.sending(value) if self.chance.random() < 0.5 else channel)
+        if self.chance.random() < 0.2 and self.tasklets:
+            cases.append(self.chance.choice(self.tasklets))
+        self.keep(stackless.alt(*cases, fair=self.chance.random() < 0.5, **keywords))
+
     def pause(self):
         channel = self.chance.choice(self.channels)
         value = Loud(self) if self.chance.random() < 0.5 else None
@@ -132,11 +142,14 @@ class Program:
             lambda: channel.send_sequence([value, value]),
             lambda: channel.send_exception(KeyError, value),
             lambda: stackless.run(),
+            lambda: self.choose(value),
+            lambda: self.choose(value, else_=value),
         ]
         if self.has("waits"):
             ways += [
                 lambda: stackless.sleep(0.0005),
                 lambda: channel.receive(timeout=0.0005),
+                lambda: self.choose(value, timeout=0.0005),
                 lambda: self.chance.choice(self.tasklets).join(timeout=0.0005),
                 self.limited,
                 self.talk,
@@ -361,6 +374,7 @@ class Program:
             lambda: setattr(channel, "preference", self.chance.choice([-1, 0, 1])),
             lambda: setattr(channel, "schedule_all", self.chance.randrange(2)),
             lambda: self.channels.__setitem__(at, stackless.channel()),
+            lambda: self.channels.__setitem__(at, stackless.channel(capacity=at + 1)),
             lambda: self.channels.__setitem__(at, self.chance.choice(shared_channels)),
         ]
         self.chance.choice(ways)()

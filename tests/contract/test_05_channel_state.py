@@ -5,15 +5,6 @@ import stackless
 from stackless import channel, schedule, tasklet
 
 
-@pytest.mark.parametrize("arguments", [(), (1,), (1, "two", None)])
-@pytest.mark.parametrize("keywords", [{}, {"x": 1}])
-def test_constructor_accepts_and_ignores_anything(arguments, keywords):
-    """5: in `__new__` and in `__init__`."""
-    for ch in (channel(*arguments, **keywords), channel.__new__(channel, *arguments, **keywords)):
-        assert (ch.balance, ch.preference, ch.schedule_all) == (0, -1, 0)
-        assert ch.__init__(*arguments, **keywords) is None
-
-
 def test_subclass_that_never_initialises_its_base():
     """5: fully usable; so is one that calls `super().__init__` in any way."""
 

@@ -22,6 +22,40 @@ MODULES = [
     "test_urllib2",
     "test_wsgiref",
 ]
+#: Run unpatched, in a tasklet, with stackless.aio.EventLoop as the loop of asyncio.
+LOOP_MODULES = [
+    f"test_asyncio.test_{part}"
+    for part in (
+        "base_events",
+        "buffered_proto",
+        "context",
+        "eager_task_factory",
+        "events",
+        "futures",
+        "futures2",
+        "locks",
+        "pep492",
+        "protocols",
+        "queues",
+        "runners",
+        "selector_events",
+        "sendfile",
+        "server",
+        "sock_lowlevel",
+        "ssl",
+        "sslproto",
+        "staggered",
+        "streams",
+        "subprocess",
+        "taskgroups",
+        "tasks",
+        "threads",
+        "timeouts",
+        "transports",
+        "unix_events",
+        "waitfor",
+    )
+]
 SMOKE = ["test_select", "test_timeout", "test_socketserver", "test_urllib2_localnet"]
 
 #: Tests that run in the main tasklet, beside another one: an exception that a signal handler raises

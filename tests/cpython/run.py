@@ -1,5 +1,7 @@
 """Runs CPython's own tests of modules that `stackless.monkey` patches, with and without patches.
 
+Those of asyncio are run with its own event loop, and with that of `stackless.aio` in a tasklet.
+
     python tests/cpython/run.py [--smoke] [MODULE ...]
 
 The tests are those of the installed package `test` of the interpreter that runs this. Each module
@@ -19,7 +21,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from exclusions import EXCLUDED, IN_MAIN, MODULES, MUST_SWITCH, NOT_RUN, SMOKE
+from exclusions import EXCLUDED, IN_MAIN, LOOP_MODULES, MODULES, MUST_SWITCH, NOT_RUN, SMOKE
 
 TIME_LIMIT = 300  # seconds for a module
 HERE = Path(__file__).parent
@@ -78,11 +80,12 @@ class Compared:
 
     def __init__(self, module, pool):
         self.module = module
+        self.where = "loop" if module in LOOP_MODULES else "tasklet"
         in_main = [p for p in IN_MAIN if p.startswith(f"{module}.")]
         not_run = [p for p in NOT_RUN if p.startswith(f"{module}.")]
         self.runs = [
             pool.submit(run_module, module, leave_out=not_run),
-            pool.submit(run_module, module, "tasklet", leave_out=not_run + in_main),
+            pool.submit(run_module, module, self.where, leave_out=not_run + in_main),
         ]
         if in_main:
             self.runs.append(pool.submit(run_module, module, "main", in_main, not_run))
@@ -125,7 +128,7 @@ class Compared:
             return sum(entry["outcome"] == outcome for entry in tests.values())
 
         line = (
-            f"{self.module:22} {count(plain):9} {count(patched):8} {count(patched, 'skipped'):8} "
+            f"{self.module:31} {count(plain):9} {count(patched):8} {count(patched, 'skipped'):8} "
             f"{len(used):9} {switched:9}"
         )
         return problems, line
@@ -133,7 +136,7 @@ class Compared:
     def passes_alone(self, name, outcome):
         if outcome != "failed":
             return False
-        where = "main" if matches(name, IN_MAIN) else "tasklet"
+        where = "main" if matches(name, IN_MAIN) else self.where
         tests, _ = run_module(self.module, where, [name])
         return tests.get(name, {}).get("outcome") == "passed"
 
@@ -146,13 +149,13 @@ def main():
     if importlib.util.find_spec("test") is None or importlib.util.find_spec("test.support") is None:
         print(f"SKIPPED: Python {VERSION} at {sys.executable} has no package `test`", flush=True)
         return 0
-    modules = given.modules or (SMOKE if given.smoke else MODULES)
+    modules = given.modules or (SMOKE if given.smoke else MODULES + LOOP_MODULES)
     for module in modules:
         if importlib.util.find_spec(f"test.{module}") is None:
             print(f"SKIPPED: Python {VERSION} at {sys.executable} has no test.{module}", flush=True)
     modules = [m for m in modules if importlib.util.find_spec(f"test.{m}") is not None]
     print(f"== CPython's own tests on Python {VERSION}, unpatched and patched in a tasklet")
-    print(f"{'module':22} unpatched  patched  skipped  excluded  switched", flush=True)
+    print(f"{'module':31} unpatched  patched  skipped  excluded  switched", flush=True)
     failed = []
     with ThreadPoolExecutor(4) as pool:
         for compared in [Compared(module, pool) for module in modules]:

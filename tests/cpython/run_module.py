@@ -1,9 +1,10 @@
 """Runs one of CPython's own test modules; prints a line of JSON with the result of each test.
 
-    python run_module.py MODULE [--in tasklet|main] [--only PATTERN ...] [--leave-out PATTERN ...]
+    python run_module.py MODULE [--in PLACE] [--only PATTERN ...] [--leave-out PATTERN ...]
 
-With --in after `monkey.patch_all()`, in a tasklet, or in the main one, which is not alone; without
-it unpatched and without tasklets. Switches are counted for each test.
+With --in after `monkey.patch_all()`, in a `tasklet`, or in the `main` one, which is not alone; or,
+with `loop`, unpatched in a tasklet, where the event loops of asyncio are `stackless.aio.EventLoop`.
+Without --in unpatched and without tasklets. Switches are counted for each test.
 """
 
 import argparse
@@ -98,10 +99,30 @@ def matches(test, patterns):
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def use_event_loop():
+    """Make stackless.aio.EventLoop the loop that asyncio makes."""
+    import asyncio
+
+    from stackless import aio
+
+    class Loop(aio.EventLoop):
+        def __init__(self, selector=None):
+            super().__init__()
+            if selector is not None:
+                selector.close()  # the tests bring the standard ones
+
+    asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = Loop
+    if hasattr(asyncio, "EventLoop"):
+        asyncio.EventLoop = asyncio.unix_events.EventLoop = Loop
+    for policy in vars(asyncio.unix_events).values():
+        if getattr(policy, "_loop_factory", None) is not None:
+            policy._loop_factory = Loop
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("module")
-    parser.add_argument("--in", dest="where", choices=["tasklet", "main"])
+    parser.add_argument("--in", dest="where", choices=["tasklet", "main", "loop"])
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--leave-out", nargs="*", default=[])
     given = parser.parse_args()
@@ -131,7 +152,10 @@ def main():
         while True:
             stackless.sleep(0.001)
 
-    monkey.patch_all()
+    if given.where == "loop":
+        use_event_loop()
+    else:
+        monkey.patch_all()
     _stackless._count_switches()
     # Runs while a test waits longer than a moment, so that such waits are counted.
     stackless.tasklet(tick)().daemon = True

@@ -8,7 +8,7 @@ import atexit, gc, resource, sys, threading
 # Runs after tasklets have been ended at exit, without memory. CPython's own end may need some.
 atexit.register(lambda: unlimited())
 import stackless
-from stackless import channel, run, schedule, sleep, tasklet, timeout, to_thread
+from stackless import alt, channel, run, schedule, sleep, tasklet, timeout, to_thread
 
 def limit(megabytes):
     "So much address space may be added."
@@ -36,6 +36,9 @@ def with_timeout():
 def waits_in_a_loop():
     for _ in nowhere:
         pass
+
+def in_alt(**keywords):
+    alt(nowhere, elsewhere.sending(None), nowhere.receiving(), **keywords)
 
 class Owner(tasklet):
     "Its destructor makes tasklets and channels, which takes memory."
@@ -65,6 +68,7 @@ def use():
     assert got == [1], got
 
 nowhere, kept, queue = channel(), [], stackless._stackless._ByteQueue()
+elsewhere, full = channel(), channel(capacity=1 << 30)
 ballast = [bytearray(1 << 20) for _ in range(2)]
 use()
 limit(96)
@@ -85,6 +89,9 @@ WAYS = {
     "in_timeout": "tasklet(with_timeout)(), run(block=False)",
     "joined": "(t := tasklet(nowhere.receive)(), tasklet(t.join)(), run(block=False))",
     "bytes": "queue.add(bytes(100_000))",
+    "in_alt": "tasklet(in_alt)(), run(block=False)",
+    "in_alt_with_time": "tasklet(in_alt)(timeout=60), run(block=False)",
+    "buffered": "full.send(bytes(5000))",
 }
 
 

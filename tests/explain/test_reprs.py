@@ -26,7 +26,7 @@ def test_tasklets():
     t(ch)
     assert more(t) == "receives, runnable, not started"
     stackless.run()
-    assert more(t) == "receives, receiving"
+    assert more(t) == "receives, receiving from channel 'ch'"
     t.remove() if not t.blocked else ch.send(1)
     assert more(t) == "receives, runnable" or not t.alive
     stackless.run()

@@ -114,7 +114,7 @@ def test_ps(place):
     with Process(BUSY, place, STACKLESS_EXPLAIN="1") as process:
         lines = process.ask("ps", process.pid).splitlines()
         assert re.match(rf"process {process.pid} \(-c\): 44 tasklets in 2 threads \(", lines[0])
-        assert lines[1].split() == "ID THREAD STATE CHANNEL AGE SWITCHES NAME AT".split()
+        assert lines[1].split() == "ID THREAD STATE WAITS FOR AGE SWITCHES NAME AT".split()
         assert len(lines) == 2 + 44
         workers = [line for line in lines if "worker" in line]
         assert len(workers) == 40

@@ -62,7 +62,7 @@ def test_states_and_places(function, state, line, balance):
     if balance is None:
         assert info.channel is None
     else:
-        assert info.channel == (id(ch), "ch", balance, False)
+        assert info.channel == (id(ch), "ch", balance, False, 0)
         assert hex(id(ch)) in info.reason and str(balance) in info.reason
     t.kill()
     assert not [info for info in stackless.snapshot() if info.name == function.__name__]

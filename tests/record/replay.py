@@ -8,10 +8,11 @@ from pathlib import Path
 
 KINDS = (
     "Thread ThreadEnd Create Label Link Unlink Switch Transfer Throw Channel ChannelEnd Output "
-    "Line Call Return Note HandOver"
+    "Line Call Return Note HandOver Buffer Unbuffer"
 ).split()
 STATES = (
-    "runnable,sends,receives,iterates,paused,in run(),ended,failed,killed,running,new,met,lost"
+    "runnable,sends,receives,iterates,paused,in run(),ended,failed,killed,running,new,met,lost,"
+    "in alt()"
 ).split(",")
 BLOCKED = ("sends", "receives", "iterates")
 OVER = ("ended", "failed", "killed", "lost")
@@ -41,6 +42,7 @@ class Replay:
         self.events = [Event(recording, fields) for fields in recording["events"]]
         self.rings = {}  # thread -> tasklets, the running one first
         self.queues = {}  # channel -> tasklets, the longest waiting first
+        self.buffers = {}  # channel -> texts, the oldest first
         self.states = {}
         self.labels = {}
         self.values = {}
@@ -64,7 +66,8 @@ class Replay:
         return calls
 
     def balance(self, channel):
-        return sum(1 if self.states[t] == "sends" else -1 for t in self.queues[channel])
+        waiting = sum(1 if self.states[t] == "sends" else -1 for t in self.queues[channel])
+        return waiting + len(self.buffers.get(channel, ()))
 
     def leave(self, tasklet):
         for line in (*self.rings.values(), *self.queues.values()):
@@ -144,9 +147,17 @@ class Replay:
                 self.put(e.other, right)
                 self.states[e.tasklet] = "runnable"
                 self.runs(e.other)
+            case "Buffer":
+                if e.other:
+                    self.leave(e.other)
+                    self.states[e.other] = "met"
+                self.buffers.setdefault(e.place, deque()).append(e.text)
+            case "Unbuffer":
+                assert self.buffers[e.place].popleft() == e.text
             case "Channel":
                 self.queues.setdefault(e.place, deque())
             case "ChannelEnd":
+                self.buffers.pop(e.place, None)
                 for tasklet in self.queues.pop(e.place, ()):
                     self.states[tasklet] = "lost"
                     self.stacks[tasklet] = 0

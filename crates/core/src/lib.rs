@@ -10,6 +10,7 @@
 //! | `records` | the records, their ids, and the vectors that store them; it uses no other file |
 //! | `ring` | the rules of a thread's ring of runnable tasklets |
 //! | `channel` | the rules of a channel's queue |
+//! | `places` | the rules of tasklets that wait in several queues at once |
 //! | `watchdog` | the rules of `run()` and its limits |
 //!
 //! ```text
@@ -23,7 +24,8 @@
 //! ```
 //!
 //! A tasklet is in at most one list: its thread's ring, or one channel's queue. Both are threaded
-//! through the same two link fields of its record, so moving it is a few stores.
+//! through the same two link fields of its record, so moving it is a few stores. One that waits in several queues is in
+//! none itself, but has a record of its own in each: see `places`.
 //!
 //! The terms are those of `docs/reference.md`, sections 1 and 2. *Link* appends a tasklet to the ring, directly
 //! before the one that runs; the *right neighbour* of the running tasklet is next.
@@ -52,6 +54,7 @@
 //! ```
 
 mod channel;
+mod places;
 mod records;
 mod ring;
 mod watchdog;

@@ -51,6 +51,9 @@ pub enum WaitsTo {
     Receive,
     /// To receive, inside an iteration over the channel: `close()` ends the iteration.
     Iterate,
+    /// To send or to receive, whatever comes first: one that waits in several queues may do so. No other tasklet waits
+    /// in this queue, since it would have met this one.
+    Either,
 }
 
 /// Which list a tasklet is linked in.
@@ -62,6 +65,8 @@ pub(crate) enum Membership {
     Ring,
     /// In a channel's queue.
     Queue(ChannelId, WaitsTo),
+    /// In several queues, by its *places*: records that stand for it there, in a list that begins with its `place`.
+    Places,
     /// There is no such tasklet: the record is free.
     Free,
 }
@@ -72,17 +77,30 @@ pub(crate) struct TaskletRecord<P> {
     pub(crate) list: Membership,
     /// The owner, NONE once that thread has ended.
     pub(crate) thread: u32,
+    /// The next place of the same tasklet; the tasklet itself after the last one. NONE for a tasklet without places.
+    pub(crate) place: u32,
     pub(crate) payload: P,
 }
 
 pub(crate) struct ChannelRecord<C> {
     pub(crate) head: u32,
     pub(crate) tail: u32,
-    /// n senders wait: +n; n receivers wait: -n.
+    /// n senders wait, those of the values in the buffer included: +n; n receivers wait: -n.
     pub(crate) balance: i32,
+    /// A receiver meets the first waiting sender if the balance is above this: 0, or the largest number in a channel
+    /// with a buffer, where receivers take from the buffer.
+    pub(crate) meets_above: i32,
     pub(crate) preference: i8,
     pub(crate) schedule_all: bool,
     pub(crate) closing: bool,
+    /// True if waiting in its queue needs no other look at it: it is open, has no buffer, and no tasklet waits in it to
+    /// do [either](WaitsTo::Either).
+    pub(crate) plain: bool,
+    /// True if a tasklet waits to do either.
+    pub(crate) either: bool,
+    /// The maximum number of values in the buffer, and the number of those that are there.
+    pub(crate) capacity: u32,
+    pub(crate) buffered: u32,
     pub(crate) payload: C,
 }
 
@@ -140,6 +158,8 @@ pub struct World<P, C, H = ()> {
     pub(crate) tasklets: Slots<TaskletRecord<P>>,
     pub(crate) channels: Slots<ChannelRecord<C>>,
     pub(crate) threads: Slots<ThreadRecord<H>>,
+    /// The number of places of tasklets, whose records are among those of the tasklets.
+    pub(crate) places: usize,
 }
 
 /// A kind of record.
@@ -153,7 +173,19 @@ pub enum RecordKind {
 impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// An empty world.
     pub const fn new() -> Self {
-        Self { tasklets: Slots::new(), channels: Slots::new(), threads: Slots::new() }
+        Self { tasklets: Slots::new(), channels: Slots::new(), threads: Slots::new(), places: 0 }
+    }
+
+    /// True if a record is a place of a tasklet and not a tasklet.
+    #[inline(always)]
+    pub(crate) fn is_place(record: &TaskletRecord<P>) -> bool {
+        record.place != NONE && record.list != Membership::Places
+    }
+
+    /// Allocates memory for this many places of a tasklet, and for their removal. False if there is none.
+    #[must_use]
+    pub fn make_room_for_places(&mut self, count: usize) -> bool {
+        self.tasklets.make_room_for(count)
     }
 
     /// True if there is memory for one more record of this kind.
@@ -181,7 +213,8 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     /// A new tasklet of `thread`, in no list.
     pub fn add_tasklet(&mut self, thread: Option<ThreadId>, payload: P) -> TaskletId {
         let thread = thread.map_or(NONE, |h| h.0);
-        let record = TaskletRecord { next: NONE, prev: NONE, list: Membership::None, thread, payload };
+        let list = Membership::None;
+        let record = TaskletRecord { next: NONE, prev: NONE, list, thread, place: NONE, payload };
         TaskletId(self.tasklets.insert(record))
     }
 
@@ -192,20 +225,25 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.tasklets.remove(t.0);
     }
 
-    /// A new channel: open, preferring the receiver.
+    /// A new channel: open, without a buffer, preferring the receiver.
     pub fn add_channel(&mut self, payload: C) -> ChannelId {
         ChannelId(self.channels.insert(ChannelRecord {
             head: NONE,
             tail: NONE,
             balance: 0,
+            meets_above: 0,
             preference: -1,
             schedule_all: false,
             closing: false,
+            plain: true,
+            either: false,
+            capacity: 0,
+            buffered: 0,
             payload,
         }))
     }
 
-    /// Drops the record of a channel whose queue is empty.
+    /// Drops the record of a channel whose queue and buffer are empty.
     pub fn forget_channel(&mut self, c: ChannelId) {
         debug_assert_eq!(self.channels[c.0].balance, 0);
         self.channels.remove(c.0);
@@ -223,13 +261,14 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
 
     fn all(&self) -> impl Iterator<Item = (TaskletId, &TaskletRecord<P>)> {
         let all = self.tasklets.items.iter().enumerate().map(|(i, record)| (TaskletId(i as u32), record));
-        all.filter(|(_, record)| record.list != Membership::Free)
+        all.filter(|(_, record)| record.list != Membership::Free && !Self::is_place(record))
     }
 
     /// The first tasklet whose index is `index` or above.
     pub fn tasklet_from(&self, index: usize) -> Option<TaskletId> {
         let rest = self.tasklets.items.get(index..)?;
-        let at = rest.iter().position(|record| record.list != Membership::Free)?;
+        let is_one = |record: &TaskletRecord<P>| record.list != Membership::Free && !Self::is_place(record);
+        let at = rest.iter().position(is_one)?;
         Some(TaskletId((index + at) as u32))
     }
 
@@ -238,14 +277,14 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.tasklets.items.len()
     }
 
-    /// True if a tasklet of this thread waits in a channel's queue.
+    /// True if a tasklet of this thread waits in a channel's queue, or in several.
     pub fn any_blocked(&self, h: ThreadId) -> bool {
         self.tasklets.items.iter().any(|r| r.thread == h.0 && matches!(r.list, Membership::Queue(..)))
     }
 
     /// The number of tasklets.
     pub fn tasklet_count(&self) -> usize {
-        self.tasklets.len()
+        self.tasklets.len() - self.places
     }
 
     /// The number of threads.
@@ -253,10 +292,16 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.threads.len()
     }
 
-    /// Every channel whose queue is not empty.
+    /// Every channel in which tasklets wait.
     pub fn channels_in_use(&self) -> Vec<ChannelId> {
         let all = self.channels.items.iter().enumerate();
-        all.filter(|(_, channel)| channel.balance != 0).map(|(i, _)| ChannelId(i as u32)).collect()
+        all.filter(|(_, channel)| channel.head != NONE).map(|(i, _)| ChannelId(i as u32)).collect()
+    }
+
+    /// Every channel whose buffer is not empty.
+    pub fn channels_with_values(&self) -> Vec<ChannelId> {
+        let all = self.channels.items.iter().enumerate();
+        all.filter(|(_, channel)| channel.buffered != 0).map(|(i, _)| ChannelId(i as u32)).collect()
     }
 
     /// What the caller stored for this tasklet.
@@ -294,7 +339,7 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         (h != NONE).then_some(ThreadId(h))
     }
 
-    /// Gives a tasklet that is in no ring to another thread, or to none.
+    /// Gives a tasklet that is in no ring, and has no places, to another thread, or to none.
     pub fn set_thread(&mut self, t: TaskletId, h: ThreadId) {
         debug_assert_ne!(self.tasklets[t.0].list, Membership::Ring);
         self.tasklets[t.0].thread = h.0;
@@ -352,10 +397,17 @@ impl<T> Slots<T> {
     }
 
     fn make_room(&mut self) -> bool {
-        self.has_room()
-            || self.items.len() < NONE as usize
-                && self.items.try_reserve(1).is_ok()
-                && self.free.try_reserve(self.items.capacity()).is_ok()
+        self.has_room() || self.make_room_for(1)
+    }
+
+    fn make_room_for(&mut self, count: usize) -> bool {
+        let more = count.saturating_sub(self.free.len());
+        if more == 0 {
+            return true;
+        }
+        self.items.len() + more <= NONE as usize
+            && self.items.try_reserve(more).is_ok()
+            && self.free.try_reserve(self.items.capacity() - self.free.len()).is_ok()
     }
 
     pub(crate) fn insert(&mut self, item: T) -> u32 {

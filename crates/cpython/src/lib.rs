@@ -10,6 +10,7 @@
 //! | `versions.h`, `frame.h`, `state.h` | which CPython this is; access to frames; a suspended tasklet's share of the thread state | |
 //! | `thread.c` | the calling thread: its word, whether a switch is possible | [`mod@thread`] |
 //! | `switch.c` | saving and loading a tasklet's share of the thread state | [`mod@switch`] |
+//! | `event_loop.c` | the event loops of asyncio that run in tasklets | |
 //! | `traverse.c` | what a suspended tasklet holds, for the garbage collector | [`mod@switch`] |
 //! | `interpreters.c` | other interpreters that run in a tasklet | [`mod@switch`] |
 //! | `context.c` | the tasklets' contexts | [`mod@context`] |

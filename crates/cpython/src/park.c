@@ -248,6 +248,7 @@ int sl_wake(PyThreadState *ts, sl_state *s, char *end, size_t stack, sl_state *f
     s->profilefunc = from->profilefunc;
     s->traceobj = from->traceobj;
     s->profileobj = from->profileobj;
+    s->loop = from->loop;
     frame_t *f = state_frame(from);
     PyObject **const high = top_of(from);
     if (chunk != NULL) {

@@ -3,6 +3,9 @@
 #include "exports.h"
 #include "frame.h"
 
+/* What an event loop of asyncio has set in the thread: see event_loop.c. */
+typedef struct sl_loop sl_loop;
+
 struct sl_state {
 #if PY_GE(3, 13)
     frame_t *frame;
@@ -36,6 +39,7 @@ struct sl_state {
     _PyStackChunk *root;
     /* True if one of the four fields for tracing is set. They are seldom used, hence behind the rest. */
     int traced;
+    sl_loop *loop; /* NULL if no event loop was running at any stop */
     /* Of a parked tasklet: the number of values on its innermost frame that are operands of the pending call. */
     int operands;
     int call_length; /* of the pending call, in code units; 0: not determined yet */

@@ -34,10 +34,11 @@
  *                                                                                      borrowed, some are ints
  *
  * Depth is saved as calls in progress, not as calls remaining, so that sys.setrecursionlimit() holds for
- * suspended tasklets as well. Not saved, since they stay with the thread: asynchronous generator hooks, the
- * coroutine origin depth, the thread's dict.
+ * suspended tasklets as well. event_loop.c saves what a running event loop of asyncio has set. Not saved, since it
+ * stays with the thread: the thread's dict.
  */
 #include "switch.h"
+#include "event_loop.h"
 #include "ticks.h"
 
 _Static_assert(sizeof(sl_state) <= SL_STATE_SIZE, "SL_STATE_SIZE is too small");
@@ -278,10 +279,16 @@ void sl_swap(sl_state *from, sl_state *to)
     PyThreadState *ts = sl_thread.ts;
     /* An exception in flight would belong to a C function that has not saved it. */
     assert(PyErr_Occurred() == NULL);
+    if (may_run_loop(ts)) {
+        sl_take_loop(ts, from);
+    }
     save(ts, from);
     sl_thread.running = to;
     load(ts, to);
     keep_up(ts, to);
+    if (to->loop != NULL) {
+        sl_give_loop(ts, to);
+    }
 }
 
 void sl_load(sl_state *s)
@@ -289,6 +296,9 @@ void sl_load(sl_state *s)
     sl_thread.running = s;
     load(sl_thread.ts, s);
     keep_up(sl_thread.ts, s);
+    if (s->loop != NULL) {
+        sl_give_loop(sl_thread.ts, s);
+    }
 }
 
 /* ------------------------------------------------------------------ beginning and end of a state */
@@ -351,8 +361,11 @@ void sl_unload(sl_state *s, PyObject **owned)
 void sl_finish(PyThreadState *ts, sl_state *s)
 {
     hide_ticks(ts);
+    if (may_run_loop(ts)) {
+        sl_take_loop(ts, s);
+    }
     while (ts->c_tracefunc != NULL || ts->c_profilefunc != NULL || ts->context != NULL ||
-           s->exc_state.exc_value != NULL) {
+           s->exc_state.exc_value != NULL || s->loop != NULL) {
         /* Through the API, so that CPython's count of traced threads stays right. An audit hook can refuse that;
          * even then the next tasklet must not get the function. */
         sl_thread.traced |= ts->c_tracefunc != NULL || ts->c_profilefunc != NULL;
@@ -367,6 +380,7 @@ void sl_finish(PyThreadState *ts, sl_state *s)
             Py_CLEAR(ts->c_profileobj);
         }
         Py_CLEAR(s->exc_state.exc_value);
+        sl_drop_loop(s);
         PyObject *context = ts->context;
         ts->context = NULL;
         ts->context_ver++;
@@ -380,6 +394,7 @@ void sl_abandon(sl_state *s)
     Py_CLEAR(s->context);
     Py_CLEAR(s->traceobj);
     Py_CLEAR(s->profileobj);
+    sl_drop_loop(s);
 }
 
 /* The thread of a suspended state ends, and the state stays, never to be loaded again. It must not point into the

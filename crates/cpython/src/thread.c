@@ -1,6 +1,6 @@
 /* The calling thread: the caller's word, whether a switch is possible here, and questions about threads. */
 #include "thread.h"
-#include "state.h"
+#include "event_loop.h"
 
 __thread struct sl_thread sl_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -18,8 +18,12 @@ void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running)
 /* Destructors that run while CPython takes the thread state apart must not begin again. */
 void sl_end_thread(PyThreadState *ts)
 {
+    sl_state *main = sl_thread.running;
     sl_begin_thread(NULL, NULL, NULL);
     sl_thread.ended = ts->id;
+    if (main != NULL) {
+        sl_drop_loop(main);
+    }
 }
 
 int sl_has_ended(PyThreadState *ts)

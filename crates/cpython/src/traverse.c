@@ -1,5 +1,6 @@
 /* For the garbage collector: what a suspended tasklet holds, as far as it can be known. */
 #include "state.h"
+#include "event_loop.h"
 #include "instruction.h"
 
 /* True if the generator of this frame does not visit its values because it executes a call of C code. From 3.14 on
@@ -33,6 +34,10 @@ int sl_traverse(sl_state *s, int top, visitproc visit, void *arg)
     Py_VISIT(s->traceobj);
     Py_VISIT(s->profileobj);
     Py_VISIT(s->exc_state.exc_value);
+    const int visited = sl_traverse_loop(s, visit, arg);
+    if (visited != 0) {
+        return visited;
+    }
     for (frame_t *f = state_frame(s); f != NULL; f = f->previous) {
         const int owned = f->owner == FRAME_OWNED_BY_THREAD;
         if (is_shim(f) || (!owned && !hides_values(f))) {

@@ -79,6 +79,11 @@ kinds! {
     /// A transfer after which `other` continues at once: it is put into the ring directly behind
     /// `tasklet`, which waits for its next turn.
     HandOver = 16,
+    /// The value `text` is put into the buffer of the channel `place`: that of `other`, which waited there and leaves
+    /// the queue; 0: of `tasklet`, which does not wait.
+    Buffer = 17,
+    /// `tasklet` takes the oldest value, `text`, out of the buffer of the channel `place`.
+    Unbuffer = 18,
 }
 
 impl TryFrom<u64> for Kind {
@@ -119,10 +124,12 @@ pub enum State {
     Met = 11,
     /// Its thread has ended before it did.
     Lost = 12,
+    /// Waiting in `alt()`. In `Switch` and `Unlink`, `text` says for what.
+    Choosing = 13,
 }
 
 impl State {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Runnable,
         Self::Sending,
         Self::Receiving,
@@ -136,6 +143,7 @@ impl State {
         Self::Fresh,
         Self::Met,
         Self::Lost,
+        Self::Choosing,
     ];
 
     /// True if it waits in a channel's queue.
@@ -156,7 +164,7 @@ pub struct Flags(pub u8);
 impl Flags {
     /// `Transfer`: `tasklet` sends and `other` receives; else `other` sends and `tasklet` receives.
     pub const SENDS: Self = Self(1);
-    /// `Transfer`: the value is an exception.
+    /// `Transfer`, `Buffer`, `Unbuffer`: the value is an exception.
     pub const EXCEPTION: Self = Self(2);
     /// `Output`: to standard error.
     pub const ERROR: Self = Self(1);

@@ -32,6 +32,8 @@ pub struct Channel {
     pub settings: Flags,
     /// The tasklets that wait, the one that has waited longest first.
     pub queue: Vec<u32>,
+    /// The values in the buffer, the oldest first.
+    pub buffer: Vec<u32>,
 }
 
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -59,12 +61,12 @@ impl Model {
         ring
     }
 
-    /// n if n senders wait, -n if n receivers wait.
+    /// n if n senders wait, those of the values in the buffer included; -n if n receivers wait.
     pub fn balance(&self, channel: u32) -> i64 {
         let Some(channel) = self.channels.get(&channel) else { return 0 };
         let senders =
             channel.queue.iter().filter(|t| self.tasklets[t].state == State::Sending).count() as i64;
-        2 * senders - channel.queue.len() as i64
+        2 * senders - channel.queue.len() as i64 + channel.buffer.len() as i64
     }
 
     /// Applies one more event.
@@ -116,6 +118,18 @@ impl Model {
                 self.tasklet(e.other, e.thread);
                 self.leave(e.other);
                 self.tasklet(e.other, e.thread).state = State::Met;
+            }
+            Kind::Buffer if e.place != 0 => {
+                if e.other != 0 {
+                    self.tasklet(e.other, e.thread);
+                    self.leave(e.other);
+                    self.tasklet(e.other, e.thread).state = State::Met;
+                }
+                self.channels.entry(e.place).or_default().buffer.push(e.text);
+            }
+            Kind::Unbuffer if e.place != 0 => {
+                let buffer = &mut self.channels.entry(e.place).or_default().buffer;
+                buffer.drain(..buffer.len().min(1));
             }
             Kind::Channel if e.place != 0 => {
                 let channel = self.channels.entry(e.place).or_default();
@@ -307,6 +321,9 @@ impl Model {
             events.push(Event { kind: Kind::Switch, thread, ..before });
         }
         for (&place, channel) in &self.channels {
+            for &text in &channel.buffer {
+                events.push(Event { kind: Kind::Buffer, place, text, ..before });
+            }
             for &other in &channel.queue {
                 let t = &self.tasklets[&other];
                 let flags = Flags::of_state(t.state).with(Flags::BEFORE);

@@ -240,9 +240,19 @@ impl Export<'_> {
             self.event(e.time, sent);
             self.event(e.time, got);
         }
+        if matches!(e.kind, Kind::Buffer | Kind::Unbuffer) && e.tasklet != 0 {
+            let (value, place) = (self.recording.text(e.text), e.place);
+            let what = match (e.kind, e.other) {
+                (Kind::Unbuffer, _) => format!("take {value} out of the buffer of channel {place}"),
+                (_, 0) => format!("put {value} into the buffer of channel {place}"),
+                (_, other) => format!("put {value}, sent by #{other}, into the buffer of channel {place}"),
+            };
+            let event = self.instant(e.tasklet, e.stack, "channel", what);
+            self.event(e.time, event);
+        }
         let stops = match e.kind {
             Kind::Switch => e.tasklet,
-            Kind::Transfer | Kind::HandOver | Kind::Link | Kind::Unlink => e.other,
+            Kind::Transfer | Kind::HandOver | Kind::Buffer | Kind::Link | Kind::Unlink => e.other,
             _ => 0,
         };
         if stops != 0
@@ -307,6 +317,7 @@ impl Export<'_> {
             State::Receiving => format!("receives from channel {}", e.place),
             State::Iterating => format!("iterates over channel {}", e.place),
             State::Watching => "run()".into(),
+            State::Choosing => format!("alt(): {}", self.recording.text(e.text)),
             State::Failed | State::Killed => {
                 let name = format!("ended by {}", self.recording.text(e.text));
                 let event = self.instant(stopped, e.stack, "exception", name);

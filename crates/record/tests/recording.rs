@@ -91,7 +91,7 @@ fn picture(model: &Model) -> impl PartialEq + std::fmt::Debug {
     let queues: Vec<_> = model
         .channels
         .iter()
-        .map(|(c, about)| (*c, about.queue.clone(), about.label, about.settings.0 & 15))
+        .map(|(c, about)| (*c, about.queue.clone(), about.buffer.clone(), about.label, about.settings.0 & 15))
         .collect();
     let tasklets: Vec<_> = model
         .tasklets

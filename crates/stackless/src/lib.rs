@@ -8,14 +8,15 @@
 //! |---|---|---|
 //! | `lib.rs` | module initialization; the one place where parts are registered with one another | |
 //! | `api/` | functions of the module (`module`, `parking`), the C table (`c_table`), the bridge to pickling (`pickle`, `pickle_flags`), the self-test of the import (`self_test`) | |
-//! | `types/` | the types `tasklet` (`tasklet`, `tasklet_attributes`, `tasklet_control`, `tasklet_gc`, `tasklet_join`), `channel`, and cancel scopes (`scope`), and how both are pickled (`reduce`) | hold rules: a method parses its arguments and calls `engine/` or `scheduler/` |
+//! | `types/` | the types `tasklet` (`tasklet`, `tasklet_attributes`, `tasklet_control`, `tasklet_gc`, `tasklet_join`), `channel`, cancel scopes (`scope`), the cases of `alt()` (`case`), and how tasklets and channels are pickled (`reduce`) | hold rules: a method parses its arguments and calls `engine/` or `scheduler/` |
+//! | `sync/` | the primitives of `stackless.sync`: how a caller waits for its turn and is given it (`queue`), what their types have in common (`object`), times (`times`); `lock`, `rlock`, `semaphore`, `event` (with the queue of a condition), `simple_queue`, `bounded_queue` with its type in `queue_type` and its `items`; `local`; their state for pickles (`pickle`) | be used by anything but `api/` |
 //! | `sockets/` | the socket type (`socket`, `methods`), its calls (`calls`), calls that have no flag against blocking (`blocking`), the patched standard ones (`standard`), buffers of what was received (`byte_queue`) | be used by anything but `api/` |
-//! | `waiting/` | `sleep()` (`sleep`), `with timeout()` (`timeout`), the end of scopes and task groups (`group`), `run()` (`run`), worker threads (`to_thread`), waits for other descriptors (`descriptors`) | be used further down |
-//! | `observe/` | state, name and line of a tasklet (`inspect`), short texts for values (`describe`), snapshots and reprs (`snapshot`), which tasklet waits for which (`who_waits`), the list after a fatal signal (`crash`), counters (`counts`), leak reports (`leaks`), warnings (`warnings`), recordings (`recording`, `event_log`, `record_functions`) | change anything but its own records; be used by `engine/` and below |
-//! | `engine/` | the switch (`switch`), send and receive (`transfer`), `schedule()` (`schedule`), leaving the ring (`departure`), the body of a tasklet (`body`), its end (`ending`, `outcome`), deadlocks (`deadlock`), the sleep of a thread (`sleep`) and its end (`thread_end`), exceptions into tasklets (`throw`), limits of `run()` (`run_limits`, `interrupts`), chosen orders (`steering`), the nesting level (`nesting`) | it is the only folder that changes C stacks |
+//! | `waiting/` | `alt()` (`alt`), `sleep()` (`sleep`), `with timeout()` (`timeout`), the end of scopes and task groups (`group`), `run()` (`run`), worker threads (`to_thread`), waits for other descriptors (`descriptors`) | be used further down |
+//! | `observe/` | state, name and line of a tasklet (`inspect`), short texts for values (`describe`), snapshots and reprs (`snapshot`), which tasklet waits for which (`who_waits`), waits for locks and their kin (`primitives`), the list after a fatal signal (`crash`), counters (`counts`), leak reports (`leaks`), warnings (`warnings`), recordings (`recording`, `event_log`, `record_functions`) | change anything but its own records; be used by `engine/` and below |
+//! | `engine/` | the switch (`switch`), send and receive (`transfer`), buffers of channels (`buffer`), `schedule()` (`schedule`), leaving the ring (`departure`), the body of a tasklet (`body`), its end (`ending`, `outcome`), deadlocks (`deadlock`), the sleep of a thread (`sleep`) and its end (`thread_end`), exceptions into tasklets (`throw`), limits of `run()` (`run_limits`, `interrupts`), chosen orders (`steering`), the nesting level (`nesting`) | it is the only folder that changes C stacks |
 //! | `parking/` | parking (`park`), what prevents it (`obstacle`), the choice of tasklets to park (`room`), stacks (`stacks`) | switch |
-//! | `scheduler/` | the calling thread's scheduler (`entry`), the ring (`ring`), waits (`waits`), limits (`limits`), cancel scopes (`scopes`), timers (`timers`), descriptors (`readiness`), idle threads (`idle`), the flags word and observers (`hooks`), callbacks of the program (`callbacks`) | switch; run Python code, except in callbacks |
-//! | `model/` | data: `tasklet`, `channel`, `scope`, `thread`, `seat`, `wait`, `readiness`, `bomb`, the `world` that holds them, memory for tasklets (`allocation`), `classes`, `settings` | run Python code |
+//! | `scheduler/` | the calling thread's scheduler (`entry`), the ring (`ring`), waits (`waits`), the ends of those in several queues (`alts`), limits (`limits`), cancel scopes (`scopes`), timers (`timers`), descriptors (`readiness`), idle threads (`idle`), the flags word and observers (`hooks`), callbacks of the program (`callbacks`) | switch; run Python code, except in callbacks |
+//! | `model/` | data: `tasklet`, `channel`, `scope`, `thread`, `seat`, `wait`, `alt` and its result (`alt_result`), `readiness`, `bomb`, the `world` that holds them, memory for tasklets (`allocation`), `classes`, `settings` | run Python code |
 //! | `python/` | references and errors (`objects`), arguments (`args`), types (`types`), exhausted memory (`memory`), cells that the GIL protects (`gil`) | know tasklets |
 
 mod api;
@@ -26,6 +27,7 @@ mod parking;
 mod python;
 mod scheduler;
 mod sockets;
+mod sync;
 mod types;
 mod waiting;
 
@@ -38,6 +40,7 @@ use scheduler::hooks;
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::Once;
+use sync::local;
 use types::tasklet;
 
 /// Registers functions with layers below, which do not name the layers of these functions.
@@ -46,6 +49,7 @@ fn register() {
     ONCE.call_once(|| {
         seat::register_body(body::begin);
         allocation::register_vectorcall(tasklet::call);
+        ending::register_locals(local::tasklet_ends);
         deadlock::register_explanation(who_waits::explain);
         ending::register_note(warnings::note);
         hooks::register_recorder(&recording::ToEventLog);

@@ -24,6 +24,16 @@ class ChannelInfo(NamedTuple):
     name: str
     balance: int
     closing: bool
+    #: How many values it keeps for receivers; 0 for a channel without a buffer.
+    capacity: int
+
+
+#: How a state and its details are one text, where they are not just put together.
+_DETAILED = {
+    "in alt()": "in alt(): {detail}",
+    "waiting": "waiting for {detail}",
+    "in to_thread()": "in to_thread({detail})",
+}
 
 
 class TaskletInfo(NamedTuple):
@@ -36,8 +46,13 @@ class TaskletInfo(NamedTuple):
     #: The identity of its thread, 0 if the thread has ended.
     thread: int
     #: running, runnable, sending, receiving, iterating (receiving in a loop over the channel),
-    #: paused, in run(), not started (and in no queue), thread ended.
+    #: in alt(), joining, waiting (for a lock or its kin), sleeping, reading, writing, in
+    #: to_thread(), paused (in no queue, and not waiting by itself), in run(), not started (and in
+    #: no queue), thread ended.
     state: str
+    #: What it waits for besides partners in its channel: "1.2 s", "fd 7 (127.0.0.1:8080)", "tasklet
+    #: 2 (fetch)", "gethostbyname", the cases of alt(), the time left until a timeout; "" for none.
+    detail: str
     #: True if its function was called.
     started: bool
     #: The channel that it waits for, None if it does not wait for one.
@@ -57,13 +72,18 @@ class TaskletInfo(NamedTuple):
         if self.channel is not None:
             name = f"{self.channel.name!r} " if self.channel.name else ""
             where = f"channel {name}at {self.channel.address:#x}"
-            balance = f"balance {self.channel.balance}" + (", closing" * self.channel.closing)
+            capacity = f", capacity {self.channel.capacity}" if self.channel.capacity else ""
+            closing = ", closing" if self.channel.closing else ""
+            balance = f"balance {self.channel.balance}{capacity}{closing}"
             verb = {
                 "sending": "blocked sending to",
                 "receiving": "blocked receiving from",
                 "iterating": "blocked iterating over",
             }
-            return f"{verb[self.state]} {where} ({balance})"
+            left = f", {self.detail}" if self.detail else ""
+            return f"{verb[self.state]} {where} ({balance}){left}"
+        if self.detail:
+            return _DETAILED.get(self.state, "{state} {detail}").format_map(self._asdict())
         if self.state == "runnable" and not self.started:
             return "runnable, not started"
         if self.state == "in run()":
@@ -79,7 +99,7 @@ def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
     found = []
     for part in slices:
         channels = [
-            ChannelInfo(channel["address"], channel["name"], channel["balance"], channel["closing"])
+            ChannelInfo(*(channel[field] for field in ChannelInfo._fields))
             for channel in part["channels"]
         ]
         known = []
@@ -94,6 +114,7 @@ def infos(slices: Iterable[dict[str, Any]]) -> list[TaskletInfo]:
                     row["name"],
                     row["thread"],
                     row["state"],
+                    row["detail"],
                     row["started"],
                     None if row["channel"] is None else channels[row["channel"]],
                     stack,

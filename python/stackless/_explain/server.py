@@ -48,6 +48,7 @@ class Server:
         self._waker, self._wake = socket.socketpair()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="stackless explain", daemon=True)
+        self._thread._stackless_native = True  # type: ignore[attr-defined]
         self._thread.start()
         self._ready.wait()
         atexit.register(self.unlink)

@@ -15,6 +15,13 @@ _ORDER = [
     "sending",
     "receiving",
     "iterating",
+    "in alt()",
+    "joining",
+    "waiting",
+    "reading",
+    "writing",
+    "sleeping",
+    "in to_thread()",
     "paused",
     "not started",
     "thread ended",
@@ -35,7 +42,15 @@ def grouped(tasklets: Iterable[TaskletInfo]) -> list[list[TaskletInfo]]:
     """Group tasklets that do the same at the same place; by state, the largest groups first."""
     groups: dict[tuple[object, ...], list[TaskletInfo]] = defaultdict(list)
     for info in tasklets:
-        key = info.thread, info.name, info.state, info.started, info.channel, info.stack
+        key = (
+            info.thread,
+            info.name,
+            info.state,
+            info.started,
+            info.channel,
+            info.detail if info.state == "waiting" else "",
+            info.stack,
+        )
         groups[key].append(info)
     return sorted(groups.values(), key=lambda group: (_rank(group[0]), -len(group)))
 
@@ -51,6 +66,13 @@ def _who(group: list[TaskletInfo]) -> str:
 
 def seconds(age: float) -> str:
     return f"{age:.3f} s" if age < 10 else f"{age:.0f} s"
+
+
+def _reason(group: list[TaskletInfo]) -> str:
+    """The reason that all of a group have; else their state: the times differ, or the files."""
+    first = group[0]
+    same = all(info.reason == first.reason for info in group)
+    return first.reason if same or first.channel else first.state
 
 
 def _ages(group: list[TaskletInfo]) -> str:
@@ -80,7 +102,7 @@ def dump(process: Process) -> Iterator[str]:
         yield f"{thread_name(process, thread)}:"
         for group in grouped(members):
             yield ""
-            yield f"{_who(group)}: {group[0].reason}{_ages(group)}"
+            yield f"{_who(group)}: {_reason(group)}{_ages(group)}"
             if not group[0].whole:
                 yield "  ... (outer calls are not shown)"
             for call in group[0].stack:
@@ -96,8 +118,9 @@ def _place(info: TaskletInfo) -> str:
 
 def _target(info: TaskletInfo) -> str:
     if info.channel is None:
-        return ""
-    return info.channel.name or f"{info.channel.address:#x}"
+        return info.detail
+    name = info.channel.name or f"{info.channel.address:#x}"
+    return f"{name}, {info.detail}" if info.detail else name
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -110,7 +133,7 @@ def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 def ps(process: Process) -> Iterator[str]:
     """Yield one line for each tasklet."""
     yield header(process)
-    rows = [("ID", "THREAD", "STATE", "CHANNEL", "AGE", "SWITCHES", "NAME", "AT")]
+    rows = [("ID", "THREAD", "STATE", "WAITS FOR", "AGE", "SWITCHES", "NAME", "AT")]
     for info in process.tasklets:
         rows.append(
             (
@@ -130,11 +153,12 @@ def ps(process: Process) -> Iterator[str]:
 def ps_grouped(process: Process) -> Iterator[str]:
     """Yield one line for each group of tasklets that do the same."""
     yield header(process)
-    rows = [("COUNT", "THREAD", "STATE", "CHANNEL", "NAME", "AT")]
+    rows = [("COUNT", "THREAD", "STATE", "WAITS FOR", "NAME", "AT")]
     for group in grouped(process.tasklets):
         info = group[0]
         thread = process.threads.get(info.thread, str(info.thread))
-        rows.append((str(len(group)), thread, info.state, _target(info), info.name, _place(info)))
+        target = _target(info) if info.channel or len({i.detail for i in group}) == 1 else ""
+        rows.append((str(len(group)), thread, info.state, target, info.name, _place(info)))
     yield from table(rows)
 
 
@@ -171,7 +195,8 @@ def pstree(process: Process, full: bool = False) -> Iterator[str]:
     for thread, members in by_thread.items():
         branches: dict[str, list[TaskletInfo]] = defaultdict(list)
         for info in sorted(members, key=_rank):
-            branches[info.reason if info.channel else info.state].append(info)
+            told = info.channel is not None or info.state == "waiting"
+            branches[info.reason if told else info.state].append(info)
         tree: _Tree = []
         for title, inside in branches.items():
             count = f": {len(inside)}" if len(inside) > 1 else ""

@@ -6,9 +6,12 @@ import contextvars
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from stackless import _stackless
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class timeout:
@@ -97,9 +100,17 @@ class _Started(threading.local):
 _started = _Started()
 
 
+@overload
 def run_tasklet(
-    function: Callable[..., object], /, *args: Any, name: str | None = None, **kwargs: Any
-) -> _stackless.tasklet:
+    function: Callable[..., _R], /, *args: Any, name: str | None, **kwargs: Any
+) -> _stackless.tasklet[..., _R]: ...
+@overload
+def run_tasklet(
+    function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
+) -> _stackless.tasklet[_P, _R]: ...
+def run_tasklet(  # type: ignore[misc]
+    function: Callable[..., Any], /, *args: Any, name: str | None = None, **kwargs: Any
+) -> _stackless.tasklet[..., Any]:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
     It runs in a copy of the caller's context. The function's result is kept for tasklet.join().

@@ -4,16 +4,16 @@
     monkey.patch_all()
 
 From then on, calls of the standard modules that block the thread (`time.sleep`, those of sockets,
-TLS connections, `select` and `selectors`) choose each time: if another tasklet of the thread can
-run meanwhile, only the calling tasklet waits; in a thread without tasklets, in a main tasklet
-without others, and where nothing can switch, they are the standard calls and block the thread. So
-code outside tasklets behaves as without patches.
+TLS connections, `select` and `selectors`, locks, queues) choose each time: if another tasklet of
+the thread can run meanwhile, only the calling tasklet waits; in a thread without tasklets, in a
+main tasklet without others, and where nothing can switch, they block the thread as the standard
+calls do. A thread that is started in a tasklet is a tasklet.
 
 The standard classes are changed in place: existing sockets, TLS sockets and selectors, and modules
 that have imported the classes before, are included. Functions are replaced in the standard modules,
 and in all other modules that have imported them by name; copies elsewhere (a default argument, an
-attribute of a class) are not found. Nothing is patched in `threading`, `queue` and `subprocess`:
-their locks, events and waits block the thread with all its tasklets.
+attribute of a class) are not found. Locks that exist already are replaced where they are found:
+see `status()`.
 
 Call these functions at the start of a program; from any thread, but one at a time.
 """
@@ -28,22 +28,32 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from stackless.monkey import patches as _patches
+from stackless.monkey import repair as _repair
+from stackless.monkey import threads as _threads
+from stackless.monkey.repair import Unrepaired
 
 __all__ = [
     "is_patched",
     "original",
     "patch_all",
     "patch_logging",
+    "patch_os",
+    "patch_queue",
     "patch_select",
     "patch_socket",
     "patch_ssl",
+    "patch_threading",
     "patch_time",
     "patched",
+    "status",
     "unpatch_all",
     "unpatch_logging",
+    "unpatch_os",
+    "unpatch_queue",
     "unpatch_select",
     "unpatch_socket",
     "unpatch_ssl",
+    "unpatch_threading",
     "unpatch_time",
 ]
 
@@ -62,12 +72,19 @@ class _Change(NamedTuple):
     name: str
     old: Any
     new: Any
+    #: The modules that had imported it, and under which name.
+    copies: list[tuple[ModuleType, str]]
 
     def is_in_force(self) -> bool:
         return vars(self.owner).get(self.name) is self.new
 
     def undo(self) -> None:
-        _replace_copies(self.owner, self.new, self.old)
+        for module, key in self.copies:
+            if vars(module).get(key) is self.new:
+                setattr(module, key, self.old)
+        if not str(getattr(self.new, "__module__", "")).startswith("stackless.sync"):
+            # Modules that were imported since. (A class of stackless.sync may be from there.)
+            _replace_copies(self.owner, self.new, self.old)
         if not self.is_in_force():
             return
         if self.old is _MISSING:
@@ -80,16 +97,22 @@ class _Change(NamedTuple):
 _patched: dict[str, list[_Change]] = {}
 
 
-def _replace_copies(owner: Any, old: Any, new: Any) -> None:
-    """Replace a function of a module also in the modules that have imported it by name."""
-    if not isinstance(owner, ModuleType):
-        return
+def _replace_copies(owner: Any, old: Any, new: Any) -> list[tuple[ModuleType, str]]:
+    """Replace a function of a module also in the modules that have imported it by name.
+
+    Returns these modules, with the name.
+    """
+    replaced: list[tuple[ModuleType, str]] = []
+    if not isinstance(owner, ModuleType) or old is _MISSING:
+        return replaced
     for name, module in list(sys.modules.items()):
         if not isinstance(module, ModuleType) or name.partition(".")[0] == "stackless":
             continue
         for key, value in list(vars(module).items()):
             if value is old:
                 setattr(module, key, new)
+                replaced.append((module, key))
+    return replaced
 
 
 def _patch(part: str) -> None:
@@ -102,9 +125,10 @@ def _patch(part: str) -> None:
             continue
         old = vars(owner).get(name, _MISSING)
         setattr(owner, name, new)
-        _replace_copies(owner, old, new)
-        now.append(_Change(owner, name, old, new))
+        now.append(_Change(owner, name, old, new, _replace_copies(owner, old, new)))
     _patched[part] = now
+    if part in _patches.AFTER_PATCHING:
+        _patches.AFTER_PATCHING[part]()
 
 
 def _unpatch(part: str) -> None:
@@ -123,7 +147,8 @@ def _checked(part: str) -> str:
 
 
 def patch_all() -> None:
-    """Patch all parts: time, socket, ssl, select (with selectors) and logging.
+    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading, queue
+    and os.
 
     A second call changes nothing, except in a module that was reloaded since. The same holds for
     the functions that patch one module.
@@ -164,6 +189,29 @@ def patch_logging() -> None:
     _patch("logging")
 
 
+def patch_threading() -> None:
+    """Patch the primitives of `_thread`, and with them `threading` and what is built on it.
+
+    Locks wait in the calling tasklet, and their owner is the tasklet. `threading.local` has values
+    for each tasklet. A thread that is started in a tasklet is a tasklet of the same OS thread; one
+    that is started elsewhere is an OS thread, as without patches. Locks that were made before are
+    replaced where they are found, unless they are held: `status()` lists the others.
+    """
+    _patch("threading")
+
+
+def patch_queue() -> None:
+    """Patch `queue.SimpleQueue`. The other queues are made of the locks of `threading`."""
+    _patch("queue")
+
+
+def patch_os() -> None:
+    """Patch the calls of `os` that wait for child processes (`waitpid` and its kin), and for pipes,
+    terminals and sockets (`read`, `readv`, `write`). `subprocess` is made of these.
+    """
+    _patch("os")
+
+
 def unpatch_all() -> None:
     """Undo all patches. Calls that wait at this time continue to wait as they began."""
     for part in reversed(list(_patched)):
@@ -195,13 +243,37 @@ def unpatch_logging() -> None:
     _unpatch("logging")
 
 
+def unpatch_threading() -> None:
+    """Undo `patch_threading`. Locks and threads that were made since stay as they are."""
+    _unpatch("threading")
+
+
+def unpatch_queue() -> None:
+    """Undo `patch_queue`. Queues that were made since stay as they are: these work anywhere."""
+    _unpatch("queue")
+
+
+def status() -> list[Unrepaired]:
+    """Return what was made before `patch_threading` and could not be replaced.
+
+    For each: the module and the name under which it was found, and the reason. What is listed
+    blocks the thread, with all of its tasklets, if it has to wait.
+    """
+    return list(_repair.unrepaired)
+
+
+def unpatch_os() -> None:
+    """Undo `patch_os`; does nothing if it is not patched."""
+    _unpatch("os")
+
+
 @contextmanager
 def patched(*parts: str) -> Iterator[None]:
     """A context manager that patches some parts, or all if none is named.
 
-    The parts are "time", "socket", "ssl", "select" and "logging". At its end the block undoes what
-    it has patched; what was patched before stays. Applies to all threads. ValueError for an unknown
-    part.
+    The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue" and "os". At
+    its end the block undoes what it has patched; what was patched before stays. Applies to all
+    threads. ValueError for an unknown part.
     """
     wanted = [_checked(part) for part in parts] or list(_patches.PARTS)
     mine = [part for part in wanted if part not in _patched]
@@ -225,14 +297,18 @@ def original(module: str, name: str) -> Any:
 
     For functions and methods that is the standard one; for a class that is changed in place, a
     subclass whose methods are the standard ones: `original("socket", "socket")` makes sockets that
-    block the thread. ImportError for a module that does not exist, AttributeError for such a name.
+    block the thread, `original("threading", "Thread")` threads that are OS threads. ImportError for
+    a module that does not exist, AttributeError for such a name.
     """
     owner: Any = importlib.import_module(module)
     *path, last = name.split(".")
     for step in path:
         owner = getattr(owner, step)
+    if (module, name) == ("threading", "Thread") and is_patched("threading"):
+        return _threads.NativeThread
     for change in _changes():
-        if change.owner is owner and change.name == last:
+        copied = any(copy == (owner, last) for copy in change.copies)
+        if copied or (change.owner is owner and change.name == last):
             return getattr(_blocking(owner), last) if change.old is _MISSING else change.old
     found = getattr(owner, last)
     return _blocking(found) if isinstance(found, type) else found

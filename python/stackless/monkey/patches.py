@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _queue
 import _socket
 import functools
 import logging
+import queue
 import select
 import selectors
 import socket
@@ -16,13 +18,16 @@ from typing import Any
 from stackless import select as tasklet_select
 from stackless import socket as tasklet_socket
 from stackless._io import socket_methods, tls_methods
-from stackless._io.tasklet_lock import TaskletLock
 from stackless._stackless import (
     _cooperates,
     _descriptor_closed,
     _standard_methods,
     _standard_sleep,
 )
+from stackless.monkey.processes import of_os
+from stackless.monkey.repair import repair
+from stackless.monkey.threads import of_threading
+from stackless.sync import RLock, SimpleQueue
 
 Patch = tuple[Any, str, Any]
 
@@ -214,6 +219,14 @@ def of_select() -> list[Patch]:
 # ---------------------------------------------------------------------- logging
 
 
+class HandlerLock(RLock):
+    """The lock of a handler. A program that forks in a handler releases it in the child as well."""
+
+    def _at_fork_reinit(self) -> None:
+        if not self._is_owned():
+            super()._at_fork_reinit()
+
+
 def of_logging() -> list[Patch]:
     kind = logging.Handler
     create = vars(kind)["createLock"]
@@ -222,17 +235,27 @@ def of_logging() -> list[Patch]:
     def createLock(self: Any) -> None:
         create(self)
         if self.lock is not None:
-            self.lock = TaskletLock()
+            self.lock = HandlerLock()
 
     for reference in list(logging._handlerList):  # type: ignore[attr-defined]
         handler = reference()
         lock = getattr(handler, "lock", None)
-        if handler is not None and lock is not None and not isinstance(lock, TaskletLock):
+        if handler is not None and lock is not None and not isinstance(lock, HandlerLock):
             if not lock._is_owned() and lock.acquire(blocking=False):
-                handler.lock = TaskletLock()
+                handler.lock = HandlerLock()
                 lock.release()
     return [(kind, "createLock", createLock)]
 
+
+# ---------------------------------------------------------------------- queues
+
+
+def of_queue() -> list[Patch]:
+    return [(_queue, "SimpleQueue", SimpleQueue), (queue, "SimpleQueue", SimpleQueue)]
+
+
+#: What else is to be done once a part is patched.
+AFTER_PATCHING: dict[str, Callable[[], None]] = {"threading": repair}
 
 #: What else is to be done when a part is no longer patched.
 AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}
@@ -243,4 +266,7 @@ PARTS: dict[str, Callable[[], list[Patch]]] = {
     "ssl": of_ssl,
     "select": of_select,
     "logging": of_logging,
+    "threading": of_threading,
+    "queue": of_queue,
+    "os": of_os,
 }

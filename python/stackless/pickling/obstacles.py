@@ -209,8 +209,10 @@ class _Walk:
             shown = "" if isinstance(each, type) else f".{names.get(number, f'<{number}>')}"
             self.add(each, path + shown, place)
         if isinstance(value, _stackless.channel) and isinstance(state, tuple):
-            for number, each in enumerate(state[-1]):
+            for number, each in enumerate(state[2]):
                 self.add(each, f"{path}.queue[{number}]", place)
+            for number, each in enumerate(state[4] if len(state) > 4 else ()):
+                self.add(each, f"{path}.buffer[{number}]", place)
         elif setter is errors.fill_exception:
             for name, each in zip(_ORIGIN, state, strict=True):
                 self.add(each, f"{path}.{name}", place)

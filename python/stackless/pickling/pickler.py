@@ -16,6 +16,7 @@ from cloudpickle.cloudpickle import _dynamic_class_reduce  # type: ignore[import
 from stackless import _stackless
 from stackless.pickling import errors, functions, named
 from stackless.pickling.functions import itself
+from stackless.pickling.primitives import PRIMITIVES, reduce_primitive
 from stackless.pickling.standins import StandIn
 
 #: Py_TPFLAGS_IMMUTABLETYPE
@@ -73,6 +74,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return Pickler._stand_in
         if issubclass(kind, _stackless.tasklet):
             return Pickler._tasklet
+        if issubclass(kind, PRIMITIVES):
+            return Pickler._primitive
         if kind in self._streams:
             return Pickler._stream
         plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
@@ -102,6 +105,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             # Plain pickle would write it for inspection only, and the copy could not run.
             raise pickle.PicklingError(f"cannot pickle {tasklet}: {reason}")
         return NotImplemented
+
+    def _primitive(self, primitive: Any) -> Any:
+        return reduce_primitive(primitive)
 
     def _class(self, each: type) -> Any:
         reduced = super().reducer_override(each)

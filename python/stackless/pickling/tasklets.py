@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import weakref
 from typing import Any
 
@@ -22,6 +23,10 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
     """`tasklet.__reduce__()`: parks the tasklet, if that is possible."""
     if tasklet.is_current:
         raise RuntimeError("You cannot __reduce__ the tasklet which is current.")
+    if _stackless._waits_in_alt(tasklet):
+        raise pickle.PicklingError(
+            f"cannot pickle {tasklet}: it waits in alt(), in the queues of several channels at once"
+        )
     flags: int = _stackless._tasklet_flags(tasklet) | _direction(tasklet) & 3
     tempval = by_value(tasklet.tempval)
     frames: list[Any] = []
@@ -68,7 +73,7 @@ def _direction(tasklet: _stackless.tasklet) -> int:
     if not tasklet.blocked:
         return 0
     channel = tasklet._channel
-    return 1 if channel is not None and channel.balance > 0 else -1
+    return 1 if getattr(channel, "balance", -1) > 0 else -1
 
 
 def _places(tasklet: _stackless.tasklet) -> list[Place]:
@@ -152,18 +157,25 @@ _queues: weakref.WeakKeyDictionary[Any, list[_Queue]] = weakref.WeakKeyDictionar
 def reduce_channel(channel: _stackless.channel) -> tuple[type, tuple[()], State]:
     """`channel.__reduce__()`."""
     flags = bool(channel.closing) | (channel.preference & 3) << 1 | bool(channel.schedule_all) << 3
-    return type(channel), (), (channel.balance, flags, _stackless._channel_queue(channel))
+    state: State = (channel.balance, flags, _stackless._channel_queue(channel))
+    if channel.capacity:
+        state += channel.capacity, list(map(by_value, _stackless._channel_values(channel)))
+    return type(channel), (), state
 
 
 def set_channel_state(channel: _stackless.channel, state: State) -> _stackless.channel:
     """`channel.__setstate__(state)`: raises TypeError for an invalid state."""
-    if not isinstance(state, tuple) or len(state) != 3:
-        raise TypeError("the state of a channel is a tuple of 3 items")
-    balance, flags, tasklets = state
+    if not isinstance(state, tuple) or len(state) not in (3, 5):
+        raise TypeError("the state of a channel is a tuple of 3 or 5 items")
+    balance, flags, tasklets, capacity, values = (*state, 0, [])[:5]
     if not isinstance(balance, int) or not isinstance(flags, int) or not isinstance(tasklets, list):
         raise TypeError("not the state of a channel")
     if not all(isinstance(each, _stackless.tasklet) for each in tasklets):
         raise TypeError("not the state of a channel: only tasklets wait in it")
+    if not isinstance(capacity, int) or not isinstance(values, list):
+        raise TypeError("not the state of a channel: a capacity and the values in its buffer")
+    if capacity:
+        _stackless._set_channel_values(channel, capacity, list(map(actual, values)))
     channel.preference = {0: 0, 1: 1, 3: -1}.get(flags >> 1 & 3, 0)
     channel.schedule_all = bool(flags & 8)
     if flags & 1:

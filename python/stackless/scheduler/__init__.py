@@ -22,7 +22,7 @@ from stackless import _stackless
 from stackless._package.surface import adopt
 from stackless.scheduler._channels import QueueChannel, kill_waiting
 from stackless.scheduler._channels import channel as channel
-from stackless.scheduler._tasklets import tasklet as tasklet
+from stackless.scheduler._tasklets import tasklet as tasklet  # type: ignore[assignment]
 
 __all__ = [
     "QueueChannel",

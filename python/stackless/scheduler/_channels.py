@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import stackless
+from stackless import _stackless
 
 
 class channel(stackless.channel):
@@ -21,13 +22,10 @@ class channel(stackless.channel):
 
 
 def kill_waiting(channel: stackless.channel) -> None:
-    waiting = []
-    at = channel.queue
-    while at is not None:
-        waiting.append(at)
-        at = at.next
-    for one in waiting:
-        if one._channel is channel:  # killing the others may have woken it
+    for one in _stackless._channel_queue(channel):
+        # Killing the others may have woken it.
+        in_alt = _stackless._waits_in_alt(one) and one in _stackless._channel_queue(channel)
+        if one._channel is channel or in_alt:
             one.kill()
 
 
@@ -127,6 +125,22 @@ class QueueChannel(channel):
             raise data[1] if data[2] is None else data[1].with_traceback(data[2])
         finally:
             del data
+
+    # The engine knows nothing of `data_queue`.
+
+    def receiving(self) -> NoReturn:
+        """Raise TypeError: `alt()` cannot wait for this channel."""
+        raise TypeError(
+            "alt() cannot wait for a QueueChannel, whose queue it does not know; "
+            "use stackless.channel(capacity=n)"
+        )
+
+    def sending(self, value: Any, /) -> NoReturn:
+        """Raise TypeError: `alt()` cannot wait for this channel."""
+        self.receiving()
+
+    def __alt_case__(self) -> NoReturn:
+        self.receiving()
 
     def send_sequence(self, iterable: Iterable[Any], /) -> int:
         """Send every item; return their number."""

@@ -5,7 +5,7 @@ use crate::model::{self, Model, Thread, living};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{TestCaseError, TestRunner};
-use stackless_core::{ChannelId, Direction, RunLimit, Successor, TaskletId, ThreadId, Turn, WaitsTo, World};
+use stackless_core::{ChannelId, Direction, RunLimit, TaskletId, ThreadId, Turn, WaitsTo, World};
 use std::cell::Cell;
 use std::fmt::Debug;
 
@@ -29,9 +29,12 @@ enum Move {
     RunNow,
     Yield,
     Enqueue(WaitsTo),
+    /// Begins to wait in several queues, in each to do this.
+    EnqueuePlaces(WaitsTo, WaitsTo),
     Dequeue,
     /// The running tasklet meets the partner that waits, or waits itself.
     Act(Direction, WaitsTo),
+    Capacity(u32),
     Preference(i8),
     ScheduleAll(bool),
     Close,
@@ -58,7 +61,7 @@ const TURNS: RunLimit = RunLimit { turns: 3, soft: true, ..RunLimit::NONE };
 type Choice = (Move, Index, Index);
 
 /// All moves, with their weights.
-const MOVES: [(usize, Move); 47] = [
+const MOVES: [(usize, Move); 55] = [
     (6, NewTasklet),
     (1, NewOrphan),
     (3, ForgetTasklet),
@@ -76,10 +79,18 @@ const MOVES: [(usize, Move); 47] = [
     (3, Enqueue(WaitsTo::Send)),
     (2, Enqueue(WaitsTo::Receive)),
     (2, Enqueue(WaitsTo::Iterate)),
+    (2, EnqueuePlaces(WaitsTo::Receive, WaitsTo::Receive)),
+    (2, EnqueuePlaces(WaitsTo::Send, WaitsTo::Receive)),
+    (2, EnqueuePlaces(WaitsTo::Either, WaitsTo::Send)),
+    (1, EnqueuePlaces(WaitsTo::Receive, WaitsTo::Either)),
+    (1, EnqueuePlaces(WaitsTo::Either, WaitsTo::Either)),
     (4, Dequeue),
     (8, Act(Direction::Send, WaitsTo::Send)),
     (6, Act(Direction::Receive, WaitsTo::Receive)),
     (3, Act(Direction::Receive, WaitsTo::Iterate)),
+    (1, Capacity(0)),
+    (1, Capacity(1)),
+    (1, Capacity(3)),
     (1, Preference(-3)),
     (1, Preference(-1)),
     (1, Preference(0)),
@@ -153,7 +164,7 @@ pub struct Both {
 }
 
 impl Both {
-    /// Two threads and two channels; the first thread has four more runnable tasklets.
+    /// Two threads and three channels, the last one with a buffer; the first thread has four more runnable tasklets.
     fn new() -> Self {
         let (world, model) = (World::new(), Model::new());
         let mut both = Self { world, model, tids: vec![], hids: vec![], cids: vec![], history: vec![] };
@@ -161,6 +172,8 @@ impl Both {
         both.new_thread();
         both.new_channel();
         both.new_channel();
+        both.new_channel();
+        both.set_capacity(2, 2);
         for _ in 0..4 {
             let t = both.new_tasklet(Some(0));
             both.world.link(both.tids[t]);
@@ -172,7 +185,7 @@ impl Both {
     fn new_tasklet(&mut self, thread: Option<usize>) -> usize {
         let t = self.tids.len();
         self.tids.push(self.world.add_tasklet(thread.map(|h| self.hids[h]), t));
-        self.model.tasklets.push(Some(model::Tasklet { thread }));
+        self.model.tasklets.push(Some(model::Tasklet { thread, places: vec![] }));
         t
     }
 
@@ -180,7 +193,7 @@ impl Both {
         let main = self.new_tasklet(None);
         let h = self.hids.len();
         self.hids.push(self.world.add_thread(self.tids[main], ()));
-        self.model.tasklets[main] = Some(model::Tasklet { thread: Some(h) });
+        self.model.tasklets[main] = Some(model::Tasklet { thread: Some(h), places: vec![] });
         self.model.threads.push(Some(model::Thread {
             main,
             ring: [main].into(),
@@ -192,8 +205,21 @@ impl Both {
     fn new_channel(&mut self) {
         self.cids.push(self.world.add_channel(self.cids.len()));
         let (queue, preference) = (Default::default(), -1);
-        let channel = model::Channel { queue, preference, schedule_all: false, closing: false };
+        let channel = model::Channel {
+            queue,
+            capacity: 0,
+            buffered: 0,
+            preference,
+            schedule_all: false,
+            closing: false,
+        };
         self.model.channels.push(Some(channel));
+    }
+
+    fn set_capacity(&mut self, c: usize, capacity: u32) {
+        self.world.set_capacity(self.cids[c], capacity);
+        let channel = self.model.channel_mut(c);
+        (channel.capacity, channel.preference) = (capacity, if capacity > 0 { 0 } else { -1 });
     }
 
     // ------------------------------------------------------------ which tasklets can be picked
@@ -227,13 +253,6 @@ impl Both {
 
     fn channel(&self, index: Index) -> Option<usize> {
         Self::pick(living(&self.model.channels).map(|(c, _)| c), index)
-    }
-
-    /// True if a tasklet may begin to wait there to do this.
-    fn may_wait(&self, c: usize, waits: WaitsTo) -> bool {
-        let balance = self.model.balance(c);
-        let other_kind = if waits == WaitsTo::Send { balance < 0 } else { balance > 0 };
-        !self.model.channel(c).closing && !other_kind
     }
 
     // ------------------------------------------------------------ moves
@@ -288,11 +307,13 @@ impl Both {
                 self.model.replace_main(h, new);
             }
             SetThread => {
-                let t = self.tasklet_that(one, |m, t| m.ring_place(t).is_none() && !m.is_bound(t))?;
+                let t = self.tasklet_that(one, |m, t| {
+                    m.ring_place(t).is_none() && !m.is_bound(t) && !m.has_places(t)
+                })?;
                 let h = self.thread(two)?;
                 self.note(this, (t, h));
                 self.world.set_thread(self.tids[t], self.hids[h]);
-                self.model.tasklets[t] = Some(model::Tasklet { thread: Some(h) });
+                self.model.tasklets[t].as_mut()?.thread = Some(h);
             }
             NewChannel if living(&self.model.channels).count() < 4 => {
                 self.note(this, ());
@@ -302,6 +323,7 @@ impl Both {
             ForgetChannel => {
                 let c = self.channel(one).filter(|&c| self.model.channel(c).queue.is_empty())?;
                 self.note(this, c);
+                self.world.discard(self.cids[c]);
                 self.world.forget_channel(self.cids[c]);
                 self.model.channels[c] = None;
             }
@@ -333,6 +355,17 @@ impl Both {
                 self.note(this, (t, c));
                 self.enqueue(c, t, waits);
             }
+            EnqueuePlaces(first, second) => {
+                let t = self.tasklet_that(one, |m, t| !m.is_linked(t))?;
+                let from = self.channel(two)?;
+                let all = living(&self.model.channels).map(|(c, _)| c).collect::<Vec<_>>();
+                let turned = all.iter().filter(|&&c| c >= from).chain(all.iter().filter(|&&c| c < from));
+                let wanted = turned.copied().zip([first, second, first]);
+                let queues = wanted.filter(|&(c, waits)| self.may_wait(c, waits)).collect::<Vec<_>>();
+                (!queues.is_empty()).then_some(())?;
+                self.note(this, (t, &queues));
+                self.enqueue_places(t, &queues);
+            }
             Dequeue => {
                 let t = self.tasklet_that(one, |_, _| true)?;
                 self.note(this, t);
@@ -342,6 +375,13 @@ impl Both {
                 let (t, c) = (self.running(one)?, self.channel(two)?);
                 self.note(this, (t, c));
                 return Some(self.act(t, c, direction, waits));
+            }
+            Capacity(capacity) => {
+                let empty =
+                    |c: &usize| self.model.balance(*c) == 0 && self.model.channel(*c).queue.is_empty();
+                let c = self.channel(one).filter(empty)?;
+                self.note(this, c);
+                self.set_capacity(c, capacity);
             }
             Preference(sign) => {
                 let c = self.channel(one)?;
@@ -430,7 +470,7 @@ impl Both {
         Some(Ok(()))
     }
 
-    fn link(&mut self, t: usize, next: bool) -> Checked {
+    pub fn link(&mut self, t: usize, next: bool) -> Checked {
         let woke = if next {
             (self.world.link_next(self.tids[t]), self.model.link_next(t))
         } else {
@@ -442,78 +482,6 @@ impl Both {
     fn run_now(&mut self, t: usize) {
         self.world.run_now(self.tids[t]);
         self.model.run_now(t);
-    }
-
-    fn enqueue(&mut self, c: usize, t: usize, waits: WaitsTo) {
-        self.world.enqueue(self.cids[c], self.tids[t], waits);
-        self.model.enqueue(c, t, waits);
-    }
-
-    fn dequeue(&mut self, t: usize) {
-        self.world.dequeue(self.tids[t]);
-        self.model.dequeue(t);
-    }
-
-    /// A whole channel operation of a running tasklet. The model changes its ring as the contract's
-    /// table says it in words.
-    fn act(&mut self, me: usize, c: usize, direction: Direction, waits: WaitsTo) -> Checked {
-        let Some(partner) = self.model.partner(c, direction) else {
-            return if self.may_wait(c, waits) { self.block(me, c, waits) } else { Ok(()) };
-        };
-        self.dequeue(partner);
-        let (mine, theirs) = (self.model.tasklet(me).thread, self.model.tasklet(partner).thread);
-        if theirs.is_none() {
-            return Ok(());
-        }
-        if mine != theirs {
-            return self.link(partner, false);
-        }
-        let (me_id, partner_id) = (self.tids[me], self.tids[partner]);
-        match self.world.successor(self.cids[c], direction) {
-            Successor::Actor => {
-                self.world.link(partner_id);
-            }
-            Successor::Partner => {
-                self.world.link_next(partner_id);
-                self.world.run_now(partner_id);
-            }
-            Successor::Neighbour => {
-                self.world.link(partner_id);
-                self.world.run_now(self.world.right_neighbour(me_id));
-            }
-        }
-        let successor = self.model.successor(c, direction);
-        let ring = &mut self.model.thread_mut(mine.unwrap()).ring;
-        match successor {
-            // The acting tasklet continues, the partner is appended at the end.
-            Successor::Actor => ring.push_back(partner),
-            // The partner continues at once, the acting tasklet is now the last of the ring.
-            Successor::Partner => {
-                ring[0] = partner;
-                ring.push_back(me);
-            }
-            // The partner is appended at the end, the right neighbour of the acting tasklet continues.
-            Successor::Neighbour => {
-                ring.push_back(partner);
-                ring.rotate_left(1);
-            }
-        }
-        Ok(())
-    }
-
-    /// The running tasklet waits. The last one of its ring may do so if its watcher can continue.
-    fn block(&mut self, me: usize, c: usize, waits: WaitsTo) -> Checked {
-        let mut woken = None;
-        if self.model.next(me) == Some(me) {
-            match self.model.when_idle(me) {
-                (true, _, watcher) => woken = Some(watcher),
-                (false, ..) => return Ok(()),
-            }
-        }
-        self.world.unlink(self.tids[me]);
-        self.model.unlink(me);
-        self.enqueue(c, me, waits);
-        woken.map_or(Ok(()), |watcher| self.link(watcher, false))
     }
 
     fn leave_run(&mut self, t: usize) -> Result<Vec<usize>, TestCaseError> {

@@ -25,6 +25,7 @@ impl Both {
         let mut all = self.numbers(&w.tasklets());
         all.sort_unstable();
         self.same("tasklets", &all, &tasklets)?;
+        self.same("tasklet_count", w.tasklet_count(), tasklets.len())?;
         tasklets.iter().try_for_each(|&t| self.check_tasklet(t))?;
         living(&m.threads).try_for_each(|(h, _)| self.check_thread(h))?;
         living(&m.channels).try_for_each(|(c, _)| self.check_channel(c))
@@ -39,8 +40,13 @@ impl Both {
         self.same("is_linked", w.is_linked(id), m.is_linked(t))?;
         self.same("in_ring", w.in_ring(id), in_ring)?;
         self.same("waits", w.waits(id), m.waits(t).map(|(c, waits)| (self.cids[c], waits)))?;
-        self.same("next", w.next(id), m.next(t).map(tid))?;
-        self.same("prev", w.prev(id), m.prev(t).map(tid))?;
+        let number = |id: Option<TaskletId>| id.map(|id| w.payload(id));
+        self.same("next", number(w.next(id)), m.next(t))?;
+        self.same("prev", number(w.prev(id)), m.prev(t))?;
+        self.same("has_places", w.has_places(id), m.has_places(t))?;
+        let places = w.places(id).map(|at| w.waits(at).map(|(c, _)| c)).collect::<Vec<_>>();
+        let expected = m.tasklet(t).places.iter().map(|&c| Some(self.cids[c])).collect();
+        self.same("places", places, expected)?;
         if in_ring {
             self.same("right_neighbour", Some(w.right_neighbour(id)), m.next(t).map(tid))?;
         }
@@ -86,12 +92,36 @@ impl Both {
         self.same("preference", w.preference(id), channel.preference)?;
         self.same("schedule_all", w.schedule_all(id), channel.schedule_all)?;
         self.same("closing", w.closing(id), channel.closing)?;
-        self.same("first_waiting", w.first_waiting(id), channel.queue.front().map(|&(t, _)| self.tids[t]))?;
+        let plain = !channel.closing && channel.capacity == 0 && m.either(c).is_none();
+        self.same("is_plain", w.is_plain(id), plain)?;
+        self.same("is_idle", w.is_idle(id), channel.queue.is_empty() && channel.buffered == 0)?;
+        let number = |id: Option<TaskletId>| id.map(|id| w.payload(id));
+        self.same("either", number(w.either(id)), m.either(c))?;
+        let after = |&at: &TaskletId| w.next(at);
+        let queue = std::iter::successors(w.first_waiting(id), after);
+        let queue = queue.map(|at| (w.payload(at), w.waits(at).map(|(_, waits)| waits))).collect::<Vec<_>>();
+        let expected = channel.queue.iter().map(|&(t, waits)| (t, Some(waits))).collect();
+        self.same("queue", queue, expected)?;
+        self.same("capacity", w.capacity(id), channel.capacity)?;
+        self.same("buffered", w.buffered(id), channel.buffered)?;
+        self.same("takes_more", w.takes_more(id), m.takes_more(c))?;
+        let values = w.channels_with_values().contains(&id);
+        self.same("channels_with_values", values, channel.buffered > 0)?;
+        self.same("channels_in_use", w.channels_in_use().contains(&id), !channel.queue.is_empty())?;
         let iterating = m.first_iterating(c).map(|t| self.tids[t]);
         self.same("first_iterating", w.first_iterating(id), iterating)?;
         for direction in [Direction::Send, Direction::Receive] {
-            let expected = m.partner(c, direction).map(|t| self.tids[t]);
-            self.same("partner", w.partner(id, direction), expected)?;
+            let expected = m.partner(c, direction);
+            self.same("partner", number(w.partner(id, direction)), expected)?;
+            let served = match direction {
+                Direction::Send => m.takes_more(c),
+                Direction::Receive => channel.buffered > 0,
+            };
+            self.same(
+                "would_wait",
+                w.would_wait(id, direction),
+                expected.is_none() && m.either(c).is_none() && !served,
+            )?;
             self.same("successor", w.successor(id, direction), m.successor(c, direction))?;
         }
         Ok(())

@@ -191,6 +191,54 @@ fn to_and_fro_between_ring_and_queue() {
     assert_eq!((w.next(a), w.prev(a)), (Some(w.main(g)), Some(b)));
 }
 
+/// A buffer takes as many values as its capacity; the balance counts them; a channel that is closed takes none.
+#[test]
+fn a_buffer_takes_values_until_it_is_full() {
+    let mut w = Named::new();
+    let c = w.add_channel("c");
+    assert!(w.is_plain(c) && !w.takes_more(c) && w.would_wait(c, Send));
+    w.set_capacity(c, 2);
+    assert!(!w.is_plain(c) && w.takes_more(c) && !w.would_wait(c, Send) && w.would_wait(c, Receive));
+    assert_eq!((w.capacity(c), w.preference(c), w.balance(c)), (2, 0, 0));
+    w.put(c);
+    w.close(c);
+    assert!(!w.takes_more(c));
+    w.open(c);
+    w.put(c);
+    assert_eq!((w.balance(c), w.buffered(c), w.takes_more(c)), (2, 2, false));
+    assert_eq!(
+        (w.partner(c, Receive), w.channels_in_use(), w.channels_with_values()),
+        (None, vec![], vec![c])
+    );
+    assert_eq!((w.take(c), w.balance(c), w.buffered(c)), (None, 1, 1));
+    w.discard(c);
+    assert_eq!((w.balance(c), w.channels_with_values()), (0, vec![]));
+    w.set_capacity(c, 0);
+    assert!(w.is_plain(c) && w.preference(c) == -1);
+}
+
+/// While the buffer is full senders wait. They are not met: a receiver takes the oldest value, and the first sender's
+/// value takes its place. Receivers that wait are met as without a buffer.
+#[test]
+fn a_value_taken_makes_room_for_the_first_waiting_sender() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let c = w.add_channel("c");
+    w.set_capacity(c, 1);
+    w.put(c);
+    let [s, t] = waiting(&mut w, h, c, WaitsTo::Send, ["s", "t"]);
+    assert_eq!((w.balance(c), w.partner(c, Receive)), (3, None));
+    assert!(!w.would_wait(c, Receive));
+    for sender in [s, t] {
+        assert_eq!(w.take(c), Some(sender));
+        w.dequeue(sender);
+        w.put(c);
+    }
+    assert_eq!((w.take(c), w.balance(c)), (None, 0));
+    let [r] = waiting(&mut w, h, c, WaitsTo::Receive, ["r"]);
+    assert_eq!((w.balance(c), w.partner(c, Send)), (-1, Some(r)));
+}
+
 /// A channel that uses the place of a forgotten one is as new.
 #[test]
 fn forgotten_channels_leave_no_trace() {
@@ -198,10 +246,14 @@ fn forgotten_channels_leave_no_trace() {
     let c = w.add_channel("c");
     w.set_preference(c, 1);
     w.set_schedule_all(c, true);
+    w.set_capacity(c, 3);
+    w.put(c);
     w.close(c);
+    w.discard(c);
     w.forget_channel(c);
     let d = w.add_channel("d");
     assert_eq!(c, d, "the record is used again");
     assert_eq!((w.channel_payload(d), w.preference(d)), ("d", -1));
-    assert!(!w.schedule_all(d) && !w.closing(d));
+    assert!(!w.schedule_all(d) && !w.closing(d) && w.is_plain(d));
+    assert_eq!((w.balance(d), w.capacity(d), w.buffered(d)), (0, 0, 0));
 }

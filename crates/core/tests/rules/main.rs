@@ -1,18 +1,20 @@
 //! The rules, tested from outside through the crate's public face.
 //!
-//! * `ring`, `channel`, `watchdog`, `thread`: one plain test per sentence of the contract.
+//! * `ring`, `channel`, `places`, `watchdog`, `thread`: one plain test per sentence of the contract.
 //! * `order`: small programs of tasklets, and the order in which their steps happen.
-//! * `against_model`: long random histories, played to the real thing and to a naive `model`; `agreement` compares
-//!   the two after each step.
+//! * `against_model`: long random histories, played to the real thing and to a naive `model`, `waiting` those in channels;
+//!   `agreement` compares the two after each step.
 
 mod against_model;
 mod agreement;
 mod channel;
 mod model;
 mod order;
+mod places;
 mod play;
 mod ring;
 mod thread;
+mod waiting;
 mod watchdog;
 
 use stackless_core::{ChannelId, TaskletId, ThreadId, World};

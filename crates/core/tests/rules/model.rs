@@ -14,6 +14,8 @@ pub struct Model {
 
 pub struct Tasklet {
     pub thread: Option<usize>,
+    /// The channels in which it waits, if it waits in several queues at once.
+    pub places: Vec<usize>,
 }
 
 pub struct Thread {
@@ -39,6 +41,9 @@ pub struct RunTimer {
 pub struct Channel {
     /// The longest waiting first.
     pub queue: VecDeque<(usize, WaitsTo)>,
+    pub capacity: u32,
+    /// The number of values in the buffer.
+    pub buffered: u32,
     pub preference: i8,
     pub schedule_all: bool,
     pub closing: bool,
@@ -102,7 +107,7 @@ impl Model {
             let ring = &self.thread(h).ring;
             return Some(ring[(at + 1) % ring.len()]);
         }
-        let (c, at) = self.queue_place(t)?;
+        let (c, at) = self.queue_place(t).filter(|_| !self.has_places(t))?;
         self.channel(c).queue.get(at + 1).map(|&(next, _)| next)
     }
 
@@ -111,12 +116,26 @@ impl Model {
             let ring = &self.thread(h).ring;
             return Some(ring[(at + ring.len() - 1) % ring.len()]);
         }
-        let (c, at) = self.queue_place(t)?;
+        let (c, at) = self.queue_place(t).filter(|_| !self.has_places(t))?;
         at.checked_sub(1).map(|before| self.channel(c).queue[before].0)
     }
 
     pub fn waits(&self, t: usize) -> Option<(usize, WaitsTo)> {
+        if let Some(&c) = self.tasklet(t).places.first() {
+            let (_, waits) = self.channel(c).queue.iter().find(|&&(x, _)| x == t).unwrap();
+            return Some((c, *waits));
+        }
         self.queue_place(t).map(|(c, at)| (c, self.channel(c).queue[at].1))
+    }
+
+    pub fn has_places(&self, t: usize) -> bool {
+        !self.tasklet(t).places.is_empty()
+    }
+
+    /// The one that waits there to send or to receive.
+    pub fn either(&self, c: usize) -> Option<usize> {
+        let &(first, waits) = self.channel(c).queue.front()?;
+        (waits == WaitsTo::Either).then_some(first)
     }
 
     /// Is it a main tasklet, or inside `run()`? Then it is bound to its thread.
@@ -125,7 +144,19 @@ impl Model {
     }
 
     pub fn balance(&self, c: usize) -> i32 {
-        self.channel(c).queue.iter().map(|&(_, waits)| if waits == WaitsTo::Send { 1 } else { -1 }).sum()
+        let waiting = self.channel(c).queue.iter();
+        let weight = |&(_, waits): &(usize, WaitsTo)| match waits {
+            WaitsTo::Send => 1,
+            WaitsTo::Receive | WaitsTo::Iterate => -1,
+            WaitsTo::Either => 0,
+        };
+        let waiting = waiting.map(weight).sum::<i32>();
+        waiting + self.channel(c).buffered as i32
+    }
+
+    pub fn takes_more(&self, c: usize) -> bool {
+        let channel = self.channel(c);
+        channel.buffered < channel.capacity && !channel.closing
     }
 
     pub fn first_iterating(&self, c: usize) -> Option<usize> {
@@ -136,7 +167,9 @@ impl Model {
     pub fn partner(&self, c: usize, acting: Direction) -> Option<usize> {
         let &(first, waits) = self.channel(c).queue.front()?;
         let opposite = (waits == WaitsTo::Send) == (acting == Direction::Receive);
-        opposite.then_some(first)
+        // Receivers take from the buffer, which is full while a sender waits.
+        let takes_value = acting == Direction::Receive && self.channel(c).capacity > 0;
+        (opposite && !takes_value && waits != WaitsTo::Either).then_some(first)
     }
 
     pub fn successor(&self, c: usize, acting: Direction) -> Successor {
@@ -192,7 +225,15 @@ impl Model {
         self.channel_mut(c).queue.push_back((t, waits));
     }
 
+    pub fn enqueue_places(&mut self, t: usize, queues: &[(usize, WaitsTo)]) {
+        for &(c, waits) in queues {
+            self.enqueue(c, t, waits);
+            self.tasklets[t].as_mut().unwrap().places.push(c);
+        }
+    }
+
     pub fn dequeue(&mut self, t: usize) {
+        self.tasklets[t].as_mut().unwrap().places.clear();
         for channel in self.channels.iter_mut().flatten() {
             channel.queue.retain(|&(x, _)| x != t);
         }

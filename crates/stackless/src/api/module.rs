@@ -7,16 +7,18 @@ use crate::engine::{interrupts, steering, thread_end};
 use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
-use crate::model::{bomb, settings};
+use crate::model::{bomb, primitive, settings};
 use crate::observe::{counts, crash, leaks, record_functions, snapshot, warnings};
 use crate::parking::{park, room};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::{callbacks, entry, readiness, waits};
+use crate::scheduler::{callbacks, entry, idle, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::types::{channel, scope, tasklet, tasklet_gc};
-use crate::waiting::{descriptors, run, sleep, timeout, to_thread};
+use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
+use crate::sync::{object as objects, pickle as sync_pickle};
+use crate::types::{case, channel, scope, tasklet, tasklet_gc};
+use crate::waiting::{alt, descriptors, run, sleep, timeout, to_thread};
 use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use stackless_stack::{self as stack, Limits};
@@ -273,6 +275,8 @@ unsafe extern "C" fn get_nested(_: Obj, _: Obj) -> Obj {
 unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     to_thread::after_fork();
     blocking::after_fork();
+    primitive::after_fork();
+    idle::after_fork();
     give(entry::current().and_then(|s| {
         readiness::after_fork(s)?;
         to_thread::fail_waiting(s);
@@ -405,6 +409,8 @@ fn functions() -> Vec<PyMethodDef> {
         types::method("_noop_fastcall", "Does nothing.", noop),
     ];
     all.extend(run::functions());
+    all.extend(alt::functions());
+    all.extend(case::functions());
     all.extend(sleep::functions());
     all.extend(timeout::functions());
     all.extend(steering::functions());
@@ -413,6 +419,9 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(to_thread::functions());
     all.extend(methods::functions());
     all.extend(standard::functions());
+    all.extend(bounded_queue::functions());
+    all.extend(objects::functions());
+    all.extend(sync_pickle::functions());
     all.extend(descriptors::functions());
     all.extend(blocking::functions());
     all.extend(c_table::functions());
@@ -464,7 +473,15 @@ fn fill(module: Obj) -> Res<()> {
     byte_queue::ready(module)?;
     timeout::ready(module)?;
     channel::add(module)?;
+    case::add(module)?;
     tasklet::add(module)?;
+    lock::add(module)?;
+    rlock::add(module)?;
+    semaphore::add(module)?;
+    event::add(module)?;
+    simple_queue::add(module)?;
+    local::add(module)?;
+    queue_type::add(module)?;
     scope::ready(module)?;
     // SAFETY: a module and valid tables; owned references go where they are said to go.
     unsafe {

@@ -1,8 +1,11 @@
 //! What the Python code of `stackless.pickling` needs of the engine: data from tasklets and generators, and
 //! tasklets and generators from data.
 
+use crate::engine::buffer;
+use crate::model::alt;
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
+use crate::model::primitive::Primitive;
 use crate::model::seat::Seat;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{object, world};
@@ -12,7 +15,8 @@ use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
-use crate::types::tasklet_attributes;
+use crate::sync::object::is_primitive;
+use crate::types::{channel, tasklet_attributes};
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, TaskletFrames};
@@ -156,9 +160,11 @@ function!(restore_tasklet, |args| args::exactly("_restore_tasklet", args).and_th
     }
 ));
 
-// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive.
+// `_enqueue(channel, tasklet, sends)`: a restored tasklet waits in a channel again, to send or receive; or at a
+// primitive of `stackless.sync`, whose queue is one of receivers.
 function!(enqueue, |args| args::exactly("_enqueue", args).and_then(|&[ch, o, sends]| {
-    let ch = channel(ch)?;
+    // SAFETY: a primitive, as is checked.
+    let ch = if is_primitive(ch) { unsafe { Primitive::from(ch) }.channel() } else { channel(ch)? };
     let t = tasklet(o)?;
     let sends = is_true(sends)?;
     if !t.paused() {
@@ -177,6 +183,9 @@ function!(enqueue, |args| args::exactly("_enqueue", args).and_then(|&[ch, o, sen
     });
     if opposite {
         return Err(raise(Exc::Value, "senders and receivers cannot wait in one channel"));
+    }
+    if sends && world(|w| w.buffered(ch.id()) < w.capacity(ch.id())) {
+        return Err(raise(Exc::Value, "a sender does not wait while there is room in the buffer"));
     }
     new_ref(o);
     world(|w| w.enqueue(ch.id(), t.id(), waits));
@@ -212,6 +221,46 @@ function!(queue, |args| args::exactly("_channel_queue", args).and_then(|&[ch]| {
     list_of(tasklets)
 }));
 
+// `_channel_values(channel)`: the values in its buffer, the oldest first.
+function!(values, |args| args::exactly("_channel_values", args).and_then(|&[ch]| {
+    let ch = channel(ch)?;
+    let mut values = Vec::new();
+    ch.each_value(|value| values.push(some(value).map_or_else(none, new_ref)));
+    list_of(values)
+}));
+
+// `_set_channel_values(channel, capacity, values)`: a restored channel, in which nothing waits, gets its buffer.
+function!(set_values, |args| args::exactly("_set_channel_values", args).and_then(
+    |&[ch, capacity, values]| {
+        let ch = channel(ch)?;
+        channel::set_capacity(ch, capacity)?;
+        // SAFETY: a living object, a list if the check says so, whose items are borrowed and kept by it.
+        unsafe {
+            if PyList_Check(values) == 0
+                || PyList_GET_SIZE(values) > world(|w| w.capacity(ch.id())) as Py_ssize_t
+            {
+                return Err(raise(
+                    Exc::Value,
+                    "the values of a channel are a list, no longer than its capacity",
+                ));
+            }
+            for i in 0..PyList_GET_SIZE(values) {
+                let value = PyList_GET_ITEM(values, i);
+                let value = if is_none(value) { null_mut() } else { new_ref(value) };
+                if buffer::put(ch, value).is_err() {
+                    drop_ref(value);
+                    return Err(Raised);
+                }
+            }
+        }
+        Ok(none())
+    }
+));
+
+// `_waits_in_alt(t)`
+function!(waits_in_alt, |args| args::exactly("_waits_in_alt", args)
+    .and_then(|&[o]| Ok(bool_obj(alt::of(tasklet(o)?).is_some()))));
+
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method("_generator_picture", "A generator as data.", generator_picture),
@@ -230,6 +279,9 @@ pub fn functions() -> Vec<PyMethodDef> {
             "The tasklets that wait in a channel, the longest wait first.",
             queue,
         ),
+        types::method("_waits_in_alt", "True if a tasklet waits in alt().", waits_in_alt),
+        types::method("_channel_values", "The values in the buffer of a channel.", values),
+        types::method("_set_channel_values", "Gives a restored channel its buffer.", set_values),
         types::method("_enqueue", "Lets a restored tasklet wait in a restored channel.", enqueue),
     ]
 }

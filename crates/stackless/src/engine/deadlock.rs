@@ -1,6 +1,7 @@
 //! The deadlock errors. Their texts are the contract's; a registered function explains them in a note.
 
 use crate::model::channel::ChannelRef;
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world;
@@ -31,6 +32,12 @@ pub fn deadlock(s: &'static Sched, request: Request) -> Raised {
 
 /// The error where all other tasklets have ended, and the watcher waits in a channel.
 pub fn stuck(s: &'static Sched, watcher: TaskletRef) -> Raised {
+    if let Some(p) = Primitive::waited_for(watcher) {
+        let kind = type_name(p.obj());
+        let text =
+            format!("the main tasklet is waiting for a {kind}, and no tasklet is left that could wake it.");
+        return raise_explained(s, None, &text);
+    }
     let receiving = world::waits(watcher).is_some_and(|(_, waits)| waits != WaitsTo::Send);
     let text = if receiving {
         "the main tasklet is receiving without a sender available."

@@ -16,10 +16,32 @@ use pyo3_ffi::*;
 use stackless_cpython as cpython;
 use std::cell::Cell;
 
+/// Drops the values that a tasklet has in objects of `stackless.sync.local`.
+pub type DropLocals = fn(TaskletRef);
+
+static DROP_LOCALS: Gil<Cell<Option<DropLocals>>> = Gil::new(Cell::new(None));
+
+/// Sets the function that drops them when a tasklet ends.
+pub fn register_locals(drop: DropLocals) {
+    DROP_LOCALS.set(Some(drop));
+}
+
+#[cold]
+fn drop_locals(s: &'static Sched) {
+    let me = s.current();
+    me.set_flags(|f| f.has_locals = false);
+    if let Some(drop) = DROP_LOCALS.get() {
+        me.seat().call_back(|| drop(me));
+    }
+}
+
 /// The running tasklet's function has returned, or raised. Removes the tasklet from all lists and
 /// returns the tasklet that continues. The tasklet's own stack stays in use until then.
 pub fn end(s: &'static Sched, returned: bool) -> TaskletRef {
     let mut bomb = if returned { None } else { uncaught(s) };
+    while s.current().flags.get().has_locals {
+        drop_locals(s); // destructors may use them again
+    }
     // SAFETY: the running tasklet's own state. This may run Python code, which may do anything, even
     // replace this tasklet's object by another one: the current and the next tasklet are looked up afterwards.
     unsafe { cpython::finish(s.ts, s.current().seat().state()) };
@@ -127,7 +149,8 @@ fn is_exit(exception: &[Obj; 3]) -> bool {
     is_subclass(exception[0], unsafe { PyExc_SystemExit })
 }
 
-fn is_main_thread() -> bool {
+/// True in the thread whose Python code handles signals.
+pub fn is_main_thread() -> bool {
     unsafe extern "C" {
         // Exported by CPython, declared in its intrcheck.h.
         fn _PyOS_IsMainThread() -> i32;

@@ -2,6 +2,7 @@
 //! `run()`, the end of a thread. This is the only folder that changes C stacks.
 
 pub mod body;
+pub mod buffer;
 pub mod deadlock;
 pub mod departure;
 pub mod ending;

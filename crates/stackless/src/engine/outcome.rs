@@ -4,23 +4,17 @@
 //! that wait there get the outcome. A tasklet's `sequel` is this channel until the end, then the outcome (a value or
 //! a bomb) if it was asked for before the end.
 
-use crate::model::channel::{Channel, ChannelRef};
+use crate::model::channel;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::world::{object, world};
+use crate::model::world::world;
 use crate::model::{bomb, classes, thread};
 use crate::python::objects::*;
-use crate::scheduler::ring::{adopt_link, leave_value};
-use crate::scheduler::scopes;
+use crate::scheduler::ring::adopt_link;
+use crate::scheduler::{alts, scopes};
 use pyo3_ffi::*;
+use stackless_core::Direction;
 use std::ptr::null_mut;
-
-/// The channel in which `join()` waits, if there was a `join()`, and the tasklet has not ended since.
-pub fn channel_of(t: TaskletRef) -> Option<ChannelRef> {
-    let o = t.sequel.get();
-    // SAFETY: before the end, the sequel is a channel.
-    (!o.is_null() && !t.flags.get().has_outcome).then(|| unsafe { Channel::from(o) })
-}
 
 pub fn outcome(t: TaskletRef) -> Res<Obj> {
     let kept = t.sequel.get();
@@ -32,7 +26,7 @@ pub fn outcome(t: TaskletRef) -> Res<Obj> {
 
 /// True if a tasklet waits for its end.
 pub fn is_joined(t: TaskletRef) -> bool {
-    channel_of(t).is_some_and(|ch| world(|w| w.balance(ch.id())) < 0)
+    channel::of_end(t).is_some_and(|ch| world(|w| w.balance(ch.id())) < 0)
 }
 
 /// The running tasklet's function has returned `result`, which is taken over and kept if it is wanted: in `kwargs`,
@@ -90,20 +84,23 @@ pub fn failed_in_group(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3
 /// A tasklet has ended, or its thread has: tasklets that wait for its end continue.
 pub fn ended(s: &'static Sched, t: TaskletRef) {
     let outcome = t.kwargs.replace(null_mut());
-    let joined = channel_of(t);
+    let joined = channel::of_end(t);
     if outcome.is_null() && joined.is_none() {
         return;
     }
     while let Some(tid) = joined.and_then(|ch| world(|w| w.first_waiting(ch.id()))) {
-        let waiter = object(tid);
-        world(|w| w.dequeue(tid));
+        let value = if outcome.is_null() { outcome } else { new_ref(outcome) };
+        let (waiter, old) = alts::claim(s, tid, Direction::Send, value);
+        if !old.is_null() {
+            s.drop_later(old);
+        }
         if waiter.scheduler().is_some() {
-            leave_value(s, waiter, if outcome.is_null() { outcome } else { new_ref(outcome) });
             adopt_link(waiter);
         } else {
             s.drop_later(waiter.obj());
         }
     }
+    channel::forget_end(t);
     let old = t.sequel.replace(outcome);
     if !old.is_null() {
         s.drop_later(old);

@@ -11,7 +11,7 @@ use crate::python::objects::*;
 use crate::python::types;
 use crate::scheduler::entry::{GUARD, Guard};
 use crate::scheduler::hooks;
-use crate::scheduler::{limits, readiness, scopes, waits};
+use crate::scheduler::{alts, limits, readiness, scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::ThreadId;
 use stackless_cpython::{self as cpython, Pending};
@@ -62,6 +62,7 @@ pub fn end(s: &'static Sched) {
     let owned: Vec<Obj> = own.iter().filter(|t| t.is_owned()).map(|t| new_ref(t.obj())).collect();
     // Their waits and limits end. They still belong to the thread.
     for t in &own {
+        alts::leave_call(t);
         waits::ends(t);
         limits::end_all(t);
         scopes::end_all(t);

@@ -113,9 +113,21 @@ fn throw_now(entered: Entered, t: TaskletRef, bomb: Obj, call: Pending) -> Res<(
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
 }
 
+/// Takes a tasklet that never began out of the queue of a channel: a restored one may wait there.
+fn leave_queue(t: TaskletRef) {
+    if t.blocked() {
+        world(|w| w.dequeue(t.id()));
+        if let Some(recorder) = hooks::recorder() {
+            recorder.unlinked(t);
+        }
+        drop_ref(t.obj()); // the queue's; the caller has one as well
+    }
+}
+
 /// Ends a tasklet that never began, without a stack. As after any end, its right neighbour is next.
 fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
     let s = entered.s;
+    leave_queue(t);
     if !t.linked() {
         if let Some(recorder) = hooks::recorder() {
             recorder.gone(t);
@@ -155,6 +167,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
 
 /// Ends a tasklet that never began, without a switch: it is taken out of its ring.
 pub fn end_unstarted_later(t: TaskletRef) {
+    leave_queue(t);
     let linked = t.linked();
     if linked {
         world(|w| w.unlink(t.id()));

@@ -1,8 +1,10 @@
 //! Channels: send and receive, close, and what is built on them.
 //!
 //! An operation finds a partner in the channel's queue and *meets* it, or *waits* in the queue itself. The functions
-//! on this path are inlined into the caller; those for observers ([`act_observed`], [`act_recorded`]) are not.
+//! on this path are inlined into the caller; those for observers ([`act_observed`], [`act_recorded`]) and for channels
+//! that are closed or have a buffer ([`wait_unless`]) are not.
 
+use crate::engine::buffer;
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::switch::{hand_over, switch_and_resume};
 use crate::engine::throw;
@@ -18,7 +20,7 @@ use crate::python::objects::*;
 use crate::scheduler::entry::Entered;
 use crate::scheduler::ring::{adopt_link, leave_value};
 use crate::scheduler::waits::{arm, disarm, raise_timed_out};
-use crate::scheduler::{callbacks, entry, hooks, waits};
+use crate::scheduler::{alts, callbacks, entry, hooks, waits};
 use pyo3_ffi::*;
 use stackless_core::{Direction, Successor, TaskletId, WaitsTo};
 use stackless_cpython::Pending;
@@ -91,7 +93,14 @@ fn act_on<const OBSERVED: bool>(
     call: Pending,
 ) -> Res<Obj> {
     let done = match world(|w| w.partner(ch.id(), direction)) {
-        Some(partner) => meet::<OBSERVED>(entered, ch, object(partner), direction, value, call),
+        Some(found) => {
+            let partner = object(found);
+            if partner.id() == found {
+                meet::<OBSERVED>(entered, ch, partner, direction, value, call)
+            } else {
+                meet_place(entered, ch, found, direction, value, call)
+            }
+        }
         None => wait(entered, ch, waits, value, time, call),
     };
     match done {
@@ -146,12 +155,13 @@ fn act_observed(
         drop_ref(value);
         return Err(runtime_error("Recursive channel call due to callbacks!"));
     }
-    let partner = world(|w| w.partner(ch.id(), direction)).map(object);
+    let partner = partner(ch, direction).map(object);
     let elsewhere = partner.is_some_and(|t| !t.is_of(s));
     if !elsewhere {
         let seat = s.current().seat();
         seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
-        let told = callbacks::announce_operation(s, ch, direction, partner.is_none());
+        let waits = world(|w| w.would_wait(ch.id(), direction));
+        let told = callbacks::announce_operation(s, ch, direction, waits);
         seat.call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
         if told.is_err() {
             drop_ref(value);
@@ -166,6 +176,11 @@ fn act_observed(
     Ok(result)
 }
 
+/// What waits in the channel for a partner that acts in this direction: a tasklet, or one of its places.
+fn partner(ch: ChannelRef, direction: Direction) -> Option<TaskletId> {
+    world(|w| w.partner(ch.id(), direction).or_else(|| w.either(ch.id())))
+}
+
 /// A partner waits in the queue. The outer error means that nothing happened.
 #[inline(always)]
 fn meet<const OBSERVED: bool>(
@@ -175,6 +190,72 @@ fn meet<const OBSERVED: bool>(
     direction: Direction,
     value: Obj,
     call: Pending,
+) -> Res<Res<Obj>> {
+    let s = entered.s;
+    meet_by(entered, ch, partner, direction, call, || exchange::<OBSERVED>(s, ch, partner, direction, value))
+}
+
+/// As [`meet`], with a partner that waits in several queues, and in this one by the place that was found.
+#[inline(never)]
+fn meet_place(
+    entered: Entered,
+    ch: ChannelRef,
+    found: TaskletId,
+    direction: Direction,
+    value: Obj,
+    call: Pending,
+) -> Res<Res<Obj>> {
+    let s = entered.s;
+    let exchange = || exchange_with(s, ch, found, direction, value);
+    meet_by(entered, ch, object(found), direction, call, exchange)
+}
+
+/// The running tasklet has chosen this case in `alt()`: its operation, with a value that is taken over. `wrap` makes the
+/// tasklet's result from what it gets, or null, and is called once. The outer error means that nothing happened, and the
+/// value is the caller's.
+pub fn act_case(
+    entered: Entered,
+    ch: ChannelRef,
+    direction: Direction,
+    value: Obj,
+    call: Pending,
+    wrap: impl FnOnce(Obj) -> Obj,
+) -> Res<Res<Obj>> {
+    let s = entered.s;
+    if let Some(found) = partner(ch, direction) {
+        let exchange = || wrap(exchange_with(s, ch, found, direction, value));
+        return meet_by(entered, ch, object(found), direction, call, exchange);
+    }
+    if let Some(done) = buffer::act(s, ch, direction, value)? {
+        let result = wrap(done);
+        s.drop_deferred();
+        return Ok(bomb::unpack(result));
+    }
+    Err(closed()) // else the case would not have been chosen
+}
+
+/// As [`exchange`], with whatever was found in the queue.
+fn exchange_with(
+    s: &'static Sched,
+    ch: ChannelRef,
+    found: TaskletId,
+    direction: Direction,
+    value: Obj,
+) -> Obj {
+    let (partner, theirs) = alts::claim(s, found, direction, value);
+    exchanged(s, ch, partner, direction, value, theirs)
+}
+
+/// As [`meet`]; `exchange` takes the partner out of the queue, exchanges the values, and returns that for the running
+/// tasklet.
+#[inline(always)]
+fn meet_by(
+    entered: Entered,
+    ch: ChannelRef,
+    partner: TaskletRef,
+    direction: Direction,
+    call: Pending,
+    exchange: impl FnOnce() -> Obj,
 ) -> Res<Res<Obj>> {
     let s = entered.s;
     let here = partner.is_of(s);
@@ -187,7 +268,7 @@ fn meet<const OBSERVED: bool>(
             if orphan && direction == Direction::Send {
                 return Err(runtime_error("tasklet has no thread"));
             }
-            let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
+            let mine = exchange();
             if orphan {
                 s.drop_later(partner.obj()); // its value was sent, but it cannot go on: it is paused now
             } else {
@@ -199,7 +280,7 @@ fn meet<const OBSERVED: bool>(
         Successor::Partner => {
             entered.may_switch()?;
             prepare(s, partner)?;
-            let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
+            let mine = exchange();
             leave_value(s, me, mine);
             me.seat().pending.set(call);
             world(|w| {
@@ -214,7 +295,7 @@ fn meet<const OBSERVED: bool>(
             let neighbour: TaskletId = world(|w| w.right_neighbour(me.id()));
             let next = if neighbour == me.id() { partner } else { object(neighbour) };
             prepare(s, next)?;
-            let mine = exchange::<OBSERVED>(s, ch, partner, direction, value);
+            let mine = exchange();
             leave_value(s, me, mine);
             me.seat().pending.set(call);
             adopt_link(partner);
@@ -238,9 +319,30 @@ fn exchange<const OBSERVED: bool>(
     world(|w| w.dequeue(partner.id()));
     waits::ends(partner);
     let theirs = partner.tempval.replace(value);
-    if OBSERVED && let Some(recorder) = hooks::recorder() {
+    if OBSERVED {
+        return exchanged(s, ch, partner, direction, value, theirs);
+    }
+    kept(s, direction, theirs)
+}
+
+/// The values were exchanged: tells a recording, and returns what the running tasklet gets, or null.
+fn exchanged(
+    s: &'static Sched,
+    ch: ChannelRef,
+    partner: TaskletRef,
+    direction: Direction,
+    value: Obj,
+    theirs: Obj,
+) -> Obj {
+    if let Some(recorder) = hooks::recorder() {
         recorder.transferred(s, ch, partner, direction, if theirs.is_null() { value } else { theirs });
     }
+    kept(s, direction, theirs)
+}
+
+/// What the running tasklet gets of what the partner had: nothing, unless it receives.
+#[inline(always)]
+fn kept(s: &'static Sched, direction: Direction, theirs: Obj) -> Obj {
     if direction == Direction::Receive || theirs.is_null() {
         return theirs;
     }
@@ -258,15 +360,64 @@ fn wait(
     time: Option<u64>,
     call: Pending,
 ) -> Res<Res<Obj>> {
-    entered.at_rest()?;
-    let s = entered.s;
-    let me = s.current();
-    if me.flags.get().block_trap {
-        return Err(runtime_error("this tasklet does not like to be blocked."));
+    if world(|w| !w.is_plain(ch.id())) {
+        return wait_unless(entered, ch, waits, value, time, call);
+    }
+    wait_in_queue(entered, ch, waits, value, time, call)
+}
+
+/// As [`wait`], in a channel that has a buffer, is closed, or has a tasklet that waits to do either.
+#[inline(never)]
+fn wait_unless(
+    entered: Entered,
+    ch: ChannelRef,
+    waits: WaitsTo,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Res<Obj>> {
+    let direction = if waits == WaitsTo::Send { Direction::Send } else { Direction::Receive };
+    if let Some(found) = world(|w| w.either(ch.id())) {
+        return meet_place(entered, ch, found, direction, value, call);
+    }
+    if let Some(done) = buffer::act(entered.s, ch, direction, value)? {
+        entered.s.drop_deferred();
+        return Ok(bomb::unpack(done));
     }
     if world(|w| w.closing(ch.id())) {
-        return Err(raise(Exc::Value, "Send/receive operation on a closed channel"));
+        may_wait(entered)?;
+        return Err(closed());
     }
+    wait_in_queue(entered, ch, waits, value, time, call)
+}
+
+#[cold]
+fn closed() -> Raised {
+    raise(Exc::Value, "Send/receive operation on a closed channel")
+}
+
+/// Checks that the running tasklet may wait.
+#[inline(always)]
+pub fn may_wait(entered: Entered) -> Res<()> {
+    entered.at_rest()?;
+    if entered.s.current().flags.get().block_trap {
+        return Err(runtime_error("this tasklet does not like to be blocked."));
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn wait_in_queue(
+    entered: Entered,
+    ch: ChannelRef,
+    waits: WaitsTo,
+    value: Obj,
+    time: Option<u64>,
+    call: Pending,
+) -> Res<Res<Obj>> {
+    may_wait(entered)?;
+    let s = entered.s;
+    let me = s.current();
     let next = match time {
         None => plan_departure(entered, Some((ch, waits)))?,
         Some(time) => plan_departure_for(entered, time)?,
@@ -296,23 +447,43 @@ fn plan_departure_for(entered: Entered, time: u64) -> Res<Departure> {
     next
 }
 
-/// `close()`: no more tasklets are added to the queue, and waiting iterations end.
+/// Of the tasklets whose wait `close()` ends, the one that has waited longest, and whether it is one in `alt()`, which is
+/// not to wait for what cannot come; the others wait in an iteration.
+fn first_ended_by_close(ch: ChannelRef) -> Option<(TaskletId, bool)> {
+    let mut at = world(|w| w.first_waiting(ch.id()));
+    while let Some(found) = at {
+        let waits = world(|w| w.waits(found)).map(|(_, waits)| waits);
+        let is_place = object(found).id() != found;
+        if waits == Some(WaitsTo::Iterate) || (is_place && waits != Some(WaitsTo::Send)) {
+            return Some((found, is_place));
+        }
+        at = world(|w| w.next(found));
+    }
+    None
+}
+
+/// `close()`: no more tasklets are added to the queue, and waiting iterations end, as do receives in `alt()`.
 pub fn close(ch: ChannelRef) -> Res<()> {
     world(|w| w.close(ch.id()));
     if let Some(recorder) = hooks::recorder() {
         recorder.channel_changed(ch);
     }
     let mut dropped = Vec::new();
-    while world(|w| w.first_iterating(ch.id())).is_some() {
+    while let Some((_, in_alt)) = first_ended_by_close(ch) {
         // Making the bomb may run Python code: look again which tasklet waits.
-        // SAFETY: the exception type exists.
-        let bomb = bomb::of_class(unsafe { PyExc_StopIteration }, &[])?;
-        let Some(tid) = world(|w| w.first_iterating(ch.id())) else {
-            drop_ref(bomb);
-            break;
+        let bomb = if in_alt {
+            let Raised = closed();
+            bomb::of_raised()
+        } else {
+            // SAFETY: the exception type exists.
+            bomb::of_class(unsafe { PyExc_StopIteration }, &[])?
         };
-        let t = object(tid);
-        world(|w| w.dequeue(tid));
+        let Some((found, _)) = first_ended_by_close(ch).filter(|(_, same)| *same == in_alt) else {
+            drop_ref(bomb);
+            continue;
+        };
+        let t = object(found);
+        world(|w| w.dequeue(t.id()));
         if t.scheduler().is_some() {
             dropped.push(t.tempval.replace(bomb));
             adopt_link(t);
@@ -363,7 +534,7 @@ pub fn send_sequence(ch: ChannelRef, iterable: Obj) -> Res<Obj> {
     }
 }
 
-/// Removes the waiting tasklets of a channel without references: their threads have ended.
+/// Removes the waiting tasklets of a channel without references: their threads have ended. Drops what is in its buffer.
 pub fn release_waiters(ch: ChannelRef) {
     world(|w| w.close(ch.id()));
     while let Some(t) = world(|w| w.first_waiting(ch.id())) {
@@ -373,5 +544,9 @@ pub fn release_waiters(ch: ChannelRef) {
     if let Some(recorder) = hooks::recorder() {
         recorder.channel_gone(ch);
     }
-    world(|w| w.forget_channel(ch.id()));
+    world(|w| {
+        w.discard(ch.id());
+        w.forget_channel(ch.id());
+    });
+    ch.free_buffer();
 }

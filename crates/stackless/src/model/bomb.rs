@@ -3,6 +3,7 @@
 use crate::model::tasklet::Tasklet;
 use crate::model::thread::of_running_tasklet;
 use crate::model::wait::SocketCall;
+use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use pyo3_ffi::*;
@@ -12,6 +13,25 @@ use std::ptr::null_mut;
 
 /// Tries a call again. The references (the socket and the buffer) are taken over.
 pub type Retry = fn(Obj, Obj, SocketCall) -> Res<Obj>;
+
+/// Takes back what was granted to a tasklet that did not continue with it: the primitive, borrowed, and the item,
+/// which is taken over, or null.
+pub type TakeBack = fn(Obj, Obj);
+
+/// What a bomb does, if it is no exception, when its tasklet finds it.
+#[derive(Clone, Copy)]
+enum Deferred {
+    /// It is an exception.
+    Raise,
+    /// It makes this call again: `value` is the socket, `traceback` the buffer.
+    Call(Retry, SocketCall),
+    /// Its tasklet waited for a primitive of `stackless.sync`, which is `value`, and was given its turn, with the item
+    /// in `traceback` or null for none. If the tasklet ends or is woken by an exception before it continues, the
+    /// bomb is destroyed, and the turn goes to the next one.
+    Grant(TakeBack),
+    /// Its exception is made by this function, in the tasklet that finds it: it may be left for many.
+    Make(fn() -> Raised),
+}
 
 #[repr(C)]
 pub struct Bomb {
@@ -23,11 +43,7 @@ pub struct Bomb {
     /// None. Only while the bomb is delayed.
     first: Cell<Obj>,
     delayed: Cell<bool>,
-    /// Set if this is not an exception but a call to be tried again by the tasklet that finds it, with the function
-    /// that does so: `value` is the socket, `traceback` the buffer.
-    call: Cell<Option<(Retry, SocketCall)>>,
-    /// Set if the exception is made by this function, in the tasklet that finds the bomb: it may be left for many.
-    maker: Cell<Option<fn() -> Raised>>,
+    deferred: Cell<Deferred>,
 }
 
 const DOC: &str = "bomb(type=None, value=None, traceback=None)\n--\n\n\
@@ -54,13 +70,37 @@ pub fn exception(o: Obj) -> Option<Obj> {
     some(bomb.value.get()).or(some(bomb.kind.get())).map(new_ref)
 }
 
+/// Destroyed bombs, whose memory new ones reuse: each tasklet that is given its turn needs one for a short time.
+static SPARE: Gil<Cell<Vec<Obj>>> = Gil::new(Cell::new(Vec::new()));
+const SPARES: usize = 64;
+
+fn spare<R>(f: impl FnOnce(&mut Vec<Obj>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here calls this function again or runs Python code.
+    f(unsafe { &mut *SPARE.as_ptr() })
+}
+
+unsafe extern "C" {
+    // Exported by CPython, declared in its cpython/object.h.
+    fn _Py_NewReference(o: Obj);
+}
+
 /// A new bomb; the references are taken over. Without memory for it, the error is a MemoryError, and the
 /// caller's exception is lost.
 pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     let t = BOMB.get();
     // No collection: the running tasklet may be in no list, on its way to another one.
-    // SAFETY: the type is ready; its memory is zeroed.
-    let o = without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) });
+    // New memory is zeroed, and that of a destroyed bomb has empty cells.
+    let o = match spare(Vec::pop) {
+        // SAFETY: it is complete but for its reference count and the one to its type, and untracked.
+        Some(o) => unsafe {
+            Py_INCREF(t.cast());
+            _Py_NewReference(o);
+            PyObject_GC_Track(o.cast());
+            o
+        },
+        // SAFETY: the type is ready.
+        None => without_collection(|| unsafe { (*t).tp_alloc.expect("inherited")(t, 0) }),
+    };
     if o.is_null() {
         [kind, value, traceback].into_iter().for_each(drop_ref);
         return Err(Raised);
@@ -69,22 +109,49 @@ pub fn new([kind, value, traceback]: [Obj; 3]) -> Res<Obj> {
     bomb.kind.set(kind);
     bomb.value.set(value);
     bomb.traceback.set(traceback);
-    bomb.call.set(None); // None need not be all zeros
-    bomb.maker.set(None);
+    bomb.deferred.set(Deferred::Raise); // which need not be all zeros
+    bomb.delayed.set(false);
     Ok(o)
 }
 
 /// A bomb that makes a call when a tasklet finds it; the references are taken over.
 pub fn of_call(socket: Obj, buffer: Obj, call: SocketCall, retry: Retry) -> Res<Obj> {
     let o = new([null_mut(), socket, buffer])?;
-    from(o).call.set(Some((retry, call)));
+    from(o).deferred.set(Deferred::Call(retry, call));
     Ok(o)
+}
+
+/// A bomb that gives a tasklet its turn: what it waited for returns the item, or True for null. The item is taken
+/// over, unless there is no memory.
+pub fn of_grant(primitive: Obj, item: Obj, back: TakeBack) -> Res<Obj> {
+    let o = new([null_mut(); 3])?;
+    let bomb = from(o);
+    bomb.value.set(new_ref(primitive));
+    bomb.traceback.set(item);
+    bomb.deferred.set(Deferred::Grant(back));
+    Ok(o)
+}
+
+/// The primitive and the item (or null) of a bomb that gives a tasklet its turn: borrowed. None for others.
+pub fn granted(o: Obj) -> Option<[Obj; 2]> {
+    let bomb = from(o);
+    let is_grant = matches!(bomb.deferred.get(), Deferred::Grant(_));
+    is_grant.then(|| [bomb.value.get(), bomb.traceback.get()])
+}
+
+/// What was granted goes back, if the tasklet did not find it.
+fn take_back(bomb: &Bomb) {
+    if let Deferred::Grant(back) = bomb.deferred.replace(Deferred::Raise) {
+        let [primitive, item] = [&bomb.value, &bomb.traceback].map(|cell| cell.replace(null_mut()));
+        saving_exception(|| back(primitive, item));
+        drop_ref(primitive);
+    }
 }
 
 /// A bomb whose exception, of this class (taken over), is made by a function when a tasklet finds it.
 pub fn of_function(kind: Obj, maker: fn() -> Raised) -> Res<Obj> {
     let o = new([kind, null_mut(), null_mut()])?;
-    from(o).maker.set(Some(maker));
+    from(o).deferred.set(Deferred::Make(maker));
     Ok(o)
 }
 
@@ -173,14 +240,20 @@ pub fn unpack(value: Obj) -> Res<Obj> {
 /// A tasklet finds the bomb that was left for it.
 #[cold]
 fn open_bomb(o: Obj) -> Res<Obj> {
-    if let Some((retry, call)) = from(o).call.take() {
-        let [socket, buffer] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
-        drop_ref(o);
-        return retry(socket, buffer, call);
-    }
-    if let Some(maker) = from(o).maker.get() {
+    let deferred = from(o).deferred.get();
+    if let Deferred::Make(maker) = deferred {
         drop_ref(o);
         return Err(maker());
+    }
+    if !matches!(deferred, Deferred::Raise) {
+        from(o).deferred.set(Deferred::Raise);
+        let [first, second] = [&from(o).value, &from(o).traceback].map(|cell| cell.replace(null_mut()));
+        drop_ref(o);
+        if let Deferred::Call(retry, call) = deferred {
+            return retry(first, second, call);
+        }
+        drop_ref(first);
+        return Ok(if second.is_null() { bool_obj(true) } else { second });
     }
     if !from(o).delayed.get() {
         return Err(raise_bomb(o));
@@ -310,6 +383,7 @@ unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> 
 
 unsafe extern "C" fn tp_clear(o: Obj) -> i32 {
     let bomb = from(o);
+    take_back(bomb);
     [&bomb.kind, &bomb.value, &bomb.traceback, &bomb.first].into_iter().for_each(clear);
     0
 }
@@ -319,7 +393,14 @@ unsafe extern "C" fn tp_dealloc(o: Obj) {
     unsafe {
         PyObject_GC_UnTrack(o.cast());
         tp_clear(o);
-        types::free(o);
+        let kept = spare(|all| {
+            let room = all.len() < SPARES;
+            if room {
+                all.push(o);
+            }
+            room
+        });
+        if kept { Py_DECREF(type_of(o).cast()) } else { types::free(o) }
     }
 }
 
@@ -334,6 +415,9 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
 
 unsafe extern "C" fn reduce(o: Obj, _: Obj) -> Obj {
     let bomb = from(o);
+    if let Some(granted) = granted(o) {
+        return give(reduce_grant(granted));
+    }
     let [kind, value, traceback] =
         [&bomb.kind, &bomb.value, &bomb.traceback].map(|c| some(c.get()).unwrap_or_else(none_borrowed));
     // SAFETY: living objects.
@@ -345,6 +429,23 @@ unsafe extern "C" fn reduce(o: Obj, _: Obj) -> Obj {
         let result = PyTuple_Pack(2, type_of(o), args);
         drop_ref(args);
         result
+    }
+}
+
+/// `_grant(primitive, item)`, without the item if it is True.
+fn reduce_grant([primitive, item]: [Obj; 2]) -> Res<Obj> {
+    // SAFETY: living objects; owned references are dropped.
+    unsafe {
+        let module = check(PyImport_ImportModule(c"stackless._stackless".as_ptr()))?;
+        let function = PyObject_GetAttrString(module, c"_grant".as_ptr());
+        drop_ref(module);
+        let function = check(function)?;
+        let arguments =
+            if item.is_null() { PyTuple_Pack(1, primitive) } else { PyTuple_Pack(2, primitive, item) };
+        let result = if arguments.is_null() { arguments } else { PyTuple_Pack(2, function, arguments) };
+        drop_ref(arguments);
+        drop_ref(function);
+        check(result)
     }
 }
 
@@ -376,6 +477,6 @@ pub fn is_of(o: Obj, class: Obj) -> bool {
 impl Tasklet {
     /// True if an exception is on its way to the tasklet.
     pub fn has_bomb(&self) -> bool {
-        some(self.tempval.get()).is_some_and(is_bomb)
+        some(self.tempval.get()).is_some_and(|o| is_bomb(o) && granted(o).is_none())
     }
 }

@@ -83,6 +83,10 @@ pub struct Flags {
     pub keeps_result: bool,
     /// `sequel` is the outcome.
     pub has_outcome: bool,
+    /// For patched `threading` it is a thread, with an identity of its own: its serial number.
+    pub is_thread: bool,
+    /// It has values in objects of `stackless.sync.local`.
+    pub has_locals: bool,
     /// It started with soft switching disabled.
     pub hard: bool,
 }

@@ -154,6 +154,13 @@ impl Sched {
         }
     }
 
+    /// Drops a reference now if it is not the last one; else later.
+    #[inline(always)]
+    pub fn drop_soon(&self, o: Obj) {
+        // SAFETY: a living object.
+        if unsafe { Py_REFCNT(o) } > 1 { drop_ref(o) } else { self.drop_later(o) }
+    }
+
     /// Drops the references that [`Self::drop_later`] has collected. May run Python code, which may switch.
     #[inline(always)]
     pub fn drop_deferred(&self) {

@@ -1,5 +1,6 @@
 //! What a tasklet waits for besides a partner in a channel, and the calls on sockets that are tried again: data.
 
+use crate::python::objects::Obj;
 use stackless_core::TaskletId;
 use stackless_reactor::TimerId;
 use std::ffi::{c_int, c_void};
@@ -65,8 +66,13 @@ pub enum WaitKind {
     Time,
     /// A partner in a channel, until a time.
     Partner,
-    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses.
-    Job(*const c_void),
+    /// Its turn at a primitive of `stackless.sync`; when the time is over, its call returns this. Borrowed from an
+    /// object that lives for ever.
+    Turn(Obj),
+    /// The first of several cases: a pointer that only `model/alt.rs` uses.
+    Alt(*const c_void),
+    /// A call on a worker thread: a pointer that only `waiting/to_thread.rs` uses, and the function, which the job owns.
+    Job { job: *const c_void, func: Obj },
     /// A descriptor, until it is ready.
     Descriptor(c_int, IoDirection),
     /// The same, but it is no error if the time is over before.
@@ -76,8 +82,11 @@ pub enum WaitKind {
 /// Undoes what is outside the tasklet when its wait ends, for whatever reason.
 pub type Undo = fn(TaskletId, WaitKind);
 
+#[derive(Clone, Copy)]
 pub struct Wait {
     pub timer: Option<TimerId>,
     pub kind: WaitKind,
     pub undo: Option<Undo>,
+    /// True if it may end by itself: see [`crate::scheduler::waits`].
+    pub armed: bool,
 }

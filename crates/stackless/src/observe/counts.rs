@@ -3,9 +3,10 @@
 use crate::model::allocation::last_serial;
 use crate::model::channel::ChannelRef;
 use crate::model::classes;
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
-use crate::model::world::world;
+use crate::model::world::{find_ident, world};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -110,6 +111,7 @@ fn number(n: u64) -> Obj {
 /// The channels in which tasklets wait, except those that are being destroyed.
 fn waited_for() -> impl Iterator<Item = ChannelRef> {
     let all = world(|w| w.channels_in_use()).into_iter().map(|c| world(|w| w.channel_payload(c)));
+    let all = all.filter(|ch| Primitive::behind(ch).is_none());
     // SAFETY: a channel's memory is there until the world has forgotten it.
     all.filter(|ch| unsafe { Py_REFCNT(ch.obj()) } > 0)
 }
@@ -157,6 +159,22 @@ function!(switches, |args| match args {
     _ => Err(type_error("_switches() takes a tasklet or nothing")),
 });
 
+// `_thread_activity(ident)`: the number of the tasklet that runs in a thread, the number of switches there, and whether
+// it keeps others from running: it is not asleep, and there are others. None for a thread without tasklets.
+function!(thread_activity, |args| args::one_argument("_thread_activity", args).and_then(|asked| {
+    // SAFETY: a living object.
+    let asked = unsafe { PyLong_AsUnsignedLongLong(asked) };
+    if asked == u64::MAX && raised() {
+        return Err(Raised);
+    }
+    let Some(s) = find_ident(asked) else { return Ok(none()) };
+    let others = s.waits.are_armed() || world(|w| w.run_count(s.id()) > 1 || w.any_blocked(s.id()));
+    let keeps = bool_obj(others && !s.is_asleep());
+    let (serial, switches) = (s.current().serial.get(), s.switches.get());
+    // SAFETY: the format describes the arguments; N hands one over.
+    check(unsafe { Py_BuildValue(c"(KKN)".as_ptr(), serial, switches, keeps) })
+}));
+
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
         types::method_noargs("_channels", "The channels in which tasklets wait.", channels),
@@ -183,6 +201,7 @@ pub fn functions() -> Vec<PyMethodDef> {
             "Sets whether switches are counted and their times kept. (on)",
             keep_ages,
         ),
+        types::method("_thread_activity", "What a thread's tasklets do now: (ident).", thread_activity),
         types::method(
             "_switches",
             "Switches to a tasklet since it was bound; without one, in the calling thread.",

@@ -3,17 +3,19 @@
 //!
 //! Nothing here runs Python code.
 
+use crate::model::alt::{self, Alt};
 use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
+use crate::model::wait::IoDirection;
 use crate::model::world::{self, object, world};
 use crate::observe::describe::Text;
-use crate::observe::inspect;
+use crate::observe::{inspect, reasons};
 use crate::python::objects::{new_ref, text_of};
 use stackless_core::ChannelId;
 use stackless_cpython::{self as cpython, CodePosition, Of};
 use stackless_record::{CUT, Event, Flags, Kind, Recorder, State, Texts};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// The maximum depth of a recorded stack: of deeper ones the innermost calls are kept.
 const DEEPEST: usize = 200;
@@ -28,6 +30,8 @@ pub struct EventLog {
     pub threads: HashMap<*const Sched, u16, Fast>,
     /// The thread that was looked up last, and its number.
     pub last_thread: (*const Sched, u16),
+    /// The texts of the values in the buffers of channels, by the channels' numbers.
+    pub buffers: HashMap<u32, VecDeque<u32>, Fast>,
     /// The number of channels and of threads seen.
     numbers: (u32, u16),
     /// The code objects on recorded stacks: owned.
@@ -68,6 +72,7 @@ impl EventLog {
             channels: Vec::new(),
             threads: HashMap::default(),
             last_thread: (std::ptr::null(), 0),
+            buffers: HashMap::default(),
             numbers: (0, 0),
             codes: HashSet::default(),
             room: vec![CodePosition::NONE; DEEPEST],
@@ -228,6 +233,13 @@ impl EventLog {
         number
     }
 
+    /// A value with this text is in the buffer of a channel: see [`Kind::Buffer`].
+    pub fn buffered(&mut self, ch: ChannelRef, text: u32, event: Event) {
+        let place = self.channel(ch, event.flags);
+        self.buffers.entry(place).or_default().push_back(text);
+        self.recorder.push(Event { kind: Kind::Buffer, place, text, ..event });
+    }
+
     /// Puts a tasklet into a ring that is there in the world, but not yet in the recording.
     pub fn link(&mut self, t: TaskletRef, by: Event, flags: Flags) {
         if self.seen(t).in_ring || world(|w| !w.in_ring(t.id())) {
@@ -242,6 +254,13 @@ impl EventLog {
 
     /// Where the running tasklet, which stops, has gone: state, channel, text.
     fn leaving(&mut self, me: TaskletRef) -> (State, u32, u32) {
+        if let Some(alt) = alt::of(me) {
+            let text = self.wishes(alt);
+            if alt.only_sent().is_none() {
+                self.seen(me).value = 0; // which of the values is sent is not known yet
+            }
+            return (State::Choosing, 0, text);
+        }
         if let Some((c, waits)) = world::waits(me) {
             let place = self.channel(world(|w| w.channel_payload(c)), Flags::default());
             let state = inspect::blocked(waits);
@@ -253,8 +272,34 @@ impl EventLog {
                 let (state, text) = self.failing.remove(&number(me)).unwrap_or((State::Ended, 0));
                 (state, 0, text)
             }
+            State::Paused if !me.wait.get().is_null() => {
+                let text = self.recorder.texts.intern(&reasons::short(me));
+                (State::Paused, 0, text)
+            }
             state => (state, 0, 0),
         }
+    }
+
+    /// What is waited for in `alt()`, in words.
+    fn wishes(&mut self, alt: &Alt) -> u32 {
+        let mut words = Vec::new();
+        for entry in &alt.entries {
+            words.push(match entry.kind {
+                alt::Kind::Receive(ch) => format!("receive from {}", self.name_of_channel(ch)),
+                alt::Kind::Send(ch, _) => format!("send to {}", self.name_of_channel(ch)),
+                alt::Kind::Join(t) => format!("the end of tasklet#{}", number(t)),
+                alt::Kind::Ready(descriptor, IoDirection::In) => format!("read from {descriptor}"),
+                alt::Kind::Ready(descriptor, IoDirection::Out) => format!("write to {descriptor}"),
+            });
+        }
+        self.recorder.texts.intern(&words.join(", "))
+    }
+
+    /// Its name in the recording.
+    pub fn name_of_channel(&mut self, ch: ChannelRef) -> String {
+        let number = self.channel(ch, Flags::default());
+        let label = self.recorder.texts.get(self.channels[ch.id().index()].1);
+        format!("{}#{number}", if label.is_empty() { "channel" } else { label })
     }
 
     /// True if this switch is the second half of a transfer, with nothing between.
@@ -309,7 +354,12 @@ pub fn settings(ch: ChannelRef) -> Flags {
 
 impl EventLog {
     /// Writes the state of everything at the beginning.
-    pub fn take_stock(&mut self, me: &'static Sched, sent: &HashMap<u32, Text, Fast>) {
+    pub fn take_stock(
+        &mut self,
+        me: &'static Sched,
+        sent: &HashMap<u32, Text, Fast>,
+        kept: &HashMap<ChannelId, Vec<Text>, Fast>,
+    ) {
         self.taking_stock = true;
         let before = Event { flags: Flags::BEFORE, ..Event::default() };
         self.thread(me);
@@ -350,6 +400,14 @@ impl EventLog {
         self.take_stock_of_rings(before);
         for cid in channels {
             self.take_stock_of_queue(cid, before, sent);
+        }
+        for cid in world(|w| w.channels_with_values()) {
+            let (ch, count) = world(|w| (w.channel_payload(cid), w.buffered(cid)));
+            for at in 0..count as usize {
+                let known = kept.get(&cid).and_then(|texts| texts.get(at));
+                let text = known.map_or(0, |text| self.text(text));
+                self.buffered(ch, text, before);
+            }
         }
         self.taking_stock = false;
     }

@@ -1,6 +1,8 @@
 //! What people want to know of a tasklet: its state, its channel, its line, and its name.
 //! Nothing here runs Python code or changes anything.
 
+use crate::model::alt;
+use crate::model::channel::ChannelRef;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{fields, waits, world};
 use crate::python::objects::*;
@@ -19,6 +21,7 @@ pub fn state_text(state: State) -> &'static str {
         State::Iterating => "iterating",
         State::Paused => "paused",
         State::Watching => "in run()",
+        State::Choosing => "in alt()",
         State::Fresh => "not started",
         State::Lost => "thread ended",
         State::Met => "about to run",
@@ -28,6 +31,9 @@ pub fn state_text(state: State) -> &'static str {
 
 /// What a tasklet is doing.
 pub fn state_of(t: TaskletRef) -> State {
+    if alt::of(t).is_some() {
+        return State::Choosing;
+    }
     if let Some((_, waits)) = waits(t) {
         return blocked(waits);
     }
@@ -48,11 +54,19 @@ pub fn state_of(t: TaskletRef) -> State {
     }
 }
 
+/// The channels in whose queues a tasklet waits, and for what in each.
+pub fn all_waits(t: TaskletRef) -> Vec<(ChannelRef, WaitsTo)> {
+    match alt::of(t) {
+        Some(alt) => alt.entries.iter().filter_map(alt::Entry::queue).collect(),
+        None => waits(t).map(|(c, waits)| (world(|w| w.channel_payload(c)), waits)).into_iter().collect(),
+    }
+}
+
 /// The state of a blocked tasklet.
 pub fn blocked(waits: WaitsTo) -> State {
     match waits {
         WaitsTo::Send => State::Sending,
-        WaitsTo::Receive => State::Receiving,
+        WaitsTo::Receive | WaitsTo::Either => State::Receiving,
         WaitsTo::Iterate => State::Iterating,
     }
 }

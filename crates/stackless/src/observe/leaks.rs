@@ -4,10 +4,11 @@
 //! holds. They are ended with TaskletExit, so that their `finally` blocks run, and reported once. With
 //! the reports off they are destroyed without running any more.
 
+use crate::model::primitive::Primitive;
 use crate::model::settings::REPORTS;
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::{self, world};
-use crate::observe::inspect;
+use crate::observe::{inspect, primitives};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -22,11 +23,13 @@ pub fn report(t: TaskletRef) {
     let Some((_, waits)) = world::waits(t) else { return };
     let doing = match waits {
         WaitsTo::Send => "send",
-        WaitsTo::Receive => "receive",
+        WaitsTo::Receive | WaitsTo::Either => "receive",
         WaitsTo::Iterate => "iterate",
     };
+    let place = Primitive::waited_for(t)
+        .map_or_else(|| format!("to {doing} on a channel"), |p| format!("for {}", primitives::kind(p.obj())));
     let mut text = format!(
-        "leaked tasklet {}: it waits to {doing} on a channel that nothing else can reach, and is ended with \
+        "leaked tasklet {}: it waits {place} that nothing else can reach, and is ended with \
          TaskletExit\nTraceback of the tasklet (most recent call last):",
         inspect::display_name(t)
     );

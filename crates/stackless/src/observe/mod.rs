@@ -7,6 +7,8 @@ pub mod describe;
 pub mod event_log;
 pub mod inspect;
 pub mod leaks;
+pub mod primitives;
+pub mod reasons;
 pub mod record_functions;
 pub mod recording;
 pub mod snapshot;

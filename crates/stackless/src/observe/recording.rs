@@ -20,7 +20,7 @@ use crate::python::objects::*;
 use crate::scheduler::hooks::Recorder;
 use crate::scheduler::{entry, hooks};
 use pyo3_ffi::*;
-use stackless_core::Direction;
+use stackless_core::{ChannelId, Direction};
 use stackless_record::{CUT, Event, Flags, Kind, Recording, State};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -135,11 +135,31 @@ impl Recorder for ToEventLog {
                 Direction::Send => (log.seen(s.current()).value, Flags::SENDS),
                 Direction::Receive => (log.seen(partner).value, Flags::default()),
             };
-            if !value.is_null() && bomb::is_bomb(value) {
-                flags = flags.with(Flags::EXCEPTION);
-            }
+            flags = flags.with(exception(value));
             log.recorder.push(Event { flags, other: number(partner), place, text, ..event });
             log.met = Some(partner);
+        });
+    }
+
+    fn buffered(&self, s: &'static Sched, ch: ChannelRef, sender: Option<TaskletRef>, value: Obj) {
+        log(|log| {
+            let event = log.event(Some(s), Kind::Buffer);
+            let text = log.seen(sender.unwrap_or(s.current())).value;
+            let mut flags = exception(value);
+            if let Some(sender) = sender {
+                flags = flags.with(Flags::CONTINUES);
+                log.met = Some(sender);
+            }
+            log.buffered(ch, text, Event { flags, other: sender.map_or(0, number), ..event });
+        });
+    }
+
+    fn unbuffered(&self, s: &'static Sched, ch: ChannelRef, value: Obj) {
+        log(|log| {
+            let event = log.event(Some(s), Kind::Unbuffer);
+            let place = log.channel(ch, Flags::default());
+            let text = log.buffers.get_mut(&place).and_then(|texts| texts.pop_front()).unwrap_or(0);
+            log.recorder.push(Event { flags: exception(value), place, text, ..event });
         });
     }
 
@@ -156,6 +176,7 @@ impl Recorder for ToEventLog {
         log(|log| {
             let known = log.channels.get_mut(ch.id().index()).map(std::mem::take);
             if let Some((place, _)) = known.filter(|(number, _)| *number != 0) {
+                log.buffers.remove(&place);
                 log.recorder.push(Event { kind: Kind::ChannelEnd, place, ..Event::default() });
             }
         });
@@ -241,11 +262,7 @@ impl Recorder for ToEventLog {
         if is(classes::CHANNEL.get()) {
             // SAFETY: checked just now.
             let ch = unsafe { Channel::from(o) };
-            log(|log| {
-                let number = log.channel(ch, Flags::default());
-                let label = log.recorder.texts.get(log.channels[ch.id().index()].1);
-                format!("{}#{number}", if label.is_empty() { "channel" } else { label })
-            })
+            log(|log| log.name_of_channel(ch))
         } else if is(classes::tasklet_type()) {
             // SAFETY: checked just now.
             let t = unsafe { Tasklet::from(o) };
@@ -254,6 +271,11 @@ impl Recorder for ToEventLog {
             None
         }
     }
+}
+
+/// The flag for a value that is an exception.
+fn exception(value: Obj) -> Flags {
+    if !value.is_null() && bomb::is_bomb(value) { Flags::EXCEPTION } else { Flags::default() }
 }
 
 /// The running tasklet printed this.
@@ -292,12 +314,12 @@ pub fn start(limit: usize, values: bool) -> Res<()> {
         return Err(runtime_error("a recording is under way already"));
     }
     let s = entry::current()?;
-    let sent = if values { describe_waiting() } else { HashMap::default() };
+    let (sent, kept) = if values { (describe_waiting(), describe_kept()) } else { Default::default() };
     if is_on() {
         return Err(runtime_error("a recording is under way already")); // a repr has begun it
     }
     let mut new = EventLog::new(limit, values);
-    new.take_stock(s, &sent);
+    new.take_stock(s, &sent, &kept);
     *EVENT_LOG.borrow_mut() = Some(new);
     hooks::set_flags(hooks::RECORDER, true);
     Ok(())
@@ -317,6 +339,26 @@ fn describe_waiting() -> HashMap<u32, Text, Fast> {
             (number, text)
         })
         .collect()
+}
+
+/// The texts of the values in the buffers of channels.
+fn describe_kept() -> HashMap<ChannelId, Vec<Text>, Fast> {
+    let mut values = Vec::new();
+    for cid in world(|w| w.channels_with_values()) {
+        let mut these = Vec::new();
+        world(|w| w.channel_payload(cid))
+            .each_value(|value| these.push(some(value).map_or_else(none, new_ref)));
+        values.push((cid, these));
+    }
+    let texts = |these: Vec<Obj>| {
+        let text = |value| {
+            let text = describe(value);
+            drop_ref(value);
+            text
+        };
+        these.into_iter().map(text).collect()
+    };
+    values.into_iter().map(|(cid, these)| (cid, texts(these))).collect()
 }
 
 /// Ends the recording. Lines in files for which `hidden` is true are left out.

@@ -4,9 +4,10 @@
 //! meanwhile. The public functions are in the package, in `stackless.explain`.
 
 use crate::model::channel::{Channel, ChannelRef};
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::world::{self, object, world};
-use crate::observe::inspect::state_text;
+use crate::observe::reasons::{self, Reason};
 use crate::observe::{counts, inspect};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -47,6 +48,7 @@ struct Row {
     name: String,
     thread: u64,
     state: &'static str,
+    detail: String,
     started: bool,
     channel: Option<usize>,
     stack: usize,
@@ -61,6 +63,7 @@ struct Waited {
     name: String,
     balance: i32,
     closing: bool,
+    capacity: u32,
 }
 
 /// Collects one slice.
@@ -79,12 +82,19 @@ impl Collector {
         }
         let mut name = inspect::name_of(t);
         let stack = self.stack(t, &mut name);
-        let channel = world::waits(t).map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
+        let reason = Reason::of(t);
+        let shown = state.is_blocked()
+            && reasons::joined(t).is_none()
+            && reasons::joined_group(t).is_none()
+            && Primitive::waited_for(t).is_none();
+        let channel = world::waits(t).filter(|_| shown);
+        let channel = channel.map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
         self.slice.tasklets.push(Row {
             serial: t.serial.get(),
             name,
             thread: t.scheduler().map_or(0, |s| s.ident()),
-            state: state_text(state),
+            state: reason.state,
+            detail: reason.detail,
             started: t.started(),
             channel,
             stack,
@@ -126,6 +136,7 @@ impl Collector {
                 name: inspect::variable_name(waiter, ch.obj()),
                 balance: world(|w| w.balance(c)),
                 closing: world(|w| w.closing(c)),
+                capacity: world(|w| w.capacity(c)),
             });
             self.slice.channels.len() - 1
         })
@@ -225,12 +236,12 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
     let t = unsafe { Tasklet::from(o) };
     let state = inspect::state_of(t);
     let what = match state {
-        State::Ended => "nothing to run",
-        State::Runnable if !t.started() => "runnable, not started",
-        _ => state_text(state),
+        State::Ended => "nothing to run".to_owned(),
+        State::Runnable if !t.started() => "runnable, not started".to_owned(),
+        _ => reasons::short(t),
     };
     let name = if state.is_over() { String::new() } else { inspect::display_name(t) };
-    let more = if name.is_empty() { what.to_owned() } else { format!("{name}, {what}") };
+    let more = if name.is_empty() { what } else { format!("{name}, {what}") };
     // SAFETY: as above.
     unsafe { default_with(o, &more) }
 }
@@ -239,14 +250,22 @@ pub unsafe extern "C" fn tasklet_repr(o: Obj) -> Obj {
 pub unsafe extern "C" fn channel_repr(o: Obj) -> Obj {
     // SAFETY: a slot of a channel.
     let c = unsafe { Channel::from(o) }.id();
-    let (balance, closing) = world(|w| (w.balance(c), w.closing(c)));
-    let mut more = match balance {
+    let (capacity, buffered, closing) = world(|w| (w.capacity(c), w.buffered(c), w.closing(c)));
+    let balance = world(|w| w.balance(c));
+    let waiting = match balance - buffered as i32 {
+        0 if world(|w| w.either(c)).is_some() => "1 sending or receiving".to_owned(),
+        0 if capacity > 0 => String::new(),
         0 => "no tasklet waits".to_owned(),
-        1.. => format!("{balance} sending"),
-        _ => format!("{} receiving", -balance),
+        n @ 1.. => format!("{n} sending"),
+        n => format!("{} receiving", -n),
     };
+    let mut more = if capacity > 0 { format!("{buffered} of {capacity} buffered") } else { String::new() };
+    if !more.is_empty() && !waiting.is_empty() {
+        more.push_str(", ");
+    }
+    more.push_str(&waiting);
     if closing {
-        more.push_str(if balance == 0 { ", closed" } else { ", closing" });
+        more.push_str(if world(|w| w.is_idle(c)) { ", closed" } else { ", closing" });
     }
     // SAFETY: as above.
     unsafe { default_with(o, &more) }

@@ -8,13 +8,15 @@
 //! Meanwhile no Python code runs and no Python object is made.
 
 use crate::engine::deadlock::Request;
-use crate::model::channel::ChannelRef;
+use crate::model::channel::{self, ChannelRef};
+use crate::model::primitive::Primitive;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, world};
-use crate::observe::inspect::{self, state_text};
+use crate::observe::{inspect, primitives, reasons};
 use crate::python::objects::*;
+use crate::scheduler::entry;
 use pyo3_ffi::*;
 use stackless_core::WaitsTo;
 use stackless_cpython::{self as cpython, CodePosition};
@@ -42,8 +44,8 @@ struct Participant {
     t: TaskletRef,
     name: String,
     state: State,
-    /// What it waits for, or wanted to wait for.
-    waits: Request,
+    /// What it waits for, or wanted to wait for: several in `alt()`.
+    waits: Vec<(ChannelRef, WaitsTo)>,
     /// The addresses of the channels in the note that it refers to.
     knows: HashSet<usize>,
 }
@@ -75,6 +77,7 @@ impl Explanation {
             explanation.add(object(t), request);
         }
         explanation.look_for_channels();
+        explanation.look_for_holders();
         explanation
     }
 
@@ -84,9 +87,11 @@ impl Explanation {
         if known || !t.is_owned() || state.is_over() {
             return;
         }
-        let own = world::waits(t).map(|(c, waits)| (world(|w| w.channel_payload(c)), waits));
-        let waits = own.or(request.filter(|_| std::ptr::eq(t, self.last)));
-        if let Some((ch, _)) = waits {
+        let mut waits = inspect::all_waits(t);
+        if waits.is_empty() && std::ptr::eq(t, self.last) {
+            waits.extend(request);
+        }
+        for &(ch, _) in &waits {
             let name = inspect::variable_name(t, ch.obj());
             let known = self.channels.entry(ch.obj().addr()).or_default();
             if known.is_empty() {
@@ -115,10 +120,32 @@ impl Explanation {
             let before = search.left;
             search.variables_of(participant.t);
             left -= before - search.left;
+            // Its end is what those wait for that join it.
+            participant.knows.extend(channel::of_end(participant.t).map(|ch| ch.obj().addr()));
+        }
+    }
+
+    /// Of a lock that is held it is known which tasklet could release it.
+    fn look_for_holders(&mut self) {
+        let waits = self.participants.iter().flat_map(|a| &a.waits);
+        let locks: Vec<_> = waits.filter_map(|(ch, _)| Primitive::behind(ch)).collect();
+        for lock in locks.into_iter().filter(|p| p.owner.get() != 0) {
+            let owner = lock.owner.get();
+            for participant in &mut self.participants {
+                if participant.t.scheduler().is_some_and(|s| entry::owner(s, participant.t) == owner) {
+                    participant.knows.insert(lock.obj().addr());
+                } else {
+                    participant.knows.remove(&lock.obj().addr());
+                }
+            }
         }
     }
 
     fn channel(&self, ch: ChannelRef) -> String {
+        if let Some(p) = Primitive::behind(ch) {
+            let held = primitives::holder(p).map_or_else(String::new, |holder| format!(", held by {holder}"));
+            return format!("{}{held}", self.short(ch));
+        }
         let name = self.channels.get(&ch.obj().addr()).map_or("", String::as_str);
         let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
         format!("channel {name}at {:#x}", ch.obj().addr())
@@ -126,6 +153,11 @@ impl Explanation {
 
     fn short(&self, ch: ChannelRef) -> String {
         let address = ch.obj().addr();
+        if Primitive::behind(ch).is_some() {
+            let name = self.channels.get(&address).map_or("", String::as_str);
+            let name = if name.is_empty() { String::new() } else { format!("'{name}' ") };
+            return format!("{} {name}at {address:#x}", primitives::kind(ch.obj()));
+        }
         match self.channels.get(&address) {
             Some(name) if !name.is_empty() => {
                 let shared = self.channels.iter().any(|(other, also)| *other != address && also == name);
@@ -142,13 +174,16 @@ impl Explanation {
         if let Some(circle) = self.circle() {
             out.push_str("\nA cycle: ");
             for (i, participant) in circle.iter().enumerate() {
-                let Some((ch, waits)) = participant.waits else { continue };
+                let next = circle[(i + 1) % circle.len()];
+                let known = |(ch, _): &&(ChannelRef, WaitsTo)| next.knows.contains(&ch.obj().addr());
+                let Some(&(ch, waits)) = participant.waits.iter().find(known) else { continue };
                 let who = if i == 0 { participant.named() } else { format!("; {}", participant.named()) };
-                let holder = circle[(i + 1) % circle.len()].named();
-                write(
-                    &mut out,
-                    format_args!("{who} {} {}, referred to by {holder}", verb(waits), self.short(ch)),
-                );
+                let holder = next.named();
+                let owned = Primitive::behind(ch).is_some_and(|p| p.owner.get() != 0);
+                let relation = if owned { "held" } else { "referred to" };
+                let known =
+                    if ch.awaited().is_some() { String::new() } else { format!(", {relation} by {holder}") };
+                write(&mut out, format_args!("{who} {}{known}", self.does(ch, waits)));
             }
         }
         if self.more {
@@ -160,13 +195,24 @@ impl Explanation {
     fn waiters(&self, out: &mut String) {
         let mut lines: Vec<(String, Vec<&Participant>)> = Vec::new();
         for participant in &self.participants {
-            let wants = match participant.waits {
-                Some((ch, waits)) => {
-                    let balance = world(|w| w.balance(ch.id()));
-                    format!("to {} {} (balance {balance})", infinitive(waits), self.channel(ch))
+            let wish = |&(ch, waits): &(ChannelRef, WaitsTo)| {
+                if let Some(joined) = ch.awaited() {
+                    return format!("to join {}", reasons::named(joined));
                 }
-                None if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
-                None => continue,
+                let (balance, capacity) = world(|w| (w.balance(ch.id()), w.capacity(ch.id())));
+                let more = if capacity > 0 { format!(", capacity {capacity}") } else { String::new() };
+                match Primitive::behind(ch) {
+                    Some(_) if participant.state.is_blocked() => format!("for {}", self.channel(ch)),
+                    Some(_) => format!("to wait for {}", self.channel(ch)),
+                    None => {
+                        format!("to {} {} (balance {balance}{more})", infinitive(waits), self.channel(ch))
+                    }
+                }
+            };
+            let wants = match participant.waits.as_slice() {
+                [] if std::ptr::eq(participant.t, self.last) => "to leave the run queue".into(),
+                [] => continue,
+                all => all.iter().map(wish).collect::<Vec<_>>().join(", or "),
             };
             let line = wants + &place(participant.t);
             match lines.iter_mut().find(|(known, who)| *known == line && who[0].name == participant.name) {
@@ -176,9 +222,7 @@ impl Explanation {
         }
         for (line, who) in lines.iter().take(LINES) {
             match who.as_slice() {
-                [one] if one.state.is_blocked() => {
-                    write(out, format_args!("\n  {} waits {line}", one.named()))
-                }
+                [one] if one.is_waiting() => write(out, format_args!("\n  {} waits {line}", one.named())),
                 [one] => write(out, format_args!("\n  {} wants {line}", one.named())),
                 all => {
                     let name = quoted(&all[0].name);
@@ -191,8 +235,8 @@ impl Explanation {
 
     fn others(&self, out: &mut String) {
         let mut channels: Vec<ChannelRef> = Vec::new();
-        for (ch, _) in self.participants.iter().filter_map(|a| a.waits) {
-            if !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
+        for &(ch, _) in self.participants.iter().flat_map(|a| &a.waits) {
+            if ch.awaited().is_none() && !channels.iter().any(|known| std::ptr::eq(*known, ch)) {
                 channels.push(ch);
             }
         }
@@ -202,7 +246,7 @@ impl Explanation {
         out.push_str("\nWhat else refers to these channels:");
         for ch in channels.iter().take(LINES) {
             let mut who: Vec<(String, &Participant, usize)> = Vec::new();
-            let waits_here = |a: &Participant| a.waits.is_some_and(|(other, _)| std::ptr::eq(other, *ch));
+            let waits_here = |a: &Participant| a.waits.iter().any(|(other, _)| std::ptr::eq(*other, *ch));
             let knowing = self.participants.iter().filter(|a| a.knows.contains(&ch.obj().addr()));
             for participant in knowing.filter(|a| !waits_here(a)) {
                 let text = self.reason(participant);
@@ -235,21 +279,30 @@ impl Explanation {
         rest(out, channels.len());
     }
 
+    /// What a tasklet does that waits there.
+    fn does(&self, ch: ChannelRef, waits: WaitsTo) -> String {
+        match ch.awaited() {
+            Some(joined) => format!("joins {}", reasons::named(joined)),
+            None => format!("{} {}", verb(ch, waits), self.short(ch)),
+        }
+    }
+
     /// Why this tasklet does not wake another one.
     fn reason(&self, participant: &Participant) -> String {
-        match (participant.waits, participant.state) {
-            (Some((ch, waits)), _) => format!("which {} {}", verb(waits), self.short(ch)),
-            (None, State::Watching) => "which waits in run()".into(),
-            (None, State::Paused) => "which is paused".into(),
-            (None, State::Fresh) => "which was not started".into(),
-            (None, state) => format!("which is {}", state_text(state)),
+        let does = |&(ch, waits): &(ChannelRef, WaitsTo)| self.does(ch, waits);
+        match (participant.waits.as_slice(), participant.state) {
+            ([], State::Watching) => "which waits in run()".into(),
+            ([], State::Fresh) => "which was not started".into(),
+            ([], _) => format!("which is {}", reasons::short(participant.t)),
+            (all, _) => format!("which {}", all.iter().map(does).collect::<Vec<_>>().join(" or ")),
         }
     }
 
     /// Some tasklets each of which waits for a channel that the next one refers to, in a circle.
     fn circle(&self) -> Option<Vec<&Participant>> {
         let mut done = HashSet::new();
-        let waiting = |a: &&Participant| a.waits.is_some();
+        // A tasklet in alt() waits in vain only if no channel of its gets a partner: it is in no circle by itself.
+        let waiting = |a: &&Participant| a.waits.len() == 1;
         self.participants.iter().filter(waiting).find_map(|first| self.round(&mut vec![first], &mut done))
     }
 
@@ -258,10 +311,11 @@ impl Explanation {
         path: &mut Vec<&'a Participant>,
         done: &mut HashSet<usize>,
     ) -> Option<Vec<&'a Participant>> {
-        let (ch, _) = path.last()?.waits?;
+        let [(ch, _)] = path.last()?.waits[..] else { return None };
         for next in self.participants.iter().filter(|a| a.knows.contains(&ch.obj().addr())) {
             // A tasklet that waits in the same channel does not help, nor does the same tasklet.
-            if next.waits.is_none_or(|(other, _)| std::ptr::eq(other, ch)) {
+            let [(other, _)] = next.waits[..] else { continue };
+            if std::ptr::eq(other, ch) {
                 continue;
             }
             if let Some(at) = path.iter().position(|a| std::ptr::eq(a.t, next.t)) {
@@ -280,6 +334,10 @@ impl Explanation {
 }
 
 impl Participant {
+    fn is_waiting(&self) -> bool {
+        self.state.is_blocked() || (self.state == State::Choosing && world(|w| !w.in_ring(self.t.id())))
+    }
+
     fn named(&self) -> String {
         match self.name.as_str() {
             "main" if self.t.is_main() => "main".into(),
@@ -292,17 +350,20 @@ fn quoted(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!("'{name}'") }
 }
 
-fn verb(waits: WaitsTo) -> &'static str {
+fn verb(ch: ChannelRef, waits: WaitsTo) -> &'static str {
+    if Primitive::behind(ch).is_some() {
+        return "waits for";
+    }
     match waits {
         WaitsTo::Send => "sends to",
-        WaitsTo::Receive | WaitsTo::Iterate => "receives from",
+        WaitsTo::Receive | WaitsTo::Iterate | WaitsTo::Either => "receives from",
     }
 }
 
 fn infinitive(waits: WaitsTo) -> &'static str {
     match waits {
         WaitsTo::Send => "send to",
-        WaitsTo::Receive => "receive from",
+        WaitsTo::Receive | WaitsTo::Either => "receive from",
         WaitsTo::Iterate => "receive, in an iteration, from",
     }
 }

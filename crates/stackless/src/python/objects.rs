@@ -253,8 +253,13 @@ pub fn saving_exception<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `f`, which must not run Python code, with the garbage collector off: on 3.11, making an object may
-/// collect, and finalisers could switch in the middle of what the caller does.
+/// collect, and finalisers could switch in the middle of what the caller does. Later versions collect between
+/// instructions only.
+#[inline(always)]
 pub fn without_collection<R>(f: impl FnOnce() -> R) -> R {
+    if cfg!(Py_3_12) {
+        return f();
+    }
     // SAFETY: the GIL is held.
     let collects = unsafe { PyGC_Disable() } != 0;
     let result = f();

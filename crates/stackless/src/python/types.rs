@@ -202,6 +202,12 @@ pub fn method_one(name: &str, doc: &str, f: PyCFunction) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunction: f }, METH_O)
 }
 
+/// `__class_getitem__`: the class can be subscripted, as in `channel[int]`.
+pub fn class_getitem() -> PyMethodDef {
+    let doc = "Return the class with types of what it holds, for type checkers: types.GenericAlias.";
+    entry("__class_getitem__", doc, PyMethodDefPointer { PyCFunction: Py_GenericAlias }, METH_O | METH_CLASS)
+}
+
 /// METH_FASTCALL: for functions that switch or are called often; they check their arguments themselves.
 pub fn method(name: &str, doc: &str, f: PyCFunctionFast) -> PyMethodDef {
     entry(name, doc, PyMethodDefPointer { PyCFunctionFast: f }, METH_FASTCALL)

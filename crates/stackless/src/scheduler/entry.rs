@@ -108,6 +108,21 @@ fn refuse_switch(s: &'static Sched) -> Raised {
     )
 }
 
+/// The owner of a lock that this tasklet holds: its serial number; for a main tasklet the identity of its thread, which
+/// owned locks before it used tasklets. These are addresses, so that the two do not overlap.
+pub fn owner(s: &'static Sched, t: TaskletRef) -> u64 {
+    if std::ptr::eq(s.main(), t) { s.ident() } else { t.serial.get() }
+}
+
+/// The owner of locks that are acquired now. A thread that has not used tasklets does not get a scheduler.
+pub fn running_owner() -> u64 {
+    match enter_begun() {
+        Some(Entered { s, .. }) => owner(s, s.current()),
+        // SAFETY: the calling thread's state.
+        None => unsafe { cpython::ident_of(cpython::thread_state()) },
+    }
+}
+
 /// The scheduler of any Python thread: a thread that has not used tasklets gets one now.
 pub fn of_ident(ident: u64) -> Res<Option<&'static Sched>> {
     if let Some(s) = find_ident(ident) {

@@ -98,6 +98,13 @@ pub trait Recorder: Sync {
         value: Obj,
     );
 
+    /// A value was put into a channel's buffer: that of a sender that waited and has left the queue, or else of the
+    /// running tasklet.
+    fn buffered(&self, s: &'static Sched, ch: ChannelRef, sender: Option<TaskletRef>, value: Obj);
+
+    /// The running tasklet has taken the oldest value out of a channel's buffer.
+    fn unbuffered(&self, s: &'static Sched, ch: ChannelRef, value: Obj);
+
     /// The settings of a channel were changed.
     fn channel_changed(&self, ch: ChannelRef);
 

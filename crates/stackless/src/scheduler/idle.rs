@@ -4,24 +4,34 @@ use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::threads;
 use crate::model::world::{find, object, world};
-use crate::scheduler::{hooks, scopes};
+use crate::python::gil::Gil;
+use crate::scheduler::{hooks, scopes, waits};
 use pyo3_ffi::*;
 use stackless_core::Idle;
 use stackless_cpython as cpython;
 use stackless_reactor::virtual_now;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::cell::RefCell;
 
-/// The state of the thread that only answers questions about tasklets: it never wakes one. Null if there is none.
-static SERVANT: AtomicPtr<PyThreadState> = AtomicPtr::new(null_mut());
+/// The states of threads that only look at tasklets, or answer questions about them: they never wake one.
+static SERVANTS: Gil<RefCell<Vec<*mut PyThreadState>>> = Gil::new(RefCell::new(Vec::new()));
 
 fn is_servant(ts: *mut PyThreadState) -> bool {
-    std::ptr::eq(SERVANT.load(Relaxed), ts)
+    SERVANTS.borrow().contains(&ts)
 }
 
-/// Makes the calling thread that one, or no thread.
+/// Makes the calling thread one of these, or not.
 pub fn set_servant(on: bool) {
-    SERVANT.store(if on { cpython::thread_state() } else { null_mut() }, Relaxed);
+    let ts = cpython::thread_state();
+    let mut all = SERVANTS.borrow_mut();
+    all.retain(|&known| !std::ptr::eq(known, ts));
+    if on {
+        all.push(ts);
+    }
+}
+
+/// In the child of a fork these threads do not exist.
+pub fn after_fork() {
+    SERVANTS.borrow_mut().clear();
 }
 
 impl Sched {
@@ -56,6 +66,13 @@ impl Sched {
     }
 }
 
+/// True if the running tasklet is a main one that is alone: its thread has no other tasklet that is runnable or waits.
+pub fn is_alone(s: &'static Sched) -> bool {
+    std::ptr::eq(s.current(), s.main())
+        && !s.waits.are_armed()
+        && world(|w| w.run_count(s.id()) <= 1 && !w.any_blocked(s.id()))
+}
+
 /// What a thread does whose ring is empty.
 pub enum IdleAction {
     Resume(TaskletRef),
@@ -80,7 +97,7 @@ pub fn idle_action(s: &'static Sched, leaving: TaskletRef) -> IdleAction {
 /// True if `watcher`, which should continue when the ring is empty, waits for something armed instead: a
 /// sleeping main tasklet does, and a `run()` while a tasklet that is no daemon waits.
 pub fn keeps_waiting(s: &'static Sched, watcher: TaskletRef) -> bool {
-    if !watcher.wait.get().is_null() {
+    if waits::is_armed(watcher) {
         return true;
     }
     let returns = watcher.flags.get().impatient && world(|w| w.is_watchdog(watcher.id()));

@@ -1,6 +1,7 @@
 //! Which tasklet runs when: entering, the ring, waits, limits, timers, readiness, idle threads, the flags word and
 //! callbacks. Nothing here switches, and only callbacks run Python code.
 
+pub mod alts;
 pub mod callbacks;
 pub mod entry;
 pub mod hooks;

@@ -265,7 +265,7 @@ pub fn first_deadline(t: TaskletRef) -> u64 {
 
 /// Makes a tasklet a daemon, or not.
 pub fn set_daemon(t: TaskletRef, on: bool) {
-    let armed = i32::from(!t.wait.get().is_null()) + armed_of(t) as i32;
+    let armed = i32::from(waits::is_armed(t)) + armed_of(t) as i32;
     let s = t.scheduler().filter(|_| armed > 0);
     for change in [-armed, armed] {
         if let Some(s) = s {

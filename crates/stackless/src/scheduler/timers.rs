@@ -22,8 +22,12 @@ pub fn wake_due(s: &'static Sched, moment: Moment) {
             Due::Wait(t) => {
                 // SAFETY: a timer is stopped before its wait goes.
                 let kind = unsafe { (*t.wait.get()).kind };
-                let asleep = matches!(kind, WaitKind::Time | WaitKind::DescriptorOrTime(..));
-                wake(s, t, if asleep { null_mut() } else { new_ref(timed_out()) });
+                let result = match kind {
+                    WaitKind::Time | WaitKind::DescriptorOrTime(..) => null_mut(),
+                    WaitKind::Turn(over) => new_ref(over),
+                    _ => new_ref(timed_out()),
+                };
+                wake(s, t, result);
             }
             Due::Limit(number) => limits::reached(s, number, now, moment),
             Due::Scope(scope) => scopes::expire(scope),

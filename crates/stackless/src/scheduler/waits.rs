@@ -19,7 +19,7 @@ use crate::python::objects::*;
 use crate::python::{memory, types};
 use crate::scheduler::hooks;
 use pyo3_ffi::*;
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -39,6 +39,16 @@ pub fn count_armed(s: &'static Sched, t: TaskletRef, change: i32) {
     hooks::set_flags(hooks::TIMED, add(&ARMED) > 0);
 }
 
+/// The memory of waits that have ended, for new ones.
+#[expect(clippy::vec_box, reason = "a tasklet keeps the address")]
+static SPARE: Gil<UnsafeCell<Vec<Box<Wait>>>> = Gil::new(UnsafeCell::new(Vec::new()));
+const SPARES: usize = 64;
+
+fn spare<R>(f: impl FnOnce(&mut Vec<Box<Wait>>) -> R) -> R {
+    // SAFETY: the GIL; no `f` here calls this function again or runs Python code.
+    f(unsafe { &mut *SPARE.get() })
+}
+
 /// Begins a wait of the running tasklet, until this time at the latest. `undo` is called when the wait ends. If
 /// the tasklet does not wait after all, call [`disarm`].
 pub fn arm(
@@ -49,12 +59,35 @@ pub fn arm(
     until: Option<u64>,
 ) -> Res<()> {
     memory::enough()?;
+    begin(s, t, kind, undo, until, true);
+    Ok(())
+}
+
+/// As [`arm`], of which there is memory. If it is not `armed`, only other tasklets can end the wait: it owns no reference,
+/// as the tasklet is in the queues of channels; and it does not keep the thread from finding a deadlock.
+pub fn begin(
+    s: &'static Sched,
+    t: TaskletRef,
+    kind: WaitKind,
+    undo: Option<Undo>,
+    until: Option<u64>,
+    armed: bool,
+) {
     debug_assert!(t.wait.get().is_null());
     let timer = until.map(|at| s.waits.timers.borrow_mut().start(at, Due::Wait(t)));
-    t.wait.set(Box::into_raw(Box::new(Wait { timer, kind, undo })));
-    new_ref(t.obj());
-    count_armed(s, t, 1);
-    Ok(())
+    let wait = Wait { timer, kind, undo, armed };
+    let place = match spare(Vec::pop) {
+        Some(mut place) => {
+            *place = wait;
+            place
+        }
+        None => Box::new(wait),
+    };
+    t.wait.set(Box::into_raw(place));
+    if armed {
+        new_ref(t.obj());
+        count_armed(s, t, 1);
+    }
 }
 
 /// Ends the wait of a tasklet, if it has one. The caller owns the tasklet.
@@ -68,16 +101,30 @@ pub fn ends(t: TaskletRef) {
 #[cold]
 pub fn disarm(t: TaskletRef) {
     // SAFETY: `arm` made it, and it is taken away.
-    let wait = unsafe { Box::from_raw(t.wait.replace(null_mut())) };
+    let place = unsafe { Box::from_raw(t.wait.replace(null_mut())) };
+    let Wait { timer, kind, undo, armed } = *place;
+    spare(|all| {
+        if all.len() < SPARES {
+            all.push(place);
+        }
+    });
     let s = t.scheduler().expect("a thread's end ends the waits of its tasklets");
-    if let Some(timer) = wait.timer {
+    if let Some(timer) = timer {
         s.waits.timers.borrow_mut().stop(timer);
     }
-    if let Some(undo) = wait.undo {
-        undo(t.id(), wait.kind);
+    if let Some(undo) = undo {
+        undo(t.id(), kind);
     }
-    count_armed(s, t, -1);
-    drop_ref(t.obj());
+    if armed {
+        count_armed(s, t, -1);
+        drop_ref(t.obj());
+    }
+}
+
+/// True if it is in a wait that is armed.
+pub fn is_armed(t: TaskletRef) -> bool {
+    // SAFETY: a wait lives as long as the tasklet's pointer to it.
+    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| wait.armed)
 }
 
 /// True if it is in a wait of its thread, under a limit, or in the block of a scope.
@@ -88,7 +135,7 @@ pub fn is_tied(t: TaskletRef) -> bool {
 /// True if it waits for a worker thread.
 pub fn waits_for_job(t: TaskletRef) -> bool {
     // SAFETY: a wait lives as long as the tasklet's pointer to it.
-    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job(_)))
+    unsafe { t.wait.get().as_ref() }.is_some_and(|wait| matches!(wait.kind, WaitKind::Job { .. }))
 }
 
 /// Raises `stackless.TimeoutError` with a text; its cause is an exception, borrowed.

@@ -3,20 +3,19 @@
 //! Each call decides anew: if other tasklets can run meanwhile, it waits in the
 //! calling tasklet as this module's own calls do; else it makes the standard call, with unchanged arguments.
 
-use crate::model::settings;
-use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
+use crate::model::{classes, settings};
 use crate::python::args::arguments;
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::entry;
+use crate::scheduler::{entry, idle};
 use crate::sockets::methods::{self, Entries};
 use crate::sockets::socket::{FILENO, GETTIMEOUT, Original, SOCKET, drop_ref_if_any};
 use crate::waiting::sleep;
 use pyo3_ffi::*;
-use stackless_cpython::Pending;
+use stackless_cpython::{self as cpython, Pending};
 use std::ptr::null_mut;
 
 static RECV: Original = Original::new();
@@ -34,9 +33,7 @@ pub fn cooperates() -> bool {
     if settings::exited() || (entered.refused() && s.trap.get() == 0) {
         return false;
     }
-    !s.current().is_main()
-        || s.waits.are_armed()
-        || world(|w| w.run_count(s.id()) > 1 || w.any_blocked(s.id()))
+    !idle::is_alone(s)
 }
 
 /// A number of arguments that no call takes.
@@ -210,20 +207,48 @@ unsafe extern "C" fn does_cooperate(_: Obj, _: Obj) -> Obj {
 
 // ---------------------------------------------------------------------- locks
 
-/// The owner of a lock: a tasklet, or a thread, whose main tasklet it also is. Addresses of tasklets and identities
-/// of threads do not overlap.
-fn owner(s: &'static Sched, t: TaskletRef) -> u64 {
-    if t.is_main() { s.ident() } else { t.obj() as u64 }
-}
-
 /// `_owner()`: does not make a scheduler for a thread that has not used tasklets.
 unsafe extern "C" fn running_owner(_: Obj, _: Obj) -> Obj {
-    // SAFETY: the calling thread's state.
-    let running = || unsafe { stackless_cpython::ident_of(stackless_cpython::thread_state()) };
-    let id = entry::enter_begun().map_or_else(running, |entered| owner(entered.s, entered.s.current()));
     // SAFETY: no precondition.
-    unsafe { PyLong_FromUnsignedLongLong(id) }
+    unsafe { PyLong_FromUnsignedLongLong(entry::running_owner()) }
 }
+
+/// `_ident()`: the identity of the calling thread; a tasklet that is a thread for `threading` has its own.
+unsafe extern "C" fn ident(_: Obj, _: Obj) -> Obj {
+    let ident = match entry::enter_begun() {
+        Some(entered) if entered.s.current().flags.get().is_thread => entered.s.current().serial.get(),
+        // SAFETY: the calling thread's state.
+        _ => unsafe { cpython::ident_of(cpython::thread_state()) },
+    };
+    // SAFETY: no precondition.
+    unsafe { PyLong_FromUnsignedLongLong(ident) }
+}
+
+// `_make_thread(tasklet)`: from now on it is a thread for `threading`. Returns its identity.
+function!(make_thread, |args| args::one_argument("_make_thread", args).and_then(|o| {
+    let Some(t) = classes::as_tasklet(o) else { return Err(type_error("_make_thread() needs a tasklet")) };
+    t.set_flags(|f| f.is_thread = true);
+    // SAFETY: no precondition.
+    check(unsafe { PyLong_FromUnsignedLongLong(t.serial.get()) })
+}));
+
+// `_thread_of(owner)`: the identity of the OS thread of a tasklet that is an owner; the number itself if it is none.
+// ValueError for a number that is neither a tasklet's nor a thread's.
+function!(thread_of, |args| args::one_argument("_thread_of", args).and_then(|asked| {
+    // SAFETY: a living object.
+    let number = unsafe { PyLong_AsUnsignedLongLong(asked) };
+    if number == u64::MAX && raised() {
+        return Err(Raised);
+    }
+    if number >= 1 << 32 {
+        return Ok(new_ref(asked)); // identities of threads are addresses, numbers of tasklets are small
+    }
+    let all = world(|w| w.tasklets()).into_iter().map(object);
+    let found = all.filter(|t| t.serial.get() == number).find_map(|t| t.scheduler());
+    let Some(s) = found else { return Err(raise(Exc::Value, "no thread has this identity")) };
+    // SAFETY: no precondition.
+    check(unsafe { PyLong_FromUnsignedLongLong(s.ident()) })
+}));
 
 // `_runs_others(owner)`: true if the owner is inside `run()` of the calling thread, and continues only when the
 // other tasklets have run.
@@ -234,7 +259,7 @@ function!(runs_others, |args| args::one_argument("_runs_others", args).and_then(
         return Err(Raised);
     }
     let in_run = |s: &'static Sched| {
-        world(|w| w.watchdogs(s.id())).into_iter().any(|tid| owner(s, object(tid)) == asked)
+        world(|w| w.watchdogs(s.id())).into_iter().any(|tid| entry::owner(s, object(tid)) == asked)
     };
     Ok(bool_obj(entry::enter_begun().is_some_and(|entered| in_run(entered.s))))
 }));
@@ -247,6 +272,13 @@ pub fn functions() -> Vec<PyMethodDef> {
             does_cooperate,
         ),
         types::method_noargs("_owner", "The owner of locks that are acquired now.", running_owner),
+        types::method_noargs(
+            "_ident",
+            "The identity of the calling thread, or of a tasklet that is one.",
+            ident,
+        ),
+        types::method("_make_thread", "Makes a tasklet a thread; returns its identity.", make_thread),
+        types::method("_thread_of", "The identity of the OS thread of an owner.", thread_of),
         types::method("_runs_others", "True if this owner waits in run() of this thread.", runs_others),
         types::method(
             "_standard_methods",

@@ -1,6 +1,6 @@
 //! The type `stackless.channel`: methods and attributes.
 
-use crate::engine::transfer;
+use crate::engine::{buffer, transfer};
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes};
@@ -9,21 +9,27 @@ use crate::python::args::arguments;
 use crate::python::objects::*;
 use crate::python::{args, memory, types};
 use crate::scheduler::hooks;
-use crate::types::reduce;
+use crate::types::{case, reduce};
 use pyo3_ffi::*;
 use stackless_core::RecordKind;
-use stackless_cpython::Pending;
+use stackless_cpython::{self as cpython, Pending};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-const DOC: &str = "channel()\n--\n\n\
-A rendezvous point at which tasklets exchange values, unbuffered.\n\n\
-send() and receive() wait until another tasklet does the opposite. Channels may be used\n\
-between threads: a partner in another thread is made runnable there. Iterating\n\
-receives until StopIteration is sent or the channel is closed. Arguments are\n\
-ignored, so that subclasses may have their own. (Reference, section 5.)";
+const DOC: &str = "channel(*, capacity=0)\n--\n\n\
+A place where tasklets exchange values.\n\n\
+send() and receive() wait until another tasklet does the opposite. With a capacity, send()\n\
+waits only while that many values are in the channel that were not received yet. Channels may\n\
+be used between threads: a partner in another thread is made runnable there. Iterating\n\
+receives until StopIteration is sent or the channel is closed.\n\n\
+Raises TypeError for other arguments and for a capacity that is no integer, ValueError for a\n\
+negative one, OverflowError for one above 2**30. A subclass may have arguments of its own: what\n\
+only its __init__ or __new__ knows is not looked at here. (Reference, section 5.)";
 
-unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
+/// The maximum capacity: the balance, a 32-bit number, counts the values and the senders.
+const LARGEST: i64 = 1 << 30;
+
+unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, kwargs: Obj) -> Obj {
     // SAFETY: an allocation by the type itself, zeroed; the world is told of the object first.
     unsafe {
         let o = (*t).tp_alloc.expect("inherited")(t, 0);
@@ -39,12 +45,89 @@ unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
         }
         let ch = Channel::from(o);
         ch.id.set(world(|w| w.add_channel(ch)));
+        // Called by the __new__ of a subclass; else the arguments are those of __init__.
+        if overrides(t).0 && keywords(ch, kwargs, true).is_err() {
+            drop_ref(o);
+            return null_mut();
+        }
         o
     }
 }
 
-unsafe extern "C" fn tp_init(_: Obj, _: Obj, _: Obj) -> c_int {
-    0
+/// Arguments that are not known are refused as `object` does it: not where a subclass has a `__new__` of its own, which
+/// they are for. A subclass with an `__init__` or a `__new__` of its own may pass positional arguments on, as the
+/// contract says.
+unsafe extern "C" fn tp_init(o: Obj, args: Obj, kwargs: Obj) -> c_int {
+    // SAFETY: a slot of a channel, a tuple, a dict or null.
+    unsafe {
+        let (own_new, own_init) = overrides(type_of(o));
+        let given = PyTuple_GET_SIZE(args);
+        let done = if given > 0 && !own_new && !own_init {
+            Err(type_error(&format!(
+                "channel() takes no positional arguments ({given} given); the size of a buffer is given as capacity=n"
+            )))
+        } else {
+            keywords(Channel::from(o), kwargs, own_init || !own_new)
+        };
+        if done.is_ok() { 0 } else { -1 }
+    }
+}
+
+/// True if a type has a `__new__`, and an `__init__`, that are not this type's.
+///
+/// # Safety
+/// `t` is this type or a subclass.
+unsafe fn overrides(t: *mut PyTypeObject) -> (bool, bool) {
+    // SAFETY: the caller's.
+    let (new, init) = unsafe { ((*t).tp_new, (*t).tp_init) };
+    let new = new.is_none_or(|f| !std::ptr::fn_addr_eq(f, tp_new as newfunc));
+    (new, init.is_none_or(|f| !std::ptr::fn_addr_eq(f, tp_init as initproc)))
+}
+
+/// Does what the keyword arguments say. Others than `capacity` are ignored or, if `strict`, refused.
+///
+/// # Safety
+/// `kwargs` is a dict or null.
+unsafe fn keywords(ch: ChannelRef, kwargs: Obj, strict: bool) -> Res<()> {
+    let Some(kwargs) = some(kwargs) else { return Ok(()) };
+    let (mut at, mut name, mut value, mut capacity) = (0, null_mut(), null_mut(), null_mut());
+    // SAFETY: the caller's; the dict's keys are str, and borrowed. No Python code runs in the loop.
+    unsafe {
+        while PyDict_Next(kwargs, &mut at, &mut name, &mut value) != 0 {
+            if PyUnicode_CompareWithASCIIString(name, c"capacity".as_ptr()) == 0 {
+                capacity = value;
+            } else if strict {
+                let name = text_of(name).unwrap_or_default();
+                return Err(type_error(&format!("channel() got an unexpected keyword argument '{name}'")));
+            }
+        }
+    }
+    if capacity.is_null() { Ok(()) } else { set_capacity(ch, capacity) }
+}
+
+/// Sets the capacity of a channel in which nothing waits.
+pub fn set_capacity(ch: ChannelRef, capacity: Obj) -> Res<()> {
+    // SAFETY: a living object; an owned reference.
+    let number = unsafe {
+        if PyIndex_Check(capacity) == 0 {
+            return Err(type_error(&format!("capacity must be an integer, not {}", type_name(capacity))));
+        }
+        let whole = check(PyNumber_Index(capacity))?; // may run Python code
+        let mut overflow = 0;
+        let number = PyLong_AsLongLongAndOverflow(whole, &mut overflow);
+        drop_ref(whole);
+        if overflow == 0 { number } else { i64::from(overflow) * i64::MAX }
+    };
+    if number < 0 {
+        return Err(raise(Exc::Value, "capacity must not be negative"));
+    }
+    if number > LARGEST {
+        return Err(raise(Exc::Overflow, &format!("capacity must be at most {LARGEST}")));
+    }
+    if world(|w| !w.is_idle(ch.id())) {
+        return Err(runtime_error("the capacity of a channel that is in use cannot be changed"));
+    }
+    buffer::set_capacity(ch, number as u32)
 }
 
 unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
@@ -58,18 +141,40 @@ unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> 
         }
         at = world(|w| w.next(t));
     }
+    let mut result = 0;
+    ch.each_value(|value| {
+        if result == 0 {
+            result = types::visit_all([value], visit, arg);
+        }
+    });
+    if result != 0 {
+        return result;
+    }
     types::visit_all([type_of(o).cast()], visit, arg)
 }
 
-unsafe extern "C" fn tp_clear(_: Obj) -> c_int {
-    // The queue needs no clearing: the finalisers of its tasklets take them out.
+unsafe extern "C" fn tp_clear(o: Obj) -> c_int {
+    // The queue needs no clearing: the finalisers of its tasklets take them out. The buffer keeps its length.
+    // SAFETY: a slot of a channel.
+    unsafe { Channel::from(o) }.clear_values();
     0
 }
 
 unsafe extern "C" fn tp_dealloc(o: Obj) {
-    // SAFETY: the last reference is gone; the usual steps of a garbage-collected heap type.
+    // SAFETY: the last reference is gone.
     unsafe {
         PyObject_GC_UnTrack(o.cast());
+        if Channel::from(o).buffer().is_none() {
+            destroy(o);
+        } else {
+            cpython::trashcan(o, tp_dealloc, destroy); // values may be channels with values
+        }
+    }
+}
+
+unsafe extern "C" fn destroy(o: Obj) {
+    // SAFETY: there is no reference to the object; the usual steps of a garbage-collected heap type.
+    unsafe {
         PyObject_ClearWeakRefs(o);
         transfer::release_waiters(Channel::from(o));
         types::free(o);
@@ -198,6 +303,7 @@ const CLOSING: usize = 2;
 const CLOSED: usize = 3;
 const PREFERENCE: usize = 4;
 const SCHEDULE_ALL: usize = 5;
+const CAPACITY: usize = 6;
 
 unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
     // SAFETY: a getter of a channel.
@@ -206,8 +312,9 @@ unsafe extern "C" fn get(o: Obj, which: *mut c_void) -> Obj {
         BALANCE => int_obj(world(|w| w.balance(c)).into()),
         QUEUE => world(|w| w.first_waiting(c)).map_or_else(none, |t| new_ref(object(t).obj())),
         CLOSING => bool_obj(world(|w| w.closing(c))),
-        CLOSED => bool_obj(world(|w| w.closing(c) && w.balance(c) == 0)),
+        CLOSED => bool_obj(world(|w| w.closing(c) && w.is_idle(c))),
         PREFERENCE => int_obj(world(|w| w.preference(c)).into()),
+        CAPACITY => int_obj(world(|w| w.capacity(c)).into()),
         _ => int_obj(world(|w| w.schedule_all(c)).into()),
     }
 }
@@ -250,6 +357,7 @@ pub fn add(module: Obj) -> Res<()> {
         types::method_keywords(
             "send",
             "send($self, value, /, *, timeout=None)\n--\n\nSend a value; wait until it is received. Returns None.\n\n\
+             In a channel with a capacity, it waits until there is room, and not at all if there is.\n\
              timeout: the maximum wait in seconds, then TimeoutError is raised; 0 does not wait at all.\n\
              By default the receiver continues at once (see preference).\n\
              Raises ValueError on a closing channel with no receiver waiting, RuntimeError if no tasklet\n\
@@ -284,21 +392,50 @@ pub fn add(module: Obj) -> Res<()> {
         types::method(
             "close",
             "close($self, /)\n--\n\nFrom now on no tasklet is added to the queue.\n\n\
-             Tasklets that wait in send() or receive() are still served. Those that wait in an\n\
+             Tasklets that wait in send() or receive() are still served, and values in the buffer are still\n\
+             received. Those that wait in an\n\
              iteration are made runnable, and their iteration ends.",
             close,
         ),
         types::method("open", "open($self, /)\n--\n\nUndo close().", open),
     ];
+    methods.push(types::method_noargs(
+        "receiving",
+        "receiving($self, /)\n--\n\nReturn a case of alt(): a value is received from this channel.",
+        case::receiving,
+    ));
+    methods.push(types::method_one(
+        "sending",
+        "sending($self, value, /)\n--\n\nReturn a case of alt(): this value is sent to this channel.",
+        case::sending,
+    ));
+    methods.push(types::class_getitem());
     methods.extend(reduce::channel_methods());
     let getters = [
-        types::getter("balance", "int: n > 0 senders wait, or -n receivers (read-only).", get, BALANCE),
+        types::getter(
+            "balance",
+            "int: n > 0 senders wait, where values in the buffer count as senders, or -n receivers (read-only).",
+            get,
+            BALANCE,
+        ),
+        types::getter(
+            "capacity",
+            "int: how many values a send() leaves in the channel before it waits; 0: none (read-only).",
+            get,
+            CAPACITY,
+        ),
         types::getter("queue", "The longest waiting tasklet, or None (read-only).", get, QUEUE),
         types::getter("closing", "bool: close() was called (read-only).", get, CLOSING),
-        types::getter("closed", "bool: closing, and no tasklet waits (read-only).", get, CLOSED),
+        types::getter(
+            "closed",
+            "bool: closing, no tasklet waits and no value is left (read-only).",
+            get,
+            CLOSED,
+        ),
         types::property(
             "preference",
-            "int: which tasklet continues after a transfer: -1 the receiver (default), 0 the caller, 1 the sender.",
+            "int: which tasklet continues after a transfer: -1 the receiver (default), 0 the caller (default with a \
+             capacity), 1 the sender.",
             get,
             set,
             PREFERENCE,

@@ -1,6 +1,7 @@
 //! `tasklet` and `channel` as Python sees them: slots, methods, attributes, garbage collection.
 //! A method parses its arguments and calls `engine/` or `scheduler/`: the rules are there.
 
+pub mod case;
 pub mod channel;
 pub mod reduce;
 pub mod scope;

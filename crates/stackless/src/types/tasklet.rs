@@ -285,6 +285,7 @@ pub fn add(module: Obj) -> Res<()> {
     methods.extend(tasklet_attributes::methods());
     methods.extend(tasklet_join::methods());
     methods.extend(tasklet_gc::methods());
+    methods.push(types::class_getitem());
     methods.extend(reduce::tasklet_methods());
     let slots = types::Slots::new()
         .doc(DOC)

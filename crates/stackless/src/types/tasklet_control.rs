@@ -91,7 +91,7 @@ fn do_bind_thread(t: TaskletRef, args: &[Obj]) -> Res<()> {
     }
     if waits::is_tied(t) {
         return Err(runtime_error(
-            "can't (re)bind a tasklet that sleeps, waits for something outside, or is inside `with timeout()` or another scope",
+            "can't (re)bind a tasklet that sleeps, waits for something outside or in alt(), or is inside `with timeout()` or another scope",
         ));
     }
     if let Some(owner) = owner {

@@ -14,6 +14,8 @@
 use crate::engine::outcome;
 use crate::engine::throw::{exit_bomb, kill_later, throw};
 use crate::model::allocation::{allocate_plain, release};
+use crate::model::alt;
+use crate::model::channel;
 use crate::model::seat::Seat;
 use crate::model::settings;
 use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
@@ -33,6 +35,12 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: a tasklet, during a collection.
     let t = unsafe { Tasklet::from(o) };
+    for o in alt::of(t).iter().flat_map(|alt| alt.owned()) {
+        let result = types::visit_all([o], visit, arg);
+        if result != 0 {
+            return result;
+        }
+    }
     let own = [
         type_of(o).cast(),
         t.tempval.get(),
@@ -127,6 +135,7 @@ unsafe extern "C" fn destroy(o: Obj) {
             PyObject_ClearWeakRefs(o);
         }
         t.unbind();
+        channel::forget_end(t);
         clear(&t.sequel);
         clear(&t.name);
         if !frames.is_null() {

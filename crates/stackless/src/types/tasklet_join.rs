@@ -1,8 +1,8 @@
 //! `tasklet.join()`: waiting for the end of a tasklet. [`crate::engine::outcome`] has what it returns.
 
-use crate::engine::outcome::{channel_of, outcome};
+use crate::engine::outcome::outcome;
 use crate::engine::{throw, transfer};
-use crate::model::channel::Channel;
+use crate::model::channel::{self, Channel};
 use crate::model::classes;
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::python::objects::*;
@@ -30,16 +30,16 @@ fn do_join(t: TaskletRef, timeout: Obj, call: Pending) -> Res<Obj> {
     if !t.alive() {
         return outcome(t);
     }
-    let ch = match channel_of(t) {
+    let ch = match channel::of_end(t) {
         Some(ch) => ch,
         None => {
             // SAFETY: a type; the reference goes into the cell.
             let made = check(unsafe { PyObject_CallNoArgs(classes::CHANNEL.get().cast()) })?;
-            if !t.alive() || channel_of(t).is_some() {
+            if !t.alive() || channel::of_end(t).is_some() {
                 drop_ref(made); // making it ran Python code
                 return do_join(t, timeout, call);
             }
-            drop_ref(t.sequel.replace(made));
+            channel::set_end(t, made);
             // SAFETY: a channel was just made.
             unsafe { Channel::from(made) }
         }

@@ -5,6 +5,9 @@
 
 use crate::engine::departure::{Departure, depart, plan_departure};
 use crate::engine::throw;
+use crate::model::readiness::Readiness;
+use crate::model::tasklet::TaskletRef;
+use crate::model::thread::Sched;
 use crate::model::wait::{IoDirection, WaitKind};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -90,6 +93,18 @@ pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed:
     let s = entered.s;
     let me = s.current();
     memory::enough()?;
+    let readiness = register(s, descriptor, followed)?;
+    waits::arm(s, me, kind, Some(readiness::forget), until)?;
+    enlist(readiness, me, descriptor, direction);
+    let next = plan_departure(entered, None);
+    if next.is_err() {
+        waits::disarm(me);
+    }
+    next
+}
+
+/// Has the thread's poller watch a descriptor; there is memory for tasklets that wait for it afterwards.
+pub fn register(s: &'static Sched, descriptor: c_int, followed: bool) -> Res<&'static Readiness> {
     let mut readiness = of_thread(s)?;
     if !followed || readiness.sources.borrow().get(descriptor).is_none() {
         let mut added = readiness.bell.add(descriptor);
@@ -103,17 +118,16 @@ pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed:
     if !readiness.sources.borrow_mut().has_room(descriptor) {
         return Err(memory::no_memory());
     }
-    waits::arm(s, me, kind, Some(readiness::forget), until)?;
+    Ok(readiness)
+}
+
+/// The tasklet waits for a registered descriptor: its wait is to [forget](readiness::forget) that when it ends.
+pub fn enlist(readiness: &Readiness, t: TaskletRef, descriptor: c_int, direction: IoDirection) {
     {
         let mut sources = readiness.sources.borrow_mut();
         let source = sources.get_or_add(descriptor);
         source.exhausted[direction as usize] = true;
-        source.waiting[direction as usize].push(me);
+        source.waiting[direction as usize].push(t);
     }
     readiness.waiting.set(readiness.waiting.get() + 1);
-    let next = plan_departure(entered, None);
-    if next.is_err() {
-        waits::disarm(me);
-    }
-    next
 }

@@ -1,5 +1,7 @@
-//! `sleep()`, `timeout()`, the end of cancel scopes and task groups, `run()`, worker threads, waits for descriptors. The layers below do not use it.
+//! `alt()`, `sleep()`, `timeout()`, the end of cancel scopes and task groups, `run()`, worker threads, waits for
+//! descriptors. The layers below do not use it.
 
+pub mod alt;
 pub mod descriptors;
 pub mod group;
 pub mod run;

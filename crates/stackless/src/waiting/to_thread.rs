@@ -40,7 +40,7 @@ pub struct Job {
 
 /// The tasklet does not wait for its job any more.
 fn abandon(_: TaskletId, kind: WaitKind) {
-    if let WaitKind::Job(job) = kind {
+    if let WaitKind::Job { job, .. } = kind {
         // SAFETY: a job lives until the worker thread has reported to its wait.
         unsafe { (*job.cast::<Job>()).waiter.set(null()) };
     }
@@ -273,8 +273,10 @@ fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, departure::Depart
     let s = entered.s;
     let me = s.current();
     throw::raise_pending(me)?;
-    waits::arm(s, me, WaitKind::Job(job.cast_const().cast()), Some(abandon), None)?;
     // SAFETY: the job lives; no worker knows it yet.
+    let func = unsafe { (*job).func };
+    waits::arm(s, me, WaitKind::Job { job: job.cast_const().cast(), func }, Some(abandon), None)?;
+    // SAFETY: as above.
     unsafe { (*job).waiter.set(me) };
     match plan_departure(entered, None).and_then(|next| pool().submit(job).map(|()| next)) {
         Ok(next) => {

@@ -181,7 +181,7 @@ function snapshot() {
     };
   }
   const channels = {};
-  for (const c of model.channels.values()) channels[c.id] = { balance: model.balance(c.id), queue: c.queue };
+  for (const c of model.channels.values()) channels[c.id] = { balance: model.balance(c.id), queue: c.queue, buffer: c.buffer.map((n) => player.text(n)) };
   const rings = {};
   for (const t of model.threads.keys()) rings[t] = model.ring(t);
   return { step: player.step, events: player.at, tasklets, channels, rings };

@@ -4,11 +4,12 @@
 export const KIND = {
   Thread: 0, ThreadEnd: 1, Create: 2, Label: 3, Link: 4, Unlink: 5, Switch: 6, Transfer: 7, Throw: 8,
   Channel: 9, ChannelEnd: 10, Output: 11, Line: 12, Call: 13, Return: 14, Note: 15, HandOver: 16,
+  Buffer: 17, Unbuffer: 18,
 };
 
 export const STATES = [
   "runnable", "sends", "receives", "iterates", "paused", "in run()", "ended", "failed", "killed",
-  "running", "new", "met", "lost",
+  "running", "new", "met", "lost", "in alt()",
 ];
 const [RUNNABLE, SENDS, , ITERATES, PAUSED, , ENDED, , KILLED, RUNNING, NEW, MET, LOST] = STATES.keys();
 
@@ -35,7 +36,7 @@ export class Model {
   clone() {
     const copy = new Model();
     for (const [n, t] of this.tasklets) copy.tasklets.set(n, { ...t });
-    for (const [n, c] of this.channels) copy.channels.set(n, { ...c, queue: c.queue.slice() });
+    for (const [n, c] of this.channels) copy.channels.set(n, { ...c, queue: c.queue.slice(), buffer: c.buffer.slice() });
     for (const [n, t] of this.threads) copy.threads.set(n, { ...t });
     copy.over = this.over.slice();
     return copy;
@@ -54,9 +55,9 @@ export class Model {
   }
 
   balance(channel) {
-    const queue = this.channels.get(channel)?.queue ?? [];
+    const { queue, buffer } = this.channels.get(channel) ?? { queue: [], buffer: [] };
     const sending = queue.filter((t) => this.tasklets.get(t).state === SENDS).length;
-    return 2 * sending - queue.length;
+    return 2 * sending - queue.length + buffer.length;
   }
 
   // The running tasklet of the thread that an event happened in, 0 for none.
@@ -88,6 +89,15 @@ export class Model {
         this.leave(e.other);
         return this.state(this.tasklet(e.other, e.thread), MET);
       case KIND.HandOver: return e.other && this.handOver(e);
+      case KIND.Buffer:
+        if (!e.place) return;
+        if (e.other) {
+          this.tasklet(e.other, e.thread);
+          this.leave(e.other);
+          this.state(this.tasklet(e.other, e.thread), MET);
+        }
+        return this.channel(e.place).buffer.push(e.text);
+      case KIND.Unbuffer: return e.place && this.channel(e.place).buffer.shift();
       case KIND.Channel: return e.place && this.setChannel(e);
       case KIND.ChannelEnd: return this.endChannel(e);
     }
@@ -129,7 +139,7 @@ export class Model {
 
   channel(id) {
     let c = this.channels.get(id);
-    if (!c) this.channels.set(id, (c = { id, label: 0, settings: 0, queue: [] }));
+    if (!c) this.channels.set(id, (c = { id, label: 0, settings: 0, queue: [], buffer: [] }));
     return c;
   }
 
@@ -275,7 +285,7 @@ function endsStep(events, i) {
   if (e.kind === KIND.Channel || e.kind === KIND.ChannelEnd) return false;
   if (next.other !== e.other) return true;
   const then = (first, second) => e.kind === first && next.kind === second;
-  return !(then(KIND.Transfer, KIND.Link) || then(KIND.Throw, KIND.Link) || then(KIND.Link, KIND.Switch));
+  return !(then(KIND.Transfer, KIND.Link) || then(KIND.Buffer, KIND.Link) || then(KIND.Throw, KIND.Link) || then(KIND.Link, KIND.Switch));
 }
 
 // A recording and the current step in it. To go back, the model starts at the key frame before.

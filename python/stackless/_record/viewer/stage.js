@@ -68,7 +68,8 @@ export class Stage {
     const ran = this.player.ran(t.id, this.player.step);
     const chosen = t.id === this.chosen ? " chosen" : "";
     const where = t.channel ? ` ${escape(channelName(this.player, t.channel))}` : "";
-    const value = t.value && (isBlocked(t.state) || isOver(t.state))
+    const waits = ["paused", "in alt()"].includes(STATES[t.state]); // its value says for what
+    const value = t.value && (isBlocked(t.state) || isOver(t.state) || waits)
       ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
     const head = `<header title="${this.name(t.id)}"><b>${this.name(t.id)}</b><small>#${t.id}</small></header>
       <div class="state"><i></i>${STATES[t.state]}${where} ${value}</div>`;
@@ -177,7 +178,7 @@ export class Stage {
     const { model } = this.player;
     const recent = this.player.happened.map((e) => e.place);
     const all = [...model.channels.values()];
-    const rank = (c) => (recent.includes(c.id) ? 2 : c.queue.length ? 1 : 0);
+    const rank = (c) => (recent.includes(c.id) ? 2 : c.queue.length || c.buffer.length ? 1 : 0);
     const shown = all.length > CHANNELS ? all.sort((a, b) => rank(b) - rank(a)).slice(0, CHANNELS) : all;
     shown.sort((a, b) => a.id - b.id);
     const more = all.length - shown.length;
@@ -199,6 +200,8 @@ export class Stage {
       const more = waiting.length > 5 ? `<li class="more">+${waiting.length - 5}</li>` : "";
       return `<ol class="${kind}">${waiting.slice(0, 5).map(chip).join("")}${more}</ol>`;
     };
+    const values = c.buffer.slice(0, 5).map((text) => `<span class="value">${escape(this.player.text(text) || "•")}</span>`);
+    if (c.buffer.length > 5) values.push(`+${c.buffer.length - 5}`);
     const name = channelName(this.player, c.id);
     const prefers = ["receiver", "neither", "sender"][c.settings & 3];
     const marks = [
@@ -208,6 +211,7 @@ export class Stage {
     const sign = balance > 0 ? `+${balance}` : balance;
     return `<div class="channel ${balance > 0 ? "plus" : balance < 0 ? "minus" : ""}" data-channel="${c.id}" data-balance="${balance}">
       ${queue("senders")}<div class="pipe"><b>${escape(name)}</b><span class="balance" title="balance">${sign}</span>
+      ${values.length ? `<small class="buffer" title="buffer, the oldest value first">${values.join(" ")}</small>` : ""}
       ${marks ? `<small>${marks}</small>` : ""}</div>${queue("receivers")}</div>`;
   }
 

@@ -33,9 +33,10 @@ export function sentence(player) {
   const named = (id) =>
     id ? `<b class="name" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "a thread";
   const what = (text) => `<code>${escape(player.text(text) || "a value")}</code>`;
+  const valueOf = (e) => `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
   const where = (id) => `<b>${escape(channelName(player, id))}</b>`;
   const rank = [
-    KIND.HandOver, KIND.Transfer, KIND.Throw, KIND.Switch, KIND.Create, KIND.Unlink, KIND.Link,
+    KIND.HandOver, KIND.Transfer, KIND.Unbuffer, KIND.Buffer, KIND.Throw, KIND.Switch, KIND.Create, KIND.Unlink, KIND.Link,
     KIND.ThreadEnd, KIND.Thread, KIND.Note, KIND.Output, KIND.Return, KIND.Call, KIND.Line, KIND.Channel,
   ];
   const main = rank.map((kind) => events.find((e) => e.kind === kind)).find(Boolean) ?? events[0];
@@ -47,7 +48,7 @@ export function sentence(player) {
   switch (e.kind) {
     case KIND.HandOver:
     case KIND.Transfer: {
-      const value = `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
+      const value = valueOf(e);
       const act = e.flags & FLAG.SENDS
         ? `${named(e.tasklet)} sends ${value} on ${where(e.place)}: ${named(e.other)} was waiting for it`
         : `${named(e.tasklet)} receives ${value} from ${named(e.other)}, which was waiting to send it on ${where(e.place)}`;
@@ -55,6 +56,13 @@ export function sentence(player) {
         ? `${act} and continues at once.`
         : `${act}${linked ? ", and is runnable again" : ""}. ${named(e.tasklet)} continues.`;
     }
+    case KIND.Unbuffer: {
+      const next = events.find((e) => e.kind === KIND.Buffer);
+      const freed = next ? ` There is room for ${what(next.text)} now: ${named(next.other)} is runnable again.` : "";
+      return `${named(e.tasklet)} receives ${valueOf(e)} out of the buffer of ${where(e.place)}.${freed}`;
+    }
+    case KIND.Buffer:
+      return `${named(e.tasklet)} sends ${valueOf(e)} into the buffer of ${where(e.place)}, and continues.`;
     case KIND.Throw:
       return `${named(e.tasklet)} raises ${what(e.text)} in ${named(e.other)}.`;
     case KIND.Create:
@@ -101,7 +109,10 @@ export function sentence(player) {
       case "iterates":
         return `${me} receives from ${where(e.place)}. No tasklet sends, so it waits. ${on(e.other)}`;
       case "paused":
+        if (e.text) return `${me} waits: ${what(e.text)}. ${on(e.other)}`;
         return `${me} leaves the run queue. ${on(e.other)}`;
+      case "in alt()":
+        return `${me} waits for the first of these: ${what(e.text)}. ${on(e.other)}`;
       case "in run()":
         return `${me} waits in <code>run()</code> until the others have ended. ${on(e.other)}`;
       case "ended":

@@ -1,0 +1,1 @@
+"""The command `run`: a program that was written for threads, on tasklets."""

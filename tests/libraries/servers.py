@@ -1,0 +1,97 @@
+"""Starts real servers for tests, each in a directory and with a port of its own, on loopback.
+
+`make test-libraries` installs the programs. Without one, the tests that need it are skipped.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+#: Seconds until a server must accept connections.
+PATIENCE = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def program(name, *folders):
+    """The path of a program of a server; skips the test without it."""
+    found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ["PATH"]]))
+    if found is None:
+        pytest.skip(f"there is no {name} here: `make test-libraries` installs it")
+    return found
+
+
+def unprivileged():
+    """The user that PostgreSQL runs as, since it refuses to run as root: arguments of Popen."""
+    if os.getuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def running(command, port, *, stop=signal.SIGTERM, **options):
+    """Run a server until the end of the block; it is ready when its port accepts connections."""
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **options
+        )
+        try:
+            end = time.monotonic() + PATIENCE
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                if server.poll() is not None or time.monotonic() > end:
+                    log.seek(0)
+                    raise RuntimeError(
+                        f"{command[0]} did not start:\n{log.read().decode()[-2000:]}"
+                    )
+                time.sleep(0.05)
+            yield
+        finally:
+            server.send_signal(stop)
+            server.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def redis():
+    """Redis; gives its port."""
+    server, port = program("redis-server"), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
+        with running([server, *options], port):
+            yield port
+
+
+@contextlib.contextmanager
+def postgresql():
+    """PostgreSQL with room for 200 connections; gives its port. User and database: postgres."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    initdb, server, port = program("initdb", *folders), program("postgres", *folders), free_port()
+    user = unprivileged()
+    with tempfile.TemporaryDirectory(prefix="postgresql") as folder:
+        data = os.path.join(folder, "data")
+        os.mkdir(data, 0o700)
+        if user:
+            os.chmod(folder, 0o755)
+            os.chown(data, user["user"], user["group"])
+        make = [initdb, "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync"]
+        subprocess.run(make, check=True, capture_output=True, cwd="/", **user)
+        options = ["-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", ""]
+        settings = ["-c", "max_connections=200", "-c", "fsync=off"]
+        # SIGINT is its fast shutdown: connections that are still open do not delay it.
+        with running([server, *options, *settings], port, stop=signal.SIGINT, cwd="/", **user):
+            yield port

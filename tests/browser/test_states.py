@@ -58,6 +58,26 @@ for _ in range(3):
 thread.join()
 ch.close()
 stackless.run()
+
+def fills(kept):
+    for i in range(4):
+        kept.send(i)
+    kept.send_exception(StopIteration)
+
+def chooses(kept, stop):
+    while stackless.alt(stop, kept.receiving()).case is not stop:
+        pass
+
+kept, stop = stackless.channel(capacity=2), stackless.channel()
+stackless.tasklet(fills)(kept)
+stackless.run()
+print(list(kept))
+stackless.tasklet(chooses)(kept, stop)
+stackless.run()
+kept.send("x")
+stop.send(None)
+stackless.tasklet(stackless.sleep)(0.001)
+stackless.run()
 """
 
 

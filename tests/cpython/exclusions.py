@@ -21,6 +21,8 @@ MODULES = [
     "test_urllib",
     "test_urllib2",
     "test_wsgiref",
+    "test_threading_local",
+    "test_thread",
 ]
 #: Run unpatched, in a tasklet, with stackless.aio.EventLoop as the loop of asyncio.
 LOOP_MODULES = [
@@ -88,6 +90,8 @@ MUST_SWITCH = {
     "test_select": 1,
     "test_httpservers": 20,
     "test_httplib": 1,
+    "test_threading_local": 4,
+    "test_thread": 15,
 }
 
 
@@ -106,5 +110,9 @@ EXCLUDED = [
     Exclusion(
         "test_socket.GeneralModuleTests.testRefCountGetNameInfo",
         "counts references while the traceback holds a frame of ours, and that the name",
+    ),
+    Exclusion(
+        "test_thread.ThreadRunningTests.test__count",
+        "_thread._count() counts OS threads, and its threads are tasklets",
     ),
 ]

@@ -42,6 +42,17 @@ def unprivileged():
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def wait_for(port, server, written):
+    """Wait until a server accepts connections; `written` returns its log, for the error."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if server.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"the server did not start:\n{written()[-2000:]}")
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def running(command, port, *, stop=signal.SIGTERM, **options):
     """Run a server until the end of the block; it is ready when its port accepts connections."""
@@ -49,17 +60,13 @@ def running(command, port, *, stop=signal.SIGTERM, **options):
         server = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **options
         )
+
+        def written():
+            log.seek(0)
+            return log.read().decode()
+
         try:
-            end = time.monotonic() + PATIENCE
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                if server.poll() is not None or time.monotonic() > end:
-                    log.seek(0)
-                    raise RuntimeError(
-                        f"{command[0]} did not start:\n{log.read().decode()[-2000:]}"
-                    )
-                time.sleep(0.05)
+            wait_for(port, server, written)
             yield
         finally:
             server.send_signal(stop)

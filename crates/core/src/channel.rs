@@ -235,7 +235,7 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
     #[inline(always)]
     pub fn dequeue(&mut self, t: TaskletId) {
         let record = &mut self.tasklets[t.0];
-        let Membership::Queue(c, waits) = record.list else { return self.leave_places(t) };
+        let Membership::Queue(c, waits) = record.list else { return self.leave_places_rarely(t) };
         let (next, prev) = (record.next, record.prev);
         (record.next, record.prev, record.list) = (NONE, NONE, Membership::None);
         if next != NONE {

@@ -53,9 +53,15 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.tasklets[t.0].list == Membership::Places
     }
 
-    /// Takes a tasklet out of all queues in which it has places. Nothing happens to one that has none.
+    /// As [`World::leave_places`], where that is rare.
     #[cold]
-    pub(crate) fn leave_places(&mut self, t: TaskletId) {
+    #[inline(never)]
+    pub(crate) fn leave_places_rarely(&mut self, t: TaskletId) {
+        self.leave_places(t);
+    }
+
+    /// Takes a tasklet out of all queues in which it has places. Nothing happens to one that has none.
+    pub fn leave_places(&mut self, t: TaskletId) {
         if !self.has_places(t) {
             return;
         }

@@ -104,13 +104,17 @@ _started = _Started()
 def run_tasklet(
     function: Callable[..., _R], /, *args: Any, name: str | None, **kwargs: Any
 ) -> _stackless.tasklet[..., _R]: ...
+
+
 @overload
 def run_tasklet(
     function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
 ) -> _stackless.tasklet[_P, _R]: ...
-def run_tasklet(  # type: ignore[misc]
-    function: Callable[..., Any], /, *args: Any, name: str | None = None, **kwargs: Any
-) -> _stackless.tasklet[..., Any]:
+
+
+def run_tasklet(
+    function: Callable[..., Any], /, *args: Any, name: Any = None, **kwargs: Any
+) -> Any:
     """Start function(*args, **kwargs) as a tasklet that `run_all` waits for, and return it.
 
     It runs in a copy of the caller's context. The function's result is kept for tasklet.join().

@@ -75,7 +75,7 @@ def _report(function: Any) -> None:
         return
     sys.unraisablehook(
         SimpleNamespace(
-            exc_type=kind, exc_value=error, exc_traceback=trace, err_msg=text, object=function
+            exc_type=kind, exc_value=error, exc_traceback=trace, err_msg=text, object=None
         )
     )
 
@@ -228,6 +228,8 @@ def start_joinable_thread(
             if handle is not None and getattr(thread, name, None) is handle:
                 setattr(thread, name, new)  # the Thread object was made before the patch
         handle = new
+    if handle.ident:
+        raise RuntimeError("thread already started")
     over = handle._over
     if not _starts_tasklet(function):
 

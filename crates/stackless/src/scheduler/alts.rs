@@ -30,7 +30,7 @@ pub fn claim(s: &'static Sched, found: TaskletId, acting: Direction, value: Obj)
     (t, t.tempval.replace(value))
 }
 
-#[cold]
+#[inline(never)]
 fn claim_place(s: &'static Sched, t: TaskletRef, found: TaskletId, acting: Direction, value: Obj) -> Obj {
     let alt = alt::of(t).expect("a tasklet with places waits in alt()");
     let (c, _) = world(|w| w.waits(found)).expect("it was found in a queue");
@@ -45,7 +45,7 @@ fn claim_place(s: &'static Sched, t: TaskletRef, found: TaskletId, acting: Direc
     if !before.is_null() {
         s.drop_later(before);
     }
-    world(|w| w.dequeue(t.id()));
+    world(|w| w.leave_places(t.id()));
     waits::ends(t);
     sent
 }
@@ -73,7 +73,7 @@ pub fn end(t: TaskletId, kind: WaitKind) {
     let Some(alt) = (unsafe { Alt::of_ended(kind) }) else { return };
     let t = object(t);
     let still = world(|w| w.has_places(t.id()));
-    world(|w| w.dequeue(t.id()));
+    world(|w| w.leave_places(t.id()));
     let lost = alt.places.get().saturating_sub(usize::from(!still));
     for entry in alt.entries.iter().filter(|_| alt.polls) {
         if let Kind::Ready(descriptor, direction) = entry.kind {

@@ -274,6 +274,7 @@ fn descriptor_of(o: Obj) -> Res<c_int> {
 }
 
 /// True if a case can happen now, or is an error now.
+#[inline(always)]
 fn is_ready_now(entry: &Entry) -> bool {
     let possible = |ch: ChannelRef, direction| {
         world(|w| {

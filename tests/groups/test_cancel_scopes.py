@@ -4,50 +4,14 @@ import copy
 import gc
 import math
 import pickle
-import socket as plain_socket
 import threading
 import time
 import weakref
 
 import pytest
 import stackless
-import stackless.socket
+from kinds_of_waits import WAITS, forever
 from other_thread import run_in_thread
-
-
-def forever():
-    stackless.channel().receive()
-
-
-def beside_a_sleeper(wait):
-    sleeper = stackless.tasklet(stackless.sleep)(60)
-    try:
-        return wait(sleeper)
-    finally:
-        sleeper.kill()
-
-
-def receive_from_socket():
-    ours, theirs = plain_socket.socketpair()
-    with ours, theirs, stackless.socket.fromfd(ours.fileno(), ours.family, ours.type) as sock:
-        sock.recv(1)
-
-
-WAITS = {
-    "receive": forever,
-    "receive with timeout": lambda: stackless.channel().receive(timeout=60),
-    "send": lambda: stackless.channel().send(1),
-    "iterate": lambda: list(stackless.channel()),
-    "sleep": lambda: stackless.sleep(60),
-    "sleep(0)": lambda: stackless.sleep(0),
-    "schedule": stackless.schedule,
-    "schedule_remove": stackless.schedule_remove,
-    "to_thread": lambda: stackless.to_thread(time.sleep, 0.01),
-    "run": lambda: beside_a_sleeper(lambda sleeper: stackless.run()),
-    "join": lambda: beside_a_sleeper(lambda sleeper: sleeper.join()),
-    "switch": lambda: beside_a_sleeper(lambda sleeper: sleeper.switch()),
-    "recv": receive_from_socket,
-}
 
 
 def in_tasklet(function):

@@ -105,6 +105,18 @@ def test_tasklets_that_never_end():
     assert not tasklets[0].alive
 
 
+def test_what_the_owner_waits_for_is_told():
+    """In reprs, and in snapshots."""
+    owner = stackless.tasklet(group_with)(forever)
+    for _ in range(3):
+        stackless.schedule()
+    assert "joining 1 tasklet of its task group" in repr(owner)
+    (info,) = [each for each in stackless.snapshot() if each.serial == owner.number]
+    assert "joining 1 tasklet of its task group" in info.reason
+    owner.kill()
+    stackless.run()
+
+
 def test_keyboard_interrupt_while_it_waits():
     assert_child(
         """

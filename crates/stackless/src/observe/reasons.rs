@@ -6,6 +6,7 @@
 use crate::model::alt::{self, Entry, Kind};
 use crate::model::channel::ChannelRef;
 use crate::model::primitive::Primitive;
+use crate::model::scope::{Scope, ScopeRef};
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::model::wait::{IoDirection, Wait, WaitKind};
 use crate::model::world::{self, world};
@@ -43,6 +44,11 @@ impl Reason {
         if let Some(what) = primitives::reason(t) {
             let left = time_left(t).map_or_else(String::new, |left| format!(", {left}"));
             return plain("waiting", format!("{what}{left}"));
+        }
+        if let Some(group) = joined_group(t) {
+            let count = group.count.get();
+            let some = if count == 1 { "1 tasklet".to_owned() } else { format!("{count} tasklets") };
+            return plain("joining", format!("{some} of its task group"));
         }
         if let Some(joined) = joined(t) {
             let left = time_left(t).map_or_else(String::new, |left| format!(", {left}"));
@@ -85,7 +91,10 @@ pub fn short(t: TaskletRef) -> String {
 
 /// True if it waits in one channel of the program.
 fn has_partners(t: TaskletRef) -> bool {
-    joined(t).is_none() && alt::of(t).is_none() && Primitive::waited_for(t).is_none()
+    joined(t).is_none()
+        && joined_group(t).is_none()
+        && alt::of(t).is_none()
+        && Primitive::waited_for(t).is_none()
 }
 
 fn wait_of(t: TaskletRef) -> Option<Wait> {
@@ -97,6 +106,13 @@ fn wait_of(t: TaskletRef) -> Option<Wait> {
 pub fn joined(t: TaskletRef) -> Option<&'static Tasklet> {
     let (c, _) = world::waits(t).filter(|_| alt::of(t).is_none())?;
     world(|w| w.channel_payload(c)).awaited()
+}
+
+/// The task group for the end of whose tasklets this one waits.
+pub fn joined_group(t: TaskletRef) -> Option<ScopeRef> {
+    let group = Scope::in_cell(&t.scope).filter(|group| group.flags.get().joining && group.is_owned_by(t))?;
+    let (c, _) = world::waits(t)?;
+    std::ptr::eq(world(|w| w.channel_payload(c)).obj(), group.end.get()).then_some(group)
 }
 
 /// "tasklet 2 (fetch)".

@@ -83,7 +83,10 @@ impl Collector {
         let mut name = inspect::name_of(t);
         let stack = self.stack(t, &mut name);
         let reason = Reason::of(t);
-        let shown = state.is_blocked() && reasons::joined(t).is_none() && Primitive::waited_for(t).is_none();
+        let shown = state.is_blocked()
+            && reasons::joined(t).is_none()
+            && reasons::joined_group(t).is_none()
+            && Primitive::waited_for(t).is_none();
         let channel = world::waits(t).filter(|_| shown);
         let channel = channel.map(|(c, _)| self.channel(t, world(|w| w.channel_payload(c))));
         self.slice.tasklets.push(Row {

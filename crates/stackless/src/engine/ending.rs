@@ -134,10 +134,9 @@ pub fn register_note(note: Note) {
 #[cold]
 pub fn add_note(s: &'static Sched) {
     let exception = take_exception();
-    if !is_exit(&exception)
-        && !scopes::is_cancelled(&exception)
-        && let Some(note) = NOTE.get()
-    {
+    // SAFETY: the exception type exists. (KeyboardInterrupt, SystemExit and Cancelled are no errors of a tasklet.)
+    let is_error = is_subclass(exception[0], unsafe { PyExc_Exception });
+    if is_error && let Some(note) = NOTE.get() {
         note(s.current(), exception[1]);
     }
     let Raised = set_exception(exception);

@@ -287,11 +287,6 @@ pub fn is_own_end(group: ScopeRef, t: TaskletRef, kind: Obj, value: Obj) -> bool
     ours
 }
 
-/// True for a `Cancelled`.
-pub fn is_cancelled(exception: &[Obj; 3]) -> bool {
-    is_subclass(exception[0], CANCELLED.load(Relaxed))
-}
-
 /// The scope of a `Cancelled`; None for other exceptions.
 pub fn scope_of_cancelled(kind: Obj, value: Obj) -> Option<ScopeRef> {
     if !is_subclass(kind, CANCELLED.load(Relaxed)) {

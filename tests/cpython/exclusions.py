@@ -91,7 +91,7 @@ MUST_SWITCH = {
     "test_httpservers": 20,
     "test_httplib": 1,
     "test_threading_local": 4,
-    "test_thread": 15,
+    "test_thread": 10,
 }
 
 

@@ -2,8 +2,9 @@
 
     python run_module.py MODULE [--in PLACE] [--only PATTERN ...] [--leave-out PATTERN ...]
 
-With --in after `monkey.patch_all()`, in a `tasklet`, or in the `main` one, which is not alone; or,
-with `loop`, unpatched in a tasklet, where the event loops of asyncio are `stackless.aio.EventLoop`.
+With --in after the patches of `stackless.monkey`, in a `tasklet`, or in the `main` one, which is
+not alone; or, with `loop`, unpatched in a tasklet, where the event loops of asyncio are
+`stackless.aio.EventLoop`.
 Without --in unpatched and without tasklets. Switches are counted for each test.
 """
 
@@ -17,6 +18,8 @@ import unittest
 
 #: Modules that ask for the network although everything that is run of them stays on this machine.
 ASK_FOR_NETWORK = {"test_socketserver", "test_timeout"}
+#: Modules whose threads are tasklets.
+TEST_THREADS = {"test_thread", "test_threading_local"}
 
 
 class Result(unittest.TestResult):
@@ -154,8 +157,12 @@ def main():
 
     if given.where == "loop":
         use_event_loop()
-    else:
+    elif given.module in TEST_THREADS:
         monkey.patch_all()
+    else:
+        # Their servers run in OS threads: some loop without a wait, which would stop all tasklets.
+        for part in ("time", "socket", "ssl", "select", "logging"):
+            getattr(monkey, f"patch_{part}")()
     _stackless._count_switches()
     # Runs while a test waits longer than a moment, so that such waits are counted.
     stackless.tasklet(tick)().daemon = True

@@ -316,7 +316,7 @@ def test_schedules_are_shrunk():
     simplest = hypothesis.find(
         schedules(preempt=True), lambda schedule: fails(unprotected, schedule)
     )
-    assert simplest.forced == 1
+    assert simplest.forced <= 2  # 1, but where removing either of two switches alone does not fail
 
 
 def fails(program, schedule):

@@ -157,8 +157,13 @@ def repair() -> None:
     for old in found:
         if type(old) is BuiltinMethodType and id(old.__self__) in new:
             new[id(old)] = getattr(new[id(old.__self__)], old.__name__, old)
-    for holder in gc.get_referrers(*found):
-        if _is_own(holder, found) or holder is names or holder is new:
+    # gc.get_referrers() would compare each reference with each of the objects.
+    wanted = set(map(id, found))
+    holders = [
+        each for each in gc.get_objects() if not wanted.isdisjoint(map(id, gc.get_referents(each)))
+    ]
+    for holder in holders:
+        if holder is holders or _is_own(holder, found) or holder is names or holder is new:
             continue
         for old in [each for each in gc.get_referents(holder) if id(each) in new]:
             if not _replace_in(holder, old, new[id(old)], classes) and isinstance(holder, _FIXED):
@@ -175,6 +180,4 @@ def _is_own(holder: Any, found: list[Any]) -> bool:
     if isinstance(holder, dict):
         name = holder.get("__name__")
         return isinstance(name, str) and name.partition(".")[0] == "stackless"
-    # A call with `*found` has made a tuple.
-    made = isinstance(holder, tuple) and len(holder) == len(found) and holder[0] is found[0]
-    return made or holder is found or isinstance(holder, FrameType)
+    return holder is found or isinstance(holder, FrameType)

@@ -68,14 +68,18 @@ def _start_tasklet(call: Callable[[], None]) -> int:
 def _report(function: Any) -> None:
     """Report the exception that a thread without a Thread object ends with, as `_thread` does."""
     kind, error, trace = sys.exc_info()
-    text = f"Exception ignored in thread started by {function!r}"
+    text, culprit = "Exception ignored in thread started by", None
+    if sys.version_info < (3, 13):
+        culprit = function
+    else:
+        text = f"{text} {function!r}"
     if sys.unraisablehook is sys.__unraisablehook__:
-        print(text, file=sys.stderr)
+        print(f"{text}: {culprit!r}" if culprit is not None else text, file=sys.stderr)
         traceback.print_exception(error)
         return
     sys.unraisablehook(
         SimpleNamespace(
-            exc_type=kind, exc_value=error, exc_traceback=trace, err_msg=text, object=None
+            exc_type=kind, exc_value=error, exc_traceback=trace, err_msg=text, object=culprit
         )
     )
 

@@ -13,7 +13,7 @@ import threading
 import pytest
 import stackless
 from child_process import assert_child
-from stackless import _stackless, servers, socket
+from stackless import _stackless, servers, socket, sync
 
 
 class Echo(socketserver.StreamRequestHandler):
@@ -519,13 +519,18 @@ def test_shutdown_from_everywhere():
 @pytest.mark.parametrize("block", [False, True])
 def test_close_waits(daemons, block):
     """It waits for the tasklets that are not daemons."""
-    finished = []
+    begun, finished, release = [], [], sync.Event()
 
     class Slow(socketserver.BaseRequestHandler):
         def handle(self):
             self.request.recv(1)
-            stackless.sleep(0.01)
+            begun.append(1)
+            release.wait()
             finished.append(1)
+
+    def release_later():
+        stackless.sleep(0.01)
+        release.set()
 
     class Server(servers.TaskletTCPServer):
         daemon_tasklets = daemons
@@ -536,13 +541,18 @@ def test_close_waits(daemons, block):
     clients = [socket.create_connection(server.server_address) for _ in range(3)]
     for s in clients:
         s.send(b"x")
-    stackless.sleep(0.003)
+    while len(begun) < 3:
+        stackless.sleep(0.001)
     server.shutdown()
+    waits = block and not daemons
+    if waits:
+        stackless.tasklet(release_later)()
     server.server_close()
-    assert finished == ([1, 1, 1] if block and not daemons else [])
+    assert finished == ([1, 1, 1] if waits else [])
     assert not t.alive and server.fileno() == -1
-    stackless.sleep(0.03)
-    assert finished == [1, 1, 1]
+    release.set()
+    while len(finished) < 3:
+        stackless.sleep(0.001)
     for s in clients:
         assert s.recv(1) == b""
         s.close()

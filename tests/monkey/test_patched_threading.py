@@ -408,3 +408,25 @@ def test_handles():
     """,
         prints="True True",
     )
+
+
+def test_modules_with_destroyed_objects():
+    """asyncio goes on: on Python 3.12 its module shows destroyed objects to the collector."""
+    assert_child(
+        """
+        import asyncio, gc
+        from stackless import monkey
+
+        async def program():
+            future = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(future.set_result, 1)
+            return await future
+
+        asyncio.run(program())
+        monkey.patch_all()
+        monkey.unpatch_all()
+        gc.collect()
+        print(asyncio.run(program()))
+        """,
+        prints="1",
+    )

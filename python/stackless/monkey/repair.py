@@ -38,10 +38,19 @@ class Unrepaired(NamedTuple):
 unrepaired: list[Unrepaired] = []
 
 
+def _objects() -> list[Any]:
+    """Return what the collector knows, without modules, whose dicts it knows as well.
+
+    On CPython 3.12 the module _asyncio shows destroyed objects among its references:
+    gc.get_referents() would bring them back to life, and its list of them would become a circle.
+    """
+    return [each for each in gc.get_objects() if not isinstance(each, ModuleType)]
+
+
 def _made_before(kinds: tuple[type, ...]) -> list[Any]:
     """Return the objects of these types that the collector reaches, and their bound methods."""
     methods = {*kinds, BuiltinMethodType}
-    reached = [each for each in gc.get_referents(*gc.get_objects()) if type(each) in methods]
+    reached = [each for each in gc.get_referents(*_objects()) if type(each) in methods]
     found = {
         id(each): each
         for each in reached
@@ -160,7 +169,7 @@ def repair() -> None:
     # gc.get_referrers() would compare each reference with each of the objects.
     wanted = set(map(id, found))
     holders = [
-        each for each in gc.get_objects() if not wanted.isdisjoint(map(id, gc.get_referents(each)))
+        each for each in _objects() if not wanted.isdisjoint(map(id, gc.get_referents(each)))
     ]
     for holder in holders:
         if holder is holders or _is_own(holder, found) or holder is names or holder is new:

@@ -528,10 +528,6 @@ def test_close_waits(daemons, block):
             release.wait()
             finished.append(1)
 
-    def release_later():
-        stackless.sleep(0.01)
-        release.set()
-
     class Server(servers.TaskletTCPServer):
         daemon_tasklets = daemons
         block_on_close = block
@@ -544,15 +540,14 @@ def test_close_waits(daemons, block):
     while len(begun) < 3:
         stackless.sleep(0.001)
     server.shutdown()
-    waits = block and not daemons
-    if waits:
-        stackless.tasklet(release_later)()
+    if waits := block and not daemons:
+        stackless.tasklet(release.set)()  # runs in server_close()
     server.server_close()
     assert finished == ([1, 1, 1] if waits else [])
     assert not t.alive and server.fileno() == -1
     release.set()
-    while len(finished) < 3:
-        stackless.sleep(0.001)
+    stackless.run()
+    assert finished == [1, 1, 1]
     for s in clients:
         assert s.recv(1) == b""
         s.close()

@@ -64,9 +64,9 @@ class virtual_time:
         if virtual_time._used:
             raise RuntimeError("virtual_time() is in use already")
         virtual_time._used = True
-        self._began = stackless.clock()
         self._wall = time.time_ns()
-        stackless.set_virtual_clock(self._began)
+        stackless.set_virtual_clock(stackless.clock())
+        self._began = stackless.clock()  # it has whole nanoseconds
         # Other threads still see the real clock: stackless.clock() is the caller's.
         for name, nanoseconds in _CLOCKS.items():
             self._replace(time, name, self._clock("time" in name.split("_"), nanoseconds))

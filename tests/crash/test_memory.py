@@ -52,8 +52,8 @@ def new():
 
 def fill(word):
     "Says so when there is no memory any more, for which there must be some."
-    # Makes the object of this frame: where memory is enough for that of new() and not for this one, CPython 3.13
-    # loses the MemoryError (take_ownership() in Python/frame.c).
+    # Makes the object of this frame: where memory is enough for that of new() and not for this
+    # one, CPython 3.13 loses the MemoryError (take_ownership() in Python/frame.c).
     sys._getframe()
     try:
         while True:

@@ -1,5 +1,6 @@
-//! Memory for tasklet objects: making one, and reusing the memory of destroyed ones.
+//! Memory for tasklet objects: making one, and reusing the memory of destroyed ones; and for objects with a queue.
 
+use crate::model::channel::Channel;
 use crate::model::classes;
 use crate::model::tasklet::{Flags, Tasklet, TaskletRef};
 use crate::model::world::world;
@@ -9,6 +10,7 @@ use crate::python::{memory, types};
 use pyo3_ffi::*;
 use stackless_core::{RecordKind, TaskletId, ThreadId};
 use std::cell::Cell;
+use std::ptr::null_mut;
 
 /// The function that a call of a tasklet object calls.
 static VECTORCALL: Gil<Cell<Option<vectorcallfunc>>> = Gil::new(Cell::new(None));
@@ -123,4 +125,28 @@ fn more_room() -> bool {
 /// A plain, empty tasklet of a thread; of none yet if it becomes the main tasklet of a new one.
 pub fn allocate_plain(thread: ThreadId) -> Res<TaskletRef> {
     allocate(classes::tasklet_type(), thread)
+}
+
+/// An object that begins with the fields of a channel, which the world is told of; null with an exception.
+///
+/// # Safety
+/// `kind` is the type of such objects.
+pub unsafe fn allocate_channel(kind: *mut PyTypeObject) -> Obj {
+    // SAFETY: an allocation by the type itself, zeroed.
+    unsafe {
+        let o = (*kind).tp_alloc.expect("inherited")(kind, 0);
+        if o.is_null() {
+            return o;
+        }
+        let room = || memory::strictly(|| world(|w| w.make_room(RecordKind::Channel)));
+        if !world(|w| w.has_room(RecordKind::Channel)) && !room() {
+            PyObject_GC_UnTrack(o.cast());
+            types::free(o);
+            let Raised = memory::no_memory();
+            return null_mut();
+        }
+        let ch = Channel::from(o);
+        ch.id.set(world(|w| w.add_channel(ch)));
+        o
+    }
 }

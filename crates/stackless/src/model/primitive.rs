@@ -40,7 +40,7 @@ pub type PrimitiveRef = &'static Primitive;
 pub struct Native {
     pub alarm: Alarm,
     pub ident: u64,
-    /// It is served once so many tasklets have been, or when none waits.
+    /// It is served once this number of tasklets has been, or when none waits.
     turn: u64,
     /// The number of forks before it began to wait: after one more it does not exist in this process.
     forks: Cell<u32>,

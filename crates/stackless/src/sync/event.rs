@@ -153,7 +153,7 @@ unsafe extern "C" fn notify(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     }))
 }
 
-/// Wakes the first that wait, at most so many. Returns how many there were.
+/// Wakes the first that wait, at most this number. Returns how many there were.
 pub fn notify_some(p: PrimitiveRef, most: i64) -> Res<i64> {
     let mut done = 0;
     while done < most && notify_one(p)? {

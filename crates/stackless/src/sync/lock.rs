@@ -62,18 +62,7 @@ pub fn take_back(p: Obj, _: Obj) {
 }
 
 fn acquire_for(p: PrimitiveRef, time: Option<u64>, call: Pending) -> Res<Obj> {
-    if take(p) {
-        return Ok(bool_obj(true));
-    }
-    if time == Some(0) {
-        return Ok(bool_obj(false));
-    }
-    queue::begin()?;
-    if take(p) {
-        return Ok(bool_obj(true));
-    }
-    // SAFETY: False exists.
-    queue::wait(p, time, unsafe { Py_False() }, null_mut(), Some(take_back), call)
+    queue::acquire(p, time, |p| Ok(take(p)), take_back, call)
 }
 
 /// Waits until the lock is free, without keeping it. What follows is done before any other code runs.
@@ -83,19 +72,9 @@ pub fn pass_through(p: PrimitiveRef) -> Res<()> {
 }
 
 unsafe extern "C" fn acquire(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a lock's method.
-    let p = unsafe { Primitive::from(o) };
     let call = Pending::call(acquire as _, args, args::arguments(count, names));
-    if count == 0 && names.is_null() {
-        return give(acquire_for(p, None, call));
-    }
-    // SAFETY: as above.
-    let given = unsafe { args::named("acquire", ["blocking", "timeout"], args, count, names) };
-    give(
-        given
-            .and_then(|[blocking, timeout]| times::of_lock(blocking, timeout))
-            .and_then(|time| acquire_for(p, time, call)),
-    )
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a lock's method.
+    unsafe { objects::acquire(o, args, count, names, times::of_lock, |p, time| acquire_for(p, time, call)) }
 }
 
 unsafe extern "C" fn release(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {

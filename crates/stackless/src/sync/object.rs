@@ -1,40 +1,52 @@
 //! What the types of the primitives have in common: how their objects are made, collected and destroyed.
 
 use crate::engine::transfer;
+use crate::model::allocation::allocate_channel;
 use crate::model::bomb::TakeBack;
 use crate::model::channel::Channel;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::model::world::{object, world};
+use crate::python::args;
 use crate::python::args::function;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
 use crate::python::types::{self, Slots, TypeCell};
-use crate::python::{args, memory};
 use pyo3_ffi::*;
-use stackless_core::RecordKind;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_ulong, c_void};
 use std::ptr::null_mut;
 
 /// `cls.__new__`: ignores its arguments, which `__init__` checks.
 pub unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, _: Obj) -> Obj {
-    // SAFETY: an allocation by the type itself, zeroed; the world is told of the object first.
-    unsafe {
-        let o = (*t).tp_alloc.expect("inherited")(t, 0);
-        if o.is_null() {
-            return o;
-        }
-        let room = || memory::strictly(|| world(|w| w.make_room(RecordKind::Channel)));
-        if !world(|w| w.has_room(RecordKind::Channel)) && !room() {
-            PyObject_GC_UnTrack(o.cast());
-            types::free(o);
-            let Raised = memory::no_memory();
-            return null_mut();
-        }
-        let ch = Channel::from(o);
-        ch.id.set(world(|w| w.add_channel(ch)));
-        o
+    // SAFETY: the type of a primitive, or a subclass.
+    unsafe { allocate_channel(t) }
+}
+
+/// The method `acquire(blocking, timeout)`: `time_of` makes a time of these, `acquire_for` acquires.
+///
+/// # Safety
+/// A METH_FASTCALL | METH_KEYWORDS call of a primitive's method.
+#[inline(always)]
+pub unsafe fn acquire(
+    o: Obj,
+    args: *const Obj,
+    count: Py_ssize_t,
+    names: Obj,
+    time_of: impl Fn(Obj, Obj) -> Res<Option<u64>>,
+    acquire_for: impl Fn(PrimitiveRef, Option<u64>) -> Res<Obj>,
+) -> Obj {
+    // SAFETY: the caller's.
+    let p = unsafe { Primitive::from(o) };
+    if count == 0 && names.is_null() {
+        return give(acquire_for(p, None));
     }
+    // SAFETY: the caller's.
+    let given = unsafe { args::named("acquire", ["blocking", "timeout"], args, count, names) };
+    give(
+        given
+            .and_then(|[blocking, timeout]| time_of(blocking, timeout))
+            .and_then(|time| acquire_for(p, time)),
+    )
 }
 
 /// `cls.__new__` of a type without parameters.

@@ -27,6 +27,7 @@ use stackless_core::{Direction, WaitsTo};
 use stackless_cpython::{Alarm, Pending, Woken};
 use stackless_reactor::now;
 use std::ffi::c_int;
+use std::ptr::null_mut;
 
 /// The caller's tasklet, if the caller can wait in it. (Under `switch_trap` it can, and the call fails.)
 fn tasklet_here() -> Option<Entered> {
@@ -69,6 +70,29 @@ pub fn wait(
         }
         None => wait_in_thread(p, time, over, note, back),
     }
+}
+
+/// Acquires what `take` takes, if it is there; else waits for the turn, at most `time`. Returns whether it was acquired.
+#[inline(always)]
+pub fn acquire(
+    p: PrimitiveRef,
+    time: Option<u64>,
+    take: impl Fn(PrimitiveRef) -> Res<bool>,
+    back: TakeBack,
+    call: Pending,
+) -> Res<Obj> {
+    if take(p)? {
+        return Ok(bool_obj(true));
+    }
+    if time == Some(0) {
+        return Ok(bool_obj(false));
+    }
+    begin()?;
+    if take(p)? {
+        return Ok(bool_obj(true));
+    }
+    // SAFETY: False exists.
+    wait(p, time, unsafe { Py_False() }, null_mut(), Some(back), call)
 }
 
 fn wait_in_tasklet(

@@ -22,7 +22,7 @@ fn holds(p: PrimitiveRef) -> bool {
     p.owner.get() == entry::running_owner() || queue::belongs_here(p)
 }
 
-/// Takes a lock that is free, or that the caller holds, so many times more.
+/// Takes a lock that is free, or that the caller holds, this number of times more.
 fn take(p: PrimitiveRef, times: i64) -> Res<bool> {
     let held = p.count.get();
     if held != 0 && !holds(p) {
@@ -39,34 +39,13 @@ fn take(p: PrimitiveRef, times: i64) -> Res<bool> {
 }
 
 fn acquire_for(p: PrimitiveRef, time: Option<u64>, call: Pending) -> Res<Obj> {
-    if take(p, 1)? {
-        return Ok(bool_obj(true));
-    }
-    if time == Some(0) {
-        return Ok(bool_obj(false));
-    }
-    queue::begin()?;
-    if take(p, 1)? {
-        return Ok(bool_obj(true));
-    }
-    // SAFETY: False exists.
-    queue::wait(p, time, unsafe { Py_False() }, null_mut(), Some(lock::take_back), call)
+    queue::acquire(p, time, |p| take(p, 1), lock::take_back, call)
 }
 
 unsafe extern "C" fn acquire(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a lock's method.
-    let p = unsafe { Primitive::from(o) };
     let call = Pending::call(acquire as _, args, args::arguments(count, names));
-    if count == 0 && names.is_null() {
-        return give(acquire_for(p, None, call));
-    }
-    // SAFETY: as above.
-    let given = unsafe { args::named("acquire", ["blocking", "timeout"], args, count, names) };
-    give(
-        given
-            .and_then(|[blocking, timeout]| times::of_lock(blocking, timeout))
-            .and_then(|time| acquire_for(p, time, call)),
-    )
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a lock's method.
+    unsafe { objects::acquire(o, args, count, names, times::of_lock, |p, time| acquire_for(p, time, call)) }
 }
 
 /// Checks that the caller holds the lock.

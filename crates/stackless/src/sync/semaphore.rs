@@ -67,34 +67,15 @@ fn take_back(p: Obj, _: Obj) {
 }
 
 fn acquire_for(p: PrimitiveRef, time: Option<u64>, call: Pending) -> Res<Obj> {
-    if take(p) {
-        return Ok(bool_obj(true));
-    }
-    if time == Some(0) {
-        return Ok(bool_obj(false));
-    }
-    queue::begin()?;
-    if take(p) {
-        return Ok(bool_obj(true));
-    }
-    // SAFETY: False exists.
-    queue::wait(p, time, unsafe { Py_False() }, null_mut(), Some(take_back), call)
+    queue::acquire(p, time, |p| Ok(take(p)), take_back, call)
 }
 
 unsafe extern "C" fn acquire(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {
-    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a semaphore's method.
-    let p = unsafe { Primitive::from(o) };
     let call = Pending::call(acquire as _, args, args::arguments(count, names));
-    if count == 0 && names.is_null() {
-        return give(acquire_for(p, None, call));
+    // SAFETY: a METH_FASTCALL | METH_KEYWORDS call of a semaphore's method.
+    unsafe {
+        objects::acquire(o, args, count, names, times::of_semaphore, |p, time| acquire_for(p, time, call))
     }
-    // SAFETY: as above.
-    let given = unsafe { args::named("acquire", ["blocking", "timeout"], args, count, names) };
-    give(
-        given
-            .and_then(|[blocking, timeout]| times::of_semaphore(blocking, timeout))
-            .and_then(|time| acquire_for(p, time, call)),
-    )
 }
 
 unsafe extern "C" fn release(o: Obj, args: *const Obj, count: Py_ssize_t, names: Obj) -> Obj {

@@ -1,17 +1,17 @@
 //! The type `stackless.channel`: methods and attributes.
 
 use crate::engine::{buffer, transfer};
+use crate::model::allocation::allocate_channel;
 use crate::model::channel::{Channel, ChannelRef};
 use crate::model::world::{object, world};
 use crate::model::{bomb, classes};
 use crate::observe::snapshot;
 use crate::python::args::arguments;
 use crate::python::objects::*;
-use crate::python::{args, memory, types};
+use crate::python::{args, types};
 use crate::scheduler::hooks;
 use crate::types::{case, reduce};
 use pyo3_ffi::*;
-use stackless_core::RecordKind;
 use stackless_cpython::{self as cpython, Pending};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -30,21 +30,13 @@ only its __init__ or __new__ knows is not looked at here. (Reference, section 5.
 const LARGEST: i64 = 1 << 30;
 
 unsafe extern "C" fn tp_new(t: *mut PyTypeObject, _: Obj, kwargs: Obj) -> Obj {
-    // SAFETY: an allocation by the type itself, zeroed; the world is told of the object first.
+    // SAFETY: the type of channels, or a subclass.
     unsafe {
-        let o = (*t).tp_alloc.expect("inherited")(t, 0);
+        let o = allocate_channel(t);
         if o.is_null() {
             return o;
         }
-        let room = || memory::strictly(|| world(|w| w.make_room(RecordKind::Channel)));
-        if !world(|w| w.has_room(RecordKind::Channel)) && !room() {
-            PyObject_GC_UnTrack(o.cast());
-            types::free(o);
-            let Raised = memory::no_memory();
-            return null_mut();
-        }
         let ch = Channel::from(o);
-        ch.id.set(world(|w| w.add_channel(ch)));
         // Called by the __new__ of a subclass; else the arguments are those of __init__.
         if overrides(t).0 && keywords(ch, kwargs, true).is_err() {
             drop_ref(o);

@@ -219,8 +219,14 @@ def test_at_exit():
     child = {"env": {"STACKLESS_WARN": "1"}}
     assert_child(PROGRAM, complains="StacklessWarning: 2 tasklets have not ended at exit", **child)
     assert_child(PROGRAM, complains="'the waiting one': blocked receiving from channel", **child)
-    assert_child(PROGRAM, complains="<string>:3 in waits\n", **child)
-    assert_child(PROGRAM, complains="'never': never ran, <string>:5 in never", **child)
+    assert_child(
+        PROGRAM, complains="<string>:3 in waits, made at <string>:6 in <module>\n", **child
+    )
+    assert_child(
+        PROGRAM,
+        complains="'never': never ran, <string>:5 in never, made at <string>:9 in <module>\n",
+        **child,
+    )
 
 
 def test_at_exit_is_off_by_default():

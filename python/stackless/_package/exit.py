@@ -1,21 +1,30 @@
-"""What happens when the interpreter exits: the warning about tasklets that have not ended."""
+"""The warning about tasklets that have not ended when the interpreter exits, and when it is on."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping
 
 from stackless import _stackless, explain
+from stackless._package.own_code import DIRECTORY
 
 #: The maximum number of lines of the warning.
 _LINES = 10
 
 
-def enable_from(environ: Mapping[str, str]) -> None:
-    """Switch the warning on or off as the environment and the interpreter's options say."""
-    default = "1" if sys.flags.dev_mode else "0"
-    _stackless.enable_exit_warnings(environ.get("STACKLESS_WARN", default) not in ("", "0"))
+def enable_from(environ: Mapping[str, str], default: bool = False) -> None:
+    """Switch the warning, and the tracking of origins, on or off.
+
+    The environment decides; without a word of it, they are on in development mode, or by default.
+    """
+    threading = os.path.join(os.path.dirname(os.__file__), "threading.py")
+    _stackless._leave_out_origins((DIRECTORY, threading))
+    preset = "1" if default or sys.flags.dev_mode else "0"
+    on = environ.get("STACKLESS_WARN", preset) not in ("", "0")
+    _stackless.enable_exit_warnings(on)
+    _stackless.enable_origin_tracking(on)
 
 
 def at_exit() -> None:
@@ -28,7 +37,7 @@ def at_exit() -> None:
 
 
 def _warn() -> None:
-    left = {tasklet.number for tasklet in _stackless._unended()}
+    left = {tasklet.number: tasklet for tasklet in _stackless._unended(False)}
     if not left:
         return
     infos = [info for info in explain.snapshot() if info.serial in left]
@@ -39,6 +48,9 @@ def _warn() -> None:
         if info.stack:
             call = info.stack[-1]
             line += f", {call.file}:{call.line} in {call.function}"
+        if origin := left[info.serial].origin:
+            file, number, function = origin
+            line += f", made at {file}:{number} in {function}"
         lines.append(line)
     if len(infos) > _LINES:
         lines.append(f"  and {len(infos) - _LINES} more")

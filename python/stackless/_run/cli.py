@@ -11,6 +11,7 @@ import threading
 import time
 
 from stackless import _stackless, monkey
+from stackless._package.exit import enable_from
 from stackless._package.own_code import hide_own_frames
 from stackless._package.program import USAGE, add_arguments, found
 from stackless._run import blocked
@@ -79,6 +80,7 @@ def main(argv: list[str]) -> int:
     parser = _parser()
     given = parser.parse_args(argv)
     monkey.patch_all()
+    enable_from(os.environ, default=True)
     Settings.main = threading.main_thread().ident or 0
     program = found(given, parser.prog)
     if program is None:

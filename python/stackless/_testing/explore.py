@@ -116,7 +116,7 @@ def _run(
     chance = random.Random(seed) if preempt and seed is not None else None
     interruptions = _Interruptions(schedule, chance)
     error: BaseException | None = None
-    before = {tasklet.number for tasklet in _stackless._unended()}
+    before = {tasklet.number for tasklet in _stackless._unended(True)}
     old = sys.gettrace(), threading.gettrace(), stackless.get_schedule_callback()
     stackless.steer(bytes(choice % 256 for choice in schedule.choices), seed)
     try:
@@ -137,7 +137,7 @@ def _run(
                 stackless.set_schedule_callback(old[2])
     finally:
         choices = stackless.steered()
-        left = [each for each in _stackless._unended() if each.number not in before]
+        left = [each for each in _stackless._unended(True) if each.number not in before]
         if left and error is None:
             error = Unfinished("tasklets have not ended:\n" + _places(left))
         _kill(left)

@@ -61,13 +61,13 @@ def _in_tasklet(function: Callable[..., object]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(**arguments: Any) -> None:
-        before = {tasklet.number for tasklet in _stackless._unended()}
+        before = {tasklet.number for tasklet in _stackless._unended(True)}
         tasklet = _stackless.tasklet(function).setup(**arguments)
         tasklet.name = function.__name__
         try:
             tasklet.join()
         finally:
-            left = [each for each in _stackless._unended() if each.number not in before]
+            left = [each for each in _stackless._unended(True) if each.number not in before]
             stacks = _stacks(left)
             for each in left:
                 each.kill()

@@ -8,7 +8,7 @@ use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
 use crate::model::{bomb, primitive, settings};
-use crate::observe::{counts, crash, leaks, record_functions, snapshot, warnings};
+use crate::observe::{counts, crash, leaks, origins, record_functions, snapshot, warnings};
 use crate::parking::{park, room};
 use crate::python::args::function;
 use crate::python::objects::*;
@@ -415,6 +415,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(timeout::functions());
     all.extend(steering::functions());
     all.extend(warnings::functions());
+    all.extend(origins::functions());
     all.extend(scope::functions());
     all.extend(to_thread::functions());
     all.extend(methods::functions());

@@ -25,7 +25,7 @@ pub struct Tasklet {
     pub flags: Cell<Flags>,
     /// True if a scope around it is cancelled: calls that would wait raise `Cancelled` instead.
     pub cancelled: Cell<bool>,
-    /// True if it has, or had, what few tasklets have: a limit, a scope, or a name.
+    /// True if it has, or had, what few tasklets have: a limit, a scope, or a label.
     pub extra: Cell<bool>,
     /// What the tasklet waits for besides a partner, or null: see [`crate::scheduler::waits`].
     pub wait: Cell<*mut Wait>,
@@ -51,8 +51,8 @@ pub struct Tasklet {
     pub scope: Cell<Obj>,
     /// The previous and the next member of its group, or null: the group owns them.
     pub peers: [Cell<*const Tasklet>; 2],
-    /// The name that it was given, or null.
-    pub name: Cell<Obj>,
+    /// The name that it was given, or null; a tuple of the name, or None, and of where it was bound, if that is kept.
+    pub label: Cell<Obj>,
     /// Where `join()` waits, then the outcome; null if it was never asked for: see [`crate::engine::outcome`].
     pub sequel: Cell<Obj>,
     /// When the tasklet last began or stopped to run, while that is kept: see [`crate::observe::counts::age`].
@@ -149,6 +149,42 @@ impl Tasklet {
     /// Drops the callable, its arguments and the tempval. May run Python code, at the end.
     pub fn unbind(&self) {
         self.take_all().into_iter().for_each(objects::drop_ref);
+    }
+
+    /// The name that it was given, borrowed; null for none.
+    pub fn given_name(&self) -> Obj {
+        self.label_part(0)
+    }
+
+    /// Where it was bound, borrowed: a tuple of file, line and function. Null if that was not kept.
+    pub fn origin(&self) -> Obj {
+        self.label_part(1)
+    }
+
+    fn label_part(&self, part: Py_ssize_t) -> Obj {
+        let label = self.label.get();
+        // SAFETY: a label is null, a str or a tuple of two.
+        unsafe {
+            if label.is_null() || PyTuple_Check(label) == 0 {
+                if part == 0 { label } else { null_mut() }
+            } else {
+                some(PyTuple_GET_ITEM(label, part)).unwrap_or(null_mut())
+            }
+        }
+    }
+
+    /// Sets the name and the place where it was bound; both are borrowed, and may be null. Returns the old label, which is
+    /// to be dropped. Without memory nothing is changed.
+    pub fn set_label(&self, name: Obj, origin: Obj) -> Res<Obj> {
+        let new = if origin.is_null() {
+            if name.is_null() { null_mut() } else { new_ref(name) }
+        } else {
+            let name = if name.is_null() { none_borrowed() } else { name };
+            // SAFETY: living objects.
+            check(without_collection(|| unsafe { PyTuple_Pack(2, name, origin) }))?
+        };
+        self.extra.set(true);
+        Ok(self.label.replace(new))
     }
 
     /// True if it owns nothing, as a tasklet that has ended.

@@ -118,7 +118,7 @@ pub unsafe fn name_of_code(code: Obj) -> String {
 /// The name of a tasklet: what it was given, or its function's name, for one that has not begun; "main" for main
 /// tasklets; empty if it is not known any more.
 pub fn name_of(t: TaskletRef) -> String {
-    let given = t.name.get();
+    let given = t.given_name();
     if !given.is_null() {
         text_of(given).unwrap_or_default()
     } else if t.is_main() {
@@ -161,7 +161,7 @@ pub fn callable_name(callable: Obj) -> String {
 }
 
 /// `outer.<locals>.inner` as `inner`.
-fn short_qualified(name: &str) -> String {
+pub fn short_qualified(name: &str) -> String {
     name.rsplit("<locals>.").next().unwrap_or_default().to_owned()
 }
 

@@ -7,6 +7,7 @@ pub mod describe;
 pub mod event_log;
 pub mod inspect;
 pub mod leaks;
+pub mod origins;
 pub mod primitives;
 pub mod reasons;
 pub mod record_functions;

@@ -3,7 +3,7 @@
 
 use crate::model::tasklet::TaskletRef;
 use crate::model::world::each_tasklet_of;
-use crate::observe::inspect;
+use crate::observe::{inspect, origins};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -47,7 +47,8 @@ pub fn note(t: TaskletRef, exception: Obj) {
         name = inspect::callable_name(unsafe { &*t.seat.get() }.call[0].get());
     }
     let name = if name.is_empty() { name } else { format!(" '{name}'") };
-    let text = format!("(in tasklet {}{name})", t.serial.get());
+    let made = origins::words(t).map_or_else(String::new, |place| format!(", made at {place}"));
+    let text = format!("(in tasklet {}{name}{made})", t.serial.get());
     saving_exception(|| without_collection(|| add(exception, &text)));
 }
 
@@ -76,18 +77,19 @@ fn add(exception: Obj, text: &str) {
 function!(enable_exit_warnings, |args| args::one_argument("enable_exit_warnings", args)
     .and_then(|flag| types::setting(&AT_EXIT, flag, "enable_exit_warnings")));
 
-/// `_unended()`: the tasklets of the calling thread that have not ended, but for the running one, the main one and
-/// daemons.
-unsafe extern "C" fn unended(_: Obj, _: Obj) -> Obj {
-    let Ok(s) = entry::current() else { return null_mut() };
+// `_unended(threads)`: the tasklets of the calling thread that have not ended, but for the running one, the main one and
+// daemons; those that are threads for `threading` only if `threads` is true.
+function!(unended, |args| args::one_argument("_unended", args).and_then(|threads| {
+    let (s, threads) = (entry::current()?, is_true(threads)?);
     let mut all = Vec::new();
     each_tasklet_of(s, |t| {
-        if t.alive() && !t.is_current() && !t.flags.get().daemon {
+        let flags = t.flags.get();
+        if t.alive() && !t.is_current() && !flags.daemon && (threads || !flags.is_thread) {
             all.push(new_ref(t.obj()));
         }
     });
-    give(list_of(all))
-}
+    list_of(all)
+}));
 
 /// Makes the class, and puts it into the module.
 pub fn ready(module: Obj) -> Res<()> {
@@ -103,7 +105,7 @@ pub fn ready(module: Obj) -> Res<()> {
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
-        types::method_noargs("_unended", "The tasklets that have not ended.", unended),
+        types::method("_unended", "The tasklets that have not ended.", unended),
         types::method(
             "enable_exit_warnings",
             "enable_exit_warnings($module, flag, /)\n--\n\nWhether tasklets that have not ended at exit are reported; returns the old value. None only asks.\n\n\

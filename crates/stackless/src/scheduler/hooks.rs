@@ -32,6 +32,9 @@ pub const TIMED: u16 = 128;
 /// A program chooses which tasklets run: see [`crate::engine::steering`].
 pub const STEERED: u16 = 256;
 
+/// Tasklets keep where they were bound: see [`crate::observe::origins`].
+pub const ORIGINS: u16 = 512;
+
 /// True if a switch has to be told to an observer.
 #[inline(always)]
 pub fn watched() -> bool {
@@ -44,9 +47,20 @@ pub fn channels_watched() -> bool {
     WATCHERS.load(Relaxed) & (CHANNEL | RECORDER) != 0
 }
 
+/// True if an observer wants to know that a tasklet was bound.
+#[inline(always)]
+pub fn bindings_watched() -> bool {
+    WATCHERS.load(Relaxed) & (RECORDER | ORIGINS) != 0
+}
+
 /// True while a program chooses which tasklets run.
 pub fn steered() -> bool {
     WATCHERS.load(Relaxed) & STEERED != 0
+}
+
+/// True while tasklets keep where they were bound.
+pub fn origins_kept() -> bool {
+    WATCHERS.load(Relaxed) & ORIGINS != 0
 }
 
 /// Sets or clears flags.

@@ -9,8 +9,8 @@ use crate::observe::{inspect, warnings};
 use crate::python::args::function;
 use crate::python::objects::*;
 use crate::python::{args, types};
-use crate::scheduler::entry;
 use crate::scheduler::scopes::{self, SCOPE};
+use crate::scheduler::entry;
 use crate::waiting::group;
 use pyo3_ffi::*;
 use stackless_cpython::{self as cpython, CallDoes};
@@ -277,7 +277,7 @@ fn start_member(scope: ScopeRef, [func, args, kwargs, name]: [Obj; 4]) -> Res<Ob
             return Err(raised);
         }
     };
-    for (cell, value) in [(&t.func, func), (&t.args, args), (&t.kwargs, kwargs), (&t.name, name)] {
+    for (cell, value) in [(&t.func, func), (&t.args, args), (&t.kwargs, kwargs), (&t.label, name)] {
         cell.set(value);
     }
     t.context.set(context);

@@ -4,7 +4,7 @@ use crate::engine::outcome;
 use crate::model::allocation::allocate;
 use crate::model::classes;
 use crate::model::tasklet::{Tasklet, TaskletRef};
-use crate::observe::{snapshot, warnings};
+use crate::observe::{origins, snapshot, warnings};
 use crate::parking::park;
 use crate::python::objects::*;
 use crate::python::{args, types};
@@ -131,8 +131,8 @@ fn bind_to(t: TaskletRef, func: Obj, args: Obj, kwargs: Obj) -> Res<()> {
             let frames = tasklet_gc::take_frames(t);
             store(t, new);
             tasklet_gc::drop_frames(frames);
-            if let Some(recorder) = hooks::recorder() {
-                recorder.describe_bound(t);
+            if hooks::bindings_watched() {
+                origins::bound(t);
             }
             Ok(())
         }
@@ -255,8 +255,8 @@ unsafe fn start(t: TaskletRef, args: *const Obj, count: Py_ssize_t, names: Obj) 
     t.kwargs.set(dict);
     let old = t.tempval.replace(null_mut());
     link(t);
-    if let Some(recorder) = hooks::recorder() {
-        recorder.describe_bound(t);
+    if hooks::bindings_watched() {
+        origins::bound(t);
     }
     drop_ref(old);
     Ok(())

@@ -17,7 +17,7 @@ use std::ptr::null_mut;
 /// A read-only attribute: its name, its docstring, and the function that returns it.
 type Getter = (&'static str, &'static str, fn(TaskletRef) -> Obj);
 
-const READ_ONLY: [Getter; 18] = [
+const READ_ONLY: [Getter; 19] = [
     ("alive", "bool: has something to run or to resume.", |t| bool_obj(t.alive())),
     ("paused", "bool: alive, but in no run queue and no channel.", |t| bool_obj(t.paused())),
     ("scheduled", "bool: in a run queue, or waiting in a channel.", |t| bool_obj(t.linked())),
@@ -45,6 +45,11 @@ const READ_ONLY: [Getter; 18] = [
     ("number", "int: a number that no other tasklet of the process ever has.", |t| {
         int_obj(t.serial.get() as i64)
     }),
+    (
+        "origin",
+        "tuple: file, line and function where it got its arguments, if enable_origin_tracking() was on; else None.",
+        |t| some(t.origin()).map_or_else(none, new_ref),
+    ),
     ("_channel", "The channel it waits in, or None.", channel),
 ];
 
@@ -220,7 +225,7 @@ unsafe extern "C" fn set_writable(o: Obj, value: Obj, which: *mut c_void) -> c_i
 }
 
 fn name(t: TaskletRef) -> Res<Obj> {
-    let given = t.name.get();
+    let given = t.given_name();
     if given.is_null() { str_obj(&inspect::display_name(t)) } else { Ok(new_ref(given)) }
 }
 
@@ -233,9 +238,7 @@ fn set_name(t: TaskletRef, name: Obj) -> Res<()> {
             type_name(name)
         )));
     }
-    t.extra.set(true);
-    drop_ref(t.name.replace(some(name).map_or(null_mut(), new_ref)));
-    Ok(())
+    t.set_label(some(name).unwrap_or(null_mut()), t.origin()).map(drop_ref)
 }
 
 fn set_trace(t: TaskletRef, function: Obj, profile: bool) -> Res<()> {

@@ -50,7 +50,7 @@ pub unsafe extern "C" fn tp_traverse(o: Obj, visit: visitproc, arg: *mut c_void)
         t.context.get(),
         t.sequel.get(),
         t.scope.get(),
-        t.name.get(),
+        t.label.get(),
     ];
     let result = types::visit_all(own, visit, arg);
     if result != 0 || !t.started() || t.is_current() || t.is_main() || entry::is_stranded(t) {
@@ -137,7 +137,7 @@ unsafe extern "C" fn destroy(o: Obj) {
         t.unbind();
         channel::forget_end(t);
         clear(&t.sequel);
-        clear(&t.name);
+        clear(&t.label);
         if !frames.is_null() {
             saving_exception(|| drop_frames(frames));
         }

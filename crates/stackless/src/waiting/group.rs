@@ -11,6 +11,7 @@ use crate::engine::{throw, transfer};
 use crate::model::channel::Channel;
 use crate::model::scope::ScopeRef;
 use crate::model::tasklet::TaskletRef;
+use crate::observe::origins;
 use crate::python::objects::*;
 use crate::scheduler::hooks;
 use crate::scheduler::{entry, scopes, waits};
@@ -231,7 +232,7 @@ fn error_group(errors: Obj) -> Obj {
 pub fn start(scope: ScopeRef, t: TaskletRef) {
     scopes::add_member(scope, t);
     crate::scheduler::ring::link(t);
-    if let Some(recorder) = hooks::recorder() {
-        recorder.describe_bound(t);
+    if hooks::bindings_watched() {
+        origins::bound(t);
     }
 }

@@ -16,6 +16,7 @@ import gc
 import operator
 import os
 import pickle
+import queue
 import random
 import signal
 import sys
@@ -24,6 +25,7 @@ import warnings
 import weakref
 
 import stackless
+from blocks import Blocks, primitives
 from cloudpickle import cloudpickle
 from stackless import _stackless, socket
 
@@ -48,6 +50,8 @@ PLACES = {
     "no memory": 0.25,
     "hard": 0.15,
     "forks": 0.15,
+    "groups": 0.4,
+    "locks": 0.4,
 }
 
 #: Exceptions that an operation may raise: refusals, and those that come out of a tasklet.
@@ -65,6 +69,11 @@ EXPECTED = (
     pickle.UnpicklingError,
     stackless.TaskletExit,
     stackless.TimeoutExit,
+    stackless.Cancelled,
+    BaseExceptionGroup,
+    queue.Empty,
+    queue.Full,
+    threading.BrokenBarrierError,
 )
 
 #: Tasklets that all threads use.
@@ -95,7 +104,7 @@ class Quiet:
     """Takes the place of a Loud in a copy."""
 
 
-class Program:
+class Program(Blocks):
     """One thread's tasklets, and the operations that they run."""
 
     def __init__(self, seed, places):
@@ -103,6 +112,7 @@ class Program:
         self.places = places
         self.tasklets, self.kept = [], []
         self.channels = [stackless.channel() for _ in range(3)]
+        self.primitives = primitives()
         self.depth = 0
         #: Number of calls of aside() that are still allowed in this step: each causes further ones.
         self.asides = 0
@@ -154,7 +164,11 @@ class Program:
                 self.limited,
                 self.talk,
             ]
+        ways += self.ways_of_blocks()
         return self.chance.choice(ways)()
+
+    def loud(self):
+        return Loud(self)
 
     def limited(self):
         with stackless.timeout(0.0005):

@@ -15,7 +15,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{callbacks, entry, idle, readiness, waits};
 use crate::sockets::{blocking, byte_queue, methods, standard};
-use crate::sync::{bounded_queue, event, local, lock, queue_type, rlock, semaphore, simple_queue};
+use crate::sync::{bounded_queue, count, event, local, lock, queue_type, rlock, semaphore, simple_queue};
 use crate::sync::{object as objects, pickle as sync_pickle};
 use crate::types::{case, channel, scope, tasklet, tasklet_gc};
 use crate::waiting::{alt, descriptors, run, sleep, timeout, to_thread};
@@ -477,6 +477,7 @@ fn fill(module: Obj) -> Res<()> {
     case::add(module)?;
     tasklet::add(module)?;
     lock::add(module)?;
+    count::add(module)?;
     rlock::add(module)?;
     semaphore::add(module)?;
     event::add(module)?;

@@ -6,7 +6,7 @@ use crate::model::world::world;
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
-use crate::sync::{object as objects, queue, times};
+use crate::sync::{count, object as objects, queue, times};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use std::ffi::c_void;
@@ -44,12 +44,8 @@ pub fn hand_over(p: PrimitiveRef) -> Res<()> {
     };
     let note = queue::serve(p, next, null_mut(), Some(take_back))?;
     p.owner.set(next.owner());
-    p.count.set(1);
-    if !note.is_null() {
-        // SAFETY: the int with which a wait began that restores the count of an RLock.
-        p.count.set(unsafe { PyLong_AsLongLong(note) }.max(1));
-        drop_ref(note);
-    }
+    p.count.set(count::of(note));
+    drop_ref(note);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The primitives of `stackless.sync`: locks, semaphores, events, and queues of those that wait. Only `api/` uses them.
 
 pub mod bounded_queue;
+pub mod count;
 pub mod event;
 pub mod items;
 pub mod local;

@@ -4,7 +4,7 @@ use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::entry;
-use crate::sync::{lock, object as objects, queue, times};
+use crate::sync::{count, lock, object as objects, queue, times};
 use pyo3_ffi::*;
 use stackless_cpython::Pending;
 use std::ffi::c_void;
@@ -137,7 +137,7 @@ fn restore(p: PrimitiveRef, state: Obj, call: Pending) -> Res<Obj> {
     if p.count.get() == 0 && take(p, count)? {
         return Ok(none());
     }
-    let note = check(int_obj(count))?;
+    let note = count::new(count)?;
     let done = queue::wait(p, None, none_borrowed(), note, Some(lock::take_back), call)?;
     drop_ref(done);
     Ok(none())

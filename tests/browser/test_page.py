@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import stackless
 from stackless._record.recording import convert
+from stackless.testing import ScheduleFailure, explore
 
 ANIMATIONS = Path(__file__).resolve().parents[2] / "docs" / "animations"
 
@@ -197,3 +198,33 @@ def test_a_hundred_thousand_events(open_page, keep, tmp_path, record_property):
         page.evaluate(f"stacklessPlayer.seek({number * 4999})")
     print(f"a jump and its drawing: {(time.perf_counter() - start) * 50:.0f} ms")
     keep(page, "hundred-thousand")
+
+
+def test_the_failing_run_of_explore(open_page, keep, tmp_path):
+    """The animation that `explore` writes of a race plays to the failure, which it names."""
+
+    def program():
+        account = {"balance": 0}
+
+        def deposit(amount):
+            balance = account["balance"]
+            stackless.schedule()
+            account["balance"] = balance + amount
+
+        with stackless.TaskGroup() as group:
+            group.start(deposit, 1, name="first deposit")
+            stackless.schedule()
+            stackless.schedule()
+            group.start(deposit, 2, name="second deposit")
+        assert account["balance"] == 3, account
+
+    file = tmp_path / "race.html"
+    with pytest.raises(ScheduleFailure):
+        explore(program, seed=0, animation=file)
+    page = open_page(file)
+    page.keyboard.press("End")
+    assert step(page) == last(page)
+    keep(page, "explore-failure")
+    text = page.inner_text("body")
+    assert "program, seed" in text and "first deposit" in text and "second deposit" in text
+    assert "The run has failed: AssertionError({'balance': 1})" in text

@@ -1,4 +1,4 @@
-"""Where a tasklet was made: kept while that is on, and shown in notes and in the warning at exit."""
+"""Where a tasklet was made: kept while that is on, shown in notes and in the warning at exit."""
 
 import sys
 

@@ -231,8 +231,10 @@ def _failure(
     if animation is None:
         _run(program, schedule, None, preempt, switched)
     else:
-        with stackless.record(animation, overwrite=True):
+        name = getattr(program, "__name__", "program")
+        with stackless.record(animation, title=f"{name}, seed {seed}", overwrite=True) as recording:
             _run(program, schedule, None, preempt, switched)
+            recording.note(f"The run has failed: {error!r}")
     shown = "\n".join(lines) + ("\n  ..." if len(lines) == _LINES else "")
     failure = ScheduleFailure(
         seed, runs, schedule, shown, None if animation is None else os.fspath(animation)

@@ -21,6 +21,7 @@ impl Sched {
     /// can wake this one), or what a signal handler raised.
     pub fn sleep(&'static self) -> Res<()> {
         self.asleep.set(true);
+        self.rung.set(true); // while the GIL is held here, nothing has to ring
         cpython::forbid(1); // for signal handlers
         if let Some(recorder) = hooks::recorder() {
             recorder.slept(self);
@@ -31,6 +32,7 @@ impl Sched {
         }
         cpython::forbid(-1);
         self.asleep.set(false);
+        self.rung.set(false);
         result
     }
 
@@ -84,6 +86,8 @@ impl Sched {
             let limit = limit.map_or(u128::MAX, |left| left.as_micros());
             let timer = self.waits.time_left().map_or(u128::MAX, |left| (left / 1000).into());
             let longest = limit.min(timer).saturating_add(1).min(LOOK_MICROSECONDS as u128) as i64;
+            let polls = self.readiness.get().is_some();
+            self.rung.set(false);
             // SAFETY: the GIL is held before and after, and nothing of Python is touched between.
             let woken = unsafe {
                 let ts = PyEval_SaveThread();
@@ -94,8 +98,12 @@ impl Sched {
                 PyEval_RestoreThread(ts);
                 woken
             };
+            let rung = self.rung.replace(true);
             match woken {
-                Ok(Woken::ByAlarm) => self.rung.set(false),
+                Ok(Woken::ByAlarm) => {}
+                Ok(_) if rung && !polls => {
+                    self.alarm.wait(-1); // it rang after the wait had ended: clear it for the next time
+                }
                 Ok(_) => {}
                 Err(_) => readiness::drop_poller(self), // the tasklets that wait for descriptors get the error
             }
@@ -109,10 +117,6 @@ impl Sched {
             if handled < 0 {
                 return Err(Raised);
             }
-        }
-        if self.rung.replace(false) && self.readiness.get().is_none() {
-            // It rang between the last wait and here: clear it for the next time.
-            self.alarm.wait(-1);
         }
         Ok(())
     }

@@ -200,7 +200,12 @@ impl Recorder for ToEventLog {
             (false, true) => "…",
             (false, false) => ", …",
         };
-        let label = shortened(&format!("{name}({inside}{more})"));
+        let given = t.given_name();
+        let label = if given.is_null() {
+            shortened(&format!("{name}({inside}{more})"))
+        } else {
+            shortened(&text_of(given).unwrap_or_default())
+        };
         log(|log| {
             let event = log.event(begun(), Kind::Label);
             let Some(owner) = t.scheduler() else { return };

@@ -303,3 +303,28 @@ def test_many_tasklets():
             group.start(forever)
         stackless.schedule()
         group.cancel()
+
+
+@pytest.mark.parametrize("collects", [False, True])
+def test_an_error_after_the_end_of_the_block_is_not_lost(collects):
+    """The owner will not continue, so no block raises it: it is that of a bare tasklet."""
+
+    def child():
+        try:
+            forever()
+        finally:
+            raise ValueError("from the child")
+
+    def owner():
+        with stackless.TaskGroup() as group:
+            group.start(child)
+            stackless.schedule_remove()
+
+    tasklet = stackless.tasklet(owner)()
+    stackless.run()
+    tasklet.bind(None)
+    if collects:
+        gc.collect()
+    with pytest.raises(ValueError, match="from the child") as caught:
+        stackless.run()
+    assert isinstance(caught.value.__context__, stackless.Cancelled)

@@ -60,7 +60,7 @@ pub fn failed(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
 
 /// The running tasklet ends with an uncaught exception. If it is a member of a task group, the group gets it: its end,
 /// if this is the `Cancelled` of a scope around it or around the group; else an error, which `join()` raises as well.
-/// Other exceptions, and TaskletExit, are given back.
+/// Other exceptions, and TaskletExit, are given back; and errors if the block of the group is over, so that none is lost.
 pub fn failed_in_group(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3]> {
     let [kind, value, traceback] = exception;
     let group = scopes::group_of(t).filter(|_| !is_subclass(kind, classes::tasklet_exit()));
@@ -68,6 +68,9 @@ pub fn failed_in_group(t: TaskletRef, exception: [Obj; 3]) -> Result<(), [Obj; 3
     if scopes::is_own_end(group, t, kind, value) {
         exception.into_iter().for_each(drop_ref);
         return Ok(());
+    }
+    if !scopes::takes_errors(group) {
+        return Err(exception);
     }
     if !traceback.is_null() {
         // SAFETY: an exception and its traceback.

@@ -304,9 +304,17 @@ pub fn scope_of_cancelled(kind: Obj, value: Obj) -> Option<ScopeRef> {
     found
 }
 
+/// True if the block of a group is being executed, or waits for its members: then it raises their errors.
+pub fn takes_errors(group: ScopeRef) -> bool {
+    group.owner().is_some() && !group.errors.get().is_null()
+}
+
 /// True if this very exception was noted already.
 pub fn has_failed_with(group: ScopeRef, error: Obj) -> bool {
     let errors = group.errors.get();
+    if errors.is_null() {
+        return false;
+    }
     // SAFETY: a list of the group's own, and its items.
     unsafe { (0..PyList_GET_SIZE(errors)).any(|i| std::ptr::eq(PyList_GET_ITEM(errors, i), error)) }
 }
@@ -320,8 +328,9 @@ pub fn fail(group: ScopeRef, error: Obj) {
         if fatal && group.fatal.get().is_null() {
             return group.fatal.set(error);
         }
-        if PyList_Append(group.errors.get(), error) < 0 {
-            // Without memory for the list, it is printed.
+        let errors = group.errors.get();
+        if errors.is_null() || PyList_Append(errors, error) < 0 {
+            // Without memory for the list, or without a list any more, it is printed.
             PyErr_Clear();
             let Raised = set_exception([new_ref(kind), new_ref(error), null_mut()]);
             write_unraisable(group.obj());

@@ -28,7 +28,7 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages test-libraries test-cpython animations browser bench bench-io bench-check performance-table \
+.PHONY: help demo test test-all test-rust test-python test-packages test-libraries test-anyio test-cpython animations browser bench bench-io bench-check performance-table \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -91,12 +91,16 @@ test-libraries: build $$(VENV)/.libraries ## Well-known libraries with real serv
 	@tools/check-servers
 	@$(VENV)/bin/python -m pytest tests/libraries $(ARGS)
 
+test-anyio: build ## anyio's own tests on our event loop, beside asyncio's (some minutes)
+	@$(VENV)/bin/python tests/libraries/anyio_suite.py
+
 test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try each outside the tree
 	@$(VENV)/bin/python tests/packaging/check_packages.py
 
 nightly: build ## The long tests: more cases, more rounds, an hour of chaos (two to three hours)
 	@PROPTEST_CASES=20000 cargo test --release -q $(RUST_TESTED)
 	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=7200 $(ARGS)
+	@$(MAKE) test-anyio
 	@$(MAKE) valgrind
 
 valgrind: ## Tests of the engine under valgrind (a quarter of an hour)

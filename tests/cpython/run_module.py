@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 import unittest
+from pathlib import Path
 
 #: Modules that ask for the network although everything that is run of them stays on this machine.
 ASK_FOR_NETWORK = {"test_socketserver", "test_timeout"}
@@ -102,26 +103,6 @@ def matches(test, patterns):
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def use_event_loop():
-    """Make stackless.aio.EventLoop the loop that asyncio makes."""
-    import asyncio
-
-    from stackless import aio
-
-    class Loop(aio.EventLoop):
-        def __init__(self, selector=None):
-            super().__init__()
-            if selector is not None:
-                selector.close()  # the tests bring the standard ones
-
-    asyncio.SelectorEventLoop = asyncio.unix_events.SelectorEventLoop = Loop
-    if hasattr(asyncio, "EventLoop"):
-        asyncio.EventLoop = asyncio.unix_events.EventLoop = Loop
-    for policy in vars(asyncio.unix_events).values():
-        if getattr(policy, "_loop_factory", None) is not None:
-            policy._loop_factory = Loop
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("module")
@@ -156,7 +137,10 @@ def main():
             stackless.sleep(0.001)
 
     if given.where == "loop":
-        use_event_loop()
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from replaced_loop import replace_loops
+
+        replace_loops()
     elif given.module in TEST_THREADS:
         monkey.patch_all()
     else:

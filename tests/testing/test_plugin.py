@@ -152,3 +152,26 @@ def test_the_plugin_is_registered():
     assert [each.value for each in found] == ["stackless.testing.plugin"]
     assert found[0].load().__name__ == "stackless.testing.plugin"
     assert pytest.version_tuple >= (7, 4)
+
+
+def test_settings_of_a_test_end_with_it(tmp_path):
+    """Callbacks, the error handler and traps: the next test finds what was before."""
+    run_pytest(
+        tmp_path,
+        """
+        def handler(*error): raise AssertionError
+        def on_schedule(*both): pass
+
+        @pytest.fixture(scope="module", autouse=True)
+        def callback():
+            stackless.set_schedule_callback(on_schedule)
+
+        @pytest.mark.stackless
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_sets(number):
+            assert stackless.set_schedule_callback(None) is on_schedule
+            assert stackless.set_channel_callback(lambda *all: None) is None
+            assert stackless.set_error_handler(handler) is None
+            assert stackless.switch_trap(1) == 0
+        """,
+    )

@@ -3,7 +3,9 @@
 With the mark `stackless`, or `stackless = true` in the settings, a test function runs in a tasklet,
 which its thread's main tasklet waits for. A deadlock fails the test at once, with the explanation
 (unless another thread of the process could still act). Tasklets that the test leaves behind,
-daemons excepted, fail it with their stacks, and are killed.
+daemons excepted, fail it with their stacks, and are killed. What it has set of its scheduler
+(callbacks, error handler, switch_trap) is as before. So each test finds a fresh scheduler, with the
+tasklets of its fixtures.
 """
 
 from __future__ import annotations
@@ -64,9 +66,11 @@ def _in_tasklet(function: Callable[..., object]) -> Callable[..., None]:
         before = {tasklet.number for tasklet in _stackless._unended(True)}
         tasklet = _stackless.tasklet(function).setup(**arguments)
         tasklet.name = function.__name__
+        settings = _settings()
         try:
             tasklet.join()
         finally:
+            _restore(*settings)
             left = [each for each in _stackless._unended(True) if each.number not in before]
             stacks = _stacks(left)
             for each in left:
@@ -75,6 +79,25 @@ def _in_tasklet(function: Callable[..., object]) -> Callable[..., None]:
             pytest.fail(f"the test has left tasklets that have not ended:\n{stacks}", pytrace=False)
 
     return run
+
+
+def _settings() -> tuple[Any, Any, Any, int]:
+    """What a test may set of its thread's scheduler."""
+    import stackless
+
+    handler = stackless.set_error_handler(None)
+    stackless.set_error_handler(handler)
+    callbacks = stackless.get_schedule_callback(), stackless.get_channel_callback()
+    return *callbacks, handler, stackless.switch_trap(0)
+
+
+def _restore(on_schedule: Any, on_channel: Any, handler: Any, traps: int) -> None:
+    import stackless
+
+    stackless.switch_trap(traps - stackless.switch_trap(0))
+    stackless.set_schedule_callback(on_schedule)
+    stackless.set_channel_callback(on_channel)
+    stackless.set_error_handler(handler)
 
 
 def _stacks(tasklets: list[Any]) -> str:

@@ -159,6 +159,20 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         !served && self.partner(c, acting).is_none() && !self.channels[c.0].either
     }
 
+    /// True if a tasklet that acts in this direction would not wait, or may not act as the channel is closing.
+    #[inline(always)]
+    pub fn answers_now(&self, c: ChannelId, acting: Direction) -> bool {
+        let channel = &self.channels[c.0];
+        if channel.plain {
+            // Without buffer, end and waiters for either: the balance tells all.
+            return match acting {
+                Direction::Send => channel.balance < 0,
+                Direction::Receive => channel.balance > 0,
+            };
+        }
+        !self.would_wait(c, acting) || self.closing(c)
+    }
+
     /// Of the tasklets that wait in an iteration, the one that has waited longest: closing the channel
     /// ends the iteration.
     pub fn first_iterating(&self, c: ChannelId) -> Option<TaskletId> {

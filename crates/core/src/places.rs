@@ -68,9 +68,9 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         let mut at = self.tasklets[t.0].place;
         while at != t.0 {
             let place = TaskletId(at);
-            let waits = self.waits(place);
+            let list = self.tasklets[at].list;
             self.dequeue(place);
-            if let Some((c, WaitsTo::Either)) = waits {
+            if let Membership::Queue(c, WaitsTo::Either) = list {
                 let channel = &mut self.channels[c.0];
                 channel.either = false;
                 channel.plain = !channel.closing && channel.capacity == 0;

@@ -188,6 +188,13 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         self.tasklets.make_room_for(count)
     }
 
+    /// True if there are this many free records of tasklets: no memory is needed for places in so many queues.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_room_for_places(&self, count: usize) -> bool {
+        self.tasklets.free.len() >= count
+    }
+
     /// True if there is memory for one more record of this kind.
     #[inline(always)]
     #[must_use]

@@ -178,7 +178,8 @@ fn plan(entered: Entered, given: &[Obj], options: Options, call: Pending) -> Res
 }
 
 fn parse(entered: Entered, given: &[Obj], alt: &mut Alt) -> Res<()> {
-    if memory::strictly(|| alt.entries.try_reserve(given.len())).is_err() {
+    let more = given.len() > alt.entries.capacity();
+    if more && memory::strictly(|| alt.entries.try_reserve(given.len())).is_err() {
         return Err(memory::no_memory());
     }
     for &shown in given {
@@ -281,13 +282,7 @@ fn descriptor_of(o: Obj) -> Res<c_int> {
 /// True if a case can happen now, or is an error now.
 #[inline(always)]
 fn is_ready_now(entry: &Entry) -> bool {
-    let possible = |ch: ChannelRef, direction| {
-        world(|w| {
-            let c = ch.id();
-            w.partner(c, direction).is_some()
-                || !w.is_plain(c) && (!w.would_wait(c, direction) || w.closing(c))
-        })
-    };
+    let possible = |ch: ChannelRef, direction| world(|w| w.answers_now(ch.id(), direction));
     match entry.kind {
         Kind::Receive(ch) => possible(ch, Direction::Receive),
         Kind::Send(ch, _) => possible(ch, Direction::Send),
@@ -442,7 +437,8 @@ fn prepare_joins(entries: &Entries) -> Res<bool> {
 
 /// Collects the queues in which the tasklet will wait, each channel once.
 fn collect_queues(alt: &mut Alt) -> Res<()> {
-    if memory::strictly(|| alt.queues.try_reserve(alt.entries.len())).is_err() {
+    let more = alt.entries.len() > alt.queues.capacity();
+    if more && memory::strictly(|| alt.queues.try_reserve(alt.entries.len())).is_err() {
         return Err(memory::no_memory());
     }
     for (ch, waits) in alt.entries.iter().filter_map(Entry::queue) {
@@ -513,7 +509,10 @@ fn wait(entered: Entered, mut alt: Box<Alt>, options: Options, call: Pending) ->
 fn prepare(entered: Entered, alt: &mut Alt) -> Res<Obj> {
     transfer::may_wait(entered)?;
     collect_queues(alt)?;
-    if !memory::strictly(|| world(|w| w.make_room_for_places(alt.queues.len()))) {
+    let count = alt.queues.len();
+    if !world(|w| w.has_room_for_places(count))
+        && !memory::strictly(|| world(|w| w.make_room_for_places(count)))
+    {
         return Err(memory::no_memory());
     }
     if alt.polls {

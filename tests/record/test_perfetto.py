@@ -44,6 +44,9 @@ def trace(tmp_path_factory):
         victim = stackless.tasklet(ch.receive)()
         stackless.run()
         victim.kill()
+        sleeper = stackless.tasklet(stackless.sleep)(0.001)
+        stackless.tasklet(sleeper.join)()
+        stackless.run()
         stackless.tasklet(fails)()
         with pytest.raises(LookupError):
             stackless.run()
@@ -111,9 +114,11 @@ def test_slices_begin_and_end_in_turn(trace):
         else:
             assert event.type == kinds.TYPE_INSTANT
     assert not any(open_slices.values())
-    assert len(set(running)) == 5
+    assert len(set(running)) == 7
     names = {event.name for _, event in events(trace)}
     assert {"running", "run()", "receives from channel 1", "ended by TaskletExit"} <= names
+    assert any(name.startswith("sleeping ") for name in names)
+    assert any(name.startswith("joining tasklet ") for name in names)
     assert "ended by LookupError('lost')" in names
 
 
@@ -133,4 +138,4 @@ def test_flows_lead_from_send_to_receive(trace):
     names = {event.source_location.function_name.split(".")[-1] for _, event in events(trace)}
     assert {"producer", "consumer"} <= names
     lines = [event.source_location.line_number for _, event in events(trace)]
-    assert max(lines) < 50
+    assert max(lines) < 60

@@ -4,7 +4,7 @@ import re
 
 import stackless
 from replay import story
-from stackless import alt, channel, sleep, tasklet
+from stackless import alt, channel, sleep, sync, tasklet
 
 
 def test_the_step_in_which_a_wait_begins(tmp_path):
@@ -30,6 +30,38 @@ def test_the_step_in_which_a_wait_begins(tmp_path):
     (text,) = (e.text for e in switch)
     assert re.fullmatch(r"receive from jobs#\d+, send to done#\d+", text)
     t.kill()
+
+
+def test_waits_for_what_is_no_channel_of_the_program(tmp_path):
+    """Primitives, ends of tasklets and of groups: the step says for what, in words."""
+    lock, event, queue = sync.Lock(), sync.Event(), sync.Queue()
+
+    def holder():
+        with lock:
+            sleep(0.001)
+
+    def groups():
+        with stackless.TaskGroup() as group:
+            group.start(sleep, 0.001)
+
+    ways = {
+        "waiting for Lock held by tasklet": lock.acquire,
+        "waiting for Event": event.wait,
+        "waiting for Queue": queue.get,
+        "joining tasklet": lambda: holds.join(),
+        "joining 1 tasklet of its task group": groups,
+    }
+    with stackless.record(tmp_path / "r.json"):
+        holds = tasklet(holder)()
+        for way in ways.values():
+            tasklet(lambda way=way: way())()
+        stackless.run(block=False)
+        event.set()
+        queue.put(1)
+        stackless.run()
+    steps = story(tmp_path / "r.json", "Switch")
+    texts = [e.text for e in steps if e.state == "receives"]
+    assert [text[: len(start)] for start, text in zip(ways, texts, strict=True)] == list(ways)
 
 
 def test_what_a_waiting_alt_sends(tmp_path):

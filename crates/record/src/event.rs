@@ -54,8 +54,8 @@ kinds! {
     /// `other` was taken out of the ring, and is in the state that the flags say.
     Unlink = 5,
     /// `tasklet` stops, in the state that the flags say, and `other` continues; 0: the thread sleeps.
-    /// If it blocks, `place` is the channel and `text` the value it sends. If it ends by an
-    /// exception, `text` is that.
+    /// If it blocks, `place` is the channel and `text` the value it sends, or what it waits for if that is no channel of
+    /// the program. If it ends by an exception, `text` is that.
     Switch = 6,
     /// `tasklet` meets `other`, which waited in the channel `place` and leaves its queue. `text` is
     /// the value. The flags say which of the two sends.

@@ -313,6 +313,9 @@ impl Export<'_> {
     fn stopped(&mut self, e: &Event, stopped: u32, model: &Model) {
         let Some(t) = model.tasklets.get(&stopped) else { return };
         let what = match t.state {
+            State::Paused | State::Receiving | State::Iterating if e.text != 0 => {
+                self.recording.text(e.text).to_owned()
+            }
             State::Sending => format!("sends on channel {}", e.place),
             State::Receiving => format!("receives from channel {}", e.place),
             State::Iterating => format!("iterates over channel {}", e.place),
@@ -325,6 +328,7 @@ impl Export<'_> {
             }
             _ => return,
         };
-        self.begin(e.time, stopped, "waiting", what, t.stack, e.text);
+        let value = if t.state == State::Sending { e.text } else { 0 };
+        self.begin(e.time, stopped, "waiting", what, t.stack, value);
     }
 }

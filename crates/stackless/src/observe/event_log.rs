@@ -264,7 +264,12 @@ impl EventLog {
         if let Some((c, waits)) = world::waits(me) {
             let place = self.channel(world(|w| w.channel_payload(c)), Flags::default());
             let state = inspect::blocked(waits);
-            return (state, place, if state == State::Sending { self.seen(me).value } else { 0 });
+            let text = match state {
+                State::Sending => self.seen(me).value,
+                _ if reasons::has_partners(me) => 0,
+                _ => self.recorder.texts.intern(&reasons::short(me)),
+            };
+            return (state, place, text);
         }
         match inspect::state_of(me) {
             State::Running => (State::Runnable, 0, 0),

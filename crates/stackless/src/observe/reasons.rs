@@ -89,8 +89,8 @@ pub fn short(t: TaskletRef) -> String {
     }
 }
 
-/// True if it waits in one channel of the program.
-fn has_partners(t: TaskletRef) -> bool {
+/// True if it waits in one channel of the program, and for nothing else.
+pub fn has_partners(t: TaskletRef) -> bool {
     joined(t).is_none()
         && joined_group(t).is_none()
         && alt::of(t).is_none()

@@ -68,11 +68,13 @@ export class Stage {
     const ran = this.player.ran(t.id, this.player.step);
     const chosen = t.id === this.chosen ? " chosen" : "";
     const where = t.channel ? ` ${escape(channelName(this.player, t.channel))}` : "";
-    const waits = ["paused", "in alt()"].includes(STATES[t.state]); // its value says for what
-    const value = t.value && (isBlocked(t.state) || isOver(t.state) || waits)
-      ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
+    const text = t.value ? escape(this.player.text(t.value)) : "";
+    const waits = text && ["paused", "receives", "iterates"].includes(STATES[t.state]); // the text says for what
+    const value = text && (isBlocked(t.state) || isOver(t.state) || STATES[t.state] === "in alt()")
+      ? `<span class="value">${text}</span>` : "";
+    const state = waits ? text : `${STATES[t.state]}${where} ${value}`;
     const head = `<header title="${this.name(t.id)}"><b>${this.name(t.id)}</b><small>#${t.id}</small></header>
-      <div class="state"><i></i>${STATES[t.state]}${where} ${value}</div>`;
+      <div class="state"><i></i>${state}</div>`;
     return `<article class="tasklet ${cssState(t.state)}${chosen}" data-tasklet="${t.id}" data-state="${STATES[t.state]}"
       data-depth="${stack.length}" style="--c:${colour(t.id)}">${head}${full ? this.frames(t, stack, forward, ran) : this.line(stack)}</article>`;
   }
@@ -191,7 +193,7 @@ export class Stage {
     const balance = model.balance(c.id);
     const chip = (id) => {
       const t = model.tasklets.get(id);
-      const value = t.value ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
+      const value = t.value && STATES[t.state] === "sends" ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
       const name = value ? taskletName(this.player, id).replace(/\(.*$/s, "") : taskletName(this.player, id);
       return `<li data-waiting="${id}" style="--c:${colour(id)}"><span>${escape(name)}</span>${value}</li>`;
     };

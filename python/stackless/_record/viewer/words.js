@@ -107,9 +107,10 @@ export function sentence(player) {
         return `${me} sends ${what(e.text)} on ${where(e.place)}. No tasklet receives, so it waits. ${on(e.other)}`;
       case "receives":
       case "iterates":
+        if (e.text) return `${me} is ${escape(player.text(e.text))}. ${on(e.other)}`;
         return `${me} receives from ${where(e.place)}. No tasklet sends, so it waits. ${on(e.other)}`;
       case "paused":
-        if (e.text) return `${me} waits: ${what(e.text)}. ${on(e.other)}`;
+        if (e.text) return `${me} is ${escape(player.text(e.text))}. ${on(e.other)}`;
         return `${me} leaves the run queue. ${on(e.other)}`;
       case "in alt()":
         return `${me} waits for the first of these: ${what(e.text)}. ${on(e.other)}`;

@@ -122,6 +122,7 @@ bench: build $$(VENV)/.bench ## Measure against greenlet, gevent, asyncio, threa
 
 bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets, HTTP and asyncio beside others
 	@$(VENV)/bin/python benches/sleepers.py
+	@$(VENV)/bin/python benches/ticker.py
 	@$(VENV)/bin/python benches/echo_server.py
 	@$(VENV)/bin/python benches/http_server.py
 	@$(VENV)/bin/python benches/urls.py

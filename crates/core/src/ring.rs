@@ -122,6 +122,19 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         false
     }
 
+    /// Makes a member of a ring the right neighbour of another member of it.
+    pub fn move_behind(&mut self, t: TaskletId, other: TaskletId) {
+        debug_assert!(t.0 != other.0 && self.tasklets[t.0].thread == self.tasklets[other.0].thread);
+        let after = self.tasklets[other.0].next;
+        if after == t.0 {
+            return;
+        }
+        let head = self.threads[self.tasklets[t.0].thread].head;
+        self.unlink(t);
+        debug_assert_ne!(head, t.0);
+        self.link_before(t, after);
+    }
+
     #[inline(always)]
     fn link_before(&mut self, t: TaskletId, after: u32) {
         let before = self.tasklets[after].prev;

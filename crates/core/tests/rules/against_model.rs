@@ -26,6 +26,8 @@ enum Move {
     Link,
     LinkNext,
     Unlink,
+    /// One that does not run becomes the right neighbour of another one of its ring.
+    MoveBehind,
     RunNow,
     Yield,
     Enqueue(WaitsTo),
@@ -61,7 +63,7 @@ const TURNS: RunLimit = RunLimit { turns: 3, soft: true, ..RunLimit::NONE };
 type Choice = (Move, Index, Index);
 
 /// All moves, with their weights.
-const MOVES: [(usize, Move); 55] = [
+const MOVES: [(usize, Move); 56] = [
     (6, NewTasklet),
     (1, NewOrphan),
     (3, ForgetTasklet),
@@ -74,6 +76,7 @@ const MOVES: [(usize, Move); 55] = [
     (6, Link),
     (4, LinkNext),
     (6, Unlink),
+    (3, MoveBehind),
     (4, RunNow),
     (6, Yield),
     (3, Enqueue(WaitsTo::Send)),
@@ -337,6 +340,18 @@ impl Both {
                 self.note(this, t);
                 self.world.unlink(self.tids[t]);
                 self.model.unlink(t);
+            }
+            MoveBehind => {
+                let t = self.in_ring(one)?;
+                let (h, at) = self.model.ring_place(t)?;
+                let ring = &self.model.thread(h).ring;
+                let other = ring[two.index(ring.len())];
+                if other == t || at == 0 {
+                    return None;
+                }
+                self.note(this, t);
+                self.world.move_behind(self.tids[t], self.tids[other]);
+                self.model.move_behind(t, other);
             }
             RunNow => {
                 let t = self.in_ring(one)?;

@@ -216,6 +216,13 @@ impl Model {
         self.thread_of_mut(t).ring.retain(|&x| x != t);
     }
 
+    pub fn move_behind(&mut self, t: usize, other: usize) {
+        let ring = &mut self.thread_of_mut(t).ring;
+        ring.retain(|&x| x != t);
+        let at = ring.iter().position(|&x| x == other).unwrap();
+        ring.insert(at + 1, t);
+    }
+
     pub fn run_now(&mut self, t: usize) {
         let (h, at) = self.ring_place(t).unwrap();
         self.thread_mut(h).ring.rotate_left(at);

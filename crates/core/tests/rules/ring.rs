@@ -25,6 +25,21 @@ fn link_next_inserts_after_the_running_one() {
     assert!(w.in_ring(b) && w.is_linked(b));
 }
 
+/// A member of the ring can become the right neighbour of another one; the running one stays that.
+#[test]
+fn move_behind_makes_a_right_neighbour() {
+    let mut w = Named::new();
+    let h = thread(&mut w);
+    let [a, b, c] = runnable(&mut w, h, ["a", "b", "c"]);
+    let main = w.main(h);
+    w.move_behind(c, main);
+    assert_eq!(ring_of(&w, h), "main c a b");
+    w.move_behind(a, b);
+    assert_eq!(ring_of(&w, h), "main c b a");
+    w.move_behind(a, b);
+    assert_eq!((ring_of(&w, h).as_str(), w.run_count(h)), ("main c b a", 4));
+}
+
 /// If no tasklet can run, the one that is linked runs, and the result is that a sleeping thread
 /// wants to be woken; else the answer is no.
 #[test]

@@ -65,7 +65,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub fn before_switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) -> TaskletRef {
     let watchers = WATCHERS.load(Relaxed);
     if watchers & TIMED != 0 {
-        timers::before_switch(s);
+        timers::before_switch(s, next);
     }
     if watchers & STEERED != 0 && turn == Turn::Over {
         next = steering::choose(s, next);

@@ -7,7 +7,7 @@ use crate::model::settings;
 use crate::model::tasklet::{Tasklet, TaskletRef};
 use crate::python::objects::*;
 use pyo3_ffi::*;
-use stackless_core::ThreadId;
+use stackless_core::{TaskletId, ThreadId};
 use stackless_cpython::{self as cpython, Alarm};
 use stackless_reactor::{Timers, now};
 use stackless_stack::Pool;
@@ -221,6 +221,10 @@ pub struct Waits {
     /// The time of the last look at the clock between two switches, and the number of switches since.
     pub looked: Cell<u64>,
     pub switches: Cell<u32>,
+    /// The number of switches for which tasklets whose time has come may go first: see [`crate::scheduler::timers`].
+    pub ahead: Cell<u32>,
+    /// The tasklet that was woken last because its time had come, until it is seen to run, and whether it went ahead.
+    pub last_woken: Cell<Option<(TaskletId, bool)>>,
 }
 
 impl Waits {
@@ -231,6 +235,8 @@ impl Waits {
             foreground: Cell::new(0),
             looked: Cell::new(0),
             switches: Cell::new(0),
+            ahead: Cell::new(0),
+            last_woken: Cell::new(None),
         }
     }
 

@@ -28,7 +28,9 @@ from typing import Any, Protocol
 from stackless.pickling import code, sources
 
 MAGIC = b"\x93SLP"
-FORMAT = 1
+FORMAT = 2
+#: Formats that are read. In 1 there are no packed frames.
+READABLE = (1, 2)
 #: Default of the maximum size of a blob that is loaded: 64 MiB.
 MAX_SIZE = 64 * 1024 * 1024
 _SIGNED = 1
@@ -212,8 +214,10 @@ def _open(head: bytes, key: Key | Iterable[Key] | None, max_size: int | None) ->
     if len(head) < _HEAD.size:
         raise DamagedError("the blob ends in its header")
     _, version, flags, length = _HEAD.unpack(head)
-    if version != FORMAT:
-        raise NotABlobError(f"the blob has format {version}; this release reads format {FORMAT}")
+    if version not in READABLE:
+        raise NotABlobError(
+            f"the blob has format {version}; this release reads formats {READABLE[0]} to {FORMAT}"
+        )
     if flags not in (0, _SIGNED):
         raise DamagedError(f"the blob has unknown flags: {flags}")
     if keys and not flags:

@@ -436,3 +436,19 @@ def test_a_code_object_whose_comparison_runs_python_code():
         """,
         prints="went on",
     )
+
+
+def test_frames_of_large_code():
+    """What the checks find out about it is not kept with the code; the frames come back as well."""
+    lines = [f"    v{n % 60} = n + {n}" for n in range(3000)]
+    source = ["def large(n, results):", *lines]
+    source += ["    if n: large(n - 1, results)", "    else: stackless.schedule_remove()"]
+    source += ["    results.append((n, v1))"]
+    names = {"__name__": "nowhere", "stackless": stackless}
+    exec("\n".join(source), names)
+    results = []
+    tasklet = paused(names["large"], 3, results)
+    copy, copied = stackless.loads(stackless.dumps((tasklet, results)))
+    finish(copy)
+    finish(tasklet)
+    assert copied == results == [(n, n + 2941) for n in range(4)]

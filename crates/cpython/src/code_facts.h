@@ -10,10 +10,8 @@ typedef struct {
     flow_t flow;     /* flow.kinds is NULL until sl_kinds_before was called */
 } code_facts_t;
 
-/* A tasklet's frames are often calls of few functions. */
+/* Facts that are not kept with their code object, of those that were asked for last. Begins as {0}. */
 #define SL_FACTS 4
-
-/* Of the code objects that were asked for last. Begins as {0}. */
 typedef struct {
     code_facts_t kept[SL_FACTS];
     int next; /* to be replaced */

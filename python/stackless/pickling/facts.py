@@ -17,10 +17,12 @@ from typing import Any
 class Facts(weakref.ref[CodeType]):
     """The facts of one code object, each found out when it is asked for. It refers to no code."""
 
-    __slots__ = ("_attributes", "_doc", "_names", "data", "key")
+    __slots__ = ("_attributes", "_doc", "_names", "data", "digest", "key")
     key: int
     #: The code as it is pickled, or None.
     data: bytes | None
+    #: The digest of these data, or None.
+    digest: bytes | None
     _names: tuple[str, ...] | None
     _attributes: tuple[str, ...] | None
     _doc: tuple[str | None] | None
@@ -47,12 +49,19 @@ class Facts(weakref.ref[CodeType]):
 
 #: By the id of the code object.
 _known: dict[int, Facts] = {}
+#: By the digest of the code's data. Code objects with equal data are interchangeable.
+_living: dict[bytes, Facts] = {}
 
 
 def _forget(
-    facts: Any, known: dict[int, Facts] = _known, remove: Any = _remove_dead_weakref
+    facts: Any,
+    known: dict[int, Facts] = _known,
+    living: dict[bytes, Facts] = _living,
+    remove: Any = _remove_dead_weakref,
 ) -> None:
     remove(known, facts.key)
+    if facts.digest is not None:
+        remove(living, facts.digest)
 
 
 def facts(code: CodeType) -> Facts:
@@ -61,9 +70,26 @@ def facts(code: CodeType) -> Facts:
     if found is None or found() is not code:
         found = Facts(code, _forget)
         found.key = id(code)
-        found.data = found._names = found._attributes = found._doc = None
+        found.data = found.digest = found._names = found._attributes = found._doc = None
         _known[found.key] = found
     return found
+
+
+def make_living(facts: Facts, digest: bytes) -> CodeType | None:
+    """Note the digest of a code object; return the code object that `living` finds from now on.
+
+    It is found as long as it lives, also if equal ones come and go.
+    """
+    facts.digest = digest
+    # Each step is one operation of a dict, and another thread may run between them.
+    _remove_dead_weakref(_living, digest)
+    return _living.setdefault(digest, facts)()
+
+
+def living(digest: bytes) -> CodeType | None:
+    """Return a code object of this process whose data have this digest, or None."""
+    found = _living.get(digest)
+    return None if found is None else found()
 
 
 def _global_names(code: CodeType) -> set[str]:

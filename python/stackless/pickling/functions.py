@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
-from stackless.pickling.code import load
+from stackless.pickling.code import load, stored
 from stackless.pickling.errors import in_state
 from stackless.pickling.facts import facts
 from stackless.pickling.standins import StandIn
 from stackless.pickling.standins import actual as actual
 
 # So that a pickle names one module for functions and their code.
-load.__module__ = __name__
+load.__module__ = stored.__module__ = __name__
 
 
 class ByValue(StandIn):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import collections
 import copyreg
+import datetime
+import decimal
 import importlib
 import io
 import pickle
@@ -78,11 +81,15 @@ class Pickler(pickle.Pickler):
     """Pickles functions by value, at any depth, where another process cannot find their name."""
 
     # It has no `dispatch_table`, so that the pickler in C uses that of copyreg.
-    __slots__ = ("__weakref__", "_aliases", "_namespaces", "_ways", "modules", "proto")
+    __slots__ = ("__weakref__", "_aliases", "_namespaces", "_ways", "codes", "modules", "proto")
 
-    def __init__(self, file: Any, protocol: int | None = None) -> None:
+    def __init__(
+        self, file: Any, protocol: int | None = None, codes: dict[bytes, bytes] | None = None
+    ) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL if protocol is None else protocol)
         self.proto = protocol
+        #: If not None: the data of code objects go there, by their digest, and not into the pickle.
+        self.codes = codes
         #: The modules of functions, except those of Python and of this package.
         self.modules: set[str] = set()
         #: Reducers by type, added when a type occurs; None: as pickle does. They are not bound
@@ -167,9 +174,9 @@ class Pickler(pickle.Pickler):
         return obj.__reduce__()
 
     def _code(self, each: CodeType) -> Any:
-        if copyreg.dispatch_table.get(CodeType) is code.reduce:
-            return code.reduce(each)
-        return self._with_reducer(each)
+        if copyreg.dispatch_table.get(CodeType) is not code.reduce:
+            return self._with_reducer(each)
+        return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
     def _class(self, each: type) -> Any:
         if type(each) is type and each in _COMMON_CLASSES:
@@ -233,8 +240,41 @@ class Pickler(pickle.Pickler):
             self.modules.add(module)
 
 
+def _as_usual(pickler: Pickler, obj: Any) -> Any:
+    return NotImplemented
+
+
+#: Types that pickle, with copyreg, supports as they are, and never by a name in a module.
+_USUALLY_PICKLED: tuple[type, ...] = (
+    range,
+    slice,
+    complex,
+    bytearray,
+    enumerate,
+    zip,
+    reversed,
+    type(iter([])),
+    type(iter(())),
+    type(iter("")),
+    type(iter("ä")),
+    type(iter(b"")),
+    type(iter({})),
+    type(iter(set())),
+    type(iter(range(0))),
+    type(iter(range(1 << 80))),
+    collections.deque,
+    collections.OrderedDict,
+    datetime.date,
+    datetime.datetime,
+    datetime.time,
+    datetime.timedelta,
+    datetime.timezone,
+    decimal.Decimal,
+)
+
 #: Reducers by type, for types whose reducer is always the same.
 _FIXED: dict[type, Way] = {
+    **dict.fromkeys(_USUALLY_PICKLED, _as_usual),
     FunctionType: Pickler._function,
     CodeType: Pickler._code,
     CellType: Pickler._cell,

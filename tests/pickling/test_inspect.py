@@ -151,6 +151,7 @@ def test_code_with_a_namespace():
     assert frame.variables["inside"] == "5"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 runs generators through C")
 def test_a_generator_that_runs_and_a_cell():
     def count(limit):
         for number in range(limit):
@@ -166,8 +167,7 @@ def test_a_generator_that_runs_and_a_cell():
     tasklet = paused(work)
     (saved,) = pickling.inspect(stackless.dumps(tasklet)).tasklets
     assert saved.frames[0].variables == {"count": "<function>", "shared": "'in a cell'"}
-    if sys.version_info >= (3, 12):
-        assert saved.frames[1].variables == {"limit": "3", "number": "0"}
+    assert saved.frames[1].variables == {"limit": "3", "number": "0"}
     assert [(f.function, f.file, f.line) for f in saved.frames] == line_of(tasklet)
 
 

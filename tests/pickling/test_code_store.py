@@ -4,11 +4,12 @@ import gc
 import hashlib
 import pickle
 import sys
+import textwrap
 
 import helper_module
 import pytest
 import stackless
-from child_process import assert_child
+from child_process import assert_child, run_child
 from stackless import pickling
 from stackless.pickling import facts
 
@@ -239,3 +240,68 @@ def test_functions_by_name_stay_names():
     store = {}
     blob = stackless.dumps(helper_module.count, code_store=store)
     assert store == {} and stackless.loads(blob) is helper_module.count
+
+
+# ------------------------------------------------------------------ the same program
+
+
+PROGRAM = """
+    import stackless, sys
+    limit = {limit}
+    class Point:
+        pass
+    def helper(n):
+        return n + limit
+    def work(point, results):
+        stackless.schedule_remove()
+        results.append((helper(1), type(point) is Point, inner()))
+    inner = lambda: helper
+    alias = helper
+"""
+
+
+def test_main_by_name_for_the_same_program():
+    """Its globals are those of the program that loads; the pending call has its own code."""
+    child = run_child(
+        textwrap.dedent(PROGRAM).format(limit=1)
+        + textwrap.dedent(
+            """
+            results = []
+            t = stackless.tasklet(work)(Point(), results)
+            stackless.run()
+            sys.stdout.write(stackless.dumps((t, results, work), same_program=True).hex())
+            """
+        )
+    )
+    assert child.stderr == ""
+    assert_child(
+        textwrap.dedent(PROGRAM).format(limit=100)
+        + textwrap.dedent(
+            """
+            t, results, function = stackless.loads(bytes.fromhex(sys.argv[1]))
+            t.insert()
+            stackless.run()
+            ((number, same, found),) = results
+            print(number, same, found is helper, function is work)
+            """
+        ),
+        args=[child.stdout],
+        prints="101 True True True",
+    )
+
+
+def test_what_main_has_not_under_its_name_is_by_value_nevertheless():
+    assert_child(
+        """
+        import stackless
+        def make():
+            class Local:
+                x = 3
+            return Local, lambda: x
+        x = 5
+        Local, function = stackless.loads(stackless.dumps(make(), same_program=True))
+        x = 7
+        print(Local.x, function())
+        """,
+        prints="3 7",
+    )

@@ -20,14 +20,15 @@ def dump(
     protocol: int | None = None,
     key: Key | None = None,
     code_store: MutableMapping[bytes, bytes] | None = None,
+    same_program: bool = False,
 ) -> None: ...
 def dump(*arguments: Any, **options: Any) -> None:
     """dump(file=None): write what all tasklets do, as text. dump(obj, file): pickle an object.
 
     With one argument or none it is stackless.explain.dump: it writes every tasklet of every thread
     with its stack, as text. With two arguments it writes the blob that `stackless.dumps(obj)`
-    returns to a file open for binary writing, for `stackless.load`; protocol, key and code_store
-    are those of `dumps`.
+    returns to a file open for binary writing, for `stackless.load`; the options are those of
+    `dumps`.
     """
     if len(arguments) > 1:
         pickling.dump(*arguments, **options)

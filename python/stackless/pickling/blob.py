@@ -82,6 +82,7 @@ def dumps(
     protocol: int | None = None,
     key: Key | None = None,
     code_store: MutableMapping[bytes, bytes] | None = None,
+    same_program: bool = False,
 ) -> bytes:
     """Pickle an object, which may contain tasklets and functions, into a blob for `loads`.
 
@@ -91,6 +92,9 @@ def dumps(
     With `code_store`, a mapping, the blob holds digests of the code objects (16 bytes each), and
     their data are put into the store under these, unless they are there: many blobs of the same
     functions share them. `loads` needs them again. An exception of the store is raised.
+
+    With `same_program`, the blob is for the same program, now or later: functions, classes and
+    globals of `__main__` are pickled by name, as those of other modules are, and as pickle does.
 
     Functions and classes of `__main__` and of modules that cannot be imported are pickled by value,
     with the globals that they use. Others are pickled by name, and the blob names the modules of
@@ -107,7 +111,7 @@ def dumps(
     codes: dict[bytes, bytes] | None = None if code_store is None else {}
     # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak references
     # for example, while the garbage collector can still see objects that were dropped already.
-    pickler = Pickler(file, protocol, codes)
+    pickler = Pickler(file, protocol, codes, same_program)
     pickler.dump(obj)
     flags, table = SIGNED if keys else 0, b""
     if code_store is not None and codes is not None:
@@ -130,13 +134,16 @@ def dump(
     protocol: int | None = None,
     key: Key | None = None,
     code_store: MutableMapping[bytes, bytes] | None = None,
+    same_program: bool = False,
 ) -> None:
     """Write what `dumps` returns to a file open for binary writing.
 
     A file may hold several blobs one after the other. Raises what `dumps` and the file raise.
     """
     _check_file(file, "write")
-    file.write(dumps(obj, protocol=protocol, key=key, code_store=code_store))
+    file.write(
+        dumps(obj, protocol=protocol, key=key, code_store=code_store, same_program=same_program)
+    )
 
 
 def loads(

@@ -81,15 +81,30 @@ class Pickler(pickle.Pickler):
     """Pickles functions by value, at any depth, where another process cannot find their name."""
 
     # It has no `dispatch_table`, so that the pickler in C uses that of copyreg.
-    __slots__ = ("__weakref__", "_aliases", "_namespaces", "_ways", "codes", "modules", "proto")
+    __slots__ = (
+        "__weakref__",
+        "_aliases",
+        "_namespaces",
+        "_ways",
+        "codes",
+        "modules",
+        "proto",
+        "same_program",
+    )
 
     def __init__(
-        self, file: Any, protocol: int | None = None, codes: dict[bytes, bytes] | None = None
+        self,
+        file: Any,
+        protocol: int | None = None,
+        codes: dict[bytes, bytes] | None = None,
+        same_program: bool = False,
     ) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL if protocol is None else protocol)
         self.proto = protocol
         #: If not None: the data of code objects go there, by their digest, and not into the pickle.
         self.codes = codes
+        #: True if the process that unpickles has the same `__main__`.
+        self.same_program = same_program
         #: The modules of functions, except those of Python and of this package.
         self.modules: set[str] = set()
         #: Reducers by type, added when a type occurs; None: as pickle does. They are not bound
@@ -144,7 +159,7 @@ class Pickler(pickle.Pickler):
         return itself, (stand_in.original,)
 
     def _module(self, module: ModuleType) -> Any:
-        if is_importable(module.__name__):
+        if self._has(module.__name__):
             return NotImplemented
         return cloudpickle.Pickler.dispatch_table[ModuleType](module)
 
@@ -178,9 +193,16 @@ class Pickler(pickle.Pickler):
             return self._with_reducer(each)
         return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
+    def _has(self, name: Any) -> bool:
+        """Return True if the process that unpickles has the module `name`."""
+        return is_importable(name) or (self.same_program and name == "__main__")
+
     def _class(self, each: type) -> Any:
         if type(each) is type and each in _COMMON_CLASSES:
             return NotImplemented
+        if self.same_program and each.__module__ == "__main__":
+            if _leads_to("__main__", each.__qualname__, each):
+                return NotImplemented
         reduced = _class_reduce(each)
         if each.__flags__ & _IMMUTABLE_TYPE:
             # Written in C: a class cannot be copied by value.
@@ -201,7 +223,9 @@ class Pickler(pickle.Pickler):
             return reduced
         by_value = named.BY_VALUE.get(type(obj))
         module = _module_of(obj, reduced)
-        if is_reachable(module) and (by_value is None or _leads_to(module, reduced, obj)):
+        if (is_reachable(module) or self._has(module)) and (
+            by_value is None or _leads_to(module, reduced, obj)
+        ):
             return reduced
         if by_value is None:
             raise pickle.PicklingError(
@@ -221,11 +245,11 @@ class Pickler(pickle.Pickler):
     def _function(self, function: FunctionType) -> Any:
         if function in _OWN:
             return NotImplemented
-        if is_importable(function.__module__) and functions.is_found(function):
+        if self._has(function.__module__) and functions.is_found(function):
             self._remember(function.__module__)
             return NotImplemented
         name: Any = function.__globals__.get("__name__")
-        if is_importable(name) and functions.vars_of_module(name) is function.__globals__:
+        if self._has(name) and functions.vars_of_module(name) is function.__globals__:
             self._remember(name)
             return functions.reduce_function(function, name, itself)
         there = function.__globals__
@@ -236,7 +260,7 @@ class Pickler(pickle.Pickler):
 
     def _remember(self, module: str) -> None:
         top = module.partition(".")[0]
-        if top != "stackless" and top not in sys.stdlib_module_names:
+        if top not in ("stackless", "__main__") and top not in sys.stdlib_module_names:
             self.modules.add(module)
 
 

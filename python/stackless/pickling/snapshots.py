@@ -17,7 +17,7 @@ class Snapshotter:
     """Takes snapshots of an object, usually a tasklet, for a store that keeps the last of them.
 
     `code_store` is the mapping into which the data of code objects are put, by their digests (16
-    bytes); by default a new dict. `protocol`, `key` and `same_program` are those of `dumps`. May be used by any
+    bytes); by default a new dict. The other options are those of `dumps`. May be used by any
     thread, for a tasklet by its own.
     """
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 import peers
-from cases import alt, channel, create, group, parked, schedule, sync
+from cases import alt, channel, create, group, parked, schedule, snapshot, sync
 from harness import OURS, Case, Result, run_case
 
 MARGIN = 1.5
@@ -40,6 +40,16 @@ REQUIREMENTS = [
     Requirement(channel.CASE, 4.5 if sys.version_info < (3, 12) else 4.0),
     Requirement(create.CASE, 6.0, create.ITERATORS, "make, call and drop 100 callable iterators"),
 ]
+
+#: `dumps` and `loads` of tasklets: multiples of the time for the plain objects.
+SNAPSHOTS = (
+    (snapshot.DUMPS[1], 9.0),
+    (snapshot.DUMPS[10], 2.2),
+    (snapshot.DUMPS[100], 0.8),
+    (snapshot.BY_VALUE, 20.0),
+    (snapshot.LOADS[10], 2.8),
+    (snapshot.LOADS[100], 0.9),
+)
 
 
 #: What `line` has printed: (what, required, measured).
@@ -134,6 +144,10 @@ def main(rounds: int) -> int:
     results = run_case(group.CASE, rounds, 0.04, only={OURS, group.GROUP})
     what = "times slower: 1000 tasklets in a task group"
     passed.append(check_slower(what, results[OURS], results[group.GROUP], GROUP_MOST))
+    for case, most in SNAPSHOTS:
+        results = run_case(case, rounds, 0.04)
+        what = f"{case.title}: multiples of {snapshot.PLAIN}"
+        passed.append(check_slower(what, results[snapshot.PLAIN], results[OURS], most))
     return 0 if all(passed) else 1
 
 

@@ -1,6 +1,6 @@
 """The cases that benches/run.py measures, in the order in which they are printed."""
 
-from cases import alt, call, channel, channel_for, create, parked, parser, schedule, sync
+from cases import alt, call, channel, channel_for, create, parked, parser, schedule, snapshot, sync
 from harness import Case
 
 CASES: list[Case] = [
@@ -17,4 +17,7 @@ CASES: list[Case] = [
     sync.FREE,
     sync.HANDED,
     sync.QUEUE,
+    *snapshot.DUMPS.values(),
+    *snapshot.LOADS.values(),
+    snapshot.BY_VALUE,
 ]

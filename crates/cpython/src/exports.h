@@ -193,6 +193,8 @@ PyObject *sl_new_awaitable(PyObject *type, PyObject *generator, int state, PyObj
 /* ------------------------------------------------------------------ tasklet_frames.c */
 
 PyObject *sl_list_frames(sl_state *state);
+PyObject *sl_pack_frames(sl_state *state);
+PyObject *sl_unpack_frames(PyObject *frames, PyObject *link);
 sl_tasklet_frames *sl_read_frames(PyObject *list);
 size_t sl_frames_size(const sl_tasklet_frames *frames);
 void sl_build_frames(const sl_tasklet_frames *frames, sl_state *state, PyObject *context, PyObject *exception);

@@ -3,7 +3,6 @@
  * tuples, which may collect garbage. */
 #include "frame_tuple.h"
 #include "slot_check.h"
-#include "stack_depth.h"
 
 /* ------------------------------------------------------------------ making a tuple */
 
@@ -29,40 +28,102 @@ static PyObject *object_in(value_t value, char letter)
     return Py_NewRef(letter == '-' ? Py_None : object_of(value));
 }
 
-PyObject *sl_frame_tuple(frame_t *f, int waits_for, int count)
+/* A tuple of `count` references, which are taken over; also if there is an error, or one of them is NULL. */
+static PyObject *tuple_of(PyObject *const *items, int count)
 {
-    PyCodeObject *code = code_of(f);
-    PyFunctionObject *function = function_of(f);
-    PyObject *values = PyTuple_New(count), *shape = NULL, *tuple = NULL;
-    char *letters = PyMem_Malloc(count + 1);
-    if (values == NULL || letters == NULL) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    int plain = 1;
+    PyObject *tuple = PyTuple_New(count);
     for (int i = 0; i < count; i++) {
+        if (items[i] == NULL) {
+            Py_CLEAR(tuple);
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        if (tuple != NULL) {
+            PyTuple_SET_ITEM(tuple, i, items[i]);
+        }
+        else {
+            Py_XDECREF(items[i]);
+        }
+    }
+    return tuple;
+}
+
+/* The first `count` values of a frame, and the letters of their kinds, or None: new references. 0, or -1. */
+static int values_of(frame_t *f, int count, PyObject **tuple, PyObject **shape)
+{
+    PyObject *values = PyTuple_New(count);
+    char *letters = PyMem_Malloc(count + 1);
+    *tuple = *shape = NULL;
+    int plain = 1;
+    for (int i = 0; values != NULL && letters != NULL && i < count; i++) {
         letters[i] = letter_of(f->localsplus[i]);
         PyObject *value = object_in(f->localsplus[i], letters[i]);
         if (value == NULL) {
-            goto done;
+            Py_CLEAR(values);
+            break;
         }
         PyTuple_SET_ITEM(values, i, value);
         plain &= letters[i] == 'o';
     }
-    shape = plain ? Py_NewRef(Py_None) : PyUnicode_FromStringAndSize(letters, count);
-    if (shape == NULL) {
-        goto done;
+    if (values != NULL && letters != NULL) {
+        *shape = plain ? Py_NewRef(Py_None) : PyUnicode_FromStringAndSize(letters, count);
     }
-    PyObject *own_code = (PyObject *)code == function->func_code ? Py_None : (PyObject *)code;
-    /* In an optimized function f_locals is a copy that was made on request. */
-    PyObject *locals = f->f_locals == NULL || (code->co_flags & CO_OPTIMIZED) ? Py_None : f->f_locals;
-    tuple = Py_BuildValue("OOiiOOO", function, own_code, position(f, waits_for),
-                          waits_for == SL_WAITS_FOR_CALL ? return_offset(f) : 0, values, shape, locals);
-done:
+    else if (!PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
     PyMem_Free(letters);
-    Py_XDECREF(values);
-    Py_XDECREF(shape);
-    return tuple;
+    if (*shape == NULL) {
+        Py_XDECREF(values);
+        return -1;
+    }
+    *tuple = values;
+    return 0;
+}
+
+static PyObject *frame_tuple(frame_t *f, int waits_for, int count, int packed)
+{
+    PyObject *code = (PyObject *)code_of(f), *function = (PyObject *)function_of(f), *values, *shape;
+    if (values_of(f, count, &values, &shape) < 0) {
+        return NULL;
+    }
+    if (!packed && code == ((PyFunctionObject *)function)->func_code) {
+        code = Py_None;
+    }
+    /* In an optimized function f_locals is a copy that was made on request. */
+    PyObject *locals = f->f_locals == NULL || (code_of(f)->co_flags & CO_OPTIMIZED) ? Py_None : f->f_locals;
+    PyObject *items[SL_FRAME_ITEMS] = {
+        Py_NewRef(function),
+        Py_NewRef(code),
+        PyLong_FromLong(position(f, waits_for)),
+        PyLong_FromLong(waits_for == SL_WAITS_FOR_CALL ? return_offset(f) : 0),
+        values,
+        shape,
+        Py_NewRef(locals),
+    };
+    int needed = SL_FRAME_ITEMS;
+    while (packed && needed > SL_PACKED_ITEMS && items[needed - 1] == Py_None) {
+        Py_DECREF(items[--needed]);
+    }
+    return tuple_of(items, needed);
+}
+
+PyObject *sl_frame_tuple(frame_t *f, int waits_for, int count)
+{
+    return frame_tuple(f, waits_for, count, 0);
+}
+
+PyObject *sl_packed_frame(frame_t *f, int waits_for, int count)
+{
+    return frame_tuple(f, waits_for, count, 1);
+}
+
+PyObject *sl_unpacked_frame(PyObject *packed, int same_code)
+{
+    PyObject *items[SL_FRAME_ITEMS];
+    for (int i = 0; i < SL_FRAME_ITEMS; i++) {
+        items[i] = Py_NewRef(i < PyTuple_GET_SIZE(packed) && !(i == 1 && same_code) ? PyTuple_GET_ITEM(packed, i) : Py_None);
+    }
+    return tuple_of(items, SL_FRAME_ITEMS);
 }
 
 /* ------------------------------------------------------------------ reading a tuple */
@@ -126,7 +187,7 @@ static int operands_of(int opcode, int oparg)
     }
 }
 
-/* Checks where the frame will continue, and how many values are on its stack then. `ops` is the base code.
+/* Checks where the frame will continue, and how many values are on its stack then. `facts` are those of its code.
  *
  *                   3.11, 3.12               3.13 and later
  *     callee ends   at + return_offset       at + return_offset
@@ -136,8 +197,10 @@ static int operands_of(int opcode, int oparg)
  *
  * One value more is on the stack then. Only in FOR_ITER and SEND may a callee that yields and one that ends lead to
  * different instructions, and there the second one is the jump's target. */
-static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
+static int check_place(sl_parts *p, code_facts_t *facts)
 {
+    const unsigned char *const ops = facts->flow.ops;
+    const int *const depths = facts->depths;
     const int waits_for = p->waits_for;
     const int size = (int)Py_SIZE(p->code), stack = p->count - p->code->co_nlocalsplus;
     int begin = 0, next = 0; /* of the instruction that it waits in, and the one after it */
@@ -167,7 +230,7 @@ static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
     if (waits_for == SL_WAITS_IN_CALL) {
         const int operands = operands_of(p->opcode, p->oparg);
         return operands < 0 || depths[begin] != stack + operands ? bad("it waits in no call")
-                                                                 : sl_check_slots(p, ops, depths, begin, begin);
+                                                                 : sl_check_slots(p, facts, begin, begin);
     }
     if (depths[next] != stack + 1) {
         return bad("the depth of its stack does not fit the place");
@@ -176,14 +239,14 @@ static int check_place(sl_parts *p, const unsigned char *ops, const int *depths)
         if (p->opcode != YIELD_VALUE && p->opcode != RETURN_GENERATOR) {
             return bad("it stands where no generator waits");
         }
-        return sl_check_slots(p, ops, depths, begin, next);
+        return sl_check_slots(p, facts, begin, next);
     }
     const int end = p->at + p->return_offset;
     if (end != next && !((p->opcode == FOR_ITER || p->opcode == SEND) && end == next + p->oparg && end < size
                          && depths[end] == stack + 1)) {
         return bad("it returns to where nothing waits");
     }
-    return sl_check_slots(p, ops, depths, begin, next);
+    return sl_check_slots(p, facts, begin, next);
 }
 
 static int read_int(PyObject *o, int *number)
@@ -197,9 +260,9 @@ static int read_int(PyObject *o, int *number)
     return 0;
 }
 
-int sl_read_frame_tuple(PyObject *tuple, int waits_for, sl_parts *p)
+int sl_read_frame_tuple(PyObject *tuple, int waits_for, sl_parts *p, sl_facts *facts)
 {
-    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 7) {
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != SL_FRAME_ITEMS) {
         return bad("it is no tuple of seven");
     }
     PyObject *function = PyTuple_GET_ITEM(tuple, 0), *code = PyTuple_GET_ITEM(tuple, 1);
@@ -239,13 +302,8 @@ int sl_read_frame_tuple(PyObject *tuple, int waits_for, sl_parts *p)
     if (waits_for == SL_WAITS_UNCHECKED) {
         return 0;
     }
-    int *depths = sl_stack_depths(p->code);
-    PyObject *bytes = depths == NULL ? NULL : PyCode_GetCode(p->code);
-    int result = bytes == NULL ? -1
-                               : check_place(p, (const unsigned char *)PyBytes_AS_STRING(bytes), depths);
-    Py_XDECREF(bytes);
-    PyMem_Free(depths);
-    return result;
+    code_facts_t *const found = sl_facts_of(facts, p->code);
+    return found == NULL ? -1 : check_place(p, found);
 }
 
 /* ------------------------------------------------------------------ building a frame */

@@ -22,6 +22,8 @@ unsafe extern "C" {
         values: *mut PyObject,
     ) -> *mut PyObject;
     fn sl_list_frames(s: *mut State) -> *mut PyObject;
+    fn sl_pack_frames(s: *mut State) -> *mut PyObject;
+    fn sl_unpack_frames(frames: *mut PyObject, link: *mut PyObject) -> *mut PyObject;
     fn sl_read_frames(list: *mut PyObject) -> *mut RawFrames;
     fn sl_frames_size(frames: *const RawFrames) -> usize;
     fn sl_build_frames(
@@ -94,6 +96,25 @@ pub unsafe fn new_awaitable(
 pub unsafe fn tasklet_frames(s: *mut State) -> *mut PyObject {
     // SAFETY: the caller's.
     unsafe { sl_list_frames(s) }
+}
+
+/// The frames of a parked tasklet as blobs hold them: see `sl_pack_frames`; null with an exception.
+///
+/// # Safety
+/// The state is that of a parked tasklet.
+pub unsafe fn packed_frames(s: *mut State) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_pack_frames(s) }
+}
+
+/// A list for [`TaskletFrames::read`], from such a tuple; null with an exception. An item that is no packed frame is
+/// replaced with the result of `link(item)`.
+///
+/// # Safety
+/// Living objects. Python code may run.
+pub unsafe fn unpacked_frames(frames: *mut PyObject, link: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's.
+    unsafe { sl_unpack_frames(frames, link) }
 }
 
 /// True if a tasklet waits for the next value of a `for`.

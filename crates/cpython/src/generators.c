@@ -178,9 +178,13 @@ int sl_restore_generator(PyObject *o, PyObject *tuple)
     }
     sl_parts parts;
     parts.code = (PyCodeObject *)frame;
-    if (state == STATE_FINISHED ? !PyCode_Check(frame) && bad("no code") < 0
-                                : sl_read_frame_tuple(frame, state == STATE_WAITING ? SL_WAITS_UNCHECKED : SL_WAITS_FOR_SEND,
-                                                  &parts) < 0) {
+    sl_facts facts = {0};
+    const int waits_for = state == STATE_WAITING ? SL_WAITS_UNCHECKED : SL_WAITS_FOR_SEND;
+    const int result = state != STATE_FINISHED ? sl_read_frame_tuple(frame, waits_for, &parts, &facts)
+                       : PyCode_Check(frame)   ? 0
+                                               : bad("no code");
+    sl_drop_facts(&facts);
+    if (result < 0) {
         return -1;
     }
     if (!is_for(g, parts.code)) {

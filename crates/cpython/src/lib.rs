@@ -42,7 +42,7 @@ pub use alarm::{Alarm, Woken};
 pub use context::{context, context_entered, current_context, set_context};
 pub use frame_tuples::{
     TaskletFrames, awaitable_tuple, generator_tuple, handled, iterates, new_awaitable, new_generator,
-    restore_generator, tasklet_frames,
+    packed_frames, restore_generator, tasklet_frames, unpacked_frames,
 };
 pub use frames::{
     CallDoes, CodePosition, call_does, code_names, depth, frame_object, function, line_of, nesting,

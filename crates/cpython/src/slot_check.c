@@ -5,7 +5,6 @@
  * `__reduce__` or `__deepcopy__` that returns another kind of object. So each value is compared with what the
  * instructions before this one can have stored there: see slot_kinds.c. */
 #include "slot_check.h"
-#include "slot_kinds.h"
 
 typedef struct {
     const sl_parts *parts;
@@ -144,27 +143,21 @@ static int is_plain(const sl_parts *p)
            && !(p->count > 0 && is_hidden(p->code, 0));
 }
 
-int sl_check_slots(const sl_parts *p, const unsigned char *ops, const int *depths, int at, int next)
+int sl_check_slots(const sl_parts *p, code_facts_t *facts, int at, int next)
 {
     if (is_plain(p) && at == next) {
         return 0;
     }
-    const int size = (int)Py_SIZE(p->code), locals = p->code->co_nlocalsplus;
-    flow_t flow = {p->code, ops, depths, size, locals, locals + p->code->co_stacksize + 1, NULL, NULL};
-    flow.kinds = PyMem_Calloc((size_t)(size + 1) * flow.width, sizeof(kinds_t));
-    flow.reached = PyMem_Calloc(size, 1);
-    int result = -1;
-    if (flow.kinds == NULL || flow.reached == NULL) {
-        PyErr_NoMemory();
-        goto done;
+    const int locals = p->code->co_nlocalsplus;
+    look_t look = {p, sl_kinds_before(facts, next), at};
+    if (look.kinds == NULL) {
+        return -1;
     }
-    sl_slot_kinds(&flow);
-    look_t look = {p, kinds_at(&flow, next), at};
-    if (!flow.reached[next]) {
+    if (!facts->flow.reached[next]) {
         PyErr_SetString(PyExc_ValueError, "not the picture of a frame: it stands where no instruction leads to");
-        goto done;
+        return -1;
     }
-    result = 0;
+    int result = 0;
     for (int i = 0; i < locals && result == 0; i++) {
         result = check_variable(&look, i);
     }
@@ -175,8 +168,5 @@ int sl_check_slots(const sl_parts *p, const unsigned char *ops, const int *depth
         PyErr_SetString(PyExc_ValueError, "not the picture of a frame: it waits for what no call gives");
         result = -1;
     }
-done:
-    PyMem_Free(flow.kinds);
-    PyMem_Free(flow.reached);
     return result;
 }

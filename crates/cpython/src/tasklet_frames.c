@@ -16,6 +16,12 @@ struct sl_tasklet_frames {
     link_t links[];
 };
 
+static int bad(const char *what)
+{
+    PyErr_Format(PyExc_ValueError, "not the frames of a tasklet: %s", what);
+    return -1;
+}
+
 static PyObject *generator_or_none(frame_t *f)
 {
     return f->owner == FRAME_OWNED_BY_GENERATOR ? (PyObject *)generator_of(f) : Py_None;
@@ -31,6 +37,82 @@ static PyObject *tuple_of_call(frame_t *f)
 static int is_class_call(frame_t *f)
 {
     return PY_GE(3, 13) && code_of(f)->co_filename == code_of(f)->co_name && _PyFrame_IsIncomplete(f);
+}
+
+/* The frames as blobs hold them: a tuple, outermost first, of a packed tuple for each frame of a function, (generator,
+ * tuple of the frame) for that of a generator, (new object,) for the call of a class. A new reference. */
+PyObject *sl_pack_frames(sl_state *s)
+{
+    Py_ssize_t count = 0;
+    for (frame_t *f = state_frame(s); f != NULL; f = f->previous) {
+        count++;
+    }
+    PyObject *frames = PyTuple_New(count);
+    int waits_for = SL_WAITS_IN_CALL, operands = s->operands;
+    for (frame_t *f = state_frame(s); f != NULL && frames != NULL; f = f->previous) {
+        const int values = value_count(f) - operands;
+        PyObject *item;
+        if (f->owner == FRAME_OWNED_BY_GENERATOR) {
+            PyObject *tuple = sl_frame_tuple(f, waits_for, values);
+            item = tuple == NULL ? NULL : Py_BuildValue("(ON)", generator_of(f), tuple);
+        }
+        else {
+            item = is_class_call(f) ? tuple_of_call(f) : sl_packed_frame(f, waits_for, values);
+        }
+        if (item == NULL) {
+            Py_CLEAR(frames);
+            break;
+        }
+        PyTuple_SET_ITEM(frames, --count, item);
+        waits_for = SL_WAITS_FOR_CALL;
+        operands = 0;
+    }
+    return frames;
+}
+
+/* 1 if a function has this code or an equal one, 0 if not, -1 with an exception. */
+static int is_code_of(PyObject *function, PyObject *code)
+{
+    if (!PyFunction_Check(function) || !PyCode_Check(code)) {
+        return 0;
+    }
+    PyObject *own = Py_NewRef(((PyFunctionObject *)function)->func_code);
+    const int same = PyObject_RichCompareBool(own, code, Py_EQ);
+    Py_DECREF(own);
+    return same;
+}
+
+/* A list for sl_read_frames, from a tuple with packed frames. For an item that is none, the result of `link(item)` is in
+ * the list. Runs Python code, which may be in the code objects as well: they are compared. */
+PyObject *sl_unpack_frames(PyObject *frames, PyObject *link)
+{
+    if (!PyTuple_Check(frames)) {
+        bad("packed frames are in a tuple");
+        return NULL;
+    }
+    const Py_ssize_t count = PyTuple_GET_SIZE(frames);
+    PyObject *list = PyList_New(0), *function = NULL, *code = NULL; /* of the frame before */
+    int same = 0;
+    for (Py_ssize_t i = 0; i < count && list != NULL; i++) {
+        PyObject *packed = PyTuple_GET_ITEM(frames, i), *item;
+        if (PyTuple_CheckExact(packed) && PyTuple_GET_SIZE(packed) >= SL_PACKED_ITEMS && PyTuple_GET_SIZE(packed) <= SL_FRAME_ITEMS) {
+            if (PyTuple_GET_ITEM(packed, 0) != function || PyTuple_GET_ITEM(packed, 1) != code) {
+                function = PyTuple_GET_ITEM(packed, 0);
+                code = PyTuple_GET_ITEM(packed, 1);
+                same = is_code_of(function, code);
+            }
+            PyObject *tuple = same < 0 ? NULL : sl_unpacked_frame(packed, same);
+            item = tuple == NULL ? NULL : Py_BuildValue("(ONO)", Py_None, tuple, Py_None);
+        }
+        else {
+            item = PyObject_CallOneArg(link, packed);
+        }
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
 }
 
 /* A list of tuples (generator or None, tuple of the frame), outermost frame first; a new reference. */
@@ -54,12 +136,6 @@ PyObject *sl_list_frames(sl_state *s)
     return list;
 }
 
-static int bad(const char *what)
-{
-    PyErr_Format(PyExc_ValueError, "not the frames of a tasklet: %s", what);
-    return -1;
-}
-
 /* Reads a generator that was restored but for its frame. */
 static int read_generator(PyObject *o, link_t *link)
 {
@@ -76,7 +152,7 @@ static int read_generator(PyObject *o, link_t *link)
     return 0;
 }
 
-static int read_link(PyObject *item, int waits_for, link_t *link)
+static int read_link(PyObject *item, int waits_for, link_t *link, sl_facts *facts)
 {
     if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 3) {
         return bad("a frame is no tuple of three");
@@ -86,7 +162,7 @@ static int read_link(PyObject *item, int waits_for, link_t *link)
         return bad("a generator handles something else than an exception");
     }
     link->exception = exception == Py_None ? NULL : exception;
-    if (sl_read_frame_tuple(PyTuple_GET_ITEM(item, 1), waits_for, &link->parts) < 0
+    if (sl_read_frame_tuple(PyTuple_GET_ITEM(item, 1), waits_for, &link->parts, facts) < 0
         || read_generator(PyTuple_GET_ITEM(item, 0), link) < 0) {
         return -1;
     }
@@ -114,6 +190,26 @@ static int check_consumer(const link_t *below, const link_t *link)
     return 0;
 }
 
+static int read_links(PyObject *list, sl_tasklet_frames *frames, sl_facts *facts)
+{
+    const int count = frames->count;
+    for (int i = 0; i < count; i++) {
+        link_t *link = &frames->links[i];
+        const int waits_for = i == count - 1 ? SL_WAITS_IN_CALL : SL_WAITS_FOR_CALL;
+        if (read_link(PyList_GET_ITEM(list, i), waits_for, link, facts) < 0
+            || check_consumer(i == 0 ? NULL : &frames->links[i - 1], link) < 0) {
+            return -1;
+        }
+        for (int k = 0; k < i && link->generator != NULL; k++) {
+            if (frames->links[k].generator == link->generator) {
+                return bad("a generator is there twice");
+            }
+        }
+        frames->slots += link->generator == NULL ? frame_size(link->parts.code) : 0;
+    }
+    return 0;
+}
+
 /* Reads a list of (generator or None, tuple of the frame, exception or None). NULL with ValueError or MemoryError. To
  * be freed with PyMem_Free. */
 sl_tasklet_frames *sl_read_frames(PyObject *list)
@@ -129,22 +225,12 @@ sl_tasklet_frames *sl_read_frames(PyObject *list)
         return NULL;
     }
     frames->count = count;
-    for (int i = 0; i < count; i++) {
-        link_t *link = &frames->links[i];
-        const int waits_for = i == count - 1 ? SL_WAITS_IN_CALL : SL_WAITS_FOR_CALL;
-        if (read_link(PyList_GET_ITEM(list, i), waits_for, link) < 0
-            || check_consumer(i == 0 ? NULL : &frames->links[i - 1], link) < 0) {
-            PyMem_Free(frames);
-            return NULL;
-        }
-        for (int k = 0; k < i && link->generator != NULL; k++) {
-            if (frames->links[k].generator == link->generator) {
-                bad("a generator is there twice");
-                PyMem_Free(frames);
-                return NULL;
-            }
-        }
-        frames->slots += link->generator == NULL ? frame_size(link->parts.code) : 0;
+    sl_facts facts = {0};
+    const int result = read_links(list, frames, &facts);
+    sl_drop_facts(&facts);
+    if (result < 0) {
+        PyMem_Free(frames);
+        return NULL;
     }
     return frames;
 }

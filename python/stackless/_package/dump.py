@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import IO, Any, overload
 
 from stackless import explain, pickling
@@ -12,14 +13,21 @@ from stackless.pickling.blob import Key, Writable
 def dump(file: IO[str] | None = None) -> None: ...
 @overload
 def dump(
-    obj: object, file: Writable, /, *, protocol: int | None = None, key: Key | None = None
+    obj: object,
+    file: Writable,
+    /,
+    *,
+    protocol: int | None = None,
+    key: Key | None = None,
+    code_store: MutableMapping[bytes, bytes] | None = None,
+    same_program: bool = False,
 ) -> None: ...
 def dump(*arguments: Any, **options: Any) -> None:
     """dump(file=None): write what all tasklets do, as text. dump(obj, file): pickle an object.
 
     With one argument or none it is stackless.explain.dump: it writes every tasklet of every thread
     with its stack, as text. With two arguments it writes the blob that `stackless.dumps(obj)`
-    returns to a file open for binary writing, for `stackless.load`; protocol and key are those of
+    returns to a file open for binary writing, for `stackless.load`; the options are those of
     `dumps`.
     """
     if len(arguments) > 1:

@@ -25,24 +25,32 @@ from stackless.pickling.blob import (
     load,
     loads,
 )
-from stackless.pickling.code import CodeVersionError
+from stackless.pickling.code import CodeVersionError, MissingCodeError
+from stackless.pickling.contents import BlobContents, SavedFrame, SavedTasklet, inspect
 from stackless.pickling.obstacles import Obstacle, Place, why_not_picklable
 from stackless.pickling.registry import register, unregister
+from stackless.pickling.snapshots import Snapshotter
 from stackless.pickling.sources import SourceError
 
 __all__ = [
     "MAX_SIZE",
+    "BlobContents",
     "BlobError",
     "CodeVersionError",
     "DamagedError",
+    "MissingCodeError",
     "NotABlobError",
     "Obstacle",
     "Place",
+    "SavedFrame",
+    "SavedTasklet",
     "SignatureError",
+    "Snapshotter",
     "SourceError",
     "TooLargeError",
     "dump",
     "dumps",
+    "inspect",
     "load",
     "loads",
     "register",

@@ -5,12 +5,13 @@ The checksum detects accidental damage, not tampering; the signature detects bot
 offset  bytes
      0      4  MAGIC
      4      1  version of this format
-     5      1  1 if signed, else 0
+     5      1  bits: 1 if it is signed, 2 if its code is in a code store
      6      8  length of all bytes after the checksum or signature
     14     16  BLAKE2b of everything else; if signed, 32 bytes: HMAC-SHA-256 of everything else
             1  Python minor
             2  magic number of the bytecode
             2  number of modules; for each: length of its name (2), name, digest (8)
+            2  if its code is in a code store: number of code objects; for each: digest (16)
                a pickle
 """
 
@@ -22,18 +23,22 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple, Protocol
 
 from stackless.pickling import code, sources
 
 MAGIC = b"\x93SLP"
-FORMAT = 1
+FORMAT = 2
+#: Formats that are read. In 1 there are no packed frames.
+READABLE = (1, 2)
 #: Default of the maximum size of a blob that is loaded: 64 MiB.
 MAX_SIZE = 64 * 1024 * 1024
-_SIGNED = 1
+SIGNED, _CODE_ELSEWHERE = 1, 2
 _HEAD = struct.Struct("<4sBBQ")
 _PYTHON = struct.Struct("<BHH")
+_COUNT = struct.Struct("<H")
+_MOST_CODES = 0xFFFF
 _CHECKSUM, _SIGNATURE, _KEY = 16, 32, 1
 
 Key = bytes | bytearray | memoryview
@@ -71,11 +76,25 @@ class Writable(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -> bytes:
+def dumps(
+    obj: object,
+    *,
+    protocol: int | None = None,
+    key: Key | None = None,
+    code_store: MutableMapping[bytes, bytes] | None = None,
+    same_program: bool = False,
+) -> bytes:
     """Pickle an object, which may contain tasklets and functions, into a blob for `loads`.
 
     `protocol` is pickle's; by default the highest. With `key`, the blob is signed with it
     (HMAC-SHA-256): only a program that has the key can make blobs that `loads` accepts.
+
+    With `code_store`, a mapping, the blob holds digests of the code objects (16 bytes each), and
+    their data are put into the store under these, unless they are there: many blobs of the same
+    functions share them. `loads` needs them again. An exception of the store is raised.
+
+    With `same_program`, the blob is for the same program, now or later: functions, classes and
+    globals of `__main__` are pickled by name, as those of other modules are, and as pickle does.
 
     Functions and classes of `__main__` and of modules that cannot be imported are pickled by value,
     with the globals that they use. Others are pickled by name, and the blob names the modules of
@@ -89,24 +108,42 @@ def dumps(obj: object, *, protocol: int | None = None, key: Key | None = None) -
     keys = () if key is None else _keys([key])
     _check_int("protocol", protocol)
     file = io.BytesIO()
+    codes: dict[bytes, bytes] | None = None if code_store is None else {}
     # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak references
     # for example, while the garbage collector can still see objects that were dropped already.
-    pickler = Pickler(file, protocol)
+    pickler = Pickler(file, protocol, codes, same_program)
     pickler.dump(obj)
-    rest = b"".join((_python_and_modules(pickler.modules), file.getbuffer()))
-    head = _HEAD.pack(MAGIC, FORMAT, _SIGNED if keys else 0, len(rest))
+    flags, table = SIGNED if keys else 0, b""
+    if code_store is not None and codes is not None:
+        if len(codes) > _MOST_CODES:
+            raise pickle.PicklingError(f"more than {_MOST_CODES} code objects")
+        for digest, data in codes.items():
+            if digest not in code_store:
+                code_store[digest] = data
+        flags |= _CODE_ELSEWHERE
+        table = b"".join((_COUNT.pack(len(codes)), *codes))
+    rest = b"".join((_python_and_modules(pickler.modules), table, file.getbuffer()))
+    head = _HEAD.pack(MAGIC, FORMAT, flags, len(rest))
     return b"".join((head, _seal(head, rest, *keys), rest))
 
 
 def dump(
-    obj: object, file: Writable, *, protocol: int | None = None, key: Key | None = None
+    obj: object,
+    file: Writable,
+    *,
+    protocol: int | None = None,
+    key: Key | None = None,
+    code_store: MutableMapping[bytes, bytes] | None = None,
+    same_program: bool = False,
 ) -> None:
     """Write what `dumps` returns to a file open for binary writing.
 
     A file may hold several blobs one after the other. Raises what `dumps` and the file raise.
     """
     _check_file(file, "write")
-    file.write(dumps(obj, protocol=protocol, key=key))
+    file.write(
+        dumps(obj, protocol=protocol, key=key, code_store=code_store, same_program=same_program)
+    )
 
 
 def loads(
@@ -115,17 +152,20 @@ def loads(
     key: Key | Iterable[Key] | None = None,
     max_size: int | None = MAX_SIZE,
     allow_changed_source: bool = False,
+    code_store: Mapping[bytes, bytes] | None = None,
 ) -> Any:
     """Return a copy of the object that was given to `dumps`.
 
     Unpickling runs code: load only blobs from sources that you trust. With `key`, or several keys
     of which one must fit, only a blob that was signed with it is accepted. Before anything is
     unpickled the blob is checked: its size (`max_size` in bytes; None for any), format, checksum or
-    signature, the Python that wrote it, and, unless `allow_changed_source`, that the modules of its
-    functions are the same here. If a check fails, a subclass of pickle.UnpicklingError says which:
+    signature, the Python that wrote it, that its code is in `code_store` (if `dumps` was given
+    one), and, unless `allow_changed_source`, that the modules of its functions are the same here.
+    If a check fails, a subclass of pickle.UnpicklingError says which:
 
     * NotABlobError, DamagedError, SignatureError, TooLargeError
     * CodeVersionError: another Python minor wrote it
+    * MissingCodeError: the code store does not have its code
     * SourceError: a module is missing here, or its source or its package's version differs
 
     After that it raises what unpickling raises. Raises TypeError for arguments of the wrong types,
@@ -136,11 +176,7 @@ def loads(
         raise TypeError(f"loads() needs bytes, not {type(blob).__name__}")
     view = memoryview(blob).cast("B")
     length, check = _open(bytes(view[: _HEAD.size]), key, max_size)
-    whole = _HEAD.size + check.size + length
-    if len(view) != whole:
-        raise DamagedError(f"the blob has {len(view)} bytes, not {whole}")
-    rest = view[_HEAD.size + check.size :]
-    return check.load(bytes(view[_HEAD.size :][: check.size]), rest, allow_changed_source)
+    return check.load(_sealed(view, length, check), allow_changed_source, code_store)
 
 
 def load(
@@ -149,6 +185,7 @@ def load(
     key: Key | Iterable[Key] | None = None,
     max_size: int | None = MAX_SIZE,
     allow_changed_source: bool = False,
+    code_store: Mapping[bytes, bytes] | None = None,
 ) -> Any:
     """Read one blob from a file open for binary reading, and return what `loads` returns.
 
@@ -164,7 +201,8 @@ def load(
     rest = _read(file, length)
     if len(seal) + len(rest) != check.size + length:
         raise DamagedError("the file ends in the middle of a blob")
-    return check.load(seal, memoryview(rest), allow_changed_source)
+    check.check(seal, memoryview(rest))
+    return check.load(memoryview(rest), allow_changed_source, code_store)
 
 
 def _read(file: Readable, size: int) -> bytes:
@@ -182,12 +220,34 @@ def _read(file: Readable, size: int) -> bytes:
 class _Check:
     """The checks of a blob whose header was read: its seal, its table of modules."""
 
-    def __init__(self, head: bytes, keys: tuple[bytes, ...]) -> None:
+    def __init__(self, head: bytes, flags: int, keys: tuple[bytes, ...]) -> None:
         self.head = head
+        self.flags = flags
         self.keys = keys
-        self.size = _SIGNATURE if keys else _CHECKSUM
+        self.size = _SIGNATURE if flags & SIGNED else _CHECKSUM
 
-    def load(self, seal: bytes, rest: memoryview, allow_changed_source: bool) -> Any:
+    def load(
+        self,
+        rest: memoryview,
+        allow_changed_source: bool,
+        code_store: Mapping[bytes, bytes] | None,
+    ) -> Any:
+        table = read_table(rest, self.flags)
+        code.check_version(*table.python)
+        if not allow_changed_source:
+            for name, digest in table.modules:
+                sources.check(name, digest)
+        if table.codes and code_store is None:
+            raise code.MissingCodeError(
+                "the code of the blob is in a code store: give it as code_store"
+            )
+        fetched = code.fetch(table.codes, code_store)
+        found = pickle.loads(rest[table.size :])
+        del fetched  # until here these code objects have to live
+        return found
+
+    def check(self, seal: bytes, rest: memoryview) -> None:
+        """Check the checksum or signature. Raises DamagedError or SignatureError."""
         if self.keys:
             # All keys are tried, so that the time taken does not tell which one fits.
             fits = [hmac.compare_digest(seal, _seal(self.head, rest, key)) for key in self.keys]
@@ -195,16 +255,21 @@ class _Check:
                 raise SignatureError("the blob was not signed with this key, or it is damaged")
         elif seal != _seal(self.head, rest):
             raise DamagedError("the blob is damaged: its checksum is wrong")
-        modules, start = _read_table(rest)
-        if not allow_changed_source:
-            for name, digest in modules:
-                sources.check(name, digest)
-        return pickle.loads(rest[start:])
 
 
 def _open(head: bytes, key: Key | Iterable[Key] | None, max_size: int | None) -> tuple[int, _Check]:
     """Check a header; return the number of bytes after the seal, and the check to be done."""
     keys = _keys(key)
+    flags, length = _header(head, max_size)
+    if keys and not flags & SIGNED:
+        raise SignatureError("the blob is not signed, and a key was given")
+    if flags & SIGNED and not keys:
+        raise SignatureError("the blob is signed: give the key to check it with")
+    return length, _Check(head, flags, keys)
+
+
+def _header(head: bytes, max_size: int | None) -> tuple[int, int]:
+    """Return the flags, and the number of bytes after the seal."""
     _check_int("max_size", max_size)
     if head[: len(MAGIC)] != MAGIC:
         hint = "; it looks like a plain pickle" if head[:1] == b"\x80" else ""
@@ -212,17 +277,54 @@ def _open(head: bytes, key: Key | Iterable[Key] | None, max_size: int | None) ->
     if len(head) < _HEAD.size:
         raise DamagedError("the blob ends in its header")
     _, version, flags, length = _HEAD.unpack(head)
-    if version != FORMAT:
-        raise NotABlobError(f"the blob has format {version}; this release reads format {FORMAT}")
-    if flags not in (0, _SIGNED):
+    if version not in READABLE:
+        raise NotABlobError(
+            f"the blob has format {version}; this release reads formats {READABLE[0]} to {FORMAT}"
+        )
+    if flags & ~(SIGNED | _CODE_ELSEWHERE if version > 1 else SIGNED):
         raise DamagedError(f"the blob has unknown flags: {flags}")
-    if keys and not flags:
-        raise SignatureError("the blob is not signed, and a key was given")
-    if flags and not keys:
-        raise SignatureError("the blob is signed: give the key to check it with")
     if max_size is not None and length > max_size:
         raise TooLargeError(f"the blob has {length} bytes; at most {max_size} are accepted")
-    return length, _Check(head, keys)
+    return flags, length
+
+
+class Opened(NamedTuple):
+    """A blob whose pickle is not going to be unpickled."""
+
+    version: int
+    flags: int
+    #: True if the signature was checked.
+    verified: bool
+    table: Table
+    pickle: bytes
+
+
+def opened(view: memoryview, key: Key | Iterable[Key] | None, max_size: int | None) -> Opened:
+    """Check a blob as `loads` does, but for the Python and the modules; without a key no signature.
+
+    Raises NotABlobError, DamagedError, SignatureError, TooLargeError.
+    """
+    head = bytes(view[: _HEAD.size])
+    if key is None and (flags := _header(head, max_size)[0]) & SIGNED:
+        length, check = len(view) - _HEAD.size - _SIGNATURE, _Check(head, flags, ())
+        if length != _HEAD.unpack(head)[3]:
+            raise DamagedError("the blob has the wrong length")
+        rest = view[_HEAD.size + check.size :]
+    else:
+        length, check = _open(head, key, max_size)
+        rest = _sealed(view, length, check)
+    table = read_table(rest, check.flags)
+    return Opened(head[4], check.flags, bool(check.keys), table, bytes(rest[table.size :]))
+
+
+def _sealed(view: memoryview, length: int, check: _Check) -> memoryview:
+    """Return what is after the seal of a whole blob, which is checked."""
+    whole = _HEAD.size + check.size + length
+    if len(view) != whole:
+        raise DamagedError(f"the blob has {len(view)} bytes, not {whole}")
+    rest = view[_HEAD.size + check.size :]
+    check.check(bytes(view[_HEAD.size :][: check.size]), rest)
+    return rest
 
 
 def _seal(head: bytes, rest: bytes | memoryview, key: bytes | None = None) -> bytes:
@@ -244,27 +346,42 @@ def _python_and_modules(modules: Iterable[str]) -> bytes:
     return b"".join(parts)
 
 
-def _read_table(rest: memoryview) -> tuple[list[tuple[str, bytes]], int]:
-    """Return the modules that a blob names, and where its pickle begins.
+class Table(NamedTuple):
+    """What precedes the pickle of a blob."""
 
-    Raises CodeVersionError for a blob of another Python.
-    """
-    if len(rest) < _PYTHON.size:
-        raise DamagedError("the blob ends in its header")
-    minor, magic, count = _PYTHON.unpack_from(rest)
-    code.check_version(minor, magic)
-    at, modules = _PYTHON.size, []
-    for _ in range(count):
-        size = int.from_bytes(rest[at : at + 2], "little")
-        name, digest = rest[at + 2 :][:size], rest[at + 2 + size :][: sources.SIZE]
-        at += 2 + size + sources.SIZE
-        if at > len(rest):
-            raise DamagedError("the blob ends in its header")
-        try:
+    #: The minor version of the Python that wrote it, and the magic number of its bytecode.
+    python: tuple[int, int]
+    #: Names and digests of the modules of its functions.
+    modules: list[tuple[str, bytes]]
+    #: Digests of its code objects, if those are in a code store.
+    codes: list[bytes]
+    #: Where the pickle begins.
+    size: int
+
+
+def read_table(rest: memoryview, flags: int) -> Table:
+    """Read what precedes the pickle of a blob. Raises DamagedError."""
+    try:
+        minor, magic, count = _PYTHON.unpack_from(rest)
+        at, modules = _PYTHON.size, []
+        for _ in range(count):
+            (size,) = _COUNT.unpack_from(rest, at)
+            name, digest = rest[at + 2 :][:size], rest[at + 2 + size :][: sources.SIZE]
+            at += 2 + size + sources.SIZE
             modules.append((str(name, "utf-8", "surrogatepass"), bytes(digest)))
-        except UnicodeDecodeError as error:
-            raise DamagedError("the blob names a module that has no name") from error
-    return modules, at
+        codes = []
+        if flags & _CODE_ELSEWHERE:
+            (count,) = _COUNT.unpack_from(rest, at)
+            at += _COUNT.size
+            codes = [bytes(rest[at + n * code.DIGEST :][: code.DIGEST]) for n in range(count)]
+            at += count * code.DIGEST
+    except struct.error as error:
+        raise DamagedError("the blob ends in its header") from error
+    except UnicodeDecodeError as error:
+        raise DamagedError("the blob names a module that has no name") from error
+    if at > len(rest):
+        raise DamagedError("the blob ends in its header")
+    return Table((minor, magic), modules, codes, at)
 
 
 # ------------------------------------------------------------------ arguments

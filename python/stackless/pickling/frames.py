@@ -121,6 +121,18 @@ def _link(frame: Frame, copies: dict[int, Any]) -> tuple[Any, Picture, Any]:
     return generator, picture, exception
 
 
+def link(frame: Any) -> tuple[Any, Picture, Any]:
+    """Return what the engine needs to restore a frame of a blob that is not a packed one.
+
+    Raises ValueError if it is no frame.
+    """
+    if type(frame) is tuple and len(frame) == 1:
+        frame = Frame(frame)
+    if not isinstance(frame, Frame):
+        raise ValueError("not the state of a tasklet: unknown frames")
+    return _link(frame, {})
+
+
 def waiting_in_vain(places: list[Place]) -> list[Frame]:
     """Return frames that show these places, and raise RuntimeError when they continue."""
     frames = [_at(place, _calling.__code__) for place in places[:-1]]

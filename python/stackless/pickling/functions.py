@@ -12,22 +12,21 @@ pickled with it; functions of one blob that had the same globals share them agai
 
 from __future__ import annotations
 
-import dis
 import importlib
 import sys
 import types
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
-from stackless.pickling.code import load
+from stackless.pickling.code import load, stored
 from stackless.pickling.errors import in_state
+from stackless.pickling.facts import facts
 from stackless.pickling.standins import StandIn
 from stackless.pickling.standins import actual as actual
 
 # So that a pickle names one module for functions and their code.
-load.__module__ = __name__
+load.__module__ = stored.__module__ = __name__
 
 
 class ByValue(StandIn):
@@ -124,13 +123,13 @@ def reduce_function(
     cells = function.__closure__ or ()
     carried, submodules = None, None
     if isinstance(globals_, Namespace):
-        used = {name for name in global_names(code) if name in function.__globals__}
-        carried = {name: value(function.__globals__[name]) for name in sorted(used)}
+        there = function.__globals__
+        carried = {name: value(there[name]) for name in facts(code).names(code) if name in there}
         submodules = tuple(_submodules(carried.values(), code))
     special = {
-        name: value(getattr(function, name))
+        name: value(own)
         for name, usual in _usual_attributes(function)
-        if getattr(function, name) != usual
+        if (own := getattr(function, name)) != usual
     }
     state = (
         special or None,
@@ -149,7 +148,7 @@ def _usual_attributes(function: FunctionType) -> Iterator[tuple[str, Any]]:
     yield "__name__", code.co_name
     yield "__qualname__", code.co_qualname
     yield "__module__", function.__globals__.get("__name__")
-    yield "__doc__", FunctionType(code, {}, closure=function.__closure__).__doc__
+    yield "__doc__", facts(code).doc(code)
     if sys.version_info >= (3, 12):
         yield "__type_params__", ()
     if getattr(function, "__annotate__", None) is not None:
@@ -203,26 +202,6 @@ def _trimmed(state: tuple[Any, ...]) -> tuple[Any, ...] | None:
 
 # ------------------------------------------------------------------ globals
 
-_names_of_code: weakref.WeakKeyDictionary[CodeType, frozenset[str]] = weakref.WeakKeyDictionary()
-
-
-def global_names(code: CodeType) -> frozenset[str]:
-    """Return the global names that code, and code inside it, reads or writes."""
-    names = _names_of_code.get(code)
-    if names is None:
-        # Class bodies look up globals with LOAD_NAME.
-        here = {
-            each.argval
-            for each in dis.get_instructions(code)
-            if "GLOBAL" in each.opname or each.opname == "LOAD_NAME"
-        }
-        names = _names_of_code[code] = frozenset(here).union(*map(global_names, _inside(code)))
-    return names
-
-
-def _inside(code: CodeType) -> Iterator[CodeType]:
-    return (each for each in code.co_consts if isinstance(each, CodeType))
-
 
 def _submodules(carried: Any, code: CodeType) -> Iterator[str]:
     """Yield modules that code uses as attributes of a package, which may not import them itself."""
@@ -230,18 +209,14 @@ def _submodules(carried: Any, code: CodeType) -> Iterator[str]:
     packages = [each for each in packages if hasattr(each, "__path__")]
     if not packages:
         return
-    words = _attribute_names(code)
+    words = facts(code).attributes(code)
     names = [package.__name__ for package in packages]
     while names:
         name = names.pop()
-        for word in sorted(words):
+        for word in words:
             if f"{name}.{word}" in sys.modules:
                 yield f"{name}.{word}"
                 names.append(f"{name}.{word}")
-
-
-def _attribute_names(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*map(_attribute_names, _inside(code)))
 
 
 def namespace(name: str | None, package: str | None = None) -> dict[str, Any]:

@@ -92,8 +92,9 @@ class _Enough(BaseException):
 
 class _Walk:
     def __init__(self, limit: int) -> None:
-        from stackless.pickling.pickler import Pickler  # imports cloudpickle
+        from stackless.pickling.pickler import Pickler, registered  # imports cloudpickle
 
+        self.registered = registered
         self.found: list[Obstacle] = []
         self.left = limit
         self.limit = limit
@@ -225,14 +226,16 @@ class _Walk:
 
     def reduce(self, value: Any) -> Any:
         """Return what the pickler would get: a reducer's tuple, or the name of a global."""
-        reduced = self.pickler.reducer_override(value)
-        if reduced is not NotImplemented:
-            return reduced
         kind = type(value)
+        # The pickler writes a tasklet in a form that says less about its frames.
+        if not issubclass(kind, _stackless.tasklet):
+            reduced = self.pickler.reducer_override(value)
+            if reduced is not NotImplemented:
+                return reduced
         if kind is types.FunctionType or issubclass(kind, type):
             return value.__qualname__
-        registered = self.pickler.dispatch_table.get(kind)
-        return value.__reduce_ex__(4) if registered is None else registered(value)
+        reducer = self.registered(kind)
+        return value.__reduce_ex__(4) if reducer is None else reducer(value)
 
     def function(
         self, function: types.FunctionType, state: tuple[Any, ...], path: str, place: Place | None

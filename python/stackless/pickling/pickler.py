@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import builtins
+import collections
 import copyreg
+import datetime
+import decimal
+import importlib
 import io
 import pickle
 import sys
 from collections.abc import Callable
-from types import CellType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
-from cloudpickle.cloudpickle import _dynamic_class_reduce  # type: ignore[import-untyped]
+from cloudpickle.cloudpickle import (  # type: ignore[import-untyped]
+    _PICKLE_BY_VALUE_MODULES as _BY_VALUE,
+)
+from cloudpickle.cloudpickle import _class_reduce, _dynamic_class_reduce
 
 from stackless import _stackless
-from stackless.pickling import errors, functions, named
+from stackless.pickling import (
+    code,
+    errors,
+    frames,
+    functions,
+    generators,
+    named,
+    objects,
+    primitives,
+)
 from stackless.pickling.functions import itself
 from stackless.pickling.primitives import PRIMITIVES, reduce_primitive
 from stackless.pickling.standins import StandIn
+from stackless.pickling.tasklets import pack
 
 #: Py_TPFLAGS_IMMUTABLETYPE
 _IMMUTABLE_TYPE = 1 << 8
@@ -31,41 +49,91 @@ def _reduce_file(file: io.TextIOWrapper) -> Any:
     )
 
 
-_USUAL = {**cloudpickle.Pickler.dispatch_table, io.TextIOWrapper: _reduce_file, **named.USUAL}
+#: Reducers beside those that are registered with copyreg, which come first.
+_USUAL = {
+    **cloudpickle.Pickler.dispatch_table.maps[0],
+    io.TextIOWrapper: _reduce_file,
+    **named.USUAL,
+}
+
+#: Functions of this package that blobs name, and the function that imports modules.
+_OWN: frozenset[Any] = frozenset(
+    each
+    for module in (code, errors, frames, functions, generators, named, objects, primitives)
+    for each in (*vars(module).values(), importlib.import_module)
+    if type(each) is FunctionType and functions.is_found(each)
+)
+#: Classes that every process has under their name.
+_COMMON_CLASSES: frozenset[Any] = frozenset(
+    (
+        *(e for e in vars(builtins).values() if type(e) is type and e.__flags__ & _IMMUTABLE_TYPE),
+        _stackless.tasklet,
+        _stackless.channel,
+        *PRIMITIVES,
+    )
+)
+
+_Tasklet: Any = _stackless.tasklet
+Way = Callable[["Pickler", Any], Any]
 
 
-class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class Pickler(pickle.Pickler):
     """Pickles functions by value, at any depth, where another process cannot find their name."""
 
-    def __init__(self, file: Any, protocol: int | None = None) -> None:
-        # Reducers registered with copyreg come first: cloudpickle has its own for code and others.
-        self.dispatch_table = {**_USUAL, **copyreg.dispatch_table}
-        super().__init__(file, protocol)
+    # It has no `dispatch_table`, so that the pickler in C uses that of copyreg.
+    __slots__ = (
+        "__weakref__",
+        "_aliases",
+        "_namespaces",
+        "_ways",
+        "codes",
+        "modules",
+        "proto",
+        "same_program",
+    )
+
+    def __init__(
+        self,
+        file: Any,
+        protocol: int | None = None,
+        codes: dict[bytes, bytes] | None = None,
+        same_program: bool = False,
+    ) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL if protocol is None else protocol)
+        self.proto = protocol
+        #: If not None: the data of code objects go there, by their digest, and not into the pickle.
+        self.codes = codes
+        #: True if the process that unpickles has the same `__main__`.
+        self.same_program = same_program
         #: The modules of functions, except those of Python and of this package.
         self.modules: set[str] = set()
         #: Reducers by type, added when a type occurs; None: as pickle does. They are not bound
         #: methods: the pickler must be freed when `dumps` ends, not by a garbage collection.
-        self._ways: dict[type, Callable[[Pickler, Any], Any] | None] = {}
+        self._ways: dict[type, Way | None] = {}
+        #: The stand-ins for globals, by the id of those.
+        self._namespaces: dict[int, functions.Namespace] = {}
         #: The ids of the `type` aliases that were begun.
-        self._aliases: set[int] = set()
-        self._streams = {type(getattr(sys, name)) for name in _STREAMS}
+        self._aliases: set[int] | None = None
+
+    def dump(self, obj: Any) -> None:
+        """Pickle an object."""
+        try:
+            super().dump(obj)
+        except RecursionError as error:
+            raise pickle.PicklingError(
+                "cannot pickle this object: it needs too deep a recursion"
+            ) from error
 
     def reducer_override(self, obj: Any) -> Any:
         """Reduce an object. Pickle calls this for each object that is not a simple built-in one."""
         kind = type(obj)
         try:
-            way = self._ways[kind]
+            way = _FIXED.get(kind) or self._ways[kind]
         except KeyError:
             way = self._ways[kind] = self._way(kind)
         return NotImplemented if way is None else way(self, obj)
 
-    def _way(self, kind: type) -> Callable[[Pickler, Any], Any] | None:
-        if kind is FunctionType:
-            return Pickler._function
-        if kind is CellType:
-            return Pickler._cell
-        if kind is ModuleType:
-            return Pickler._module
+    def _way(self, kind: type) -> Way | None:
         if issubclass(kind, type):
             return Pickler._class
         if issubclass(kind, BaseException):
@@ -76,10 +144,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return Pickler._tasklet
         if issubclass(kind, PRIMITIVES):
             return Pickler._primitive
-        if kind in self._streams:
+        if any(kind is type(getattr(sys, name, None)) for name in _STREAMS):
             return Pickler._stream
         plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
-        return None if plain and kind not in self.dispatch_table else Pickler._with_reducer
+        return None if plain and registered(kind) is None else Pickler._with_reducer
 
     def _cell(self, cell: CellType) -> Any:
         return functions.reduce_cell(cell, itself)
@@ -91,26 +159,51 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return itself, (stand_in.original,)
 
     def _module(self, module: ModuleType) -> Any:
-        if is_importable(module.__name__):
+        if self._has(module.__name__):
             return NotImplemented
         return cloudpickle.Pickler.dispatch_table[ModuleType](module)
 
     def _stream(self, stream: Any) -> Any:
         name = next((name for name in _STREAMS if getattr(sys, name) is stream), None)
-        return NotImplemented if name is None else (getattr, (sys, name))
+        return self._with_reducer(stream) if name is None else (getattr, (sys, name))
 
     def _tasklet(self, tasklet: _stackless.tasklet) -> Any:
         reason = None if tasklet.is_current else _stackless._why_not_parked(tasklet)
         if reason is not None:
             # Plain pickle would write it for inspection only, and the copy could not run.
             raise pickle.PicklingError(f"cannot pickle {tasklet}: {reason}")
-        return NotImplemented
+        kind: Any = type(tasklet)
+        if (
+            kind.__reduce_ex__ is not object.__reduce_ex__
+            or kind.__reduce__ is not _Tasklet.__reduce__
+            or kind.__setstate__ is not _Tasklet.__setstate__
+            or kind in copyreg.dispatch_table
+        ):
+            return NotImplemented
+        return pack(tasklet) or NotImplemented
 
     def _primitive(self, primitive: Any) -> Any:
         return reduce_primitive(primitive)
 
+    def _reducible(self, obj: Any) -> Any:
+        return obj.__reduce__()
+
+    def _code(self, each: CodeType) -> Any:
+        if copyreg.dispatch_table.get(CodeType) is not code.reduce:
+            return self._with_reducer(each)
+        return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
+
+    def _has(self, name: Any) -> bool:
+        """Return True if the process that unpickles has the module `name`."""
+        return is_importable(name) or (self.same_program and name == "__main__")
+
     def _class(self, each: type) -> Any:
-        reduced = super().reducer_override(each)
+        if type(each) is type and each in _COMMON_CLASSES:
+            return NotImplemented
+        if self.same_program and each.__module__ == "__main__":
+            if _leads_to("__main__", each.__qualname__, each):
+                return NotImplemented
+        reduced = _class_reduce(each)
         if each.__flags__ & _IMMUTABLE_TYPE:
             # Written in C: a class cannot be copied by value.
             long = isinstance(reduced, tuple) and len(reduced) > 2
@@ -120,14 +213,19 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return reduced
 
     def _with_reducer(self, obj: Any) -> Any:
-        registered = self.dispatch_table.get(type(obj))
-        protocol = self.proto if self.proto >= 0 else pickle.HIGHEST_PROTOCOL
-        reduced = obj.__reduce_ex__(protocol) if registered is None else registered(obj)
+        reducer = registered(type(obj))
+        if reducer is None:
+            given = self.proto is not None and self.proto >= 0
+            reduced = obj.__reduce_ex__(self.proto if given else pickle.HIGHEST_PROTOCOL)
+        else:
+            reduced = reducer(obj)
         if not isinstance(reduced, str):
             return reduced
         by_value = named.BY_VALUE.get(type(obj))
         module = _module_of(obj, reduced)
-        if is_reachable(module) and (by_value is None or _leads_to(module, reduced, obj)):
+        if (is_reachable(module) or self._has(module)) and (
+            by_value is None or _leads_to(module, reduced, obj)
+        ):
             return reduced
         if by_value is None:
             raise pickle.PicklingError(
@@ -135,6 +233,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 f"{module}.{reduced}, and another process cannot import that"
             )
         if type(obj) is named.ALIAS:
+            if self._aliases is None:
+                self._aliases = set()
             if id(obj) in self._aliases:
                 raise pickle.PicklingError(
                     f"cannot pickle the type alias {reduced}: it refers to itself"
@@ -143,20 +243,78 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return by_value(obj)
 
     def _function(self, function: FunctionType) -> Any:
-        if is_importable(function.__module__) and functions.is_found(function):
+        if function in _OWN:
+            return NotImplemented
+        if self._has(function.__module__) and functions.is_found(function):
             self._remember(function.__module__)
             return NotImplemented
         name: Any = function.__globals__.get("__name__")
-        if is_importable(name) and functions.vars_of_module(name) is function.__globals__:
+        if self._has(name) and functions.vars_of_module(name) is function.__globals__:
             self._remember(name)
             return functions.reduce_function(function, name, itself)
-        globals_ = functions.Namespace.of(function.__globals__)
-        return functions.reduce_function(function, globals_, itself)
+        there = function.__globals__
+        namespace = self._namespaces.get(id(there))
+        if namespace is None:
+            namespace = self._namespaces[id(there)] = functions.Namespace(there)
+        return functions.reduce_function(function, namespace, itself)
 
     def _remember(self, module: str) -> None:
         top = module.partition(".")[0]
-        if top != "stackless" and top not in sys.stdlib_module_names:
+        if top not in ("stackless", "__main__") and top not in sys.stdlib_module_names:
             self.modules.add(module)
+
+
+def _as_usual(pickler: Pickler, obj: Any) -> Any:
+    return NotImplemented
+
+
+#: Types that pickle, with copyreg, supports as they are, and never by a name in a module.
+_USUALLY_PICKLED: tuple[type, ...] = (
+    range,
+    slice,
+    complex,
+    bytearray,
+    enumerate,
+    zip,
+    reversed,
+    type(iter([])),
+    type(iter(())),
+    type(iter("")),
+    type(iter("ä")),
+    type(iter(b"")),
+    type(iter({})),
+    type(iter(set())),
+    type(iter(range(0))),
+    type(iter(range(1 << 80))),
+    collections.deque,
+    collections.OrderedDict,
+    datetime.date,
+    datetime.datetime,
+    datetime.time,
+    datetime.timedelta,
+    datetime.timezone,
+    decimal.Decimal,
+)
+
+#: Reducers by type, for types whose reducer is always the same.
+_FIXED: dict[type, Way] = {
+    **dict.fromkeys(_USUALLY_PICKLED, _as_usual),
+    FunctionType: Pickler._function,
+    CodeType: Pickler._code,
+    CellType: Pickler._cell,
+    ModuleType: Pickler._module,
+    type: Pickler._class,
+    _stackless.tasklet: Pickler._tasklet,
+    functions.Namespace: Pickler._reducible,
+    functions.Shell: Pickler._reducible,
+    generators.Shell: Pickler._reducible,
+    frames.Frame: Pickler._reducible,
+}
+
+
+def registered(kind: type) -> Any:
+    """Return the reducer that is registered for a type; None if there is none."""
+    return copyreg.dispatch_table.get(kind) or _USUAL.get(kind)
 
 
 def _module_of(obj: Any, name: str) -> str:
@@ -195,5 +353,4 @@ def is_importable(name: Any) -> bool:
     module = sys.modules.get(name) if isinstance(name, str) else None
     if name == "__main__" or getattr(module, "__spec__", None) is None:
         return False
-    by_value = cloudpickle.list_registry_pickle_by_value()
-    return not any(name == each or name.startswith(each + ".") for each in by_value)
+    return not any(name == each or name.startswith(each + ".") for each in _BY_VALUE)

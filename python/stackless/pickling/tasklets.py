@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 from stackless import _stackless
-from stackless.pickling.frames import Call, Frame, Place, chain, refuse, waiting_in_vain
+from stackless.pickling.frames import Call, Frame, Place, chain, link, refuse, waiting_in_vain
 from stackless.pickling.functions import by_value
 from stackless.pickling.standins import actual
 
@@ -58,6 +58,26 @@ def reduce(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State]:
     return type(tasklet), (), state
 
 
+def pack(tasklet: _stackless.tasklet) -> tuple[type, tuple[()], State] | None:
+    """Reduce a tasklet for `stackless.dumps`, in the packed form; None if it has no frames.
+
+    Its frames are plain tuples: pickle writes them without calling Python code. Values are not
+    replaced with stand-ins, as that pickler reduces functions and exceptions itself.
+    """
+    if tasklet.is_current or _stackless._waits_in_alt(tasklet):
+        return None
+    packed = _stackless._pack_frames(tasklet)
+    if packed is None:
+        return None
+    frames: tuple[Any, ...]
+    frames, after, handled = packed
+    if 2 in map(len, frames):  # there are generators
+        frames = tuple(Frame.of(*each, 0) if len(each) == 2 else each for each in frames)
+    flags = _stackless._tasklet_flags(tasklet) | _direction(tasklet) & 3
+    state: State = flags, tasklet.tempval, frames, after, handled, *_more(tasklet)
+    return type(tasklet), (), state if handled is not None or len(state) > 5 else state[:4]
+
+
 def _more(tasklet: _stackless.tasklet) -> tuple[Any, ...]:
     """Return what the pickle flags add: the context; the trace and the profile function."""
     policy = _stackless.pickle_flags()
@@ -87,13 +107,14 @@ def _places(tasklet: _stackless.tasklet) -> list[Place]:
 
 def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
     """`tasklet.__setstate__(state)`: raises TypeError or ValueError for an invalid state."""
+    if type(state) is tuple and 4 <= len(state) <= 7:
+        return _unpack(tasklet, *state)
     if not isinstance(state, tuple) or len(state) < 8:
         raise TypeError("the state of a tasklet is a tuple of 8 to 10 items")
     flags, tempval, _, frames, _, handled, _, _, context, tracing = (*state[:10], None, None)[:10]
     if not isinstance(flags, int) or not isinstance(frames, list):
         raise TypeError("not the state of a tasklet: flags must be an int and frames a list")
-    if not isinstance(tracing, (tuple, type(None))) or len(tracing or (0, 0)) != 2:
-        raise TypeError("not the state of a tasklet: two functions trace it")
+    _check_tracing(tracing)
     tempval = actual(tempval)
     if frames and all(isinstance(each, Place) for each in frames):
         if _stackless._why_never_parked() is None:
@@ -102,11 +123,7 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
             frames = [Call(refuse, (frames,))]
     if frames and all(isinstance(each, Frame) for each in frames):
         handled = actual(handled)
-        if handled is not None and not isinstance(handled, BaseException):
-            raise ValueError(
-                f"not the state of a tasklet: {frames[-1]} handles an exception that came back as "
-                f"{type(handled).__qualname__}"
-            )
+        _check_handled(handled, frames[-1])
         _stackless._restore_tasklet(tasklet, chain(frames), frames[-1].after, handled)
         tasklet.tempval = tempval
     elif len(frames) == 1 and isinstance(frames[0], Call):
@@ -118,9 +135,51 @@ def set_state(tasklet: _stackless.tasklet, state: State) -> _stackless.tasklet:
         tasklet.bind(tempval)
     else:
         tasklet.tempval = tempval
-    tasklet.set_atomic(bool(flags & _ATOMIC))
-    tasklet.set_ignore_nesting(bool(flags & _IGNORE_NESTING))
-    tasklet.block_trap = bool(flags & _BLOCK_TRAP)
+    return _complete(tasklet, flags, context, tracing)
+
+
+def _unpack(
+    tasklet: _stackless.tasklet,
+    flags: Any,
+    tempval: Any,
+    frames: Any,
+    after: Any,
+    handled: Any = None,
+    context: Any = None,
+    tracing: Any = None,
+) -> _stackless.tasklet:
+    """Fill a tasklet from a state that `pack` has made."""
+    if not isinstance(flags, int) or not isinstance(frames, tuple) or not isinstance(after, int):
+        raise TypeError("not the state of a tasklet: flags are an int, and frames a tuple")
+    _check_tracing(tracing)
+    links = _stackless._unpack_frames(frames, link)
+    if handled is not None and links:
+        _check_handled(handled, Frame(links[-1][1]))
+    _stackless._restore_tasklet(tasklet, links, after, handled)
+    tasklet.tempval = tempval
+    return _complete(tasklet, flags, context, tracing)
+
+
+def _check_tracing(tracing: Any) -> None:
+    if not isinstance(tracing, (tuple, type(None))) or len(tracing or (0, 0)) != 2:
+        raise TypeError("not the state of a tasklet: two functions trace it")
+
+
+def _check_handled(handled: Any, frame: Frame) -> None:
+    if handled is not None and not isinstance(handled, BaseException):
+        raise ValueError(
+            f"not the state of a tasklet: {frame} handles an exception that came back as "
+            f"{type(handled).__qualname__}"
+        )
+
+
+def _complete(
+    tasklet: _stackless.tasklet, flags: int, context: Any, tracing: Any
+) -> _stackless.tasklet:
+    if flags & (_ATOMIC | _IGNORE_NESTING | _BLOCK_TRAP):
+        tasklet.set_atomic(bool(flags & _ATOMIC))
+        tasklet.set_ignore_nesting(bool(flags & _IGNORE_NESTING))
+        tasklet.block_trap = bool(flags & _BLOCK_TRAP)
     if context is not None:
         tasklet.set_context(context)
     if tracing is not None and tasklet.alive:

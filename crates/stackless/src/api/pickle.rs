@@ -121,6 +121,33 @@ function!(tasklet_picture, |args| args::exactly("_tasklet_picture", args).and_th
     made
 }));
 
+// `_pack_frames(t)`: parks the tasklet and returns its frames as blobs hold them, what its pending call returns, and the
+// exception that it is handling; None if it has no frames.
+function!(pack_frames, |args| args::exactly("_pack_frames", args).and_then(|&[o]| {
+    let t = tasklet(o)?;
+    if !t.args.get().is_null() {
+        return Ok(none()); // it has not begun
+    }
+    park::park(t).map_err(obstacle::Obstacle::raise)?;
+    if !park::is_parked(t) {
+        return Ok(none());
+    }
+    let seat = t.seat();
+    // SAFETY: it is parked.
+    let (frames, exception) =
+        unsafe { (check(cpython::packed_frames(seat.state()))?, cpython::handled(seat.state())) };
+    let made = tuple([frames, int_obj(seat.returns.get().into()), new_or_null(exception)]);
+    entry::current()?.drop_deferred();
+    made
+}));
+
+// `_unpack_frames(frames, link)`: a list for `_restore_tasklet`, from the frames of a blob; `link` is called with those
+// that are no packed frames.
+function!(unpack_frames, |args| args::exactly("_unpack_frames", args).and_then(|&[frames, link]| {
+    // SAFETY: living objects.
+    check(unsafe { cpython::unpacked_frames(frames, link) })
+}));
+
 // `_restore_tasklet(t, frames, after, exception)`.
 function!(restore_tasklet, |args| args::exactly("_restore_tasklet", args).and_then(
     |&[o, frames, after, exception]| {
@@ -271,6 +298,8 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method("_set_caller", "Gives a frame of a restored traceback its f_back.", set_caller),
         types::method("_tasklet_call", "What a tasklet will call that has not begun, or None.", call_of),
         types::method("_tasklet_picture", "The frames of a tasklet as data.", tasklet_picture),
+        types::method("_pack_frames", "The frames of a tasklet as blobs hold them, or None.", pack_frames),
+        types::method("_unpack_frames", "Such frames for _restore_tasklet.", unpack_frames),
         types::method("_restore_tasklet", "Gives an empty tasklet its frames.", restore_tasklet),
         types::method("_tasklet_flags", "The flags of a tasklet, as in its pickles.", flags),
         types::method("_tasklet_context", "The context of a tasklet.", context_of),

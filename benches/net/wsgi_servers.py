@@ -50,7 +50,9 @@ def _text(program: str) -> Callable[[int, str], list[str]]:
 
 _GUNICORN = ("gunicorn", "--bind", "127.0.0.1:{}", "--backlog", "1024", "--keep-alive", "75")
 _GUNICORN += ("--log-level", "error", "--no-control-socket", "--worker-class")
-_APP = "import sys, wsgi_servers; port = int(sys.argv[1]); app = getattr(wsgi_servers, sys.argv[2])\n"
+_APP = (
+    "import sys, wsgi_servers; port = int(sys.argv[1]); app = getattr(wsgi_servers, sys.argv[2])\n"
+)
 
 #: What makes the command of each peer, and the packages that it needs.
 PEERS: dict[str, tuple[Callable[[int, str], list[str]], tuple[str, ...]]] = {

@@ -51,7 +51,9 @@ def test_bodies(serve, size, chunked):
 def test_requests_in_single_bytes(serve):
     """Wherever the parts are divided."""
     request = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nX-Long: abc\r\n\r\nabc"
-    request += b"POST /q HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"\r\n2\r\nde\r\n0\r\n\r\n"
+    request += (
+        b"POST /q HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"\r\n2\r\nde\r\n0\r\n\r\n"
+    )
     parts = [request[n : n + 1] for n in range(len(request))]
     answer = serve(echo).ask(parts, pause=lambda: time.sleep(0.0005))
     assert b"/p abc" in answer and answer.endswith(b"/q de")

@@ -199,7 +199,9 @@ class Closing:
         self.closed += 1
 
 
-@pytest.mark.parametrize("parts", [[b"a", b"b"], [], [ValueError()], [b"a", ValueError()], ["text"]])
+@pytest.mark.parametrize(
+    "parts", [[b"a", b"b"], [], [ValueError()], [b"a", ValueError()], ["text"]]
+)
 def test_close_is_called_once(serve, parts):
     """After the last part, and after an error."""
     result = Closing(parts)
@@ -443,7 +445,9 @@ def test_context_belongs_to_the_request(serve):
 
     served = serve(app)
     request = b"GET /a HTTP/1.1\r\nHost: x\r\n"
-    assert served.ask(request + b"\r\n" + request + b"Connection: close\r\n\r\n").count(b"unset") == 2
+    assert (
+        served.ask(request + b"\r\n" + request + b"Connection: close\r\n\r\n").count(b"unset") == 2
+    )
 
 
 def test_wrong_arguments():

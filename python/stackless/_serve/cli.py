@@ -93,9 +93,7 @@ def main(argv: list[str]) -> int:
     except ImportError as error:
         if error.name != "httptools":
             raise
-        print(
-            f"{parser.prog}: needs httptools: pip install 'stackless-rs[serve]'", file=sys.stderr
-        )
+        print(f"{parser.prog}: needs httptools: pip install 'stackless-rs[serve]'", file=sys.stderr)
         return 1
     try:
         settings = Settings(**given)

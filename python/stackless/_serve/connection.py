@@ -30,7 +30,10 @@ _SMALL = 65536
 _DRAIN, _DRAIN_SECONDS = 1 << 20, 2.0
 
 #: Name of a field -> key of environ; None for names that are dropped.
-_keys: dict[bytes, str | None] = {b"Content-Type": "CONTENT_TYPE", b"Content-Length": "CONTENT_LENGTH"}
+_keys: dict[bytes, str | None] = {
+    b"Content-Type": "CONTENT_TYPE",
+    b"Content-Length": "CONTENT_LENGTH",
+}
 _KEPT = 1024
 _methods: dict[bytes, str] = {}
 _100 = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -56,7 +59,7 @@ class Connection:
     idle = True  # no request has come in part only
     held = False  # a request with a small body waits for the rest of it
     sending = False  # waits until the client takes more
-    at_once = stock.MSG_DONTWAIT  # flags of send(); TLS allows none
+    at_once: int = stock.MSG_DONTWAIT  # flags of send(); TLS allows none
     late = False  # its deadline was not kept
     gone = False  # the client will get no more
     refusal: int | None = None
@@ -344,7 +347,11 @@ class Connection:
     def _start_tls(self) -> bool:
         self.at_once = 0
         try:
-            self.socket = self.server.tls.wrap_socket(self.socket, server_side=True)
+            # In two steps: expire() must find the socket of TLS during the handshake.
+            self.socket = self.server.tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.socket.do_handshake()
         except OSError as error:
             self.server.log.debug("TLS with %s failed: %s", self.address, error)
             return False

@@ -47,6 +47,7 @@ class Exchange:
     chunked = False
     written = 0
     parts: list[bytes]
+    received: int
 
     def __init__(self, connection: Any, environ: dict[str, Any]) -> None:
         self.connection = connection
@@ -192,7 +193,9 @@ class Exchange:
         """Call the application and send its answer; errors become an answer, and are logged."""
         connection, environ = self.connection, self.environ
         if self.complete:
-            environ["wsgi.input"] = io.BytesIO(b"".join(self.parts) if "parts" in vars(self) else b"")
+            environ["wsgi.input"] = io.BytesIO(
+                b"".join(self.parts) if "parts" in vars(self) else b""
+            )
         else:
             environ["wsgi.input"] = Input(self)
         try:

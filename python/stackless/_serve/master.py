@@ -67,7 +67,9 @@ class Master:
     def run(self) -> bool:
         """Serve until SIGTERM or SIGINT; False if the application could not be loaded."""
         settings = self._settings
-        self._listeners = _listeners.bind_all(settings.binds, settings.backlog, settings.socket_mode)
+        self._listeners = _listeners.bind_all(
+            settings.binds, settings.backlog, settings.socket_mode
+        )
         try:
             scheme = "https" if settings.certfile else "http"
             for listener in self._listeners:

@@ -1,4 +1,4 @@
-"""The options of the WSGI server, with their defaults and units, for the command line and Python."""
+"""The options of the WSGI server, with defaults and units, for the command line and Python."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Settings:
 
     bind: str | tuple[str, ...] = _option(
         "127.0.0.1:8000",
-        "where to listen: HOST:PORT, [IPV6]:PORT, unix:PATH, or fd:NUMBER for a socket that listens "
-        "already",
+        "where to listen: HOST:PORT, [IPV6]:PORT, unix:PATH, or fd:NUMBER for a socket that "
+        "listens already",
         "ADDRESS",
     )
     workers: int = _option(1, "number of processes", "N")

@@ -1,4 +1,4 @@
-"""Serves connections in one process: accepts them, watches their time limits, and ends gracefully."""
+"""Serves connections in one process: accepts them, watches time limits, and ends gracefully."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ import stackless
 from stackless._serve.exchange import ClientGone, Exchange, Refused
 
 _NEVER = float("inf")
-_SIZE = 65536
+_SIZE = 16384
 #: The application is called when bodies of up to this size have arrived.
 _SMALL = 65536
 #: Bytes and seconds for what a client still sends after the last answer; without reading it, the

@@ -8,7 +8,6 @@ from typing import Any
 import stackless
 from stackless._serve.body import FileWrapper, Input
 from stackless._serve.response_head import (
-    Special,
     field_line,
     kept_line,
     kept_status,
@@ -69,17 +68,19 @@ class Exchange:
         lines = [kept_status(status) or status_line(status)]
         for field in headers:
             try:
-                lines.append(kept_line(field) or field_line(field))
-            except Special as special:
-                self._special(special, lines)
+                line = kept_line(field) or field_line(field)
             except TypeError:
-                lines.append(field_line(field))  # which says what is wrong
+                line = field_line(field)  # which says what is wrong
+            if line is not None:
+                lines.append(line)
+            else:
+                self._special(*field, lines)
         self.bodiless = status[:3] in ("204", "304")
         self.lines = lines
         return self.write
 
-    def _special(self, field: Special, lines: list[bytes]) -> None:
-        name, value = field.name, field.value
+    def _special(self, name: str, value: str, lines: list[bytes]) -> None:
+        name = name.lower()
         if name == "content-length":
             if self.length is not None:
                 raise ValueError("Content-Length is given twice")

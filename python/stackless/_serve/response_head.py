@@ -14,9 +14,10 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _STATUS = re.compile(r"[2-5][0-9]{2} [^\x00-\x08\x0a-\x1f\x7f]*").fullmatch
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
-#: What the server decides, not the application (RFC 9110, section 7.6.1).
+#: What the server decides, not the application alone (RFC 9110, section 7.6.1).
 _OURS = frozenset(
-    "connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
+    "connection content-length date keep-alive proxy-connection te trailer transfer-encoding "
+    "upgrade".split()
 )
 _KEPT = 1024
 _LONGEST = 256
@@ -42,15 +43,11 @@ def status_line(status: str) -> bytes:
     return line
 
 
-class Special(Exception):
-    """A field that the server has to look at: `name` is in lower case."""
+def field_line(field: Any) -> bytes | None:
+    """Return the line of a field; None for one that the server has to look at.
 
-    def __init__(self, name: str, value: str) -> None:
-        self.name, self.value = name, value
-
-
-def field_line(field: Any) -> bytes:
-    """Return the line of a field. TypeError or ValueError if it is none; Special for some."""
+    TypeError or ValueError if it is no field.
+    """
     if type(field) is not tuple or len(field) != 2:
         raise TypeError(f"a header field must be a tuple (name, value), not {field!r}")
     name, value = field
@@ -61,8 +58,8 @@ def field_line(field: Any) -> bytes:
     if _CONTROL(value):
         raise ValueError(f"control characters in the header field {name}: {value!r}")
     lower = name.lower()
-    if lower in _OURS or lower in ("content-length", "date"):
-        raise Special(lower, value)
+    if lower in _OURS:
+        return None
     line = f"{name}: {value}\r\n".encode("latin-1")
     if len(line) < _LONGEST and lower != "set-cookie":
         if len(_field_lines) >= _KEPT:

@@ -33,9 +33,10 @@ def work(self, number, seconds=1.0):
     running += 1
     most = max(most, running)
     try:
-        before = self.request.id, current_task.request.id
+        before = self.request.id
+        assert before and self.request.args[0] == number
         time.sleep(seconds)
-        assert before == (self.request.id, current_task.request.id)
+        assert before == self.request.id == current_task.request.id
     finally:
         running -= 1
     return number, most, len(os.listdir("/proc/self/task"))

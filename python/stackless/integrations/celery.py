@@ -14,44 +14,44 @@ that computes lets no other one run.
 
 from __future__ import annotations
 
-import os
+import sys
 
-#: Celery keeps the current task in a `threading.local` then, which belongs to the tasklet.
-os.environ.setdefault("USE_FAST_LOCALS", "1")
+from stackless import monkey
 
-from stackless import monkey  # noqa: E402
-
+if "celery._state" in sys.modules:
+    raise ImportError(
+        "import stackless.integrations.celery before celery is used: "
+        "tasks that run at the same time would be taken for one another"
+    )
 monkey.patch_all()
 
 import contextvars  # noqa: E402
 import itertools  # noqa: E402
 import logging  # noqa: E402
+import os  # noqa: E402
 import time  # noqa: E402
 from collections import deque  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
-from celery.concurrency import base  # noqa: E402
-from celery.exceptions import SoftTimeLimitExceeded  # noqa: E402
-from celery.utils import threads  # noqa: E402
-from kombu.asynchronous import timer as _timer  # noqa: E402
-
 import stackless  # noqa: E402
+from celery.utils import threads as _threads  # noqa: E402
 from stackless import sync  # noqa: E402
 
-__all__ = ["TaskletPool", "Timer"]
+# Celery keeps the current task and its request by this identity: there is one per tasklet now.
+_threads.get_ident = stackless.getcurrent
 
-if threads.LocalStack.__name__ != "_FastLocalStack":
-    raise ImportError(
-        "import stackless.integrations.celery before celery, or set USE_FAST_LOCALS=1: "
-        "the tasks that run at the same time would be taken for one another"
-    )
+from celery.concurrency import base  # noqa: E402
+from celery.exceptions import SoftTimeLimitExceeded  # noqa: E402
+from kombu.asynchronous import timer as _timer  # noqa: E402
+
+__all__ = ["TaskletPool", "Timer"]
 
 _log = logging.getLogger("celery.pool")
 
 
 class _HardLimit(BaseException):
-    """Raised in a task whose time is over. No `except Exception` of the task stops it."""
+    """The time of a task is over. Inside the task it is TimeoutExit, which it cannot handle."""
 
 
 class _Job:
@@ -71,10 +71,14 @@ class _Job:
         if self.terminated:  # revoked before it began
             return
         seconds, soft = options["timeout"], options["soft_timeout"]
+        reminder = None
+        if soft:
+            reminder = stackless.tasklet(self._remind)
+            reminder.daemon = True
+            reminder(soft)
         try:
             with stackless.timeout(seconds or None, _HardLimit):
-                with stackless.timeout(soft or None, SoftTimeLimitExceeded(soft)):
-                    result = self._call()
+                result = self._call()
         except _HardLimit:
             options["timeout_callback"](False, seconds)
         except stackless.TaskletExit:
@@ -82,10 +86,20 @@ class _Job:
                 raise
         else:
             options["callback"](result)
+        finally:
+            if reminder is not None:
+                reminder.kill(pending=True)
+
+    def _remind(self, seconds: float) -> None:
+        """Raise SoftTimeLimitExceeded in the task, where it waits, after this time."""
+        stackless.sleep(seconds)
+        self.options["timeout_callback"](True, seconds)
+        if self.tasklet is not None and self.tasklet.alive:
+            self.tasklet.throw(SoftTimeLimitExceeded, (seconds,), pending=True)
 
     def _call(self) -> Any:
         result: list[Any] = []
-        ended: Any = (_HardLimit, stackless.TaskletExit)
+        ended: Any = (stackless.TimeoutExit, stackless.TaskletExit)
         base.apply_target(
             self.target,
             self.options["args"],

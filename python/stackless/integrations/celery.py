@@ -47,6 +47,9 @@ from kombu.asynchronous import timer as _timer  # noqa: E402
 
 __all__ = ["TaskletPool", "Timer"]
 
+#: Seconds that ended tasks have for their `finally` blocks in a cold shutdown.
+_PATIENCE = 5.0
+
 _log = logging.getLogger("celery.pool")
 
 
@@ -222,8 +225,12 @@ class TaskletPool(base.BasePool):  # type: ignore[misc]
         self._queue.clear()
 
     def on_stop(self) -> None:
-        """Wait for the tasks that run."""
+        """Wait for the tasks that run. In a signal handler it returns at once: none could run."""
         self._queue.clear()
+        try:
+            stackless.sleep(0)
+        except RuntimeError:
+            return
         while self._running:
             self._idle.wait()
         if self._hub is not None:
@@ -232,10 +239,13 @@ class TaskletPool(base.BasePool):  # type: ignore[misc]
             self._close_wake()
 
     def on_terminate(self) -> None:
-        """End the tasks that run."""
+        """End the tasks that run, and wait a short time for that."""
         self._queue.clear()
         for job in list(self._running.values()):
             self._end(job)
+        end = time.monotonic() + _PATIENCE
+        while self._running and (left := end - time.monotonic()) > 0:
+            self._idle.wait(left)
         self._close_wake()
 
     def _get_info(self) -> dict[str, Any]:

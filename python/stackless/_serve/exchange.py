@@ -74,7 +74,7 @@ class Exchange:
             if line is not None:
                 lines.append(line)
             else:
-                self._special(*field, lines)
+                self._special(field[0], field[1], lines)
         self.bodiless = status[:3] in ("204", "304")
         self.lines = lines
         return self.write

@@ -157,6 +157,7 @@ class TaskletPool(base.BasePool):  # type: ignore[misc]
     worker; grow() and shrink() may be called in any.
     """
 
+    limit: int
     Timer = Timer
     signal_safe = False
     task_join_will_block = False

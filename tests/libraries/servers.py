@@ -67,7 +67,7 @@ def running(command, port, *, stop=signal.SIGTERM, **options):
 
         try:
             wait_for(port, server, written)
-            yield
+            yield server
         finally:
             server.send_signal(stop)
             server.wait(PATIENCE)
@@ -107,13 +107,24 @@ def postgresql():
 @contextlib.contextmanager
 def mariadb():
     """MariaDB with room for 300 connections; gives its port. User: lab, database: lab."""
-    make, server, port = program("mariadb-install-db"), program("mariadbd", "/usr/sbin"), free_port()
+    make, server, port = (
+        program("mariadb-install-db"),
+        program("mariadbd", "/usr/sbin"),
+        free_port(),
+    )
     user = ["--user=root"] if os.getuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="mariadb") as folder:
         data = os.path.join(folder, "data")
         start = os.path.join(folder, "start.sql")
-        Path(start).write_text("create database lab; create user lab; grant all on lab.* to lab;")
-        made = [make, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
+        statements = ["create database lab", "create user lab@localhost"]
+        statements.append("grant all on lab.* to lab@localhost")
+        Path(start).write_text(";\n".join([*statements, ""]))
+        made = [
+            make,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+        ]
         subprocess.run([*made, "--skip-test-db", *user], check=True, capture_output=True)
         options = [f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1", *user]
         options += [f"--socket={folder}/socket", "--max-connections=300", f"--init-file={start}"]

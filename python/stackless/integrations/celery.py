@@ -4,7 +4,7 @@
         celery --app module worker --pool custom --concurrency 1000
 
 Celery imports this module before the application, and the module patches the standard library
-(`stackless.monkey`) when it is imported: tasks are ordinary blocking code. In a program of your own,
+then (`stackless.monkey`): tasks are ordinary blocking code. In a program of your own,
 import it before `celery`.
 
 Time limits, revoking with `terminate`, autoscaling and a warm shutdown work as with Celery's other
@@ -25,7 +25,7 @@ if "celery._state" in sys.modules:
     )
 monkey.patch_all()
 
-import contextvars  # noqa: E402
+import contextvars  # noqa: E402, I001
 import itertools  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -175,7 +175,7 @@ class TaskletPool(base.BasePool):  # type: ignore[misc]
     # ---------------------------------------------------------------- what Celery calls
 
     def register_with_event_loop(self, loop: Any) -> None:
-        """Let the worker's loop see at once what tasks have left for it, such as acknowledgements."""
+        """Let the worker's loop see at once what tasks leave for it, such as acknowledgements."""
         self._hub, self._wake = loop, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         loop.add_reader(self._wake, os.eventfd_read, self._wake)
 

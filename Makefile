@@ -28,7 +28,7 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages test-libraries test-anyio test-cpython animations browser bench bench-io bench-check performance-table \
+.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-check performance-table \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -87,7 +87,7 @@ test-cpython: build ## CPython's own tests of what stackless.monkey patches, bes
 	  pip="uv pip install --python .venv/$*/bin/python"; $$pip -q -r tests/libraries/requirements.txt
 	@touch $@
 
-test-libraries: build $$(VENV)/.libraries ## Well-known libraries with real servers (Redis, PostgreSQL), which it starts and stops
+lab: build $$(VENV)/.libraries ## Well-known libraries with real servers, which it starts and stops; a table at the end
 	@tools/check-servers
 	@$(VENV)/bin/python -m pytest tests/libraries $(ARGS)
 

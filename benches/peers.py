@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -31,7 +32,12 @@ _INSTALLABLE: dict[str, ModuleType | None] = {
 
 
 def missing(name: str | None) -> bool:
-    return name is not None and _INSTALLABLE[name] is None
+    """True if a package is not installed. One that is not listed above is not imported."""
+    if name is None:
+        return False
+    if name in _INSTALLABLE:
+        return _INSTALLABLE[name] is None
+    return importlib.util.find_spec(name) is None
 
 
 def versions() -> dict[str, str | None]:

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -74,11 +75,16 @@ def processors() -> tuple[set[int], set[int]]:
 
 
 def used(pid: int) -> float:
-    """Return the processor seconds of a process so far, threads that have ended included."""
+    """Return the processor seconds of a process so far, threads that have ended included.
+
+    Those of the processes that it has started, and that run, are added.
+    """
     clock = ctypes.c_int()
     if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise OSError(error, os.strerror(error))
-    return time.clock_gettime(clock.value)
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return time.clock_gettime(clock.value) + sum(map(used, children))
 
 
 @contextmanager
@@ -89,6 +95,7 @@ def on(processor: set[int], command: Command) -> Iterator[tuple[subprocess.Popen
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,
         preexec_fn=lambda: os.sched_setaffinity(0, processor),
     )
     with process:
@@ -96,7 +103,7 @@ def on(processor: set[int], command: Command) -> Iterator[tuple[subprocess.Popen
         try:
             yield process, process.stdout.readline().strip()
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager

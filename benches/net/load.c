@@ -52,14 +52,15 @@ static int connection_to(int port)
     return fd;
 }
 
-static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n";
+#define HEAD "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n"
+static const char *request = HEAD "\r\n";
 
 /* Returns the length of the answer to a request. */
 static int length_of_answer(int port)
 {
     static char answer[65536];
     const int fd = connection_to(port);
-    must(send(fd, request, sizeof(request) - 1, 0) == sizeof(request) - 1, "send");
+    must(send(fd, request, strlen(request), 0) == (ssize_t)strlen(request), "send");
     int got = 0;
     for (;;) {
         const ssize_t more = recv(fd, answer + got, sizeof(answer) - 1 - got, 0);
@@ -96,7 +97,10 @@ int main(int argc, char **argv)
     const int port = atoi(argv[1]), connections = atoi(argv[2]);
     const int http = strncmp(argv[3], "http", 4) == 0, once = strcmp(argv[3], "http-once") == 0;
     const double seconds = atof(argv[4]);
-    const int length = http ? (int)sizeof(request) - 1 : atoi(argv[3]);
+    if (once) {
+        request = HEAD "Connection: close\r\n\r\n";
+    }
+    const int length = http ? (int)strlen(request) : atoi(argv[3]);
     const int bytes = http ? length_of_answer(port) : length;
     const char *const message = http ? request : calloc(1, length);
     char *const answer = malloc(bytes);

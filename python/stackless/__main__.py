@@ -17,6 +17,7 @@ COMMANDS = {
     "pstree": ("_explain.pstree", "the same as a tree of threads, channels and tasklets"),
     "record": ("_record.cli", "run a script and save what its tasklets did"),
     "run": ("_run.cli", "run a program that was written for threads, on tasklets"),
+    "serve": ("_serve.cli", "serve a WSGI application on tasklets"),
     "top": (
         "_explain.top",
         "show which tasklets of a running process are switched to most",

@@ -49,6 +49,10 @@ _gethostbyname_ex = _stock.gethostbyname_ex
 _gethostbyaddr = _stock.gethostbyaddr
 _getnameinfo = _stock.getnameinfo
 
+# As numbers: making enumeration members of them takes longer than the system call.
+_family_of = _methods._C.family.__get__
+_type_of = _methods._C.type.__get__
+
 _Base: Any = _stackless._socket_type(_stock.socket)
 
 
@@ -66,7 +70,11 @@ class socket(_Base):
     ) -> None:
         self._limit: float | None = None
         super().__init__(family, type, proto, fileno)
-        self.settimeout(super().gettimeout())
+        limit = super().gettimeout()
+        if limit is None:  # as for the standard class, the descriptor's flags stay as they are
+            self._attach(self.fileno(), _type_of(self) == _stock.SOCK_STREAM, None)
+        else:
+            self.settimeout(limit)
 
     def settimeout(self, value: float | None) -> None:
         """Set the maximum time that a call waits, in seconds; None: no limit, 0: do not wait."""
@@ -75,7 +83,7 @@ class socket(_Base):
             value = super().gettimeout()
             super().setblocking(False)
         self._limit = value
-        self._attach(self.fileno(), self.type == _stock.SOCK_STREAM, value)
+        self._attach(self.fileno(), _type_of(self) == _stock.SOCK_STREAM, value)
 
     def gettimeout(self) -> float | None:
         """Return the timeout in seconds, None for no limit."""
@@ -94,10 +102,8 @@ class socket(_Base):
     def accept(self) -> tuple[socket, Any]:
         """Wait for a connection; return a new socket for it and the address of the other side."""
         fd, address = self._accept()
-        accepted = socket(self.family, self.type, self.proto, fileno=fd)
-        if _stock.getdefaulttimeout() is None and self._limit:
-            accepted.setblocking(True)
-        return accepted, address
+        # Its descriptor is blocking, whatever that of this socket is (accept4 of Linux).
+        return socket(_family_of(self), _type_of(self), self.proto, fileno=fd), address
 
     connect = _methods.connect
     connect_ex = _methods.connect_ex

@@ -1,4 +1,4 @@
-"""Servers for all tests of this folder, and a tasklet that runs beside."""
+"""Servers for all tests of this folder, the table of the lab, a tasklet that runs beside."""
 
 import pytest
 import servers
@@ -16,6 +16,37 @@ def redis_port():
 def postgresql_port():
     with servers.postgresql() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def mariadb_port():
+    with servers.mariadb() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_port():
+    with servers.rabbitmq() as port:
+        yield port
+
+
+_LAB = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def lab_rows(request):
+    """The rows of the lab's table, which is printed at the end."""
+    return request.config.stash.setdefault(_LAB, [])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = config.stash.get(_LAB, [])
+    if rows:
+        import test_lab
+
+        terminalreporter.section("the lab: programs for threads, on tasklets and on threads")
+        for line in test_lab.table(rows):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

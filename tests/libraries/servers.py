@@ -1,6 +1,6 @@
 """Starts real servers for tests, each in a directory and with a port of its own, on loopback.
 
-`make test-libraries` installs the programs. Without one, the tests that need it are skipped.
+`make lab` installs the programs. Without one, the tests that need it are skipped.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ def program(name, *folders):
     """The path of a program of a server; skips the test without it."""
     found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ["PATH"]]))
     if found is None:
-        pytest.skip(f"there is no {name} here: `make test-libraries` installs it")
+        pytest.skip(f"there is no {name} here: `make lab` installs it")
     return found
 
 
@@ -67,7 +67,7 @@ def running(command, port, *, stop=signal.SIGTERM, **options):
 
         try:
             wait_for(port, server, written)
-            yield
+            yield server
         finally:
             server.send_signal(stop)
             server.wait(PATIENCE)
@@ -85,7 +85,7 @@ def redis():
 
 @contextlib.contextmanager
 def postgresql():
-    """PostgreSQL with room for 200 connections; gives its port. User and database: postgres."""
+    """PostgreSQL with room for 300 connections; gives its port. User and database: postgres."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     initdb, server, port = program("initdb", *folders), program("postgres", *folders), free_port()
     user = unprivileged()
@@ -98,7 +98,63 @@ def postgresql():
         make = [initdb, "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync"]
         subprocess.run(make, check=True, capture_output=True, cwd="/", **user)
         options = ["-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", ""]
-        settings = ["-c", "max_connections=200", "-c", "fsync=off"]
+        settings = ["-c", "max_connections=300", "-c", "fsync=off"]
         # SIGINT is its fast shutdown: connections that are still open do not delay it.
         with running([server, *options, *settings], port, stop=signal.SIGINT, cwd="/", **user):
+            yield port
+
+
+@contextlib.contextmanager
+def mariadb():
+    """MariaDB with room for 300 connections; gives its port. User: lab, database: lab."""
+    make, server, port = (
+        program("mariadb-install-db"),
+        program("mariadbd", "/usr/sbin"),
+        free_port(),
+    )
+    user = ["--user=root"] if os.getuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="mariadb") as folder:
+        data = os.path.join(folder, "data")
+        start = os.path.join(folder, "start.sql")
+        statements = ["create database lab", "create user lab@localhost"]
+        statements.append("grant all on lab.* to lab@localhost")
+        Path(start).write_text(";\n".join([*statements, ""]))
+        made = [
+            make,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+        ]
+        subprocess.run([*made, "--skip-test-db", *user], check=True, capture_output=True)
+        options = [f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1", *user]
+        options += [f"--socket={folder}/socket", "--max-connections=300", f"--init-file={start}"]
+        with running([server, "--no-defaults", *options], port):
+            yield port
+
+
+@contextlib.contextmanager
+def rabbitmq():
+    """RabbitMQ, with a name server of its own; gives its port. User: guest."""
+    folders = ["/usr/lib/rabbitmq/bin", "/usr/sbin"]
+    server, names = program("rabbitmq-server", *folders), program("epmd")
+    port, name_port = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="rabbitmq") as folder:
+        Path(folder, "plugins").write_text("[].")
+        environment = {
+            **os.environ,
+            "HOME": folder,
+            "ERL_EPMD_PORT": str(name_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"lab{port}@localhost",
+            "RABBITMQ_NODE_PORT": str(port),
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": f"{folder}/data",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+        }
+        with (
+            running([names], name_port, env=environment),
+            running([server], port, env=environment, cwd=folder),
+        ):
             yield port

@@ -157,7 +157,8 @@ def table(
 ) -> None:
     """Measure all servers in turn; print the best round of each, compared with the first server.
 
-    `required`: the minimum factor of a peer's processor time to that of the first server.
+    `required`: the minimum factor of a peer's processor time to that of the first server; for one
+    that is ours as well, with a minus sign, the maximum.
     """
     if not servers:
         return
@@ -173,8 +174,10 @@ def table(
         ratio = found.microseconds / first.microseconds
         line = f"{peer:20}{found.microseconds:>10.2f}{found.rate:>14,.0f}{ratio:>8.2f}"
         if peer in required:
-            mark = f">= {required[peer]}"
-            line += f"{mark:>10}{'' if ratio >= required[peer] else '  missed'}"
+            limit = required[peer]
+            mark = f">= {limit}" if limit > 0 else f"<= {-limit}"
+            kept = ratio >= limit if limit > 0 else ratio <= -limit
+            line += f"{mark:>10}{'' if kept else '  missed'}"
         if calls:
             line += f"{system_calls(servers[peer], work):>8.2f} system calls"
         print(line, flush=True)

@@ -44,6 +44,24 @@ def ours() -> None:
     stackless.run()
 
 
+def patched() -> None:
+    """The program for threads, on patched standard sockets."""
+    import stackless
+    from stackless import monkey
+
+    monkey.patch_all()
+
+    def accept() -> None:
+        while True:
+            connection, _ = listener.accept()
+            stackless.tasklet(echo)(connection)
+
+    listener = socket.create_server(LOCAL, backlog=1024)
+    announce(listener.getsockname()[1])
+    stackless.tasklet(accept)()
+    stackless.run()
+
+
 def threads() -> None:
     listener = socket.create_server(LOCAL, backlog=1024)
     announce(listener.getsockname()[1])
@@ -101,6 +119,7 @@ def on_uvloop(main: Callable[[], Any]) -> None:
 #: What each peer does, and the packages that it needs.
 PEERS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "ours": (ours, ("stackless",)),
+    "patched sockets": (patched, ("stackless",)),
     "threads": (threads, ()),
     "gevent": (gevents, ("gevent",)),
     "asyncio streams": (lambda: asyncio.run(streams()), ()),

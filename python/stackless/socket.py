@@ -72,7 +72,7 @@ class socket(_Base):
         super().__init__(family, type, proto, fileno)
         limit = super().gettimeout()
         if limit is None:  # as for the standard class, the descriptor's flags stay as they are
-            self._attach(self.fileno(), _type_of(self) == _stock.SOCK_STREAM, None)
+            self._attach(self.fileno(), None)
         else:
             self.settimeout(limit)
 
@@ -83,7 +83,7 @@ class socket(_Base):
             value = super().gettimeout()
             super().setblocking(False)
         self._limit = value
-        self._attach(self.fileno(), _type_of(self) == _stock.SOCK_STREAM, value)
+        self._attach(self.fileno(), value)
 
     def gettimeout(self) -> float | None:
         """Return the timeout in seconds, None for no limit."""
@@ -120,11 +120,11 @@ class socket(_Base):
 
     def detach(self) -> int:
         """Return the descriptor and close this object, but not the connection."""
-        self._attach(-1, False, None)
+        self._attach(-1, None)
         return super().detach()
 
     def _real_close(self, *arguments: Any) -> None:
-        self._attach(-1, False, None)
+        self._attach(-1, None)
         super()._real_close(*arguments)
 
 

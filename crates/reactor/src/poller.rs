@@ -21,7 +21,8 @@ pub struct Ready {
     pub descriptor: RawFd,
     /// True if data, the end or an error can be read.
     pub readable: bool,
-    /// True if no more data will come.
+    /// True if a read that gets less than it asks for may have left something: at the end of the data, and from urgent
+    /// data on, where a read stops.
     pub ended: bool,
     /// True if data can be written, or a write fails.
     pub writable: bool,
@@ -73,7 +74,7 @@ impl Poller {
             Ready {
                 descriptor: event.token().0 as RawFd,
                 readable: event.is_readable() || event.is_read_closed() || failed,
-                ended: event.is_read_closed() || failed,
+                ended: event.is_read_closed() || event.is_priority() || failed,
                 writable: event.is_writable() || event.is_write_closed() || failed,
             }
         })
@@ -87,7 +88,7 @@ impl Bell {
     /// # Errors
     /// Those of the system: no such descriptor, or not one that can be watched (a file).
     pub fn add(&self, descriptor: RawFd) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
+        let both = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let (mut source, token) = (SourceFd(&descriptor), Token(descriptor as usize));
         match self.registry.register(&mut source, token, both) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -8,7 +8,12 @@ from pg8000 import dbapi
 
 
 def query(number):
-    where = {"host": "127.0.0.1", "port": int(sys.argv[1]), "user": "postgres", "ssl_context": False}
+    where = {
+        "host": "127.0.0.1",
+        "port": int(sys.argv[1]),
+        "user": "postgres",
+        "ssl_context": False,
+    }
     with contextlib.closing(dbapi.connect(**where)) as connection:
         cursor = connection.cursor()
         cursor.execute("select cast(%s as int), cast(pg_sleep(%s) as text)", (number, at_once.WAIT))

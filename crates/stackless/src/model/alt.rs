@@ -135,7 +135,7 @@ impl Alt {
             descriptor: -1,
             count: 0,
             flags: 0,
-            stream: self.fair,
+            fair: self.fair,
             followed: false,
             deadline: self.deadline,
         };

@@ -13,8 +13,12 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Source {
     pub exhausted: [bool; 2],
-    /// True if the other side sends no more: what has been received can be read to its end without waiting.
+    /// True if a short read does not mean that there is no more now: the other side sends no more, or has sent urgent data.
     pub ended: bool,
+    /// The number of the socket that the poller watches; 0 if it is not known, or if the descriptor is no socket.
+    pub inode: u64,
+    /// True for a connection of TCP, where short reads mean that there is no more now.
+    pub tcp: bool,
     /// The tasklets that wait for each direction. Borrowed: their waits own them. Nearly always at most one.
     pub waiting: [SmallVec<[TaskletRef; 1]>; 2],
 }

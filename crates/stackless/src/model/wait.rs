@@ -19,8 +19,8 @@ pub struct SocketCall {
     /// The maximum number of bytes to receive; the number of bytes already sent.
     pub count: usize,
     pub flags: c_int,
-    /// True if a short read means that nothing is left: so it is for streams.
-    pub stream: bool,
+    /// For `alt()`, which makes such a call as well: True if its choice is fair.
+    pub fair: bool,
     /// True if this module is told when the descriptor is closed: so it is for its own sockets.
     pub followed: bool,
     pub deadline: Deadline,

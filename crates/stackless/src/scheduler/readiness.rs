@@ -87,14 +87,65 @@ pub fn may_be_ready(s: &'static Sched, descriptor: c_int, direction: IoDirection
     })
 }
 
-/// A call got less than it asked for: there is no more now, and the system will tell when there is. (Not if
-/// the descriptor is not registered yet, and not at the end of the data.)
+/// A read from a stream got less than it asked for: there is no more now, and the system will tell when there is. (Not if
+/// the descriptor is not registered yet, and not at the end of the data. In a Unix socket a read also stops where
+/// descriptors were sent along.)
 #[inline(always)]
-pub fn exhausted(s: &'static Sched, descriptor: c_int, direction: IoDirection) {
+pub fn exhausted(s: &'static Sched, descriptor: c_int) {
     let Some(readiness) = s.readiness.get() else { return };
     if let Some(source) = readiness.sources.borrow_mut().get_mut(descriptor) {
-        source.exhausted[direction as usize] = direction == IoDirection::Out || !source.ended;
+        source.exhausted[IoDirection::In as usize] = source.tcp && !source.ended;
     }
+}
+
+/// The number that the system has given to a socket; None for other files. A number comes again after four billion
+/// sockets.
+fn inode_of(descriptor: c_int) -> Option<u64> {
+    // SAFETY: all zeros are a value, which the call overwrites.
+    unsafe {
+        let mut status = std::mem::zeroed::<libc::stat>();
+        let is_socket =
+            libc::fstat(descriptor, &mut status) == 0 && status.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+        is_socket.then_some(status.st_ino)
+    }
+}
+
+/// True if it is a socket.
+pub fn is_socket(descriptor: c_int) -> bool {
+    inode_of(descriptor).is_some()
+}
+
+/// True if this very socket is watched by the thread's poller, and no other one that had the same descriptor before. As long
+/// as a socket lives, the system watches it.
+pub fn watches(s: &'static Sched, descriptor: c_int) -> bool {
+    s.readiness.get().is_some_and(|readiness| {
+        let known = readiness.sources.borrow().get(descriptor).map_or(0, |source| source.inode);
+        known != 0 && inode_of(descriptor) == Some(known)
+    })
+}
+
+/// The poller watches a descriptor anew: what was known of it does not hold any more.
+pub fn watched_anew(readiness: &Readiness, descriptor: c_int) {
+    let mut sources = readiness.sources.borrow_mut();
+    let source = sources.get_or_add(descriptor);
+    source.exhausted = [false; 2];
+    source.ended = false;
+    source.inode = inode_of(descriptor).unwrap_or(0);
+    source.tcp = source.inode != 0 && is_tcp(descriptor);
+}
+
+fn is_tcp(descriptor: c_int) -> bool {
+    let option = |name| {
+        let (mut value, mut size) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
+        // SAFETY: a number and its size.
+        let done = unsafe {
+            let place = (&raw mut value).cast();
+            libc::getsockopt(descriptor, libc::SOL_SOCKET, name, place, &raw mut size)
+        };
+        (done == 0).then_some(value)
+    };
+    let internet = [Some(libc::AF_INET), Some(libc::AF_INET6)].contains(&option(libc::SO_DOMAIN));
+    internet && option(libc::SO_TYPE) == Some(libc::SOCK_STREAM)
 }
 
 /// True if this error, of an attempt to watch a descriptor, means that the poller's own descriptor was closed.
@@ -135,12 +186,14 @@ pub fn opened(descriptor: c_int) {
     threads().into_iter().for_each(|s| {
         let Some(readiness) = s.readiness.get() else { return };
         let mut sources = readiness.sources.borrow_mut();
-        let Some(source) = sources.get_mut(descriptor) else { return };
-        if readiness.bell.add(descriptor).is_ok() {
-            source.exhausted = [false; 2];
-            source.ended = false;
+        if sources.get_mut(descriptor).is_none() {
+            return;
+        }
+        let added = readiness.bell.add(descriptor).is_ok();
+        drop(sources);
+        if added {
+            watched_anew(readiness, descriptor);
         } else {
-            drop(sources);
             waiting.append(&mut readiness.remove(descriptor));
         }
     });

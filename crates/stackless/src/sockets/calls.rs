@@ -14,7 +14,7 @@ use crate::engine::departure::depart;
 use crate::engine::switch::switch_and_resume;
 use crate::engine::throw;
 use crate::model::thread::{Moment, Sched};
-use crate::model::wait::{CallKind, Deadline, IoDirection, SocketCall, WaitKind};
+use crate::model::wait::{CallKind, Deadline, SocketCall, WaitKind};
 use crate::model::world::world;
 use crate::model::{bomb, thread};
 use crate::parking::stacks::prepare;
@@ -59,7 +59,8 @@ pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>
     let entered = entry::enter_anywhere()?;
     let s = entered.s;
     throw::raise_pending(s.current())?;
-    match attempt(s, buffer, call)? {
+    let blocks = !readiness::may_be_ready(s, call.descriptor, call.direction()) && may_rely(s, &call);
+    match if blocks { Tried::Blocks(call) } else { attempt(s, buffer, call)? } {
         Tried::Done(result) => done(entered, call, result, pending),
         Tried::Blocks(call) => {
             let until = match call.deadline {
@@ -76,7 +77,7 @@ pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>
                 again,
             )?;
             let what = WaitKind::Descriptor(call.descriptor, call.direction());
-            let next = match descriptors::plan_wait(entered, what, until, call.followed) {
+            let next = match descriptors::plan_wait(entered, what, until, blocks || call.followed) {
                 Ok(next) => next,
                 Err(Raised) => {
                     saving_exception(|| drop_ref(again));
@@ -139,10 +140,14 @@ fn again(socket: Obj, buffer: Obj, call: SocketCall) -> Res<Obj> {
     make(socket, buffer, call, None)
 }
 
+/// True if what is known of the descriptor is known of this socket. One of ours tells when it is closed; a standard one may
+/// have been closed behind our back, and another one have its descriptor.
+#[inline(always)]
+fn may_rely(s: &'static Sched, call: &SocketCall) -> bool {
+    call.followed || (!matches!(call.kind, CallKind::Wait(_)) && readiness::watches(s, call.descriptor))
+}
+
 fn attempt(s: &'static Sched, buffer: Obj, call: SocketCall) -> Res<Tried> {
-    if call.followed && !readiness::may_be_ready(s, call.descriptor, call.direction()) {
-        return Ok(Tried::Blocks(call));
-    }
     match call.kind {
         CallKind::Recv => receive(s, call),
         CallKind::RecvInto => with_buffer(buffer, true, |start, size| {
@@ -231,12 +236,11 @@ fn read(s: &'static Sched, start: *mut u8, room: usize, call: &SocketCall) -> Re
         libc::recv(call.descriptor, start.cast(), room, call.flags | libc::MSG_DONTWAIT)
     })?;
     if let Some(count) = count
-        && call.stream
         && 0 < count
         && count < room
         && call.flags & libc::MSG_PEEK == 0
     {
-        readiness::exhausted(s, call.descriptor, IoDirection::In);
+        readiness::exhausted(s, call.descriptor);
     }
     Ok(count)
 }

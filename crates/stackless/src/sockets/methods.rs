@@ -48,8 +48,7 @@ fn call_in_time(
         return Err(raise_os_error(&Error::from_raw_os_error(libc::EBADF)));
     };
     let followed = is_ours(socket);
-    let stream = followed && field(socket).stream.get();
-    Ok(SocketCall { kind, descriptor, count, flags, stream, followed, deadline })
+    Ok(SocketCall { kind, descriptor, count, flags, fair: false, followed, deadline })
 }
 
 /// An optional int argument.
@@ -205,16 +204,16 @@ unsafe extern "C" fn wait_for(_: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj 
     })())
 }
 
-/// `_attach(descriptor, stream, timeout)`; a negative descriptor means that the socket is closed.
+/// `_attach(descriptor, timeout)`; a negative descriptor means that the socket is closed.
 unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     // SAFETY: a METH_FASTCALL call of a socket's method.
     let args = unsafe { args::positional(args, count) };
     give((|| {
-        let [descriptor, stream, timeout] = args else {
-            return Err(type_error("three arguments are required"));
+        let [descriptor, timeout] = args else {
+            return Err(type_error("two arguments are required"));
         };
         let descriptor = number(Some(descriptor))? as c_int;
-        let (stream, timeout) = (is_true(*stream)?, args::time(*timeout, "timeout")?);
+        let timeout = args::time(*timeout, "timeout")?;
         let field = field(o);
         let old = field.descriptor();
         if let Some(old) = old.filter(|old| *old != descriptor) {
@@ -225,7 +224,6 @@ unsafe extern "C" fn attach(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
             readiness::opened(descriptor);
         }
         field.descriptor.set(descriptor.saturating_add(1).max(0));
-        field.stream.set(stream);
         field.timeout.set(timeout.map_or(0, |time| time.saturating_add(1)));
         Ok(none())
     })())

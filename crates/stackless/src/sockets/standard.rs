@@ -12,6 +12,7 @@ use crate::python::objects::*;
 use crate::python::{args, types};
 use crate::scheduler::{entry, idle};
 use crate::sockets::methods::{self, Entries};
+use crate::sockets::socket;
 use crate::sockets::socket::{FILENO, GETTIMEOUT, Original, SOCKET, drop_ref_if_any};
 use crate::waiting::sleep;
 use pyo3_ffi::*;
@@ -127,6 +128,7 @@ function!(standard_methods, |args| {
         method.set(check(unsafe { PyObject_GetAttrString(base, name.as_ptr()) })?);
     }
     SOCKET.set(new_ref(base));
+    socket::look(base.cast());
     // SAFETY: the definitions live for ever; owned references.
     unsafe {
         let made = check(PyDict_New())?;
@@ -266,6 +268,11 @@ function!(runs_others, |args| args::one_argument("_runs_others", args).and_then(
 
 pub fn functions() -> Vec<PyMethodDef> {
     vec![
+        types::method_noargs(
+            "_knows_socket_fields",
+            "True if the fields of standard sockets are read directly.",
+            socket::knows_fields,
+        ),
         types::method_noargs(
             "_cooperates",
             "True if a patched call would wait in the calling tasklet.",

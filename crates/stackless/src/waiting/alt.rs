@@ -93,7 +93,7 @@ fn begin(given: &[Obj], options: Options, call: Pending) -> Res<Obj> {
 
 /// A tasklet whose descriptor has become ready looks again. `given` is a tuple of the cases, taken over.
 fn again(given: Obj, _: Obj, call: SocketCall) -> Res<Obj> {
-    let options = Options { deadline: call.deadline, otherwise: null_mut(), fair: call.stream };
+    let options = Options { deadline: call.deadline, otherwise: null_mut(), fair: call.fair };
     let planned = entry::enter_anywhere().map(|entered| {
         // SAFETY: a tuple that is owned here, which keeps its items.
         let cases = unsafe {

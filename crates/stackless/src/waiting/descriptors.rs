@@ -50,7 +50,9 @@ fn do_wait_ready(descriptor: c_int, direction: IoDirection, time: Option<u64>, c
         return Ok(none());
     }
     let until = time.map(|time| now().saturating_add(time));
-    let next = plan_wait(entered, WaitKind::DescriptorOrTime(descriptor, direction), until, true)?;
+    // Others are closed by their objects alone, which tell of that.
+    let followed = !readiness::is_socket(descriptor);
+    let next = plan_wait(entered, WaitKind::DescriptorOrTime(descriptor, direction), until, followed)?;
     s.current().seat().pending.set(call);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
@@ -82,7 +84,7 @@ pub fn functions() -> Vec<PyMethodDef> {
 
 /// A call would block: plans the running tasklet's departure until the descriptor is ready. `kind` has
 /// the descriptor and the direction. A descriptor that is not `followed` may have been closed since the last call,
-/// and its number may belong to another file: it is registered again.
+/// and its number may belong to another file: it is registered again, unless it is the same socket.
 pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed: bool) -> Res<Departure> {
     let (WaitKind::Descriptor(descriptor, direction) | WaitKind::DescriptorOrTime(descriptor, direction)) =
         kind
@@ -106,7 +108,9 @@ pub fn plan_wait(entered: Entered, kind: WaitKind, until: Option<u64>, followed:
 /// Has the thread's poller watch a descriptor; there is memory for tasklets that wait for it afterwards.
 pub fn register(s: &'static Sched, descriptor: c_int, followed: bool) -> Res<&'static Readiness> {
     let mut readiness = of_thread(s)?;
-    if !followed || readiness.sources.borrow().get(descriptor).is_none() {
+    let known = readiness.sources.borrow().get(descriptor).is_some();
+    let anew = !(known && (followed || readiness::watches(s, descriptor)));
+    if anew {
         let mut added = readiness.bell.add(descriptor);
         if added.as_ref().is_err_and(|error| is_of_poller(error, descriptor)) {
             drop_poller(s);
@@ -117,6 +121,9 @@ pub fn register(s: &'static Sched, descriptor: c_int, followed: bool) -> Res<&'s
     }
     if !readiness.sources.borrow_mut().has_room(descriptor) {
         return Err(memory::no_memory());
+    }
+    if anew {
+        readiness::watched_anew(readiness, descriptor);
     }
     Ok(readiness)
 }

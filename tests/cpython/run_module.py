@@ -18,8 +18,6 @@ import unittest
 
 #: Modules that ask for the network although everything that is run of them stays on this machine.
 ASK_FOR_NETWORK = {"test_socketserver", "test_timeout"}
-#: Modules whose threads are tasklets.
-TEST_THREADS = {"test_thread", "test_threading_local"}
 
 
 class Result(unittest.TestResult):
@@ -157,23 +155,24 @@ def main():
 
     if given.where == "loop":
         use_event_loop()
-    elif given.module in TEST_THREADS:
-        monkey.patch_all()
     else:
-        # Their servers run in OS threads: some loop without a wait, which would stop all tasklets.
-        for part in ("time", "socket", "ssl", "select", "logging"):
-            getattr(monkey, f"patch_{part}")()
+        monkey.patch_all()
     _stackless._count_switches()
     # Runs while a test waits longer than a moment, so that such waits are counted.
     stackless.tasklet(tick)().daemon = True
     if given.where == "main":
         run(_stackless._switches)
         return
-    running = stackless.tasklet(run)(_stackless._switches)
+
+    def run_as_thread(switches):
+        _stackless._gives_way()
+        run(switches)
+
+    running = stackless.tasklet(run_as_thread)(_stackless._switches)
     while running.alive:
         try:
-            stackless.run()
-        except Exception:
+            running.join()  # not run(), which waits for threads that are daemons, too
+        except BaseException:
             # An exception that a signal handler raises while the thread sleeps is raised here.
             traceback.print_exc()
 

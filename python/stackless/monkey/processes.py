@@ -6,6 +6,7 @@ not methods either where a class has them as attributes.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import select
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stackless import select as tasklet_select
-from stackless._stackless import _cooperates
+from stackless._stackless import _cooperates, _give_way
 from stackless._stackless import sleep as _sleep
 
 #: Seconds between two looks at children that no descriptor stands for: the first and the longest.
@@ -39,6 +40,7 @@ def _waiting(name: str, call: Callable[..., Any]) -> tuple[Any, str, Any]:
     def wait(*arguments: Any, **named: Any) -> Any:
         if not _cooperates():
             return standard(*arguments, **named)
+        _give_way()
         return call(standard, *arguments, **named)
 
     wait.__module__ = "os"
@@ -124,8 +126,12 @@ def _wait_until(descriptor: int, event: int) -> None:
     """Wait in the tasklet if a call on this descriptor would block the thread."""
     poll = _StandardPoll()
     poll.register(descriptor, event)
-    if poll.poll(0) or not os.get_blocking(descriptor):
-        return  # it is ready, an error, a file, or not to be waited for
+    if poll.poll(0):
+        return  # it is ready, an error, or a file
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    other_end = os.O_WRONLY if event == select.POLLIN else os.O_RDONLY
+    if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == other_end:
+        return  # not to be waited for
     _wait_in_tasklet(descriptor, event)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from stackless._stackless import TaskletExit, _ident, _make_thread, _owner, _thread_of, tasklet
+from stackless._stackless import TaskletExit, _gives_way, _ident, _make_thread, _owner, _thread_of, tasklet
 from stackless.sync import Event, Lock, RLock, local
 
 Patch = tuple[Any, str, Any]
@@ -40,6 +40,12 @@ class Settings:
 
     #: The identity of the OS thread whose main tasklet starts tasklets as threads, too. 0: none.
     main = 0
+
+    @classmethod
+    def take_main(cls) -> None:
+        """Make the main tasklet of the calling thread behave as one of the threads."""
+        cls.main = _get_ident()
+        _gives_way()
 
 
 class NativeThread(threading.Thread):
@@ -290,6 +296,10 @@ def pthread_getcpuclockid(thread_id: int, /) -> int:
     """Return the clock of an OS thread: for a tasklet, of the one that it belongs to."""
     clock: int = _getcpuclockid(_thread_of(thread_id))
     return clock
+
+
+for _function, _module in (pthread_kill, "signal"), (pthread_getcpuclockid, "time"):
+    _function.__module__ = _module
 
 
 # ------------------------------------------------------------------ the patches

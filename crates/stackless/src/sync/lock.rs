@@ -1,5 +1,6 @@
 //! `stackless.sync.Lock`.
 
+use crate::engine::schedule::give_way;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::model::world::object;
 use crate::model::world::world;
@@ -98,7 +99,8 @@ fn do_release(p: PrimitiveRef) -> Res<Obj> {
 
 pub unsafe extern "C" fn locked(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a lock.
-    bool_obj(unsafe { Primitive::from(o) }.count.get() != 0)
+    let p = unsafe { Primitive::from(o) };
+    give(give_way().map(|()| bool_obj(p.count.get() != 0)))
 }
 
 /// In the child of a fork: frees the lock, unless a tasklet holds it that exists here and will release it. The caller

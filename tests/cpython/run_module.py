@@ -100,6 +100,20 @@ def matches(test, patterns):
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def use_patched_queue():
+    """Have test_queue test the module `queue` that is patched, not a copy that is imported later."""
+    from test.support import import_helper
+
+    fresh = import_helper.import_fresh_module
+
+    def import_fresh_module(name, fresh_ones=(), blocked=(), **others):
+        if name == "queue" and not blocked:
+            return sys.modules["queue"]
+        return fresh(name, others.pop("fresh", fresh_ones), blocked, **others)
+
+    import_helper.import_fresh_module = import_fresh_module
+
+
 def use_event_loop():
     """Make stackless.aio.EventLoop the loop that asyncio makes."""
     import asyncio
@@ -157,6 +171,7 @@ def main():
         use_event_loop()
     else:
         monkey.patch_all()
+        use_patched_queue()
     _stackless._count_switches()
     # Runs while a test waits longer than a moment, so that such waits are counted.
     stackless.tasklet(tick)().daemon = True

@@ -28,7 +28,7 @@ from stackless._stackless import (
 from stackless.monkey import polling
 from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
-from stackless.monkey.threads import of_threading
+from stackless.monkey.threads import after_patching, of_threading
 from stackless.sync import RLock, SimpleQueue
 
 Patch = tuple[Any, str, Any]
@@ -268,8 +268,13 @@ def of_queue() -> list[Patch]:
     ]
 
 
+def _repair_threading() -> None:
+    repair()
+    after_patching()
+
+
 #: What else is to be done once a part is patched.
-AFTER_PATCHING: dict[str, Callable[[], None]] = {"threading": repair}
+AFTER_PATCHING: dict[str, Callable[[], None]] = {"threading": _repair_threading}
 
 #: What else is to be done when a part is no longer patched.
 AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}

@@ -1,5 +1,6 @@
 //! `stackless.sync.Lock`.
 
+use crate::engine::fork;
 use crate::engine::schedule::give_way;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::model::world::object;
@@ -110,10 +111,10 @@ pub unsafe extern "C" fn at_fork_reinit(o: Obj, _: Obj) -> Obj {
     let p = unsafe { Primitive::from(o) };
     let (owner, me) = (p.owner.get(), entry::running_owner());
     let lives = owner != me
-        && world(|w| w.tasklets())
-            .into_iter()
-            .map(object)
-            .any(|t| t.scheduler().is_some_and(|s| entry::owner(s, t) == owner));
+        && world(|w| w.tasklets()).into_iter().map(object).any(|t| {
+            t.scheduler()
+                .is_some_and(|s| entry::owner(s, t) == owner && (!s.is_here() || fork::exists_in_child(s, t)))
+        });
     give(if p.count.get() == 0 || lives { Ok(none()) } else { hand_over(p).map(|()| none()) })
 }
 

@@ -11,6 +11,7 @@ Without --in unpatched and without tasklets. Switches are counted for each test.
 import argparse
 import fnmatch
 import json
+import os
 import sys
 import time
 import traceback
@@ -193,6 +194,7 @@ def main():
 
 
 if __name__ == "__main__":
-    REPORT = sys.stdout
+    REPORT = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # child processes of tests write to it
     sys.stdout = sys.stderr
     main()

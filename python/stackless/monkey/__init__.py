@@ -40,6 +40,7 @@ __all__ = [
     "patch_os",
     "patch_queue",
     "patch_select",
+    "patch_signal",
     "patch_socket",
     "patch_ssl",
     "patch_threading",
@@ -51,6 +52,7 @@ __all__ = [
     "unpatch_os",
     "unpatch_queue",
     "unpatch_select",
+    "unpatch_signal",
     "unpatch_socket",
     "unpatch_ssl",
     "unpatch_threading",
@@ -147,8 +149,8 @@ def _checked(part: str) -> str:
 
 
 def patch_all() -> None:
-    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading, queue
-    and os.
+    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading, queue,
+    os and signal.
 
     A second call changes nothing, except in a module that was reloaded since. The same holds for
     the functions that patch one module.
@@ -212,6 +214,16 @@ def patch_os() -> None:
     _patch("os")
 
 
+def patch_signal() -> None:
+    """Patch `sigwait`, `sigwaitinfo`, `sigtimedwait` and `pause` of `signal`, and its handlers.
+
+    An exception that a handler raises in a tasklet that is a thread is raised in the main tasklet:
+    a handler belongs to the main thread. In other tasklets it is raised where the handler was
+    called. Handlers that are set already are included if the main thread makes this call.
+    """
+    _patch("signal")
+
+
 def unpatch_all() -> None:
     """Undo all patches. Calls that wait at this time continue to wait as they began."""
     for part in reversed(list(_patched)):
@@ -267,13 +279,18 @@ def unpatch_os() -> None:
     _unpatch("os")
 
 
+def unpatch_signal() -> None:
+    """Undo `patch_signal`; does nothing if it is not patched."""
+    _unpatch("signal")
+
+
 @contextmanager
 def patched(*parts: str) -> Iterator[None]:
     """A context manager that patches some parts, or all if none is named.
 
-    The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue" and "os". At
-    its end the block undoes what it has patched; what was patched before stays. Applies to all
-    threads. ValueError for an unknown part.
+    The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue", "os" and
+    "signal". At its end the block undoes what it has patched; what was patched before stays.
+    Applies to all threads. ValueError for an unknown part.
     """
     wanted = [_checked(part) for part in parts] or list(_patches.PARTS)
     mine = [part for part in wanted if part not in _patched]

@@ -25,7 +25,7 @@ from stackless._stackless import (
     _standard_methods,
     _standard_sleep,
 )
-from stackless.monkey import polling
+from stackless.monkey import polling, signals
 from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
 from stackless.monkey.threads import after_patching, of_threading
@@ -274,10 +274,16 @@ def _repair_threading() -> None:
 
 
 #: What else is to be done once a part is patched.
-AFTER_PATCHING: dict[str, Callable[[], None]] = {"threading": _repair_threading}
+AFTER_PATCHING: dict[str, Callable[[], None]] = {
+    "threading": _repair_threading,
+    "signal": signals.wrap_handlers,
+}
 
 #: What else is to be done when a part is no longer patched.
-AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}
+AFTERWARDS: dict[str, Callable[[], None]] = {
+    "ssl": tls_methods.restore_all,
+    "signal": signals.unwrap_handlers,
+}
 
 PARTS: dict[str, Callable[[], list[Patch]]] = {
     "time": of_time,
@@ -288,4 +294,5 @@ PARTS: dict[str, Callable[[], list[Patch]]] = {
     "threading": lambda: [*of_threading(), *polling.of_threading()],
     "queue": of_queue,
     "os": lambda: [*of_os(), *polling.of_os()],
+    "signal": signals.of_signal,
 }

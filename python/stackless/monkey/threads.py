@@ -20,6 +20,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from stackless import getcurrent
 from stackless._stackless import TaskletExit, _gives_way, _ident, _make_thread, _owner, _thread_of, tasklet
 from stackless.sync import Event, Lock, RLock, local
 
@@ -44,6 +45,8 @@ class Settings:
     main = 0
     #: The process. In the child of a fork, that of the parent until `_after_fork` is called.
     process = os.getpid()
+    #: The main tasklet, if it is not that of the OS thread: one that has forked, in the child.
+    main_tasklet: tasklet | None = None
     #: What the main thread's identity is, 0: that of the OS thread. Another one if it was forked.
     main_ident = 0
 
@@ -80,6 +83,8 @@ def _start_tasklet(call: Callable[[], None]) -> int:
 def _report(function: Any) -> None:
     """Report the exception that a thread without a Thread object ends with, as `_thread` does."""
     kind, error, trace = sys.exc_info()
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
     text, culprit = "Exception ignored in thread started by", None
     if sys.version_info < (3, 13):
         culprit = function
@@ -87,7 +92,7 @@ def _report(function: Any) -> None:
         text = f"{text} {function!r}"
     if sys.unraisablehook is sys.__unraisablehook__:
         print(f"{text}: {culprit!r}" if culprit is not None else text, file=sys.stderr)
-        traceback.print_exception(error)
+        traceback.print_exception(kind, error, trace)
         return
     sys.unraisablehook(
         SimpleNamespace(
@@ -156,6 +161,8 @@ def _after_fork() -> None:
     Hooks of `threading` run before this one.
     """
     Settings.main_ident = get_main_thread_ident()
+    if Settings.main_ident == _owner() != _get_ident():
+        Settings.main_tasklet = getcurrent()
     for handle in list(_alive):
         if handle._number != _owner():
             handle._over.set()
@@ -354,6 +361,13 @@ def after_patching() -> None:
 
 
 # ------------------------------------------------------------------ identities
+
+
+def is_other_thread() -> bool:
+    """True in a tasklet that is a thread, but not the main one."""
+    ident: int = _ident()
+    return ident != _get_ident() and ident != Settings.main_ident
+
 
 
 def pthread_kill(thread_id: int, signalnum: int, /) -> None:

@@ -301,3 +301,27 @@ def test_handlers_that_raise():
     """)
     assert ours[:2] == standard[:2] == (0, "handled 15\n"), ours
     assert ours[2] == ""
+
+
+def test_an_os_thread_that_an_exit_function_ends():
+    """It is served also if the tasklets have ended before, in a function that is called earlier."""
+    program = """
+        import atexit, queue, threading
+        def end():
+            jobs.put("job")
+            thread.join(30)
+            print(thread.is_alive(), done)
+        atexit.register(end)
+        import stackless
+        from stackless import monkey
+        monkey.patch_all()
+        jobs, done = queue.Queue(), []
+        thread = threading.Thread(target=lambda: done.append(jobs.get()), daemon=True)
+        thread.start()
+        stackless.tasklet(print)("tasklet")
+        stackless.run()
+    """
+    child = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
+    )
+    assert (child.stdout, child.stderr) == ("tasklet\nFalse ['job']\n", ""), child

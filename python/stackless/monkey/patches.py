@@ -25,7 +25,8 @@ from stackless._stackless import (
     _standard_methods,
     _standard_sleep,
 )
-from stackless.monkey import polling, signals
+from stackless.monkey import files, polling, signals
+from stackless.monkey.multiprocess import exit_before_tasklets, of_multiprocessing
 from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
 from stackless.monkey.threads import after_patching, of_threading
@@ -277,12 +278,15 @@ def _repair_threading() -> None:
 AFTER_PATCHING: dict[str, Callable[[], None]] = {
     "threading": _repair_threading,
     "signal": signals.wrap_handlers,
+    "multiprocessing": exit_before_tasklets,
+    "files": files.use_workers,
 }
 
 #: What else is to be done when a part is no longer patched.
 AFTERWARDS: dict[str, Callable[[], None]] = {
     "ssl": tls_methods.restore_all,
     "signal": signals.unwrap_handlers,
+    "files": files.use_no_workers,
 }
 
 PARTS: dict[str, Callable[[], list[Patch]]] = {
@@ -293,6 +297,8 @@ PARTS: dict[str, Callable[[], list[Patch]]] = {
     "logging": of_logging,
     "threading": lambda: [*of_threading(), *polling.of_threading()],
     "queue": of_queue,
-    "os": lambda: [*of_os(), *polling.of_os()],
+    "os": lambda: [*of_os(), *polling.of_os(), *files.of_files()],
     "signal": signals.of_signal,
+    "multiprocessing": of_multiprocessing,
+    "files": files.of_regular_files,
 }

@@ -11,6 +11,7 @@ import functools
 import os
 import select
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -122,7 +123,7 @@ def _standard(call: Any) -> Any:
 # ------------------------------------------------------------------ pipes, terminals, sockets
 
 
-def _wait_until(descriptor: int, event: int) -> None:
+def wait_until(descriptor: int, event: int) -> None:
     """Wait in the tasklet if a call on this descriptor would block the thread."""
     poll = _StandardPoll()
     poll.register(descriptor, event)
@@ -143,20 +144,32 @@ def _wait_in_tasklet(descriptor: int, event: int) -> None:
 
 def _read(standard: Any, fd: int, *arguments: Any, **named: Any) -> Any:
     if isinstance(fd, int) and fd >= 0:
-        _wait_until(fd, select.POLLIN)
+        wait_until(fd, select.POLLIN)
     return standard(fd, *arguments, **named)
 
 
 def _write(standard: Any, fd: int, data: Any, /) -> int:
-    """Write to a descriptor, as the system does: a blocking pipe takes everything."""
     if not isinstance(fd, int) or fd < 0:
         written: int = standard(fd, data)
         return written
+    return write_all(standard, fd, data)
+
+
+def _writev(standard: Any, fd: int, buffers: Any, /) -> int:
+    if not isinstance(fd, int) or fd < 0 or not _fills_up(fd):
+        written: int = standard(fd, buffers)
+        return written
+    pieces = buffers if isinstance(buffers, (list, tuple)) else list(buffers)
+    return write_all(os.write, fd, b"".join(bytes(memoryview(each).cast("B")) for each in pieces))
+
+
+def write_all(write: Callable[[int, Any], int], fd: int, data: Any) -> int:
+    """Write to a descriptor, as the system does: a blocking pipe takes everything."""
     with memoryview(data) as view, view.cast("B") as left:
         done = 0
         while True:
-            _wait_until(fd, select.POLLOUT)
-            piece: int = standard(
+            wait_until(fd, select.POLLOUT)
+            piece = write(
                 fd, left[done : done + _PIPE_BUF] if _fills_up(fd) else left[done:]
             )
             done += piece
@@ -167,6 +180,15 @@ def _write(standard: Any, fd: int, data: Any, /) -> int:
 def _fills_up(descriptor: int) -> bool:
     """True for a pipe: a blocking write of more than there is room for waits in the system."""
     return os.fstat(descriptor).st_mode & 0o170000 == 0o010000
+
+
+# ------------------------------------------------------------------ commands
+
+
+def _system(standard: Any, command: Any) -> int:
+    sys.audit("os.system", os.fsencode(command))
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ)
+    return _waitpid(_standard(os.waitpid), pid, 0)[1]  # type: ignore[no-any-return]
 
 
 #: Seconds: with a timeout, communicate() waits in a selector, also if there is one pipe only.
@@ -202,6 +224,8 @@ def of_os() -> list[tuple[Any, str, Any]]:
         "read": _read,
         "readv": _read,
         "write": _write,
+        "writev": _writev,
+        "system": _system,
     }
     found = [_waiting(name, call) for name, call in calls.items() if hasattr(os, name)]
     return [*found, _communicate()]

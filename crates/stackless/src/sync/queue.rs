@@ -25,7 +25,7 @@ use crate::scheduler::waits::{arm, disarm};
 use crate::scheduler::{alts, hooks, idle};
 use pyo3_ffi::*;
 use stackless_core::{Direction, WaitsTo};
-use stackless_cpython::{Alarm, Pending, Woken};
+use stackless_cpython::{Alarm, Pending, Woken, is_finalizing};
 use stackless_reactor::now;
 use std::ffi::c_int;
 use std::ptr::null_mut;
@@ -258,8 +258,8 @@ impl Waiter {
 /// The one whose turn it is. Tasklets whose thread has ended cannot continue: they leave the queue, and are paused.
 pub fn next(p: PrimitiveRef) -> Option<Waiter> {
     loop {
-        // At exit the other threads do not continue.
-        let native = if exited() { None } else { p.first_native() };
+        // At exit the other threads do not continue, but those of `atexit` wait for some of them before.
+        let native = if is_finalizing() { None } else { p.first_native() };
         let Some(t) = world(|w| w.first_waiting(p.channel().id())).map(object) else {
             return native.map(Waiter::Thread);
         };

@@ -144,7 +144,7 @@ EXCLUDED = [
     ),
     Exclusion(
         "test_subprocess.POSIXProcessTestCase.test_communicate_BrokenPipeError_stdin_write",
-        "communicate() waits in a selector also if there is one pipe, and does not call its write()",
+        "communicate() waits in a selector also if there is one pipe: its write() is not called",
     ),
     Exclusion(
         "test_threading.MiscTestCase.test__all__",

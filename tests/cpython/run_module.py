@@ -102,7 +102,7 @@ def matches(test, patterns):
 
 
 def use_patched_queue():
-    """Have test_queue test the module `queue` that is patched, not a copy that is imported later."""
+    """Have test_queue test the patched module `queue`, not a copy that is imported later."""
     from test.support import import_helper
 
     fresh = import_helper.import_fresh_module

@@ -118,7 +118,7 @@ print(exit_code(pid), ran == [first])
 
 
 def test_a_thread_forks():
-    """It is the main thread of the child; neither the main program nor other threads go on there."""
+    """It is the main thread of the child, where nothing else of the program goes on."""
     assert_prints(
         """
 def forks():
@@ -153,7 +153,9 @@ os._exit(0)
     )
 
 
-@pytest.mark.parametrize("kind", ["threading.Thread(target={}).start()", "_thread.start_new_thread({}, ())"])
+@pytest.mark.parametrize(
+    "kind", ["threading.Thread(target={}).start()", "_thread.start_new_thread({}, ())"]
+)
 @pytest.mark.parametrize("end", ["pass", "sys.exit(3)"])
 def test_the_end_of_the_thread_that_forked(kind, end):
     """The child ends with it, with the exit status 0, as with native threads."""
@@ -304,6 +306,4 @@ if __name__ == "__main__":
     )
     assert child.stderr == ""
     assert child.returncode == 0
-    assert child.stdout == (
-        "[(0, [0, 1, 2]), (1, [0, 1, 2]), (2, [0, 1, 2])]\n[0, 1, 2]\nend\n"
-    )
+    assert child.stdout == ("[(0, [0, 1, 2]), (1, [0, 1, 2]), (2, [0, 1, 2])]\n[0, 1, 2]\nend\n")

@@ -39,8 +39,21 @@ def child(code):
     return [sys.executable, "-c", "import sys, time; " + code]
 
 SLOW = child("time.sleep(0.2); print('line'); time.sleep(0.1); print('last')")
-null = subprocess.DEVNULL
 reading, writing = os.pipe()
+
+def out(**named):
+    return subprocess.Popen(
+        SLOW, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **named
+    ).stdout
+
+def gets(text):
+    later(os.write, writing, text)
+
+def drains():
+    later(os.read, reading, 2**20)
+
+def signals(number):
+    later(os.kill, os.getpid(), number)
 """
 
 
@@ -50,13 +63,12 @@ def assert_prints(source, prints, **options):
 
 #: A call that waits -> the repr of its result.
 CALLS = {
-    "subprocess.Popen(SLOW, stdout=subprocess.PIPE).stdout.read()": "b'line\\nlast\\n'",
-    "subprocess.Popen(SLOW, stdout=subprocess.PIPE, stderr=null).stdout.readline()": "b'line\\n'",
-    "subprocess.Popen(SLOW, stdout=subprocess.PIPE, stderr=null, text=True).stdout.readline()": "'line\\n'",
-    "list(subprocess.Popen(SLOW, stdout=subprocess.PIPE, text=True).stdout)":
-        "['line\\n', 'last\\n']",
-    "subprocess.Popen(SLOW, stdout=subprocess.PIPE, stderr=null, bufsize=0).stdout.read(2)": "b'li'",
-    "subprocess.Popen(SLOW, stdout=subprocess.PIPE, bufsize=0).stdout.read()": "b'line\\nlast\\n'",
+    "out().read()": "b'line\\nlast\\n'",
+    "out().readline()": "b'line\\n'",
+    "out(text=True).readline()": "'line\\n'",
+    "list(out(text=True))": "['line\\n', 'last\\n']",
+    "out(bufsize=0).read(2)": "b'li'",
+    "out(bufsize=0).read()": "b'line\\nlast\\n'",
     "subprocess.Popen(SLOW, stdout=subprocess.DEVNULL).wait()": "0",
     "subprocess.call(child('time.sleep(0.2); sys.exit(3)'))": "3",
     "subprocess.getoutput('sleep 0.2; echo text')": "'text'",
@@ -65,26 +77,22 @@ CALLS = {
     "os.system('sleep 0.2; exit 3')": "768",
     "os.system('sleep 0.2; kill -9 $$')": "9",
     "os.waitstatus_to_exitcode(os.spawnlp(os.P_WAIT, 'sleep', 'sleep', '0.2'))": "0",
-    "later(os.write, writing, b'text') or os.read(reading, 100)": "b'text'",
-    "later(os.write, writing, b'text') or os.fdopen(reading, 'rb', 0).read(100)": "b'text'",
-    "later(os.write, writing, b'text\\n') or os.fdopen(reading).readline()": "'text\\n'",
-    "later(os.write, writing, b'text') or os.fdopen(reading, 'rb').read1()": "b'text'",
-    "later(os.write, writing, b'text') or os.fdopen(reading, 'rb').peek()": "b'text'",
-    "later(os.write, writing, b'text') or os.fdopen(reading, 'rb').readinto(bytearray(4))": "4",
-    "later(os.read, reading, 2**20) or os.write(writing, bytes(2**16 + 10))": "65546",
-    "later(os.read, reading, 2**20) or os.writev(writing, [bytes(2**16), bytes(10)])": "65546",
-    "later(os.read, reading, 2**20) or os.fdopen(writing, 'wb', 0).write(bytes(2**16 + 1))":
-        "65537",
-    "later(os.read, reading, 2**20) or print('x' * 2**17, file=os.fdopen(writing, 'w'), flush=True)"
-    " if later(os.read, reading, 2**20) is None else 0": "None",
-    "later(os.kill, os.getpid(), signal.SIGUSR1) or signal.sigwait({signal.SIGUSR1})":
-        "<Signals.SIGUSR1: 10>",
-    "later(os.kill, os.getpid(), signal.SIGUSR1) or signal.sigwaitinfo([signal.SIGUSR1]).si_signo":
-        "10",
-    "later(os.kill, os.getpid(), signal.SIGUSR1) or "
-    "signal.sigtimedwait([signal.SIGUSR1], 20).si_signo": "10",
+    "gets(b'text') or os.read(reading, 100)": "b'text'",
+    "gets(b'text') or os.fdopen(reading, 'rb', 0).read(100)": "b'text'",
+    "gets(b'text\\n') or os.fdopen(reading).readline()": "'text\\n'",
+    "gets(b'text') or os.fdopen(reading, 'rb').read1()": "b'text'",
+    "gets(b'text') or os.fdopen(reading, 'rb').peek()": "b'text'",
+    "gets(b'text') or os.fdopen(reading, 'rb').readinto(bytearray(4))": "4",
+    "drains() or os.write(writing, bytes(2**16 + 10))": "65546",
+    "drains() or os.writev(writing, [bytes(2**16), bytes(10)])": "65546",
+    "drains() or os.fdopen(writing, 'wb', 0).write(bytes(2**16 + 1))": "65537",
+    "drains() or print('x' * 2**17, file=os.fdopen(writing, 'w'), flush=True)"
+    " if drains() is None else 0": "None",
+    "signals(signal.SIGUSR1) or signal.sigwait({signal.SIGUSR1})": "<Signals.SIGUSR1: 10>",
+    "signals(signal.SIGUSR1) or signal.sigwaitinfo([signal.SIGUSR1]).si_signo": "10",
+    "signals(signal.SIGUSR1) or signal.sigtimedwait([signal.SIGUSR1], 20).si_signo": "10",
     "signal.sigtimedwait([signal.SIGUSR1], 0.1)": "None",
-    "later(os.kill, os.getpid(), signal.SIGUSR2) or signal.pause() or handled": "[12]",
+    "signals(signal.SIGUSR2) or signal.pause() or handled": "[12]",
 }
 
 
@@ -233,7 +241,7 @@ def compare(*arguments, **named):
     assert results[:2] == results[2:], (arguments, named, results)
 
 def main():
-    for mode in ("r", "w", "rb", "wb", "a", "ab", "r+", "rb+", "x", "rt", "wt", "q", "rw", "", "rbt"):
+    for mode in [*"r w rb wb a ab r+ rb+ x rt wt q rw rbt".split(), ""]:
         for buffering in (-1, 0, 1, 100):
             compare(mode, buffering)
     compare("r", encoding="latin-1", errors="replace", newline="\\n")
@@ -288,8 +296,11 @@ def test_multiprocessing(tmp_path):
     """Connections, queues and locks of several tasklets."""
     program = tmp_path / "program.py"
     program.write_text(
-        textwrap.dedent(BEGIN).replace("monkey.patch_all()", "import multiprocessing as mp\n"
-        "from multiprocessing import connection, synchronize\nmonkey.patch_all()")
+        textwrap.dedent(BEGIN).replace(
+            "monkey.patch_all()",
+            "import multiprocessing as mp\n"
+            "from multiprocessing import connection, synchronize\nmonkey.patch_all()",
+        )
         + textwrap.dedent("""
         def work(connection, queue, lock):
             time.sleep(0.2)

@@ -49,7 +49,8 @@ child = None
 def runs():
     global child
     if child is None:
-        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+        code = "import sys; sys.stdin.read()"
+        child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     return child.poll() is None
 
 def is_held(acquire):

@@ -323,8 +323,9 @@ def patched(*parts: str) -> Iterator[None]:
     """A context manager that patches some parts, or all but "files" if none is named.
 
     The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue", "os",
-    "signal", "multiprocessing", and "files", which has to be named. At its end the block undoes what it has patched; what was patched before stays.
-    Applies to all threads. ValueError for an unknown part.
+    "signal", "multiprocessing", and "files", which has to be named. At its end the
+    block undoes what it has patched; what was patched before stays. Applies to all threads.
+    ValueError for an unknown part.
     """
     wanted = [_checked(part) for part in parts] or _DEFAULT
     mine = [part for part in wanted if part not in _patched]

@@ -153,8 +153,14 @@ def open_file(
 ) -> Any:
     """Open a file as `io.open` does; its calls wait in the tasklet."""
     kinds = set(mode)
-    if kinds - set("axrwb+t") or len(mode) > len(kinds) or len(kinds & set("axrw")) != 1 or (
-        "b" in kinds and ("t" in kinds or (encoding, errors, newline) != (None,) * 3 or buffering == 1)
+    if (
+        kinds - set("axrwb+t")
+        or len(mode) > len(kinds)
+        or len(kinds & set("axrw")) != 1
+        or (
+            "b" in kinds
+            and ("t" in kinds or (encoding, errors, newline) != (None,) * 3 or buffering == 1)
+        )
     ):
         return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
     if not isinstance(file, int):
@@ -168,7 +174,7 @@ def open_file(
             if not binary:
                 raise ValueError("can't have unbuffered text I/O")
             return raw
-        size = buffering if buffering > 1 else max(raw._blksize, 1)
+        size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
         if updating:
             result = BufferedRandom(raw, size)
         elif kinds & set("axw"):

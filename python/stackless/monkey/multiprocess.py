@@ -10,14 +10,15 @@ import atexit
 import functools
 import os
 import time
-from multiprocessing import connection
-from multiprocessing import util as _util
+from multiprocessing import connection, util
 from typing import Any
 
 from stackless._stackless import _cooperates, _give_way
 from stackless._stackless import sleep as _sleep
 
 Patch = tuple[Any, str, Any]
+
+_util: Any = util
 
 #: Seconds between two attempts to acquire a lock: the first and the longest pause.
 _FIRST_PAUSE = 0.0005
@@ -63,7 +64,7 @@ def _acquires(standard: Any) -> Any:
 
 def _of_locks(kind: Any) -> list[Patch]:
     """Return the patches of the class SemLock, whose objects have `acquire` of their own."""
-    acquire = _acquires(lambda lock, *arguments: lock._semlock.acquire(*arguments))
+    acquire: Any = _acquires(lambda lock, *arguments: lock._semlock.acquire(*arguments))
     make_methods = getattr(kind._make_methods, "_stackless_standard", kind._make_methods)
 
     def _make_methods(self: Any) -> None:
@@ -71,7 +72,8 @@ def _of_locks(kind: Any) -> list[Patch]:
         self.acquire = functools.partial(acquire, self)
 
     def __enter__(self: Any) -> bool:
-        return acquire(self)
+        acquired: bool = acquire(self)
+        return acquired
 
     _make_methods._stackless_standard = make_methods  # type: ignore[attr-defined]
     return [(kind, "_make_methods", _make_methods), (kind, "__enter__", __enter__)]

@@ -26,7 +26,7 @@ def _patch(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:
     """Return the patch of a method: what `make` makes of the standard one."""
     found = vars(owner)[name]
     standard = getattr(found, "_stackless_standard", found)
-    call = functools.wraps(standard)(make(standard))
+    call: Any = functools.wraps(standard)(make(standard))
     call._stackless_standard = standard
     return owner, name, call
 

@@ -169,9 +169,7 @@ def write_all(write: Callable[[int, Any], int], fd: int, data: Any) -> int:
         done = 0
         while True:
             wait_until(fd, select.POLLOUT)
-            piece = write(
-                fd, left[done : done + _PIPE_BUF] if _fills_up(fd) else left[done:]
-            )
+            piece = write(fd, left[done : done + _PIPE_BUF] if _fills_up(fd) else left[done:])
             done += piece
             if done >= len(left) or not piece or not os.get_blocking(fd):
                 return done

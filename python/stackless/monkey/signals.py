@@ -158,7 +158,7 @@ def _patch(name: str, call: Callable[..., Any]) -> Patch:
 
 def of_signal() -> list[Patch]:
     """The patches of `signal`."""
-    calls = {
+    calls: dict[str, Callable[..., Any]] = {
         "sigwait": _sigwait,
         "sigwaitinfo": _sigwaitinfo,
         "sigtimedwait": _sigtimedwait,

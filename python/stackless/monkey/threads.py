@@ -21,7 +21,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from stackless import getcurrent
-from stackless._stackless import TaskletExit, _gives_way, _ident, _make_thread, _owner, _thread_of, tasklet
+from stackless._stackless import (
+    TaskletExit,
+    _gives_way,
+    _ident,
+    _make_thread,
+    _owner,
+    _thread_of,
+    tasklet,
+)
 from stackless.sync import Event, Lock, RLock, local
 
 Patch = tuple[Any, str, Any]
@@ -367,7 +375,6 @@ def is_other_thread() -> bool:
     """True in a tasklet that is a thread, but not the main one."""
     ident: int = _ident()
     return ident != _get_ident() and ident != Settings.main_ident
-
 
 
 def pthread_kill(thread_id: int, signalnum: int, /) -> None:

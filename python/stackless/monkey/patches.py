@@ -25,7 +25,7 @@ from stackless._stackless import (
     _standard_methods,
     _standard_sleep,
 )
-from stackless.monkey import files, polling, signals
+from stackless.monkey import drivers, files, polling, signals
 from stackless.monkey.multiprocess import exit_before_tasklets, of_multiprocessing
 from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
@@ -276,6 +276,7 @@ def _repair_threading() -> None:
 
 #: What else is to be done once a part is patched.
 AFTER_PATCHING: dict[str, Callable[[], None]] = {
+    "select": drivers.tell,
     "threading": _repair_threading,
     "signal": signals.wrap_handlers,
     "multiprocessing": exit_before_tasklets,
@@ -285,6 +286,7 @@ AFTER_PATCHING: dict[str, Callable[[], None]] = {
 #: What else is to be done when a part is no longer patched.
 AFTERWARDS: dict[str, Callable[[], None]] = {
     "ssl": tls_methods.restore_all,
+    "select": drivers.leave,
     "signal": signals.unwrap_handlers,
     "files": files.use_no_workers,
 }

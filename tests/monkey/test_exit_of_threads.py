@@ -215,7 +215,7 @@ SIGNALS = {
     "main joins": "thread.join()",
     "main sleeps": "time.sleep(100)",
     "main waits for a lock": "lock.acquire()",
-    "main computes": "while True: pass",
+    "main computes": "while True: len([])",
     "main works in a queue": "queue.Queue().get()",
 }
 THREADS = {

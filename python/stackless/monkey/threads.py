@@ -353,19 +353,48 @@ def _shutdown() -> None:
     _standard_shutdown()
 
 
+class _MainLock:
+    """The lock that is held until the main thread ends: what waits for it need not hold it."""
+
+    def __init__(self) -> None:
+        self._over, self._is_free = Event(), False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Wait for the end of the main thread. Returns False if it has not ended."""
+        if self._is_free:
+            self._is_free = False
+            return True
+        if not blocking:
+            return self._over.is_set()
+        return self._over.wait(None if timeout < 0 else timeout)
+
+    def release(self) -> None:
+        self._over.set()
+
+    def locked(self) -> bool:
+        return not self._over.is_set()
+
+    def _at_fork_reinit(self) -> None:
+        """Called by the main thread of the child, which acquires it next."""
+        self._over, self._is_free = Event(), True
+
+
 def after_patching() -> None:
     """Let tasklets wait for the end of the main thread, which began before the patches."""
     main: Any = threading.main_thread()
     for name in "_handle", "_os_thread_handle":
         handle = getattr(main, name, None)
         if handle is not None and not isinstance(handle, ThreadHandle):
-            new = ThreadHandle()
-            new._native = handle
-            setattr(main, name, new)
+            own = ThreadHandle()
+            own._native = handle
+            setattr(main, name, own)
     lock = getattr(main, "_tstate_lock", None)  # until Python 3.12
-    if lock is not None and not isinstance(lock, Lock):
-        main._tstate_lock = Lock()
-        main._tstate_lock.acquire()
+    if lock is not None and not isinstance(lock, _MainLock):
+        main._tstate_lock = new = _MainLock()
+        locks: set[Any] = threading._shutdown_locks  # type: ignore[attr-defined]
+        if lock in locks:
+            locks.remove(lock)
+            locks.add(new)
 
 
 # ------------------------------------------------------------------ identities

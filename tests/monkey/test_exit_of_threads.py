@@ -9,10 +9,10 @@ import pytest
 
 def run(program, *, timeout=60):
     """The program under the command `run`, and as it is: (status, stdout, stderr) of both."""
-    ended = []
+    program, ended = textwrap.dedent(program), []
     for command in (["-m", "stackless", "run"], []):
         child = subprocess.run(
-            [sys.executable, *command, "-c", textwrap.dedent(program)],
+            [sys.executable, "-W", "ignore::DeprecationWarning", *command, "-c", program],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -215,7 +215,7 @@ SIGNALS = {
     "main joins": "thread.join()",
     "main sleeps": "time.sleep(100)",
     "main waits for a lock": "lock.acquire()",
-    "main computes": "while True: len([])",
+    "main computes": "while True: sum(range(10000))",
     "main works in a queue": "queue.Queue().get()",
 }
 THREADS = {

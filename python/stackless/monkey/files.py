@@ -200,14 +200,14 @@ def _opens_waiting(file: Any) -> bool:
         return False
 
 
-@functools.wraps(_fdopen)
-def fdopen(fd: Any, mode: str = "r", buffering: int = -1, *others: Any, **named: Any) -> Any:
-    if _opens_waiting(fd):
-        return open_file(fd, mode, buffering, *others, **named)
-    return _fdopen(fd, mode, buffering, *others, **named)
+def fdopen(
+    fd: Any, mode: str = "r", buffering: int = -1, encoding: Any = None, *args: Any, **kwargs: Any
+) -> Any:
+    """Return a file object for a descriptor."""
+    make = open_file if _opens_waiting(fd) else _fdopen
+    return make(fd, mode, buffering, encoding, *args, **kwargs)
 
 
-@functools.wraps(_open)
 def any_open(
     file: Any,
     mode: str = "r",
@@ -218,23 +218,22 @@ def any_open(
     closefd: bool = True,
     opener: Any = None,
 ) -> Any:
+    """Open a file; its calls are made on worker threads where tasklets can switch."""
     return open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
 
 
 class _IO(ModuleType):
     """The module `io` for `subprocess`, whose pipes wait in the tasklet."""
 
-    open = staticmethod(open_file)
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(io, name)
+        return open_file if name == "open" else getattr(io, name)
 
 
 # ---------------------------------------------------------------------- standard input
 
 
-@functools.wraps(_input)
-def read_line(prompt: Any = "", /) -> str:
+def read_line(prompt: object = "", /) -> str:
+    """Read a line from standard input, without its end. EOFError if there is none."""
     file = sys.stdin
     if not _cooperates() or not isinstance(getattr(file, "buffer", None), BufferedReader):
         line: str = _input(prompt)
@@ -260,6 +259,12 @@ def _standard_input() -> list[Patch]:
     )
     new.mode = "r"
     return [(sys, "stdin", new)]
+
+
+for _function, _standard in (fdopen, _fdopen), (read_line, _input), (any_open, _open):
+    # They are pickled by name.
+    _function.__module__, _function.__qualname__ = _standard.__module__, _standard.__name__
+    _function.__name__ = _standard.__name__
 
 
 def of_files() -> list[Patch]:

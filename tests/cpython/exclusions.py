@@ -23,6 +23,22 @@ MODULES = [
     "test_wsgiref",
     "test_threading_local",
     "test_thread",
+    "test_threading",
+    "test_threadedtempfile",
+    "test_queue",
+    "test_sched",
+    "test_context",
+    "test_logging",
+    "test_signal",
+    "test_poll",
+    "test_pty",
+    "test_subprocess",
+    "test_concurrent_futures.test_as_completed",
+    "test_concurrent_futures.test_future",
+    "test_concurrent_futures.test_shutdown",
+    "test_concurrent_futures.test_thread_pool",
+    "test_concurrent_futures.test_wait",
+    "test_multiprocessing_main_handling",
 ]
 #: Run unpatched, in a tasklet, with stackless.aio.EventLoop as the loop of asyncio.
 LOOP_MODULES = [
@@ -74,6 +90,13 @@ IN_MAIN = [
 NOT_RUN = {
     "test_timeout.TCPTimeoutTestCase.*": "asks for the address of a server on the internet",
     "test_socket.ThreadedVSOCKSocketStreamTest.*": "waits for ever in some virtual machines",
+    "test_signal.StressTest.test_stress_delivery_simultaneous": "sleeps for 17 s, unpatched too",
+    "test_signal.StressTest.test_stress_modifying_handlers": "a thread of it never makes a call "
+    "that can wait, and is not interrupted so that others run: it would hang",
+    "test_queue.Py*": "a second copy of the module, which is imported later and not patched",
+    "test_concurrent_futures.test_thread_pool.*.test_hang_global_shutdown_lock": (
+        "forks again and again beside a thread that never waits"
+    ),
 }
 
 #: Minimum number of tests of a module that must be seen to have let another tasklet run.
@@ -110,6 +133,35 @@ EXCLUDED = [
     Exclusion(
         "test_socket.GeneralModuleTests.testRefCountGetNameInfo",
         "counts references while the traceback holds a frame of ours, and that the name",
+    ),
+    Exclusion(
+        "test_threading.InterruptMainTests.test_can_interrupt_tight_loops",
+        "a computation without a call is not interrupted so that another thread runs",
+    ),
+    Exclusion(
+        "test_threading.InterruptMainTests.test_interrupt_main_subthread",
+        "an exception of a signal handler is raised in the tasklet that runs, not in the main one",
+    ),
+    Exclusion(
+        "test_subprocess.POSIXProcessTestCase.test_communicate_BrokenPipeError_stdin_write",
+        "communicate() waits in a selector also if there is one pipe: its write() is not called",
+    ),
+    Exclusion(
+        "test_threading.MiscTestCase.test__all__",
+        "Lock, local and get_ident say that they are of another module",
+    ),
+    Exclusion(
+        "test_threading.ThreadTests.test_PyThreadState_SetAsyncExc",
+        "the C function takes the identity of an OS thread, and raises in its running tasklet",
+    ),
+    Exclusion(
+        "test_threading.ThreadTests.test_get*_all_threads",
+        "sets functions for OS threads: tasklets that wait keep theirs",
+        ("3.12", "3.13", "3.14", "3.15"),
+    ),
+    Exclusion(
+        "test_threading.ThreadTests.test_various_ops*",
+        "get_native_id() is that of the OS thread, which they share",
     ),
     Exclusion(
         "test_thread.ThreadRunningTests.test__count",

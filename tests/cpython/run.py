@@ -141,6 +141,13 @@ class Compared:
         return tests.get(name, {}).get("outcome") == "passed"
 
 
+def exists(module):
+    try:
+        return importlib.util.find_spec(f"test.{module}") is not None
+    except ModuleNotFoundError:  # a module here, a package in later versions
+        return False
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--smoke", action="store_true", help=f"only {', '.join(SMOKE)}")
@@ -151,9 +158,9 @@ def main():
         return 0
     modules = given.modules or (SMOKE if given.smoke else MODULES + LOOP_MODULES)
     for module in modules:
-        if importlib.util.find_spec(f"test.{module}") is None:
+        if not exists(module):
             print(f"SKIPPED: Python {VERSION} at {sys.executable} has no test.{module}", flush=True)
-    modules = [m for m in modules if importlib.util.find_spec(f"test.{m}") is not None]
+    modules = [module for module in modules if exists(module)]
     print(f"== CPython's own tests on Python {VERSION}, unpatched and patched in a tasklet")
     print(f"{'module':31} unpatched  patched  skipped  excluded  switched", flush=True)
     failed = []

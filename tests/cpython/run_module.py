@@ -11,6 +11,7 @@ Without --in unpatched and without tasklets. Switches are counted for each test.
 import argparse
 import fnmatch
 import json
+import os
 import sys
 import time
 import traceback
@@ -19,8 +20,6 @@ from pathlib import Path
 
 #: Modules that ask for the network although everything that is run of them stays on this machine.
 ASK_FOR_NETWORK = {"test_socketserver", "test_timeout"}
-#: Modules whose threads are tasklets.
-TEST_THREADS = {"test_thread", "test_threading_local"}
 
 
 class Result(unittest.TestResult):
@@ -103,6 +102,20 @@ def matches(test, patterns):
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def use_patched_queue():
+    """Have test_queue test the patched module `queue`, not a copy that is imported later."""
+    from test.support import import_helper
+
+    fresh = import_helper.import_fresh_module
+
+    def import_fresh_module(name, fresh_ones=(), blocked=(), **others):
+        if name == "queue" and not blocked:
+            return sys.modules["queue"]
+        return fresh(name, others.pop("fresh", fresh_ones), blocked, **others)
+
+    import_helper.import_fresh_module = import_fresh_module
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("module")
@@ -141,28 +154,31 @@ def main():
         from replaced_loop import replace_loops
 
         replace_loops()
-    elif given.module in TEST_THREADS:
-        monkey.patch_all()
     else:
-        # Their servers run in OS threads: some loop without a wait, which would stop all tasklets.
-        for part in ("time", "socket", "ssl", "select", "logging"):
-            getattr(monkey, f"patch_{part}")()
+        monkey.patch_all()
+        use_patched_queue()
     _stackless._count_switches()
     # Runs while a test waits longer than a moment, so that such waits are counted.
     stackless.tasklet(tick)().daemon = True
     if given.where == "main":
         run(_stackless._switches)
         return
-    running = stackless.tasklet(run)(_stackless._switches)
+
+    def run_as_thread(switches):
+        _stackless._gives_way()
+        run(switches)
+
+    running = stackless.tasklet(run_as_thread)(_stackless._switches)
     while running.alive:
         try:
-            stackless.run()
-        except Exception:
+            running.join()  # not run(), which waits for threads that are daemons, too
+        except BaseException:
             # An exception that a signal handler raises while the thread sleeps is raised here.
             traceback.print_exc()
 
 
 if __name__ == "__main__":
-    REPORT = sys.stdout
+    REPORT = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # child processes of tests write to it
     sys.stdout = sys.stderr
     main()

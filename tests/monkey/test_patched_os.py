@@ -27,6 +27,27 @@ def assert_prints(source, prints, **options):
     assert_child(BEGIN + source, prints=prints, **options)
 
 
+def test_the_wrong_end_of_a_pipe():
+    """It never becomes ready: the call raises the error of the standard one at once."""
+    assert_prints(
+        """
+    reading, writing = os.pipe()
+    def attempt(call):
+        try:
+            call()
+        except OSError as error:
+            return error.errno
+    import errno
+    results, _ = in_tasklets(
+        lambda: attempt(lambda: os.write(reading, b"x")),
+        lambda: attempt(lambda: os.read(writing, 1)),
+    )
+    print(results == [errno.EBADF] * 2)
+    """,
+        prints="True",
+    )
+
+
 def test_waiting_for_processes():
     """Popen.wait(), run(), check_output() and system() of several tasklets at the same time."""
     assert_prints(

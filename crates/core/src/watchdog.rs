@@ -86,6 +86,12 @@ impl<P: Copy, C: Copy, H: Copy> World<P, C, H> {
         true
     }
 
+    /// `running`, which is in the ring, becomes the innermost watchdog, and never returns.
+    pub fn watch(&mut self, running: TaskletId) {
+        let thread = self.tasklets[running.0].thread;
+        self.threads[thread].watchdogs.push(Watchdog { tasklet: running.0, waits: false });
+    }
+
     /// `returning` returns from `run()`. The watchdogs above it are popped as well; they are returned
     /// innermost first, and the caller makes them runnable. False if it was not a watchdog any more
     /// because one below it has returned before.

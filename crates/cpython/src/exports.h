@@ -17,6 +17,7 @@ void sl_begin_thread(void *word, PyThreadState *ts, sl_state *running);
 void sl_init_main(PyThreadState *ts, sl_state *state);
 void sl_end_thread(PyThreadState *ts);
 int sl_has_ended(PyThreadState *ts);
+int sl_is_finalizing(void);
 void sl_forbid(int change);
 int sl_is_foreign(void);
 void *sl_word(void);

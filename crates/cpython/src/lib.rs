@@ -57,8 +57,8 @@ pub use switch::{
     watch_interpreters,
 };
 pub use thread::{
-    begin_thread, end_thread, enter, forbid, has_ended, ident, ident_of, init_main, is_foreign, thread_dict,
-    thread_state, thread_states, trashcan, word,
+    begin_thread, end_thread, enter, forbid, has_ended, ident, ident_of, init_main, is_finalizing,
+    is_foreign, thread_dict, thread_state, thread_states, trashcan, word,
 };
 pub use ticks::{Answer, OnTicks, show_ticks, start_ticks};
 pub use tracing::{set_trace, trace_object, traced_lately};

@@ -31,6 +31,15 @@ int sl_has_ended(PyThreadState *ts)
     return sl_thread.ended == ts->id;
 }
 
+int sl_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
 void sl_forbid(int change)
 {
     sl_thread.forbidden += change;

@@ -10,6 +10,7 @@ unsafe extern "C" {
     fn sl_init_main(ts: *mut PyThreadState, state: *mut State);
     fn sl_end_thread(ts: *mut PyThreadState);
     fn sl_has_ended(ts: *mut PyThreadState) -> c_int;
+    fn sl_is_finalizing() -> c_int;
     fn sl_forbid(change: c_int);
     fn sl_is_foreign() -> c_int;
     fn sl_word() -> *mut c_void;
@@ -53,6 +54,12 @@ pub unsafe fn init_main(ts: *mut PyThreadState, state: *mut State) {
 pub unsafe fn end_thread(ts: *mut PyThreadState) {
     // SAFETY: the caller's.
     unsafe { sl_end_thread(ts) }
+}
+
+/// True once the interpreter does not let other threads run any more, which follows after the functions of `atexit`.
+pub fn is_finalizing() -> bool {
+    // SAFETY: reads a flag.
+    unsafe { sl_is_finalizing() != 0 }
 }
 
 /// True if [`end_thread`] was called for this thread state.

@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from stackless import socket as _sockets
 from stackless._io.socket_methods import _C, deadline, wait, wait_in_thread
-from stackless._stackless import _while_nonblocking
+from stackless._stackless import _give_way, _while_nonblocking
 
 #: Standard sockets whose C part has another timeout than the user has set; the user's timeout is
 #: their attribute `_stackless_limit`.
@@ -94,6 +94,7 @@ def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[st
 
         @functools.wraps(standard)
         def method(self: Any, *arguments: Any, **named: Any) -> Any:
+            _give_way()
             limit = self.gettimeout()
             if limit == 0 or self._sslobj is None:
                 return standard(self, *arguments, **named)
@@ -109,6 +110,7 @@ def methods(kind: Any, cooperates: Callable[[], bool] = lambda: True) -> dict[st
 
     @functools.wraps(shake_hands)
     def do_handshake(self: Any, block: bool = False) -> None:
+        _give_way()
         limit = self.gettimeout()
         if limit == 0 and not block:
             shake_hands(self)

@@ -7,7 +7,6 @@ import atexit
 import os
 import resource
 import sys
-import threading
 import time
 
 from stackless import _stackless, monkey
@@ -81,7 +80,7 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     monkey.patch_all()
     enable_from(os.environ, default=True)
-    Settings.main = threading.main_thread().ident or 0
+    Settings.take_main()
     program = found(given, parser.prog)
     if program is None:
         return 2

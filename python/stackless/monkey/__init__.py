@@ -36,10 +36,13 @@ __all__ = [
     "is_patched",
     "original",
     "patch_all",
+    "patch_files",
     "patch_logging",
+    "patch_multiprocessing",
     "patch_os",
     "patch_queue",
     "patch_select",
+    "patch_signal",
     "patch_socket",
     "patch_ssl",
     "patch_threading",
@@ -47,10 +50,13 @@ __all__ = [
     "patched",
     "status",
     "unpatch_all",
+    "unpatch_files",
     "unpatch_logging",
+    "unpatch_multiprocessing",
     "unpatch_os",
     "unpatch_queue",
     "unpatch_select",
+    "unpatch_signal",
     "unpatch_socket",
     "unpatch_ssl",
     "unpatch_threading",
@@ -92,6 +98,9 @@ class _Change(NamedTuple):
         else:
             setattr(self.owner, self.name, self.old)
 
+
+#: The parts that are patched if none is named.
+_DEFAULT = [part for part in _patches.PARTS if part != "files"]
 
 #: The changes of each part that is patched now.
 _patched: dict[str, list[_Change]] = {}
@@ -146,14 +155,14 @@ def _checked(part: str) -> str:
     return part
 
 
-def patch_all() -> None:
-    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading, queue
-    and os.
+def patch_all(*, files: bool = False) -> None:
+    """Patch all parts: time, socket, ssl, select (with selectors), logging, threading, queue, os,
+    signal and multiprocessing; and `files`, if that is true.
 
     A second call changes nothing, except in a module that was reloaded since. The same holds for
     the functions that patch one module.
     """
-    for part in _patches.PARTS:
+    for part in _patches.PARTS if files else _DEFAULT:
         _patch(part)
 
 
@@ -206,10 +215,37 @@ def patch_queue() -> None:
 
 
 def patch_os() -> None:
-    """Patch the calls of `os` that wait for child processes (`waitpid` and its kin), and for pipes,
-    terminals and sockets (`read`, `readv`, `write`). `subprocess` is made of these.
+    """Patch the calls of `os` that wait for child processes (`waitpid` and its kin, `system`), and
+    for pipes, terminals and sockets (`read`, `readv`, `write`, `writev`).
+
+    `subprocess` is made of these. The files that it makes for pipes, those of `os.popen` and
+    `os.fdopen` for pipes, terminals and sockets, and `sys.stdin` wait in the tasklet, too.
     """
     _patch("os")
+
+
+def patch_signal() -> None:
+    """Patch `sigwait`, `sigwaitinfo`, `sigtimedwait` and `pause` of `signal`, and its handlers.
+
+    An exception that a handler raises in a tasklet that is a thread is raised in the main tasklet:
+    a handler belongs to the main thread. In other tasklets it is raised where the handler was
+    called. Handlers that are set already are included if the main thread makes this call.
+    """
+    _patch("signal")
+
+
+def patch_multiprocessing() -> None:
+    """Patch the connections and locks of `multiprocessing`, and with them its queues."""
+    _patch("multiprocessing")
+
+
+def patch_files() -> None:
+    """Patch `open`: files are opened, read and written on worker threads where tasklets can switch.
+
+    Each call costs a hand-over to a thread: for files on slow disks and networks. Files that are
+    open already are not changed.
+    """
+    _patch("files")
 
 
 def unpatch_all() -> None:
@@ -262,20 +298,36 @@ def status() -> list[Unrepaired]:
     return list(_repair.unrepaired)
 
 
+def unpatch_multiprocessing() -> None:
+    """Undo `patch_multiprocessing`. Locks that were made since stay as they are."""
+    _unpatch("multiprocessing")
+
+
+def unpatch_files() -> None:
+    """Undo `patch_files`. Files that were opened since block the thread from now on."""
+    _unpatch("files")
+
+
 def unpatch_os() -> None:
     """Undo `patch_os`; does nothing if it is not patched."""
     _unpatch("os")
 
 
+def unpatch_signal() -> None:
+    """Undo `patch_signal`; does nothing if it is not patched."""
+    _unpatch("signal")
+
+
 @contextmanager
 def patched(*parts: str) -> Iterator[None]:
-    """A context manager that patches some parts, or all if none is named.
+    """A context manager that patches some parts, or all but "files" if none is named.
 
-    The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue" and "os". At
-    its end the block undoes what it has patched; what was patched before stays. Applies to all
-    threads. ValueError for an unknown part.
+    The parts are "time", "socket", "ssl", "select", "logging", "threading", "queue", "os",
+    "signal", "multiprocessing", and "files", which has to be named. At its end the
+    block undoes what it has patched; what was patched before stays. Applies to all threads.
+    ValueError for an unknown part.
     """
-    wanted = [_checked(part) for part in parts] or list(_patches.PARTS)
+    wanted = [_checked(part) for part in parts] or _DEFAULT
     mine = [part for part in wanted if part not in _patched]
     try:
         for part in mine:

@@ -21,12 +21,15 @@ from stackless._io import socket_methods, tls_methods
 from stackless._stackless import (
     _cooperates,
     _descriptor_closed,
+    _give_way,
     _standard_methods,
     _standard_sleep,
 )
+from stackless.monkey import drivers, files, polling, signals
+from stackless.monkey.multiprocess import exit_before_tasklets, of_multiprocessing
 from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
-from stackless.monkey.threads import of_threading
+from stackless.monkey.threads import after_patching, of_threading
 from stackless.sync import RLock, SimpleQueue
 
 Patch = tuple[Any, str, Any]
@@ -49,7 +52,10 @@ def scoped(owner: Any, name: str, waiting: Any) -> Patch:
 
     @functools.wraps(standard)
     def call(*arguments: Any, **named: Any) -> Any:
-        return (waiting if _cooperates() else standard)(*arguments, **named)
+        if not _cooperates():
+            return standard(*arguments, **named)
+        _give_way()
+        return waiting(*arguments, **named)
 
     # It is pickled by name.
     call.__module__ = owner.__module__ if isinstance(owner, type) else owner.__name__
@@ -87,6 +93,7 @@ def _accept(kind: Any) -> Patch:
     @functools.wraps(standard)
     def _accept(self: Any) -> Any:
         if _cooperates():
+            _give_way()
             return socket_methods._accept(self)
         if self.gettimeout() is None:
             # Another thread may take the connection first; this one must not block in the system,
@@ -159,7 +166,10 @@ class poll(_Poll):  # type: ignore[misc]
 
     def poll(self, timeout: float | None = None, /) -> Any:
         """Wait for events; return a list of (descriptor, events)."""
-        return super().poll(timeout) if _cooperates() else self._poll.poll(timeout)
+        if _cooperates():
+            _give_way()
+            return super().poll(timeout)
+        return self._poll.poll(timeout)
 
 
 class epoll(_Epoll, metaclass=_Names):  # type: ignore[misc]
@@ -171,6 +181,7 @@ class epoll(_Epoll, metaclass=_Names):  # type: ignore[misc]
     def poll(self, timeout: float | None = None, maxevents: int = -1) -> Any:
         """Wait for events; return a list of at most `maxevents` pairs (descriptor, events)."""
         if _cooperates():
+            _give_way()
             return super().poll(timeout, maxevents)
         return self._epoll.poll(timeout, maxevents)
 
@@ -251,14 +262,34 @@ def of_logging() -> list[Patch]:
 
 
 def of_queue() -> list[Patch]:
-    return [(_queue, "SimpleQueue", SimpleQueue), (queue, "SimpleQueue", SimpleQueue)]
+    return [
+        (_queue, "SimpleQueue", SimpleQueue),
+        (queue, "SimpleQueue", SimpleQueue),
+        *polling.of_queue(),
+    ]
+
+
+def _repair_threading() -> None:
+    repair()
+    after_patching()
 
 
 #: What else is to be done once a part is patched.
-AFTER_PATCHING: dict[str, Callable[[], None]] = {"threading": repair}
+AFTER_PATCHING: dict[str, Callable[[], None]] = {
+    "select": drivers.tell,
+    "threading": _repair_threading,
+    "signal": signals.wrap_handlers,
+    "multiprocessing": exit_before_tasklets,
+    "files": files.use_workers,
+}
 
 #: What else is to be done when a part is no longer patched.
-AFTERWARDS: dict[str, Callable[[], None]] = {"ssl": tls_methods.restore_all}
+AFTERWARDS: dict[str, Callable[[], None]] = {
+    "ssl": tls_methods.restore_all,
+    "select": drivers.leave,
+    "signal": signals.unwrap_handlers,
+    "files": files.use_no_workers,
+}
 
 PARTS: dict[str, Callable[[], list[Patch]]] = {
     "time": of_time,
@@ -266,7 +297,10 @@ PARTS: dict[str, Callable[[], list[Patch]]] = {
     "ssl": of_ssl,
     "select": of_select,
     "logging": of_logging,
-    "threading": of_threading,
+    "threading": lambda: [*of_threading(), *polling.of_threading()],
     "queue": of_queue,
-    "os": of_os,
+    "os": lambda: [*of_os(), *polling.of_os(), *files.of_files()],
+    "signal": signals.of_signal,
+    "multiprocessing": of_multiprocessing,
+    "files": files.of_regular_files,
 }

@@ -6,15 +6,17 @@ not methods either where a class has them as attributes.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import select
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from stackless import select as tasklet_select
-from stackless._stackless import _cooperates
+from stackless._stackless import _cooperates, _give_way
 from stackless._stackless import sleep as _sleep
 
 #: Seconds between two looks at children that no descriptor stands for: the first and the longest.
@@ -39,6 +41,7 @@ def _waiting(name: str, call: Callable[..., Any]) -> tuple[Any, str, Any]:
     def wait(*arguments: Any, **named: Any) -> Any:
         if not _cooperates():
             return standard(*arguments, **named)
+        _give_way()
         return call(standard, *arguments, **named)
 
     wait.__module__ = "os"
@@ -120,12 +123,16 @@ def _standard(call: Any) -> Any:
 # ------------------------------------------------------------------ pipes, terminals, sockets
 
 
-def _wait_until(descriptor: int, event: int) -> None:
+def wait_until(descriptor: int, event: int) -> None:
     """Wait in the tasklet if a call on this descriptor would block the thread."""
     poll = _StandardPoll()
     poll.register(descriptor, event)
-    if poll.poll(0) or not os.get_blocking(descriptor):
-        return  # it is ready, an error, a file, or not to be waited for
+    if poll.poll(0):
+        return  # it is ready, an error, or a file
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    other_end = os.O_WRONLY if event == select.POLLIN else os.O_RDONLY
+    if flags & os.O_NONBLOCK or flags & os.O_ACCMODE == other_end:
+        return  # not to be waited for
     _wait_in_tasklet(descriptor, event)
 
 
@@ -137,22 +144,32 @@ def _wait_in_tasklet(descriptor: int, event: int) -> None:
 
 def _read(standard: Any, fd: int, *arguments: Any, **named: Any) -> Any:
     if isinstance(fd, int) and fd >= 0:
-        _wait_until(fd, select.POLLIN)
+        wait_until(fd, select.POLLIN)
     return standard(fd, *arguments, **named)
 
 
 def _write(standard: Any, fd: int, data: Any, /) -> int:
-    """Write to a descriptor, as the system does: a blocking pipe takes everything."""
     if not isinstance(fd, int) or fd < 0:
         written: int = standard(fd, data)
         return written
+    return write_all(standard, fd, data)
+
+
+def _writev(standard: Any, fd: int, buffers: Any, /) -> int:
+    if not isinstance(fd, int) or fd < 0 or not _fills_up(fd):
+        written: int = standard(fd, buffers)
+        return written
+    pieces = buffers if isinstance(buffers, (list, tuple)) else list(buffers)
+    return write_all(os.write, fd, b"".join(bytes(memoryview(each).cast("B")) for each in pieces))
+
+
+def write_all(write: Callable[[int, Any], int], fd: int, data: Any) -> int:
+    """Write to a descriptor, as the system does: a blocking pipe takes everything."""
     with memoryview(data) as view, view.cast("B") as left:
         done = 0
         while True:
-            _wait_until(fd, select.POLLOUT)
-            piece: int = standard(
-                fd, left[done : done + _PIPE_BUF] if _fills_up(fd) else left[done:]
-            )
+            wait_until(fd, select.POLLOUT)
+            piece = write(fd, left[done : done + _PIPE_BUF] if _fills_up(fd) else left[done:])
             done += piece
             if done >= len(left) or not piece or not os.get_blocking(fd):
                 return done
@@ -161,6 +178,15 @@ def _write(standard: Any, fd: int, data: Any, /) -> int:
 def _fills_up(descriptor: int) -> bool:
     """True for a pipe: a blocking write of more than there is room for waits in the system."""
     return os.fstat(descriptor).st_mode & 0o170000 == 0o010000
+
+
+# ------------------------------------------------------------------ commands
+
+
+def _system(standard: Any, command: Any) -> int:
+    sys.audit("os.system", os.fsencode(command))
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ)
+    return _waitpid(_standard(os.waitpid), pid, 0)[1]  # type: ignore[no-any-return]
 
 
 #: Seconds: with a timeout, communicate() waits in a selector, also if there is one pipe only.
@@ -196,6 +222,8 @@ def of_os() -> list[tuple[Any, str, Any]]:
         "read": _read,
         "readv": _read,
         "write": _write,
+        "writev": _writev,
+        "system": _system,
     }
     found = [_waiting(name, call) for name, call in calls.items() if hasattr(os, name)]
     return [*found, _communicate()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import contextvars
+import os
 import signal
 import sys
 import threading
@@ -19,7 +20,16 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from stackless._stackless import TaskletExit, _ident, _make_thread, _owner, _thread_of, tasklet
+from stackless import getcurrent
+from stackless._stackless import (
+    TaskletExit,
+    _gives_way,
+    _ident,
+    _make_thread,
+    _owner,
+    _thread_of,
+    tasklet,
+)
 from stackless.sync import Event, Lock, RLock, local
 
 Patch = tuple[Any, str, Any]
@@ -30,6 +40,7 @@ _start_new_thread: Any = _thread.start_new_thread
 _start_joinable_thread: Any = getattr(_thread, "start_joinable_thread", None)
 _StandardHandle: Any = getattr(_thread, "_ThreadHandle", None)
 _standard_shutdown: Any = getattr(_thread, "_shutdown", None)
+_standard_main_ident: Any = getattr(_thread, "_get_main_thread_ident", _get_ident)
 _standard_sentinel: Any = getattr(_thread, "_set_sentinel", None)
 _pthread_kill: Any = getattr(signal, "pthread_kill", None)
 _getcpuclockid: Any = getattr(time, "pthread_getcpuclockid", None)
@@ -40,6 +51,18 @@ class Settings:
 
     #: The identity of the OS thread whose main tasklet starts tasklets as threads, too. 0: none.
     main = 0
+    #: The process. In the child of a fork, that of the parent until `_after_fork` is called.
+    process = os.getpid()
+    #: The main tasklet, if it is not that of the OS thread: one that has forked, in the child.
+    main_tasklet: tasklet | None = None
+    #: What the main thread's identity is, 0: that of the OS thread. Another one if it was forked.
+    main_ident = 0
+
+    @classmethod
+    def take_main(cls) -> None:
+        """Make the main tasklet of the calling thread behave as one of the threads."""
+        cls.main = _get_ident()
+        _gives_way()
 
 
 class NativeThread(threading.Thread):
@@ -68,6 +91,8 @@ def _start_tasklet(call: Callable[[], None]) -> int:
 def _report(function: Any) -> None:
     """Report the exception that a thread without a Thread object ends with, as `_thread` does."""
     kind, error, trace = sys.exc_info()
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
     text, culprit = "Exception ignored in thread started by", None
     if sys.version_info < (3, 13):
         culprit = function
@@ -75,7 +100,7 @@ def _report(function: Any) -> None:
         text = f"{text} {function!r}"
     if sys.unraisablehook is sys.__unraisablehook__:
         print(f"{text}: {culprit!r}" if culprit is not None else text, file=sys.stderr)
-        traceback.print_exception(error)
+        traceback.print_exception(kind, error, trace)
         return
     sys.unraisablehook(
         SimpleNamespace(
@@ -109,6 +134,8 @@ def start_new_thread(
         return started
     _silence(function)
 
+    process = Settings.process
+
     def run_in_tasklet() -> None:
         try:
             run()
@@ -116,8 +143,51 @@ def start_new_thread(
             pass  # TaskletExit, too
         except BaseException:
             _report(function)
+        finally:
+            _end_of_child(process)
 
     return _start_tasklet(run_in_tasklet)
+
+
+def _end_of_child(process: int) -> None:
+    """End the process if the thread that ends here has forked it: it has no other thread.
+
+    The exit status is 0, and buffers of files are not written, as with a native thread.
+    """
+    if process != Settings.process:
+        os._exit(0)
+
+
+def _forked() -> int:
+    """In the child of a fork, before `_after_fork`: the identity of the thread that has forked."""
+    return _owner() if os.getpid() != Settings.process else 0
+
+
+def _after_fork() -> None:
+    """In the child: threads that are tasklets do not exist, except one that has forked.
+
+    Hooks of `threading` run before this one.
+    """
+    Settings.main_ident = get_main_thread_ident()
+    if Settings.main_ident == _owner() != _get_ident():
+        Settings.main_tasklet = getcurrent()
+    for handle in list(_alive):
+        if handle._number != _owner():
+            handle._over.set()
+    _alive.clear()
+    Settings.process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def get_main_thread_ident() -> int:
+    """Return the identity of the main thread: the one that has forked, in the child of a fork."""
+    forked = _forked()
+    if forked and forked != _get_ident():
+        return forked
+    standard: int = _standard_main_ident()
+    return Settings.main_ident or standard
 
 
 def start_new(*arguments: Any) -> int:
@@ -194,7 +264,10 @@ class ThreadHandle:
 
     def is_done(self) -> bool:
         """Return True if the thread has ended."""
-        return self._over.is_set() if self._number else self._native.is_done()
+        if not self._number:
+            done: bool = self._native.is_done()
+            return done
+        return self._over.is_set() or _forked() not in (0, self._number)
 
     def _set_done(self) -> None:
         if not self._number:
@@ -207,7 +280,7 @@ class ThreadHandle:
         if self._number:
             if self._number == _owner():
                 raise RuntimeError("Cannot join current thread")
-        elif self._native.is_done() or self._native.ident in (0, _get_ident()):
+        elif self._native.is_done() or self._native.ident in (0, _owner()):
             return self._native.join(-1 if limit is None else limit)  # type: ignore[no-any-return]
         if self._over.wait(limit) and not self._number:
             self._native.join()
@@ -217,8 +290,8 @@ class ThreadHandle:
         return f"<ThreadHandle: ident={self.ident}>"
 
 
-#: The threads that are tasklets, are no daemons, and have not ended.
-_running: set[ThreadHandle] = set()
+#: The threads that are tasklets and have not ended; true for those that are daemons.
+_alive: dict[ThreadHandle, bool] = {}
 
 
 def start_joinable_thread(
@@ -247,8 +320,9 @@ def start_joinable_thread(
         return handle
     _silence(function)
     _give_context(getattr(function, "__self__", None))
-    if not daemon:
-        _running.add(handle)
+    _alive[handle] = daemon
+
+    process = Settings.process
 
     def run_in_tasklet() -> None:
         handle._number = _owner()
@@ -259,26 +333,77 @@ def start_joinable_thread(
         except BaseException:
             _report(function)
         finally:
-            _running.discard(handle)
+            _end_of_child(process)
+            _alive.pop(handle, None)
             over.set()
 
     try:
         handle._number = _start_tasklet(run_in_tasklet)
     except BaseException:
-        _running.discard(handle)
+        _alive.pop(handle, None)
         raise
     return handle
 
 
 def _shutdown() -> None:
     """Wait for all threads that are no daemons."""
-    while _running:
-        for handle in list(_running):
+    while running := [handle for handle, is_daemon in _alive.items() if not is_daemon]:
+        for handle in running:
             handle.join()
     _standard_shutdown()
 
 
+class _MainLock:
+    """The lock that is held until the main thread ends: what waits for it need not hold it."""
+
+    def __init__(self) -> None:
+        self._over, self._is_free = Event(), False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Wait for the end of the main thread. Returns False if it has not ended."""
+        if self._is_free:
+            self._is_free = False
+            return True
+        if not blocking:
+            return self._over.is_set()
+        return self._over.wait(None if timeout < 0 else timeout)
+
+    def release(self) -> None:
+        self._over.set()
+
+    def locked(self) -> bool:
+        return not self._over.is_set()
+
+    def _at_fork_reinit(self) -> None:
+        """Called by the main thread of the child, which acquires it next."""
+        self._over, self._is_free = Event(), True
+
+
+def after_patching() -> None:
+    """Let tasklets wait for the end of the main thread, which began before the patches."""
+    main: Any = threading.main_thread()
+    for name in "_handle", "_os_thread_handle":
+        handle = getattr(main, name, None)
+        if handle is not None and not isinstance(handle, ThreadHandle):
+            own = ThreadHandle()
+            own._native = handle
+            setattr(main, name, own)
+    lock = getattr(main, "_tstate_lock", None)  # until Python 3.12
+    if lock is not None and not isinstance(lock, _MainLock):
+        main._tstate_lock = new = _MainLock()
+        locks: set[Any] = threading._shutdown_locks  # type: ignore[attr-defined]
+        if lock in locks:
+            locks.remove(lock)
+            locks.add(new)
+
+
 # ------------------------------------------------------------------ identities
+
+
+def is_other_thread() -> bool:
+    """True in a tasklet that is a thread, but not the main one."""
+    ident: int = _ident()
+    return ident != _get_ident() and ident != Settings.main_ident
 
 
 def pthread_kill(thread_id: int, signalnum: int, /) -> None:
@@ -290,6 +415,10 @@ def pthread_getcpuclockid(thread_id: int, /) -> int:
     """Return the clock of an OS thread: for a tasklet, of the one that it belongs to."""
     clock: int = _getcpuclockid(_thread_of(thread_id))
     return clock
+
+
+for _function, _module in (pthread_kill, "signal"), (pthread_getcpuclockid, "time"):
+    _function.__module__ = _module
 
 
 # ------------------------------------------------------------------ the patches
@@ -313,6 +442,7 @@ def of_threading() -> list[Patch]:
             (_thread, "start_joinable_thread", start_joinable_thread),
             (_thread, "_ThreadHandle", ThreadHandle),
             (_thread, "_shutdown", _shutdown),
+            (_thread, "_get_main_thread_ident", get_main_thread_ident),
         ]
     else:
         patches.append((_thread, "_set_sentinel", _set_sentinel))

@@ -3,7 +3,7 @@
 use crate::api::{c_table, parking, pickle, pickle_flags, self_test};
 use crate::engine::schedule::{schedule, schedule_remove};
 use crate::engine::thread_end::kill_all;
-use crate::engine::{interrupts, steering, thread_end};
+use crate::engine::{fork, interrupts, steering, thread_end};
 use crate::model::classes::TASKLET_EXIT;
 use crate::model::settings::{EXITED, NESTED, SOFT};
 use crate::model::world::{each_tasklet, object, world};
@@ -278,6 +278,7 @@ unsafe extern "C" fn after_fork(_: Obj, _: Obj) -> Obj {
     primitive::after_fork();
     idle::after_fork();
     give(entry::current().and_then(|s| {
+        fork::after_fork(s);
         readiness::after_fork(s)?;
         to_thread::fail_waiting(s);
         Ok(none())

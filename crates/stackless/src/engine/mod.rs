@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod deadlock;
 pub mod departure;
 pub mod ending;
+pub mod fork;
 pub mod interrupts;
 pub mod nesting;
 pub mod outcome;

@@ -1,8 +1,10 @@
-//! `schedule()` and `schedule_remove()`: other tasklets of the ring run, and the caller stays in it or leaves it.
+//! `schedule()` and `schedule_remove()`: other tasklets of the ring run, and the caller stays in it or leaves it. And
+//! calls that need not wait, in a loop of a tasklet that is a thread.
 
 use crate::engine::departure::{depart, plan_departure};
 use crate::engine::switch::{PREFETCH_FROM, prefetch_next, switch_and_resume};
 use crate::engine::{run_limits, throw};
+use crate::model::settings::exited;
 use crate::model::thread::{Moment, Sched};
 use crate::model::world::world;
 use crate::parking::stacks::prepare;
@@ -79,6 +81,31 @@ fn alone(entered: Entered, value: Obj) -> Res<Obj> {
 #[inline(always)]
 fn keep(s: &'static Sched, value: Obj) {
     leave_value(s, s.current(), if is_none(value) { null_mut() } else { new_ref(value) });
+}
+
+/// Of so many calls that do not wait, one lets the other tasklets run.
+const MOST_CALLS: u32 = 16;
+
+/// For calls with which a loop asks whether another thread has done something, and for calls that may find again and
+/// again that they need not wait: a native thread is interrupted in such a loop, so a tasklet that is a thread lets the
+/// others run at one in [`MOST_CALLS`]. Others never do. What follows finds out again what it knew before.
+#[inline]
+pub fn give_way() -> Res<()> {
+    match entry::enter_begun() {
+        Some(entered) if entered.s.current().flags.get().gives_way => give_way_at_times(entered),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn give_way_at_times(entered: Entered) -> Res<()> {
+    let calls = &entered.s.calls;
+    calls.set((calls.get() + 1).min(MOST_CALLS));
+    if calls.get() < MOST_CALLS || !entered.can_switch() || exited() {
+        return Ok(());
+    }
+    calls.set(0);
+    do_schedule(null_mut(), Pending::NONE).map(drop_ref)
 }
 
 /// The optional argument `retval`: borrowed, null if it was not given.

@@ -85,6 +85,8 @@ pub struct Flags {
     pub has_outcome: bool,
     /// For patched `threading` it is a thread, with an identity of its own: its serial number.
     pub is_thread: bool,
+    /// A call that does not wait may let the others run: see `engine/schedule.rs`.
+    pub gives_way: bool,
     /// It has values in objects of `stackless.sync.local`.
     pub has_locals: bool,
     /// It started with soft switching disabled.

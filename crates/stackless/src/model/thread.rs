@@ -43,6 +43,8 @@ pub struct Sched {
     pub switches: Cell<u64>,
     /// The number of ended tasklets whose class keeps times: see [`crate::observe::counts`].
     pub completed: Cell<u64>,
+    /// Calls of tasklets that are threads which did not wait, since one of them let others run.
+    pub calls: Cell<u32>,
     pub run_limit: RunLimitState,
     pub waits: Waits,
     /// Made when the first tasklet waits for a descriptor; owned.
@@ -87,6 +89,7 @@ impl Sched {
             pickle_flags: Cell::new(settings::default()),
             switches: Cell::new(0),
             completed: Cell::new(0),
+            calls: Cell::new(0),
             run_limit: RunLimitState::new(),
             waits: Waits::new(),
             readiness: Cell::new(None),

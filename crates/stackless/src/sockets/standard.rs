@@ -3,6 +3,7 @@
 //! Each call decides anew: if other tasklets can run meanwhile, it waits in the
 //! calling tasklet as this module's own calls do; else it makes the standard call, with unchanged arguments.
 
+use crate::engine::schedule;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
 use crate::model::{classes, settings};
@@ -67,6 +68,9 @@ unsafe extern "C" fn recv(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
         if !cooperates() {
             return original(&RECV, o, args, count, null_mut());
         }
+        if schedule::give_way().is_err() {
+            return null_mut();
+        }
         let pending = Pending::call(recv as _, args, count);
         give(methods::do_recv(o, args::positional(args, count), pending))
     }
@@ -78,6 +82,9 @@ unsafe extern "C" fn recv_into(o: Obj, args: *const Obj, count: Py_ssize_t, name
         if !cooperates() {
             return original(&RECV_INTO, o, args, count, names);
         }
+        if schedule::give_way().is_err() {
+            return null_mut();
+        }
         let pending = Pending::call(recv_into as _, args, arguments(count, names));
         give(methods::do_recv_into(o, args, count, names, pending))
     }
@@ -88,6 +95,9 @@ unsafe extern "C" fn send(o: Obj, args: *mut Obj, count: Py_ssize_t) -> Obj {
     unsafe {
         if !cooperates() {
             return original(&SEND, o, args, count, null_mut());
+        }
+        if schedule::give_way().is_err() {
+            return null_mut();
         }
         let pending = Pending::call(send as _, args, count);
         give(methods::do_send(o, args::positional(args, count), pending))
@@ -229,10 +239,26 @@ unsafe extern "C" fn ident(_: Obj, _: Obj) -> Obj {
 // `_make_thread(tasklet)`: from now on it is a thread for `threading`. Returns its identity.
 function!(make_thread, |args| args::one_argument("_make_thread", args).and_then(|o| {
     let Some(t) = classes::as_tasklet(o) else { return Err(type_error("_make_thread() needs a tasklet")) };
-    t.set_flags(|f| f.is_thread = true);
+    t.set_flags(|f| {
+        f.is_thread = true;
+        f.gives_way = true;
+    });
     // SAFETY: no precondition.
     check(unsafe { PyLong_FromUnsignedLongLong(t.serial.get()) })
 }));
+
+// `_gives_way()`: from now on the calling tasklet lets others run at some of its calls, as one that is a thread does.
+function!(gives_way, |args| {
+    args::no_arguments("_gives_way", args)?;
+    entry::enter()?.s.current().set_flags(|f| f.gives_way = true);
+    Ok(none())
+});
+
+// `_give_way()`: in a tasklet that is a thread, lets the others run at some of the calls.
+function!(give_way, |args| {
+    args::no_arguments("_give_way", args)?;
+    schedule::give_way().map(|()| none())
+});
 
 // `_thread_of(owner)`: the identity of the OS thread of a tasklet that is an owner; the number itself if it is none.
 // ValueError for a number that is neither a tasklet's nor a thread's.
@@ -285,6 +311,8 @@ pub fn functions() -> Vec<PyMethodDef> {
             ident,
         ),
         types::method("_make_thread", "Makes a tasklet a thread; returns its identity.", make_thread),
+        types::method("_gives_way", "Some calls of this tasklet let others run.", gives_way),
+        types::method("_give_way", "Some of these calls let other tasklets run, in a thread.", give_way),
         types::method("_thread_of", "The identity of the OS thread of an owner.", thread_of),
         types::method("_runs_others", "True if this owner waits in run() of this thread.", runs_others),
         types::method(

@@ -7,6 +7,7 @@
 //! A subclass that replaces one of `_init`, `_qsize`, `_put` and `_get` is *hooked*: these run Python code, which needs a
 //! lock. Its calls are made by functions of the package (`python/stackless/sync/queues.py`), as for `PriorityQueue`.
 
+use crate::engine::schedule::give_way;
 use crate::model::bomb;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::python::args::function;
@@ -322,6 +323,7 @@ fn put_for(q: QueueRef, item: Obj, time: Option<u64>, call: Pending) -> Res<Obj>
         return Ok(none());
     }
     if time == Some(0) {
+        give_way()?;
         return Err(FULL.raise());
     }
     queue::begin()?;
@@ -393,6 +395,7 @@ fn get_now(q: QueueRef) -> Res<Option<Obj>> {
 }
 
 fn get_for(q: QueueRef, time: Option<u64>, call: Pending) -> Res<Obj> {
+    give_way()?;
     if let Some(item) = get_now(q)? {
         return Ok(item);
     }
@@ -512,19 +515,19 @@ pub unsafe extern "C" fn settle_now(o: Obj, _: Obj) -> Obj {
 pub unsafe extern "C" fn qsize(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a queue.
     let q = unsafe { from(o) };
-    give(mutex_is_free(q).and_then(|()| q.len()).map(int_obj))
+    give(give_way().and_then(|()| mutex_is_free(q)).and_then(|()| q.len()).map(int_obj))
 }
 
 pub unsafe extern "C" fn empty(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a queue.
     let q = unsafe { from(o) };
-    give(mutex_is_free(q).and_then(|()| q.len()).map(|len| bool_obj(len == 0)))
+    give(give_way().and_then(|()| mutex_is_free(q)).and_then(|()| q.len()).map(|len| bool_obj(len == 0)))
 }
 
 pub unsafe extern "C" fn full(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a queue.
     let q = unsafe { from(o) };
-    give(mutex_is_free(q).and_then(|()| q.is_full()).map(bool_obj))
+    give(give_way().and_then(|()| mutex_is_free(q)).and_then(|()| q.is_full()).map(bool_obj))
 }
 
 pub fn functions() -> Vec<PyMethodDef> {

@@ -1,5 +1,6 @@
 //! The base of `stackless.sync.Event`, and the queue in which `Condition.wait()` waits.
 
+use crate::engine::schedule::give_way;
 use crate::model::alt::{Case, Wish};
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::python::objects::*;
@@ -23,7 +24,8 @@ unsafe extern "C" fn wait(o: Obj, args: *const Obj, count: Py_ssize_t, names: Ob
         }
         let time = times::of_wait(timeout)?;
         if time == Some(0) {
-            return Ok(bool_obj(false));
+            give_way()?;
+            return Ok(bool_obj(p.count.get() != 0));
         }
         queue::begin()?;
         if p.count.get() != 0 {
@@ -55,7 +57,8 @@ unsafe extern "C" fn clear(o: Obj, _: Obj) -> Obj {
 
 unsafe extern "C" fn is_set(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of an event.
-    bool_obj(unsafe { Primitive::from(o) }.count.get() != 0)
+    let p = unsafe { Primitive::from(o) };
+    give(give_way().map(|()| bool_obj(p.count.get() != 0)))
 }
 
 unsafe extern "C" fn event_repr(o: Obj) -> Obj {
@@ -110,7 +113,7 @@ unsafe extern "C" fn release_and_wait(o: Obj, args: *mut Obj, count: Py_ssize_t)
         }
         p.count.set(p.count.get() - 1);
         if time == Some(0) {
-            return Ok(bool_obj(false));
+            return give_way().map(|()| bool_obj(false));
         }
         // SAFETY: False exists.
         queue::wait(p, time, unsafe { Py_False() }, null_mut(), Some(take_back), call)

@@ -1,5 +1,7 @@
 //! `stackless.sync.Lock`.
 
+use crate::engine::fork;
+use crate::engine::schedule::give_way;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::model::world::object;
 use crate::model::world::world;
@@ -94,7 +96,8 @@ fn do_release(p: PrimitiveRef) -> Res<Obj> {
 
 pub unsafe extern "C" fn locked(o: Obj, _: Obj) -> Obj {
     // SAFETY: a method of a lock.
-    bool_obj(unsafe { Primitive::from(o) }.count.get() != 0)
+    let p = unsafe { Primitive::from(o) };
+    give(give_way().map(|()| bool_obj(p.count.get() != 0)))
 }
 
 /// In the child of a fork: frees the lock, unless a tasklet holds it that exists here and will release it. The caller
@@ -104,10 +107,10 @@ pub unsafe extern "C" fn at_fork_reinit(o: Obj, _: Obj) -> Obj {
     let p = unsafe { Primitive::from(o) };
     let (owner, me) = (p.owner.get(), entry::running_owner());
     let lives = owner != me
-        && world(|w| w.tasklets())
-            .into_iter()
-            .map(object)
-            .any(|t| t.scheduler().is_some_and(|s| entry::owner(s, t) == owner));
+        && world(|w| w.tasklets()).into_iter().map(object).any(|t| {
+            t.scheduler()
+                .is_some_and(|s| entry::owner(s, t) == owner && (!s.is_here() || fork::exists_in_child(s, t)))
+        });
     give(if p.count.get() == 0 || lives { Ok(none()) } else { hand_over(p).map(|()| none()) })
 }
 

@@ -8,6 +8,7 @@
 
 use crate::engine::departure::{depart, plan_departure};
 use crate::engine::ending::is_main_thread;
+use crate::engine::schedule::give_way;
 use crate::engine::throw;
 use crate::model::bomb::{self, TakeBack};
 use crate::model::primitive::{Native, Primitive, PrimitiveRef};
@@ -24,7 +25,7 @@ use crate::scheduler::waits::{arm, disarm};
 use crate::scheduler::{alts, hooks, idle};
 use pyo3_ffi::*;
 use stackless_core::{Direction, WaitsTo};
-use stackless_cpython::{Alarm, Pending, Woken};
+use stackless_cpython::{Alarm, Pending, Woken, is_finalizing};
 use stackless_reactor::now;
 use std::ffi::c_int;
 use std::ptr::null_mut;
@@ -85,7 +86,12 @@ pub fn acquire(
         return Ok(bool_obj(true));
     }
     if time == Some(0) {
-        return Ok(bool_obj(false));
+        // Conditions find out in this way whether the caller holds a lock: it does not ask another thread.
+        if p.owner.get() == entry::running_owner() {
+            return Ok(bool_obj(false));
+        }
+        give_way()?;
+        return take(p).map(bool_obj);
     }
     begin()?;
     if take(p)? {
@@ -252,8 +258,8 @@ impl Waiter {
 /// The one whose turn it is. Tasklets whose thread has ended cannot continue: they leave the queue, and are paused.
 pub fn next(p: PrimitiveRef) -> Option<Waiter> {
     loop {
-        // At exit the other threads do not continue.
-        let native = if exited() { None } else { p.first_native() };
+        // At exit the other threads do not continue, but those of `atexit` wait for some of them before.
+        let native = if is_finalizing() { None } else { p.first_native() };
         let Some(t) = world(|w| w.first_waiting(p.channel().id())).map(object) else {
             return native.map(Waiter::Thread);
         };

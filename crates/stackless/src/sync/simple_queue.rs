@@ -1,5 +1,6 @@
 //! `stackless.sync.SimpleQueue`.
 
+use crate::engine::schedule::give_way;
 use crate::model::bomb;
 use crate::model::primitive::{Primitive, PrimitiveRef};
 use crate::python::objects::*;
@@ -125,6 +126,7 @@ unsafe extern "C" fn put_nowait(o: Obj, args: *const Obj, count: Py_ssize_t, nam
 }
 
 fn get_for(p: PrimitiveRef, time: Option<u64>, call: Pending) -> Res<Obj> {
+    give_way()?;
     if let Some(item) = items(p).with(VecDeque::pop_front) {
         return Ok(item);
     }
@@ -166,11 +168,11 @@ fn size(o: Obj) -> usize {
 }
 
 unsafe extern "C" fn empty(o: Obj, _: Obj) -> Obj {
-    bool_obj(size(o) == 0)
+    give(give_way().map(|()| bool_obj(size(o) == 0)))
 }
 
 unsafe extern "C" fn qsize(o: Obj, _: Obj) -> Obj {
-    int_obj(size(o) as i64)
+    give(give_way().map(|()| int_obj(size(o) as i64)))
 }
 
 /// `_items()`: the items, as a list.

@@ -1,9 +1,9 @@
-"""The memory of a waiting thread of an unedited program: tasklets, OS threads and gevent in one run.
+"""The memory of a waiting thread of an unedited program: tasklets, OS threads, gevent.
 
 python benches/thread_memory.py [--count N] [--rounds N]
 
-The program is net/many_threads.py. The kernel's memory for an OS thread, a stack of 16 KiB and more,
-is not included.
+The program is net/many_threads.py. The kernel's memory for an OS thread, a stack of 16 KiB and
+more, is not included.
 """
 
 import argparse

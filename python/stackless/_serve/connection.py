@@ -340,8 +340,10 @@ class Connection:
             server.log.exception("Error in a connection")
         finally:
             self.deadline = _NEVER
-            with contextlib.suppress(OSError):
+            try:
                 self.socket.close()
+            except OSError:
+                pass
             server.closed(self)
 
     def _start_tls(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from io import BytesIO
 from typing import Any
 
 import stackless
@@ -45,7 +45,7 @@ class Exchange:
     begun = False
     chunked = False
     written = 0
-    parts: list[bytes]
+    parts: Any = ()  # a list of what has come of the body
     received: int
 
     def __init__(self, connection: Any, environ: dict[str, Any]) -> None:
@@ -193,26 +193,26 @@ class Exchange:
     def respond(self) -> None:
         """Call the application and send its answer; errors become an answer, and are logged."""
         connection, environ = self.connection, self.environ
-        if self.complete:
-            environ["wsgi.input"] = io.BytesIO(
-                b"".join(self.parts) if "parts" in vars(self) else b""
-            )
-        else:
+        if not self.complete:
             environ["wsgi.input"] = Input(self)
+        elif self.parts:
+            environ["wsgi.input"] = BytesIO(b"".join(self.parts))
+        else:
+            environ["wsgi.input"] = BytesIO()
         try:
             result = connection.application(environ, self.start_response)
-            try:
-                if type(result) is list and not self.begun:
-                    body = result[0] if len(result) == 1 else b"".join(result)
-                    if type(body) is not bytes:
-                        raise TypeError(f"an answer must be bytes, not {type(body).__name__}")
-                    self._whole(body)
-                else:
+            if type(result) is list and not self.begun:
+                body = result[0] if len(result) == 1 else b"".join(result)
+                if type(body) is not bytes:
+                    raise TypeError(f"an answer must be bytes, not {type(body).__name__}")
+                self._whole(body)
+            else:
+                try:
                     self._stream(result)
-            finally:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+                finally:
+                    close = getattr(result, "close", None)
+                    if close is not None:
+                        close()
         except (stackless.TaskletExit, KeyboardInterrupt):
             self.keep = False
             raise

@@ -184,7 +184,9 @@ class Server:
                     environ["REMOTE_ADDR"] = address[0]
                     environ["REMOTE_PORT"] = str(address[1])
                 connection = Connection(self, client, address, environ)
-                tasklet = stackless.tasklet(connection.run)
+                # The context that it shares with this tasklet may be inside Context.run(), as that
+                # of a thread is on Python 3.14 and later: it could not be changed then.
+                tasklet = stackless.tasklet(connection.run).set_context(self.context.copy())
                 connections[connection] = tasklet
                 tasklet()
 

@@ -51,6 +51,14 @@ def _key_of(name: bytes) -> str | None:
     return key
 
 
+class _BodyOnly:
+    """The callbacks of a connection for the body of a request whose head it has."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+
 class Connection:
     """Serves one connection in the calling tasklet: see `run()`."""
 
@@ -232,13 +240,13 @@ class Connection:
             return False
         self.unseen += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Answered as if it did not ask for another protocol.
-            exchange: Any = self.incoming
-            exchange.keep, exchange.complete = False, True
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            cause = error.__context__
+            called = isinstance(error, httptools.HttpParserCallbackError)
+            cause = error.__context__ if called else None
             self.refusal = cause.status if isinstance(cause, Refused) else 400
             if cause is not None and not isinstance(cause, Refused):
                 self.server.log.error("Error in a request", exc_info=cause)
@@ -251,6 +259,27 @@ class Connection:
             self.refusal = 400 if self.incoming is not None and not self.incoming.complete else 431
             return False
         return True
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Go on as if the request did not ask for another protocol; it is the last one.
+
+        The parser has ended after the head. `rest` is what came after it.
+        """
+        exchange: Any = self.incoming
+        environ = exchange.environ
+        exchange.keep = False
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            field = b"Transfer-Encoding: chunked"
+        else:
+            field = b"Content-Length: %d" % int(environ.get("CONTENT_LENGTH", 0))
+        exchange.complete = self.idle = False
+        if exchange not in self.queue:
+            self.queue.append(exchange)
+        self.held = False
+        self.parser = httptools.HttpRequestParser(_BodyOnly(self))
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % field)
+        if rest and not exchange.complete:
+            self.parser.feed_data(rest)
 
     def fill_body(self, exchange: Exchange) -> None:
         """Wait for more of a body, for `Input`. ClientGone if there will be no more."""

@@ -71,6 +71,7 @@ class Connection:
     late = False  # its deadline was not kept
     gone = False  # the client will get no more
     refusal: int | None = None
+    repeated = 0  # fields of the head that is read whose names came before
     unseen = 0  # bytes since the parser has last reported something
     answered = False
     incoming: Exchange | None = None
@@ -78,6 +79,7 @@ class Connection:
 
     def __init__(self, server: Any, sock: Any, address: Any, template: dict[str, Any]) -> None:
         self.server = server
+        self.settings = server.settings
         self.application = server.application
         self.access = server.access
         self.socket = sock
@@ -91,11 +93,10 @@ class Connection:
         self.idle = False
         self.environ = self.template.copy()
         self.url = b""
-        self.fields = 0
 
     def on_url(self, part: bytes) -> None:
         self.url += part
-        if len(self.url) > self.server.settings.max_line:
+        if len(self.url) > self.settings.max_line:
             raise Refused(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -109,20 +110,21 @@ class Connection:
             environ[key] = joined
         elif key is not None:
             environ[key] = str(value, "latin-1")
-        self.fields += 1
 
     def _repeated(self, name: bytes, key: Any, value: bytes) -> tuple[str, str]:
         if key in ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING"):
             raise Refused(400)
+        self.repeated += 1
         between = "; " if key == "HTTP_COOKIE" else ", "
         return key, f"{self.environ[key]}{between}{value.decode('latin-1')}"
 
     def on_headers_complete(self) -> None:
         parser, environ = self.parser, self.environ
-        settings = self.server.settings
-        if self.fields > settings.max_fields or self.unseen > settings.max_head:
-            self._check_size(settings)
-        self.unseen = 0
+        settings = self.settings
+        fields = len(environ) - len(self.template) + self.repeated
+        if fields > settings.max_fields or self.unseen > settings.max_head:
+            self._check_size(fields, settings)
+        self.unseen = self.repeated = 0
         self.incoming = exchange = Exchange(self, environ)
         method = parser.get_method()
         try:
@@ -140,23 +142,29 @@ class Connection:
         if "%" in path:
             path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
         environ["PATH_INFO"] = path
-        if parser.get_http_version() != "1.1":
-            self._other_version(exchange, environ, parser.get_http_version())
+        keep = parser.should_keep_alive()
+        # Only HTTP/1.1 keeps a connection without being told to; asking for the version takes time.
+        if keep and "HTTP_CONNECTION" not in environ:
+            version = "1.1"
+        else:
+            version = parser.get_http_version()
+        if version != "1.1":
+            self._other_version(exchange, environ, version)
         elif "HTTP_HOST" not in environ:
             raise Refused(400)
-        if not parser.should_keep_alive() or not settings.keep_alive:
+        if not keep or not settings.keep_alive:
             exchange.keep = False
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             self._expect_body(exchange, environ, settings)
         else:
             self.queue.append(exchange)
 
-    def _check_size(self, settings: Any) -> None:
+    def _check_size(self, fields: int, settings: Any) -> None:
         """Refuse a head that is too large. What was read with it may be the next request."""
         size = sum(
             len(key) + len(value) for key, value in self.environ.items() if key[:5] == "HTTP_"
         )
-        if self.fields > settings.max_fields or size > settings.max_head:
+        if fields > settings.max_fields or size > settings.max_head:
             raise Refused(431)
 
     def _unusual_target(self, environ: dict[str, Any], method: bytes, target: str) -> str:
@@ -213,7 +221,7 @@ class Connection:
         exchange.received += len(part)
         exchange.expects = False
         self.unseen = 0
-        if exchange.received > self.server.settings.max_body:
+        if exchange.received > self.settings.max_body:
             raise Refused(413)
 
     def on_message_complete(self) -> None:
@@ -255,7 +263,7 @@ class Connection:
             if self.queue and not self.queue[-1].complete:
                 self.queue.pop()
             return False
-        if self.unseen > self.server.settings.max_head:
+        if self.unseen > self.settings.max_head:
             self.refusal = 400 if self.incoming is not None and not self.incoming.complete else 431
             return False
         return True
@@ -287,7 +295,7 @@ class Connection:
             exchange.expects = False
             self.send(_100)
         if self.refusal is None and not self.gone:
-            self.deadline = self.server.clock.now + self.server.settings.body_timeout
+            self.deadline = self.server.clock.now + self.settings.body_timeout
             filled = self._fill()
             self.deadline = _NEVER
             if filled:
@@ -314,7 +322,7 @@ class Connection:
             raise ClientGone(f"the client is gone: {error}") from None
 
     def _send_slowly(self, data: memoryview) -> None:
-        clock, settings = self.server.clock, self.server.settings
+        clock, settings = self.server.clock, self.settings
         self.sending = True
         try:
             while data:
@@ -389,7 +397,7 @@ class Connection:
         return True
 
     def _converse(self) -> None:
-        server, queue, settings = self.server, self.queue, self.server.settings
+        server, queue, settings = self.server, self.queue, self.settings
         clock, context = server.clock, server.context
         set_context = stackless.getcurrent().set_context
         while True:

@@ -65,17 +65,17 @@ class Exchange:
         elif self.lines is not None:
             raise AssertionError("start_response() was called before, and there is no exc_info")
         self.length = None
-        lines = [kept_status(status) or status_line(status)]
+        line, self.bodiless = kept_status(status) or status_line(status)
+        lines: list[bytes] = [line]
         for field in headers:
             try:
-                line = kept_line(field) or field_line(field)
+                made = kept_line(field) or field_line(field)
             except TypeError:
-                line = field_line(field)  # which says what is wrong
-            if line is not None:
-                lines.append(line)
+                made = field_line(field)  # which says what is wrong
+            if made is not None:
+                lines.append(made)
             else:
                 self._special(field[0], field[1], lines)
-        self.bodiless = status[:3] in ("204", "304")
         self.lines = lines
         return self.write
 

@@ -62,21 +62,6 @@ class _BodyOnly:
 class Connection:
     """Serves one connection in the calling tasklet: see `run()`."""
 
-    # Values until something happens; many connections need no others.
-    deadline = _NEVER
-    idle = True  # no request has come in part only
-    held = False  # a request with a small body waits for the rest of it
-    sending = False  # waits until the client takes more
-    at_once: int = stock.MSG_DONTWAIT  # flags of send(); TLS allows none
-    late = False  # its deadline was not kept
-    gone = False  # the client will get no more
-    refusal: int | None = None
-    repeated = 0  # fields of the head that is read whose names came before
-    unseen = 0  # bytes since the parser has last reported something
-    answered = False
-    incoming: Exchange | None = None
-    environ: dict[str, Any]
-
     def __init__(self, server: Any, sock: Any, address: Any, template: dict[str, Any]) -> None:
         self.server = server
         self.settings = server.settings
@@ -85,7 +70,20 @@ class Connection:
         self.socket = sock
         self.address = address
         self.template = template
+        self.environ = template
         self.queue: list[Exchange] = []
+        self.incoming: Exchange | None = None
+        self.deadline = _NEVER
+        self.idle = True  # no request has come in part only
+        self.answered = False  # a request has come
+        self.held = False  # a request with a small body waits for the rest of it
+        self.sending = False  # waits until the client takes more
+        self.at_once: int = stock.MSG_DONTWAIT  # flags of send(); TLS allows none
+        self.late = False  # its deadline was not kept
+        self.gone = False  # the client will get no more
+        self.refusal: int | None = None
+        self.repeated = 0  # fields of the head that is read whose names came before
+        self.unseen = 0  # bytes since the parser has last reported something
 
     # ---------------------------------------------------------------- the parser's callbacks
 
@@ -208,7 +206,6 @@ class Connection:
         elif int(length) > settings.max_body:
             raise Refused(413)
         exchange.parts = []
-        exchange.received = 0
         exchange.expects = environ.get("HTTP_EXPECT", "").lower() == "100-continue" and exchange.new
         if coding is None and int(length) <= _SMALL and not exchange.expects:
             self.held = True  # the application need not wait for it
@@ -430,7 +427,7 @@ class Connection:
     def _refuse(self, status: int) -> None:
         """Answer what is no request, or none that is allowed."""
         self.deadline = _NEVER
-        exchange = Exchange(self, vars(self).get("environ") or self.template)
+        exchange = Exchange(self, self.environ or self.template)
         exchange.answer(status)
         if self.access is not None:
             self.access.add(exchange.environ, str(status), exchange.written)

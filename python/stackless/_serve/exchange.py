@@ -33,24 +33,41 @@ class Refused(Exception):
 class Exchange:
     """One request of a connection; `respond()` calls the application and sends what it returns."""
 
-    # Values for nearly all requests; the others get attributes of their own.
-    keep = True
-    new = True  # HTTP/1.1
-    head_only = False
-    complete = False
-    expects = False
-    lines: list[bytes] | None = None
-    length: int | None = None
-    bodiless = False
-    begun = False
-    chunked = False
-    written = 0
-    parts: Any = ()  # a list of what has come of the body
-    received: int
+    # Attributes of the object, not of the class, as those are found sooner.
+    __slots__ = (
+        "begun",
+        "bodiless",
+        "chunked",
+        "complete",
+        "connection",
+        "environ",
+        "expects",
+        "head_only",
+        "keep",
+        "length",
+        "lines",
+        "new",
+        "parts",
+        "received",
+        "written",
+    )
 
     def __init__(self, connection: Any, environ: dict[str, Any]) -> None:
         self.connection = connection
         self.environ = environ
+        self.keep = True
+        self.new = True  # HTTP/1.1
+        self.head_only = False
+        self.complete = False
+        self.expects = False
+        self.parts: Any = ()  # a list of what has come of the body
+        self.received = 0
+        self.lines: list[bytes] | None = None
+        self.length: int | None = None
+        self.bodiless = False
+        self.begun = False
+        self.chunked = False
+        self.written = 0
 
     # ---------------------------------------------------------------- what the application calls
 

@@ -120,11 +120,13 @@ browser: build ## The animation in a real browser (Debian's chromium, Playwright
 bench: build $$(VENV)/.bench ## Measure against greenlet, gevent, asyncio, threads and Go
 	@$(VENV)/bin/python benches/run.py $(ARGS)
 
-bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets, HTTP and asyncio beside others
+bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets, HTTP, threads and asyncio beside others
 	@$(VENV)/bin/python benches/sleepers.py
 	@$(VENV)/bin/python benches/ticker.py
 	@$(VENV)/bin/python benches/echo_server.py
 	@$(VENV)/bin/python benches/http_server.py
+	@$(VENV)/bin/python benches/wsgi_servers.py
+	@$(VENV)/bin/python benches/thread_memory.py
 	@$(VENV)/bin/python benches/urls.py
 	@$(VENV)/bin/python benches/idle_connections.py
 	@$(VENV)/bin/python benches/asyncio_loops.py

@@ -16,7 +16,7 @@ sys.path.insert(0, str(serving.HERE))
 import wsgi_servers as servers  # noqa: E402
 
 #: Minimum factors of the processor time of others to ours, with connections that are kept.
-REQUIRED = {"gunicorn, gevent": 3.0}
+REQUIRED = {"gunicorn, gevent": 3.0, "granian": 0.8}
 
 
 def main() -> None:

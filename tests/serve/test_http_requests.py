@@ -111,10 +111,30 @@ def test_pipeline(serve):
     assert paths[1:] == [b"%d" % n for n in range(500)] + [b"last"]
 
 
-def test_upgrade_is_ignored(serve):
-    """The request is answered as if it did not ask for another protocol."""
-    fields = b"Upgrade: h2c\r\nConnection: Upgrade\r\nHost: x\r\n"
-    assert serve(echo).ask(b"GET /u HTTP/1.1\r\n" + fields + b"\r\n").endswith(b"/u ")
+UPGRADE = b"Upgrade: h2c\r\nConnection: Upgrade\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "expected"),
+    [
+        (b"", b"", b""),
+        (b"Content-Length: 5\r\n", b"hello", b"hello"),
+        (b"Content-Length: 200000\r\n", b"x" * 200_000, b"x" * 200_000),
+        (b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_upgrade_is_ignored(serve, fields, body, expected, together):
+    """The request is answered as if it did not ask for another protocol, its body included."""
+    parts = [b"POST /u HTTP/1.1\r\n" + UPGRADE + fields + b"\r\n", body]
+    asked = b"".join(parts) if together else parts
+    answer = serve(echo).ask(asked, pause=lambda: time.sleep(0.02))
+    assert answer.count(b"HTTP/1.1 200") == 1 and answer.endswith(b"/u " + expected)
+
+
+def test_bad_body_after_an_upgrade(serve):
+    head = b"POST /u HTTP/1.1\r\n" + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert status_of(serve(echo).ask(head + b"zz\r\n")) == 400
 
 
 # ---------------------------------------------------------------- what is refused

@@ -151,8 +151,8 @@ def test_write_sends_at_once(serve):
     with served.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         got = b""
-        while b"first" not in got:
-            got += connection.recv(1000)
+        while b"first" not in got and (part := connection.recv(1000)):
+            got += part
         sent.set()
         while part := connection.recv(1000):
             got += part
@@ -175,8 +175,8 @@ def test_each_part_is_sent_before_the_next_is_asked_for(serve):
     with served.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         got = b""
-        while b"one" not in got:
-            got += connection.recv(1000)
+        while b"one" not in got and (part := connection.recv(1000)):
+            got += part
         go_on.set()
         while part := connection.recv(1000):
             got += part

@@ -51,31 +51,39 @@ def _key_of(name: bytes) -> str | None:
     return key
 
 
+class _BodyOnly:
+    """The callbacks of a connection for the body of a request whose head it has."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+
 class Connection:
     """Serves one connection in the calling tasklet: see `run()`."""
 
-    # Values until something happens; many connections need no others.
-    deadline = _NEVER
-    idle = True  # no request has come in part only
-    held = False  # a request with a small body waits for the rest of it
-    sending = False  # waits until the client takes more
-    at_once: int = stock.MSG_DONTWAIT  # flags of send(); TLS allows none
-    late = False  # its deadline was not kept
-    gone = False  # the client will get no more
-    refusal: int | None = None
-    unseen = 0  # bytes since the parser has last reported something
-    answered = False
-    incoming: Exchange | None = None
-    environ: dict[str, Any]
-
     def __init__(self, server: Any, sock: Any, address: Any, template: dict[str, Any]) -> None:
         self.server = server
+        self.settings = server.settings
         self.application = server.application
         self.access = server.access
         self.socket = sock
         self.address = address
         self.template = template
+        self.environ = template
         self.queue: list[Exchange] = []
+        self.incoming: Exchange | None = None
+        self.deadline = _NEVER
+        self.idle = True  # no request has come in part only
+        self.answered = False  # a request has come
+        self.held = False  # a request with a small body waits for the rest of it
+        self.sending = False  # waits until the client takes more
+        self.at_once: int = stock.MSG_DONTWAIT  # flags of send(); TLS allows none
+        self.late = False  # its deadline was not kept
+        self.gone = False  # the client will get no more
+        self.refusal: int | None = None
+        self.repeated = 0  # fields of the head that is read whose names came before
+        self.unseen = 0  # bytes since the parser has last reported something
 
     # ---------------------------------------------------------------- the parser's callbacks
 
@@ -83,11 +91,10 @@ class Connection:
         self.idle = False
         self.environ = self.template.copy()
         self.url = b""
-        self.fields = 0
 
     def on_url(self, part: bytes) -> None:
         self.url += part
-        if len(self.url) > self.server.settings.max_line:
+        if len(self.url) > self.settings.max_line:
             raise Refused(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -101,20 +108,21 @@ class Connection:
             environ[key] = joined
         elif key is not None:
             environ[key] = str(value, "latin-1")
-        self.fields += 1
 
     def _repeated(self, name: bytes, key: Any, value: bytes) -> tuple[str, str]:
         if key in ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING"):
             raise Refused(400)
+        self.repeated += 1
         between = "; " if key == "HTTP_COOKIE" else ", "
         return key, f"{self.environ[key]}{between}{value.decode('latin-1')}"
 
     def on_headers_complete(self) -> None:
         parser, environ = self.parser, self.environ
-        settings = self.server.settings
-        if self.fields > settings.max_fields or self.unseen > settings.max_head:
-            self._check_size(settings)
-        self.unseen = 0
+        settings = self.settings
+        fields = len(environ) - len(self.template) + self.repeated
+        if fields > settings.max_fields or self.unseen > settings.max_head:
+            self._check_size(fields, settings)
+        self.unseen = self.repeated = 0
         self.incoming = exchange = Exchange(self, environ)
         method = parser.get_method()
         try:
@@ -132,23 +140,29 @@ class Connection:
         if "%" in path:
             path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
         environ["PATH_INFO"] = path
-        if parser.get_http_version() != "1.1":
-            self._other_version(exchange, environ, parser.get_http_version())
+        keep = parser.should_keep_alive()
+        # Only HTTP/1.1 keeps a connection without being told to; asking for the version takes time.
+        if keep and "HTTP_CONNECTION" not in environ:
+            version = "1.1"
+        else:
+            version = parser.get_http_version()
+        if version != "1.1":
+            self._other_version(exchange, environ, version)
         elif "HTTP_HOST" not in environ:
             raise Refused(400)
-        if not parser.should_keep_alive() or not settings.keep_alive:
+        if not keep or not settings.keep_alive:
             exchange.keep = False
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             self._expect_body(exchange, environ, settings)
         else:
             self.queue.append(exchange)
 
-    def _check_size(self, settings: Any) -> None:
+    def _check_size(self, fields: int, settings: Any) -> None:
         """Refuse a head that is too large. What was read with it may be the next request."""
         size = sum(
             len(key) + len(value) for key, value in self.environ.items() if key[:5] == "HTTP_"
         )
-        if self.fields > settings.max_fields or size > settings.max_head:
+        if fields > settings.max_fields or size > settings.max_head:
             raise Refused(431)
 
     def _unusual_target(self, environ: dict[str, Any], method: bytes, target: str) -> str:
@@ -192,7 +206,6 @@ class Connection:
         elif int(length) > settings.max_body:
             raise Refused(413)
         exchange.parts = []
-        exchange.received = 0
         exchange.expects = environ.get("HTTP_EXPECT", "").lower() == "100-continue" and exchange.new
         if coding is None and int(length) <= _SMALL and not exchange.expects:
             self.held = True  # the application need not wait for it
@@ -205,7 +218,7 @@ class Connection:
         exchange.received += len(part)
         exchange.expects = False
         self.unseen = 0
-        if exchange.received > self.server.settings.max_body:
+        if exchange.received > self.settings.max_body:
             raise Refused(413)
 
     def on_message_complete(self) -> None:
@@ -232,13 +245,13 @@ class Connection:
             return False
         self.unseen += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Answered as if it did not ask for another protocol.
-            exchange: Any = self.incoming
-            exchange.keep, exchange.complete = False, True
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            cause = error.__context__
+            called = isinstance(error, httptools.HttpParserCallbackError)
+            cause = error.__context__ if called else None
             self.refusal = cause.status if isinstance(cause, Refused) else 400
             if cause is not None and not isinstance(cause, Refused):
                 self.server.log.error("Error in a request", exc_info=cause)
@@ -247,10 +260,31 @@ class Connection:
             if self.queue and not self.queue[-1].complete:
                 self.queue.pop()
             return False
-        if self.unseen > self.server.settings.max_head:
+        if self.unseen > self.settings.max_head:
             self.refusal = 400 if self.incoming is not None and not self.incoming.complete else 431
             return False
         return True
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Go on as if the request did not ask for another protocol; it is the last one.
+
+        The parser has ended after the head. `rest` is what came after it.
+        """
+        exchange: Any = self.incoming
+        environ = exchange.environ
+        exchange.keep = False
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            field = b"Transfer-Encoding: chunked"
+        else:
+            field = b"Content-Length: %d" % int(environ.get("CONTENT_LENGTH", 0))
+        exchange.complete = self.idle = False
+        if exchange not in self.queue:
+            self.queue.append(exchange)
+        self.held = False
+        self.parser = httptools.HttpRequestParser(_BodyOnly(self))
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % field)
+        if rest and not exchange.complete:
+            self.parser.feed_data(rest)
 
     def fill_body(self, exchange: Exchange) -> None:
         """Wait for more of a body, for `Input`. ClientGone if there will be no more."""
@@ -258,7 +292,7 @@ class Connection:
             exchange.expects = False
             self.send(_100)
         if self.refusal is None and not self.gone:
-            self.deadline = self.server.clock.now + self.server.settings.body_timeout
+            self.deadline = self.server.clock.now + self.settings.body_timeout
             filled = self._fill()
             self.deadline = _NEVER
             if filled:
@@ -285,7 +319,7 @@ class Connection:
             raise ClientGone(f"the client is gone: {error}") from None
 
     def _send_slowly(self, data: memoryview) -> None:
-        clock, settings = self.server.clock, self.server.settings
+        clock, settings = self.server.clock, self.settings
         self.sending = True
         try:
             while data:
@@ -340,8 +374,10 @@ class Connection:
             server.log.exception("Error in a connection")
         finally:
             self.deadline = _NEVER
-            with contextlib.suppress(OSError):
+            try:
                 self.socket.close()
+            except OSError:
+                pass
             server.closed(self)
 
     def _start_tls(self) -> bool:
@@ -358,7 +394,7 @@ class Connection:
         return True
 
     def _converse(self) -> None:
-        server, queue, settings = self.server, self.queue, self.server.settings
+        server, queue, settings = self.server, self.queue, self.settings
         clock, context = server.clock, server.context
         set_context = stackless.getcurrent().set_context
         while True:
@@ -391,7 +427,7 @@ class Connection:
     def _refuse(self, status: int) -> None:
         """Answer what is no request, or none that is allowed."""
         self.deadline = _NEVER
-        exchange = Exchange(self, vars(self).get("environ") or self.template)
+        exchange = Exchange(self, self.environ or self.template)
         exchange.answer(status)
         if self.access is not None:
             self.access.add(exchange.environ, str(status), exchange.written)

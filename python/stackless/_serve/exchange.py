@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from io import BytesIO
 from typing import Any
 
 import stackless
@@ -33,24 +33,41 @@ class Refused(Exception):
 class Exchange:
     """One request of a connection; `respond()` calls the application and sends what it returns."""
 
-    # Values for nearly all requests; the others get attributes of their own.
-    keep = True
-    new = True  # HTTP/1.1
-    head_only = False
-    complete = False
-    expects = False
-    lines: list[bytes] | None = None
-    length: int | None = None
-    bodiless = False
-    begun = False
-    chunked = False
-    written = 0
-    parts: list[bytes]
-    received: int
+    # Attributes of the object, not of the class, as those are found sooner.
+    __slots__ = (
+        "begun",
+        "bodiless",
+        "chunked",
+        "complete",
+        "connection",
+        "environ",
+        "expects",
+        "head_only",
+        "keep",
+        "length",
+        "lines",
+        "new",
+        "parts",
+        "received",
+        "written",
+    )
 
     def __init__(self, connection: Any, environ: dict[str, Any]) -> None:
         self.connection = connection
         self.environ = environ
+        self.keep = True
+        self.new = True  # HTTP/1.1
+        self.head_only = False
+        self.complete = False
+        self.expects = False
+        self.parts: Any = ()  # a list of what has come of the body
+        self.received = 0
+        self.lines: list[bytes] | None = None
+        self.length: int | None = None
+        self.bodiless = False
+        self.begun = False
+        self.chunked = False
+        self.written = 0
 
     # ---------------------------------------------------------------- what the application calls
 
@@ -65,17 +82,17 @@ class Exchange:
         elif self.lines is not None:
             raise AssertionError("start_response() was called before, and there is no exc_info")
         self.length = None
-        lines = [kept_status(status) or status_line(status)]
+        line, self.bodiless = kept_status(status) or status_line(status)
+        lines: list[bytes] = [line]
         for field in headers:
             try:
-                line = kept_line(field) or field_line(field)
+                made = kept_line(field) or field_line(field)
             except TypeError:
-                line = field_line(field)  # which says what is wrong
-            if line is not None:
-                lines.append(line)
+                made = field_line(field)  # which says what is wrong
+            if made is not None:
+                lines.append(made)
             else:
                 self._special(field[0], field[1], lines)
-        self.bodiless = status[:3] in ("204", "304")
         self.lines = lines
         return self.write
 
@@ -193,26 +210,26 @@ class Exchange:
     def respond(self) -> None:
         """Call the application and send its answer; errors become an answer, and are logged."""
         connection, environ = self.connection, self.environ
-        if self.complete:
-            environ["wsgi.input"] = io.BytesIO(
-                b"".join(self.parts) if "parts" in vars(self) else b""
-            )
-        else:
+        if not self.complete:
             environ["wsgi.input"] = Input(self)
+        elif self.parts:
+            environ["wsgi.input"] = BytesIO(b"".join(self.parts))
+        else:
+            environ["wsgi.input"] = BytesIO()
         try:
             result = connection.application(environ, self.start_response)
-            try:
-                if type(result) is list and not self.begun:
-                    body = result[0] if len(result) == 1 else b"".join(result)
-                    if type(body) is not bytes:
-                        raise TypeError(f"an answer must be bytes, not {type(body).__name__}")
-                    self._whole(body)
-                else:
+            if type(result) is list and not self.begun:
+                body = result[0] if len(result) == 1 else b"".join(result)
+                if type(body) is not bytes:
+                    raise TypeError(f"an answer must be bytes, not {type(body).__name__}")
+                self._whole(body)
+            else:
+                try:
                     self._stream(result)
-            finally:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+                finally:
+                    close = getattr(result, "close", None)
+                    if close is not None:
+                        close()
         except (stackless.TaskletExit, KeyboardInterrupt):
             self.keep = False
             raise

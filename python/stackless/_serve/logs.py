@@ -12,8 +12,6 @@ from typing import Any
 
 from stackless._serve.settings import Settings
 
-#: Lines of the access log that are written at once, at the latest.
-_FULL = 256
 _PLAIN = re.compile(r'[^\x00-\x1f\x7f-\uffff"\\]*').fullmatch
 
 
@@ -39,7 +37,10 @@ def _safe(text: str) -> str:
 
 
 class AccessLog:
-    """Collects lines; flush() writes them. A file that was renamed or removed is opened anew."""
+    """Collects lines; flush(), which the server calls each second or more often, writes them.
+
+    A file that was renamed or removed is opened anew.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.access_log or "-"
@@ -76,8 +77,6 @@ class AccessLog:
             referrer, agent = get("HTTP_REFERER", "-"), get("HTTP_USER_AGENT", "-")
             line += f' "{_safe(referrer)}" "{_safe(agent)}"'
         self._lines.append(line + "\n")
-        if len(self._lines) >= _FULL:
-            self.flush()
 
     def flush(self) -> None:
         """Write the lines. OSError if that is not possible: the lines are lost then."""

@@ -24,23 +24,27 @@ _LONGEST = 256
 
 Field = tuple[str, str]
 
-#: Status -> its line; field -> its line. Neither holds anything that was not checked.
-_status_lines: dict[str, bytes] = {}
+#: Status -> its line, and whether there is no body; field -> its line. All of it was checked.
+_status_lines: dict[str, tuple[bytes, bool]] = {}
 _field_lines: dict[Field, bytes] = {}
 kept_line = _field_lines.get
 kept_status = _status_lines.get
 
 
-def status_line(status: str) -> bytes:
-    """Return the first line of an answer. TypeError or ValueError if `status` is not "200 OK"."""
+def status_line(status: str) -> tuple[bytes, bool]:
+    """Return the first line of an answer, and whether such an answer has no body.
+
+    TypeError or ValueError for what is not like "200 OK".
+    """
     if type(status) is not str:
         raise TypeError(f"the status must be a str, not {type(status).__name__}")
     if not _STATUS(status):
         raise ValueError(f"not a status of an answer: {status!r}")
     line = f"HTTP/1.1 {status}\r\n".encode("latin-1")
+    found = line, status[:3] in ("204", "304")
     if len(_status_lines) < _KEPT and len(line) < _LONGEST:
-        _status_lines[status] = line
-    return line
+        _status_lines[status] = found
+    return found
 
 
 def field_line(field: Any) -> bytes | None:
@@ -51,6 +55,8 @@ def field_line(field: Any) -> bytes | None:
     if type(field) is not tuple or len(field) != 2:
         raise TypeError(f"a header field must be a tuple (name, value), not {field!r}")
     name, value = field
+    if name == "Content-Length" and type(value) is str:
+        return None
     if type(name) is not str or type(value) is not str:
         raise TypeError(f"name and value of a header field must be of type str: {field!r}")
     if not _TOKEN(name):

@@ -162,7 +162,6 @@ class Server:
 
     def _accept(self, listener: stock.socket, ours: Any) -> None:
         template = self._template(listener)
-        unix = listener.family == stock.AF_UNIX
         most, connections = self.settings.connections, self._connections
         with contextlib.closing(ours):
             while True:
@@ -180,11 +179,12 @@ class Server:
                         stackless.sleep(_PAUSE)
                     continue
                 environ = template.copy()
-                if not unix:
-                    environ["REMOTE_ADDR"] = address[0]
-                    environ["REMOTE_PORT"] = str(address[1])
+                environ["REMOTE_ADDR"] = address[0] if address else ""
+                environ["REMOTE_PORT"] = str(address[1]) if address else ""
                 connection = Connection(self, client, address, environ)
-                tasklet = stackless.tasklet(connection.run)
+                # The context that it shares with this tasklet may be inside Context.run(), as that
+                # of a thread is on Python 3.14 and later: it could not be changed then.
+                tasklet = stackless.tasklet(connection.run).set_context(self.context.copy())
                 connections[connection] = tasklet
                 tasklet()
 
@@ -210,6 +210,12 @@ class Server:
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SCRIPT_NAME": "",
             "REMOTE_ADDR": "",
+            "REMOTE_PORT": "",
+            "REQUEST_METHOD": "",
+            "REQUEST_URI": "",
+            "PATH_INFO": "",
+            "QUERY_STRING": "",
+            "wsgi.input": None,
         }
         if self.tls:
             environ["HTTPS"] = "on"

@@ -125,8 +125,8 @@ def public_objects(module):
 
 def test_public_modules_are_these():
     assert {name.rpartition(".")[2] for name in MODULES} == {
-        *("aio", "explain", "integrations", "monkey", "pickling", "scheduler", "select"),
-        *("selectors", "servers", "socket", "ssl", "stackless", "sync", "testing"),
+        *("aio", "durable", "explain", "integrations", "monkey", "pickling", "scheduler"),
+        *("select", "selectors", "servers", "socket", "ssl", "stackless", "sync", "testing"),
     }
 
 

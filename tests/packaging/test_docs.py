@@ -20,13 +20,14 @@ def blocks():
 
 
 @pytest.mark.parametrize(("program", "printed"), list(blocks()))
-def test_block(program, printed):
+def test_block(program, printed, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
+        cwd=tmp_path,
     )
     assert (done.returncode, done.stderr) == (0, "")
     if printed is not None:

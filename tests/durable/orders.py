@@ -1,0 +1,141 @@
+"""Workflows that the tests start, in their own process and in others."""
+
+import os
+import threading
+import time
+
+import stackless
+from stackless import durable
+
+#: What the steps of this process have done.
+done = []
+
+
+def note(*what):
+    """Remember what a step does; in a ledger that outlives the process, if there is one."""
+    done.append(what)
+    ledger = os.environ.get("LEDGER")
+    if ledger:
+        descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, (" ".join(map(str, what)) + "\n").encode())
+        os.close(descriptor)
+
+
+@durable.step
+def charge(order, amount):
+    note("charge", order, amount)
+    return amount * 2
+
+
+@durable.step
+def ship(order, item):
+    note("ship", order, item)
+    return f"{item} of {order}"
+
+
+@durable.step(retries=3, backoff=lambda retry: 0.001 * retry)
+def unreliable(fails, key=None):
+    note("unreliable")
+    if sum(each[0] == "unreliable" for each in done) <= fails:
+        raise ConnectionError("not now")
+    return durable.idempotency_key()
+
+
+@durable.step(timeout=0.02)
+def slow():
+    stackless.sleep(5)
+
+
+@durable.step
+def failing(text):
+    raise LookupError(text)
+
+
+def shipped(order, items):
+    """A helper with a loop, a generator and a `finally`."""
+    found = []
+    try:
+        for item in (each.upper() for each in items):
+            found.append(ship(order, item))
+    finally:
+        found.append("end")
+    return found
+
+
+@durable.workflow
+def plain(order, amount, items=("a", "b"), pause=0.0):
+    receipt = charge(order, amount)
+    durable.sleep(pause)
+    sent = shipped(order, items) if len(items) else []
+    return receipt, sent
+
+
+@durable.workflow
+def approval(order, timeout=None):
+    answer = durable.receive("approval", timeout=timeout, default="no answer")
+    more = [durable.receive("more") for _ in range(2)] if answer == "yes" else []
+    return order, answer, more
+
+
+@durable.workflow
+def errors(order):
+    try:
+        failing("caught")
+    except LookupError as error:
+        text = str(error)
+    try:
+        slow()
+    except TimeoutError:
+        text += " timeout"
+    failing(text)
+
+
+@durable.workflow
+def retried(fails):
+    return unreliable(fails)
+
+
+@durable.workflow
+def unpicklable(order):
+    lock = threading.Lock()
+    try:
+        charge(order, 1)
+    except durable.NotDurable as error:
+        text = str(error)
+    del lock
+    charge(order, 2)
+    return text
+
+
+@durable.workflow
+def returns_a_lock():
+    return threading.Lock()
+
+
+@durable.workflow
+def recursive(depth):
+    return charge(depth, depth) if depth == 0 else recursive(depth - 1) + charge(depth, depth)
+
+
+@durable.workflow
+def empty(value=None):
+    return value
+
+
+@durable.workflow
+def many(order, steps):
+    total = 0
+    for number in range(steps):
+        total += charge(order, number)
+        if number % 7 == 3:
+            durable.sleep(0.001)
+    return total
+
+
+@durable.workflow
+def busy(order, seconds):
+    charge(order, 1)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return charge(order, 2)

@@ -1,0 +1,239 @@
+"""Workflows, steps, waiting and messages, in one process."""
+
+import os
+import stat
+import threading
+import time
+
+import orders
+import pytest
+import stackless
+from conftest import working
+from stackless import durable
+
+
+def names(handle):
+    return [each.name.rpartition(":")[2] for each in handle.steps()]
+
+
+# ------------------------------------------------------------------ a workflow and its steps
+
+
+def test_run_returns_the_result_and_records_the_steps(app):
+    assert app.run(orders.plain, 1, 2.5, id="one") == (5.0, ["A of 1", "B of 1", "end"])
+    handle = app.handle("one")
+    assert handle.status() == "done" and names(handle) == ["charge", "ship", "ship"]
+    assert orders.done == [("charge", 1, 2.5), ("ship", 1, "A"), ("ship", 1, "B")]
+
+
+def test_the_same_id_is_the_same_workflow(app):
+    first = app.run(orders.plain, 1, 2, id="one")
+    assert app.run(orders.plain, 99, 99, id="one") == first
+    assert len(orders.done) == 3
+    assert app.start(orders.plain, 5, 5).id != app.start(orders.plain, 5, 5).id
+
+
+def test_ordinary_calls_outside_of_workflows():
+    orders.done.clear()
+    assert orders.charge(1, 2) == 4
+    with pytest.raises(RuntimeError):
+        durable.sleep(1)
+    with pytest.raises(RuntimeError):
+        durable.receive("topic")
+    with pytest.raises(RuntimeError):
+        durable.idempotency_key()
+
+
+def test_exceptions_of_steps_and_of_workflows(app):
+    with pytest.raises(LookupError, match="caught timeout"):
+        app.run(orders.errors, 1, id="one")
+    handle = app.handle("one")
+    assert handle.status() == "failed"
+    assert [each.error and each.error.partition(":")[0] for each in handle.steps()] == [
+        "LookupError",
+        "stackless.TimeoutError",
+        "LookupError",
+    ]
+    (info,) = app.workflows(status="failed")
+    assert "orders.py" in info.error and "failing(text)" in info.error
+
+
+def test_a_result_that_cannot_be_pickled(app):
+    with pytest.raises(TypeError, match="lock"):
+        app.run(orders.returns_a_lock)
+
+
+def test_retries_have_one_idempotency_key(app):
+    assert app.run(orders.retried, 2, id="one") == "one/1"
+    assert len(orders.done) == 3
+    orders.done.clear()
+    with pytest.raises(ConnectionError):
+        app.run(orders.retried, 9, id="two")
+    assert len(orders.done) == 4
+
+
+def test_a_variable_that_cannot_be_pickled(app):
+    text = app.run(orders.unpicklable, 1)
+    assert "locals['lock']" in text and "orders.py" in text
+
+
+def test_recursion(app):
+    assert app.run(orders.recursive, 5) == 2 * sum(range(6))
+
+
+def test_wrong_uses(app, path):
+    with pytest.raises(ValueError, match="no workflow"):
+        app.start(shipped := orders.shipped, 1, ())
+    with pytest.raises(ValueError, match="inside of a function"):
+
+        @durable.workflow
+        def local():
+            pass
+
+    with pytest.raises(ValueError, match="inside of a function"):
+
+        @durable.step
+        def local_step():
+            pass
+
+    with pytest.raises(ValueError, match="negative"):
+        durable.step(retries=-1)(shipped)
+    with pytest.raises(TypeError):
+        app.start(orders.plain, threading.Lock())
+    for wrong in ("postgresql://x", "sqlite:///", "file.db"):
+        with pytest.raises(ValueError, match="sqlite"):
+            durable.App("x", wrong)
+    with pytest.raises(ValueError, match="key"):
+        durable.App("x", f"sqlite:///{path}", key=b"")
+    with pytest.raises(durable.NoSuchWorkflow):
+        app.handle("nobody")
+    with pytest.raises(ValueError, match="concurrency"):
+        app.serve(concurrency=0)
+
+
+# ------------------------------------------------------------------ waiting
+
+
+def test_a_sleeping_workflow_is_a_row(app, worker):
+    handle = app.start(orders.plain, 1, 2, pause=0.3)
+    while handle.status() != "sleeping":
+        time.sleep(0.001)
+    (runner,) = app._runners
+    while runner._active:
+        time.sleep(0.001)
+    assert [f.function for f in handle.where()] == ["plain"]
+    assert handle.where()[0].variables["receipt"] == "4"
+    assert handle.result(10)[0] == 4
+
+
+def test_messages_in_their_order_before_and_after_the_wait(app, worker):
+    handle = app.start(orders.approval, 1)
+    while handle.status() != "waiting":
+        time.sleep(0.001)
+    for topic, value in (("more", 1), ("more", [2]), ("approval", "yes")):
+        handle.send(topic, value)
+    assert handle.result(10) == (1, "yes", [1, [2]])
+    with pytest.raises(durable.DurableError, match="ended"):
+        handle.send("more", 3)
+    with pytest.raises(durable.NoSuchWorkflow):
+        durable.Handle(app, "nobody").send("more", 3)
+
+
+def test_a_message_that_never_comes(app):
+    assert app.run(orders.approval, 1, timeout=0.05) == (1, "no answer", [])
+
+
+def test_a_result_that_takes_too_long(app):
+    handle = app.start(orders.approval, 1)
+    assert handle.where() == ()
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+
+
+def test_many_at_once(app, worker):
+    handles = [app.start(orders.many, number, 10) for number in range(100)]
+    assert [handle.result(60) for handle in handles] == [90] * 100
+    assert len(orders.done) == 1000
+    assert {info.status for info in app.workflows(limit=1000)} == {"done"}
+
+
+def test_more_workflows_than_are_in_memory_at_a_time(app):
+    with working(app, concurrency=3):
+        handles = [app.start(orders.empty, number) for number in range(50)]
+        assert [handle.result(30) for handle in handles] == list(range(50))
+
+
+# ------------------------------------------------------------------ several workers, keys
+
+
+def test_a_second_worker_takes_over_what_the_first_has_left(app, path):
+    with working(app):
+        handle = app.start(orders.plain, 1, 2, pause=0.2)
+        while handle.status() != "sleeping":
+            time.sleep(0.001)
+    assert handle.status() == "sleeping"
+    other = durable.App("tests", f"sqlite:///{path}", key=b"a key of the tests")
+    try:
+        with working(other):
+            assert handle.result(10)[0] == 4
+    finally:
+        other.close()
+    assert [each for each in orders.done if each[0] == "charge"] == [("charge", 1, 2)]
+
+
+def test_apps_of_other_names_have_other_workflows(app, path):
+    other = durable.App("another", f"sqlite:///{path}", key=b"a key of the tests")
+    try:
+        handle = other.start(orders.empty)
+        app.run(orders.empty)
+        assert handle.status() == "ready" and len(app.workflows()) == 1
+    finally:
+        other.close()
+
+
+def test_another_key_leaves_the_workflow_stuck(app, path):
+    app.start(orders.empty, id="one")
+    other = durable.App("tests", f"sqlite:///{path}", key=b"wrong")
+    try:
+        with pytest.raises(durable.WorkflowStuck, match="SignatureError"):
+            other.run(orders.empty, id="one")
+    finally:
+        other.close()
+
+
+def test_keys_that_change(app, path):
+    app.start(orders.empty, 7, id="one")
+    other = durable.App("tests", f"sqlite:///{path}", key=[b"new", b"a key of the tests"])
+    try:
+        assert other.run(orders.empty, id="one") == 7
+        assert other.run(orders.empty, 8, id="two") == 8
+    finally:
+        other.close()
+
+
+def test_a_key_is_made_once_and_only_its_owner_reads_it(path, monkeypatch):
+    monkeypatch.delenv("STACKLESS_DURABLE_KEY", raising=False)
+    apps = [durable.App("x", f"sqlite:///{path}") for _ in range(2)]
+    assert apps[0]._keys == apps[1]._keys and len(apps[0]._keys[0]) == 64
+    assert stat.S_IMODE(os.stat(f"{path}.key").st_mode) == 0o600
+    monkeypatch.setenv("STACKLESS_DURABLE_KEY", "from the environment")
+    apps.append(durable.App("x", f"sqlite:///{path}"))
+    assert apps[2]._keys == [b"from the environment"]
+    for each in apps:
+        each.close()
+
+
+def test_a_workflow_whose_function_is_gone(app, monkeypatch):
+    app.start(orders.empty, id="one")
+    from stackless.durable import calls
+
+    monkeypatch.delitem(calls.workflows, "orders:empty")
+    with working(app):
+        with pytest.raises(durable.WorkflowStuck, match="no workflow orders:empty"):
+            app.handle("one").result(10)
+
+
+def test_nothing_is_left_behind(app):
+    app.run(orders.plain, 1, 2)
+    assert stackless.getruncount() == 1
+    assert app._store._read("SELECT count(*) FROM workers") == [(0,)]

@@ -27,7 +27,7 @@ PERIOD = 0.005
 
 
 def serve(directory: str) -> None:
-    """Accept, do the handshake, answer one byte, in threads: the work is the client's to wait for."""
+    """Accept, do the handshake and answer one byte, in threads."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{directory}/certificate.pem", f"{directory}/key.pem")
 

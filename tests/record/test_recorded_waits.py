@@ -38,11 +38,11 @@ def test_waits_for_what_is_no_channel_of_the_program(tmp_path):
 
     def holder():
         with lock:
-            sleep(0.001)
+            sleep(0.2)
 
     def groups():
         with stackless.TaskGroup() as group:
-            group.start(sleep, 0.001)
+            group.start(sleep, 0.2)
 
     ways = {
         "waiting for Lock held by tasklet": lock.acquire,

@@ -27,7 +27,7 @@ enum Move {
     LinkNext,
     Unlink,
     /// One that does not run becomes the right neighbour of another one of its ring.
-    MoveBehind,
+    PutBehind,
     RunNow,
     Yield,
     Enqueue(WaitsTo),
@@ -76,7 +76,7 @@ const MOVES: [(usize, Move); 56] = [
     (6, Link),
     (4, LinkNext),
     (6, Unlink),
-    (3, MoveBehind),
+    (3, PutBehind),
     (4, RunNow),
     (6, Yield),
     (3, Enqueue(WaitsTo::Send)),
@@ -341,7 +341,7 @@ impl Both {
                 self.world.unlink(self.tids[t]);
                 self.model.unlink(t);
             }
-            MoveBehind => {
+            PutBehind => {
                 let t = self.in_ring(one)?;
                 let (h, at) = self.model.ring_place(t)?;
                 let ring = &self.model.thread(h).ring;

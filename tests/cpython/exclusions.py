@@ -115,7 +115,20 @@ MUST_SWITCH = {
     "test_httplib": 1,
     "test_threading_local": 4,
     "test_thread": 10,
+    "test_threading": 80,
+    "test_queue": 10,
+    "test_logging": 20,
+    "test_signal": 10,
+    "test_subprocess": 150,
+    "test_concurrent_futures.test_shutdown": 30,
+    "test_concurrent_futures.test_thread_pool": 8,
+    "test_concurrent_futures.test_wait": 25,
+    "test_multiprocessing_main_handling": 30,
 }
+
+
+#: The reason of three exclusions.
+IN_PIECES = "sendfile() of a socket without a timeout would wait in the system: it sends in pieces"
 
 
 class Exclusion(NamedTuple):
@@ -133,6 +146,14 @@ EXCLUDED = [
     Exclusion(
         "test_socket.GeneralModuleTests.testRefCountGetNameInfo",
         "counts references while the traceback holds a frame of ours, and that the name",
+    ),
+    Exclusion("test_socket.SendfileUsingSendfileTest.testEmptyFileSend", IN_PIECES),
+    Exclusion("test_socket.SendfileUsingSendfileTest.testOffset", IN_PIECES),
+    Exclusion("test_socket.SendfileUsingSendfileTest.testRegularFile", IN_PIECES),
+    Exclusion(
+        "test_threading.ThreadTests.test_disallow_instantiation",
+        "the type of locks can be called, as from Python 3.13 on",
+        ("3.11", "3.12"),
     ),
     Exclusion(
         "test_threading.InterruptMainTests.test_can_interrupt_tight_loops",

@@ -181,4 +181,5 @@ if __name__ == "__main__":
     REPORT = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # child processes of tests write to it
     sys.stdout = sys.stderr
-    main()
+    with REPORT:
+        main()

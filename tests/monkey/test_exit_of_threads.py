@@ -12,7 +12,7 @@ def run(program, *, timeout=60):
     program, ended = textwrap.dedent(program), []
     for command in (["-m", "stackless", "run"], []):
         child = subprocess.run(
-            [sys.executable, "-W", "ignore::DeprecationWarning", *command, "-c", program],
+            [sys.executable, "-W", "ignore", *command, "-c", program],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

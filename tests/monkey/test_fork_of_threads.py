@@ -8,7 +8,7 @@ import logging, os, signal, subprocess, sys, threading, time, warnings
 import stackless
 from stackless import monkey
 from stackless.monkey.threads import Settings
-warnings.simplefilter("ignore", DeprecationWarning)
+warnings.simplefilter("ignore")
 monkey.patch_all()
 Settings.take_main()
 
@@ -261,7 +261,7 @@ def test_multiprocessing(method, where, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(f"""
 import multiprocessing, os, sys, threading, time, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
+warnings.simplefilter("ignore")
 
 def work(queue, number):
     results = []

@@ -11,7 +11,8 @@ import pytest
 from child_process import assert_child
 
 BEGIN = """
-import io, os, pty, queue, signal, subprocess, sys, threading, time
+import io, os, pty, queue, signal, subprocess, sys, threading, time, warnings
+warnings.simplefilter("ignore")
 import stackless
 from stackless import monkey
 monkey.patch_all()

@@ -4,7 +4,8 @@ import pytest
 from child_process import assert_child, in_child_process
 
 BEGIN = """
-import os, queue, select, selectors, socket, ssl, subprocess, sys, threading, time
+import os, queue, select, selectors, socket, ssl, subprocess, sys, threading, time, warnings
+warnings.simplefilter("ignore")
 import stackless
 from stackless import monkey
 monkey.patch_all()

@@ -164,6 +164,21 @@ def test_graceful_stop(serve, number):
         running.get()
 
 
+def test_request_after_the_stop_on_a_new_connection(serve):
+    """A client that connected just before is answered; one that sends nothing is not waited for."""
+    running = serve()
+    with running.open() as late, running.open() as silent:
+        late.connect()
+        silent.connect()
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGTERM)
+        running.wait(lambda: "Stopping" in running.log.read_text())
+        time.sleep(0.1)
+        late.request("GET", "/")
+        assert late.getresponse().status == 200
+        assert running.process.wait(PATIENCE / 2) == 0
+
+
 def test_graceful_stop_has_a_limit(serve):
     """A request that takes too long is given up."""
     running = serve("--graceful-timeout", "0.5")

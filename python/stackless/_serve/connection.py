@@ -28,6 +28,8 @@ _SMALL = 65536
 #: Bytes and seconds for what a client still sends after the last answer; without reading it, the
 #: system would reset the connection, and the answer could be lost.
 _DRAIN, _DRAIN_SECONDS = 1 << 20, 2.0
+#: Seconds for the first request of a connection that was accepted just before the server stops.
+_LAST_SECONDS = 1.0
 
 #: Name of a field -> key of environ; None for names that are dropped.
 _keys: dict[bytes, str | None] = {
@@ -348,9 +350,15 @@ class Connection:
         self._shut(stock.SHUT_RDWR if self.sending else stock.SHUT_RD)
 
     def stop(self) -> None:
-        """Close the connection once it waits for no part of a request, and its answers are sent."""
-        if self.idle:
+        """Close the connection once it waits for no part of a request, and its answers are sent.
+
+        A client that has just connected has a short time for its request: it would take a closed
+        connection for a server that is down.
+        """
+        if self.idle and self.answered:
             self._shut(stock.SHUT_RD)
+        elif self.idle:
+            self.deadline = min(self.deadline, self.server.clock.now + _LAST_SECONDS)
 
     def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):
@@ -363,7 +371,8 @@ class Connection:
         """Serve the connection until it is closed."""
         server = self.server
         try:
-            self.deadline = server.clock.now + server.settings.header_timeout
+            seconds = _LAST_SECONDS if server.stopping else self.settings.header_timeout
+            self.deadline = server.clock.now + seconds
             if server.tls is not None and not self._start_tls():
                 return
             self.parser = httptools.HttpRequestParser(self)
@@ -410,7 +419,7 @@ class Connection:
             if self.refusal is not None:
                 self._refuse(self.refusal)
                 return
-            if server.stopping and self.idle:
+            if server.stopping and self.idle and self.answered:
                 return
             was_idle = self.idle
             if self.deadline == _NEVER:  # not the first request

@@ -68,9 +68,8 @@ class AccessLog:
             self._second = second
             self._date = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
         get = environ.get
-        request = (
-            f"{get('REQUEST_METHOD', '-')} {get('REQUEST_URI', '-')} {get('SERVER_PROTOCOL', '-')}"
-        )
+        names = ("REQUEST_METHOD", "REQUEST_URI", "SERVER_PROTOCOL")
+        request = " ".join(get(name) or "-" for name in names)
         host = get("REMOTE_ADDR") or "-"
         line = f'{host} - - [{self._date}] "{_safe(request)}" {status} {size or "-"}'
         if self._combined:

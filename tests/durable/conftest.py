@@ -1,10 +1,8 @@
 """An app whose database is in a temporary folder, and a worker for it."""
 
-import contextlib
-import threading
-
 import orders
 import pytest
+from serving_thread import working
 from stackless import durable
 
 
@@ -19,20 +17,6 @@ def app(path):
     orders.done.clear()
     yield made
     made.close()
-
-
-@contextlib.contextmanager
-def working(app, **options):
-    """Let a worker run in another thread meanwhile."""
-    thread = threading.Thread(target=app.serve, kwargs=options)
-    thread.start()
-    try:
-        while not app._runners:
-            pass
-        yield
-    finally:
-        app.stop()
-        thread.join()
 
 
 @pytest.fixture

@@ -47,6 +47,16 @@ def slow():
 
 
 @durable.step
+def killed():
+    stackless.getcurrent().kill()
+
+
+@durable.workflow
+def has_a_step_that_is_killed():
+    killed()
+
+
+@durable.step
 def failing(text):
     raise LookupError(text)
 

@@ -87,26 +87,27 @@ def test_control_c_while_a_workflow_computes(tmp_path):
     """It ends the worker and not the workflow, which goes on after its last step."""
     path, ledger = f"{tmp_path}/c.db", tmp_path / "ledger"
     app = durable.App("tests", f"sqlite:///{path}", key=b"a key of the tests")
+    workers = [begin(path, ledger, 0, "", "busy", 60)]
     try:
-        worker = begin(path, ledger, 0, "", "busy", 30)
         while not ledger.exists():
             time.sleep(0.01)
         handle = app.handle("busy")
         while not handle.steps():
             time.sleep(0.01)
         time.sleep(0.1)
-        worker.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in worker.communicate()[1]
-        assert worker.returncode == -signal.SIGINT
+        workers[0].send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in workers[0].communicate()[1]
+        assert workers[0].returncode == -signal.SIGINT
         assert handle.status() == "ready"
-        worker = begin(path, ledger, 0, "", "serve")
-        time.sleep(1)
-        assert handle.status() == "running"
-        worker.kill()
-        worker.communicate()
-        assert ledger.read_text() == "charge 1 1\n"
+        workers.append(begin(path, ledger, 0, "", "serve"))
+        while handle.status() != "running":
+            time.sleep(0.01)
     finally:
+        for each in workers:
+            each.kill()
+            each.communicate()
         app.close()
+    assert ledger.read_text() == "charge 1 1\n"
 
 
 def test_two_workers_at_once(tmp_path):

@@ -8,7 +8,7 @@ import time
 import orders
 import pytest
 import stackless
-from conftest import working
+from serving_thread import working
 from stackless import durable
 
 
@@ -63,6 +63,11 @@ def test_a_result_that_cannot_be_pickled(app):
         app.run(orders.returns_a_lock)
 
 
+def test_a_step_that_is_killed(app):
+    with pytest.raises(durable.DurableError, match="killed"):
+        app.run(orders.has_a_step_that_is_killed)
+
+
 def test_retries_have_one_idempotency_key(app):
     assert app.run(orders.retried, 2, id="one") == "one/1"
     assert len(orders.done) == 3
@@ -100,9 +105,13 @@ def test_wrong_uses(app, path):
         durable.step(retries=-1)(shipped)
     with pytest.raises(TypeError):
         app.start(orders.plain, threading.Lock())
-    for wrong in ("postgresql://x", "sqlite:///", "file.db"):
-        with pytest.raises(ValueError, match="sqlite"):
+    for wrong in ("postgresql://x", "sqlite:///", "file.db", "sqlite:///:memory:"):
+        with pytest.raises(ValueError, match="a store is"):
             durable.App("x", wrong)
+    with pytest.raises(TypeError, match="id must be"):
+        app.start(orders.empty, id=3)
+    with pytest.raises(TypeError, match="topic must be"):
+        app.start(orders.empty).send(3, 4)
     with pytest.raises(ValueError, match="key"):
         durable.App("x", f"sqlite:///{path}", key=b"")
     with pytest.raises(durable.NoSuchWorkflow):

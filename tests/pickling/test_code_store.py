@@ -236,6 +236,13 @@ def test_the_store_is_asked_each_time():
     assert "2 code objects" in repr(snapshotter)
 
 
+def test_no_sources_are_compared_for_the_same_program():
+    blob = stackless.dumps(helper_module.count, same_program=True)
+    assert pickling.inspect(blob).modules == ()
+    assert pickling.inspect(stackless.dumps(helper_module.count)).modules == ("helper_module",)
+    assert stackless.loads(blob) is helper_module.count
+
+
 def test_functions_by_name_stay_names():
     store = {}
     blob = stackless.dumps(helper_module.count, code_store=store)

@@ -69,6 +69,8 @@ class App:
         if not store.startswith(_SCHEME) or not store[len(_SCHEME) :]:
             raise ValueError(f"a store is sqlite:///PATH, not {store!r}")
         path = store[len(_SCHEME) :]
+        if path == ":memory:":
+            raise ValueError("a store is in a file: one in memory does not outlive its process")
         self.name = name
         self._keys = _keys(path, key)
         self._store: Store = SQLiteStore(path)
@@ -81,11 +83,14 @@ class App:
 
         `id`: its name, by default a random one. If there is a workflow with this id, nothing is
         started, and the handle is of that one. Raises ValueError for a function that is no
-        workflow, and what `stackless.dumps` raises for arguments that cannot be pickled.
+        workflow, TypeError for another id than a str, and what `stackless.dumps` raises for
+        arguments that cannot be pickled.
         """
         name = calls.name_of(function)
         if calls.workflows.get(name) is not function:
             raise ValueError(f"{name} is no workflow: decorate it with durable.workflow")
+        if id is not None and not isinstance(id, str):
+            raise TypeError(f"an id must be a str, not {type(id).__name__}")
         id = uuid.uuid4().hex if id is None else id
         arguments = stackless.dumps((args, kwargs), key=self._keys[0], same_program=True)
         wait_for(self._store.start(id, self.name, name, arguments, this_python()))
@@ -139,7 +144,7 @@ class App:
         return handle
 
     def workflows(self, *, status: str | None = None, limit: int = 50) -> list[Info]:
-        """Return workflows, the one changed last first: all, or those with a status."""
+        """Return workflows, the one started last first: all, or those with a status."""
         return self._store.infos(self.name, status, limit)
 
     def close(self) -> None:
@@ -177,8 +182,10 @@ class Handle:
     def send(self, topic: str, value: Any) -> None:
         """Send a message. Returns when it is on the disk.
 
-        DurableError if the workflow has ended.
+        DurableError if the workflow has ended, TypeError for another topic than a str.
         """
+        if not isinstance(topic, str):
+            raise TypeError(f"a topic must be a str, not {type(topic).__name__}")
         blob = stackless.dumps(value, key=self._app._keys[0], same_program=True)
         wait_for(self._app._store.send(self.id, topic, blob))
         self._app._wake()

@@ -272,8 +272,11 @@ def receive(topic: str, *, timeout: Seconds | None = None, default: Any = None) 
     """Return the oldest message of a topic that was sent to this workflow; wait if there is none.
 
     The workflow is a row in the store while it waits. After `timeout`, in seconds or a timedelta,
-    `default` is returned. RuntimeError outside of a workflow.
+    `default` is returned. RuntimeError outside of a workflow, TypeError for another topic than a
+    str.
     """
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic must be a str, not {type(topic).__name__}")
     request = Request(RECEIVE, topic)
     request.seconds = None if timeout is None else in_seconds(timeout)
     request.value = default

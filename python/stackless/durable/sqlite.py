@@ -43,8 +43,8 @@ MIGRATIONS = (
     CREATE INDEX workflows_due ON workflows (app, python, due)
         WHERE worker IS NULL AND due IS NOT NULL;
     CREATE INDEX workflows_worker ON workflows (worker) WHERE worker IS NOT NULL;
-    CREATE INDEX workflows_status ON workflows (app, status, updated);
-    CREATE INDEX workflows_updated ON workflows (app, updated);
+    CREATE INDEX workflows_status ON workflows (app, status, created);
+    CREATE INDEX workflows_created ON workflows (app, created);
     CREATE TABLE steps (
         workflow TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL,
         began REAL NOT NULL, ended REAL NOT NULL, error TEXT, PRIMARY KEY (workflow, number)
@@ -91,12 +91,14 @@ class SQLiteStore:
     """A store in the file `path`, which is made if it does not exist.
 
     `clock` returns the time in seconds since the epoch. Raises sqlite3.Error if the file cannot be
-    opened, DurableError if a later release has written it.
+    opened, DurableError if a later release has written it, or for SQLite before 3.35.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], clock: Callable[[], float] = time.time
     ) -> None:
+        if sqlite3.sqlite_version_info < (3, 35):
+            raise DurableError(f"SQLite 3.35 is needed, this is {sqlite3.sqlite_version}")
         self.errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
         self.path = os.fspath(path)
         self.now = clock
@@ -217,7 +219,8 @@ class SQLiteStore:
         )
         if written.rowcount != 1:
             raise LeaseLost(f"the workflow {save.id!r} was claimed by another worker")
-        connection.executemany("INSERT INTO code VALUES (?, ?) ON CONFLICT DO NOTHING", save.code)
+        for row in save.code:
+            connection.execute("INSERT INTO code VALUES (?, ?) ON CONFLICT DO NOTHING", row)
         if save.step is not None:
             each = save.step
             connection.execute(
@@ -239,12 +242,12 @@ class SQLiteStore:
         return _info(rows[0]) if rows else None
 
     def infos(self, app: str, status: str | None, limit: int) -> list[Info]:
-        """Return the workflows with a status, or all, the one changed last first."""
+        """Return the workflows with a status, or all, the one started last first."""
         which, values = ("app = ?", [app])
         if status is not None:
             which, values = ("app = ? AND status = ?", [app, status])
         rows = self._read(
-            f"SELECT {_INFO} FROM workflows WHERE {which} ORDER BY updated DESC LIMIT ?",
+            f"SELECT {_INFO} FROM workflows WHERE {which} ORDER BY created DESC LIMIT ?",
             *values,
             limit,
         )

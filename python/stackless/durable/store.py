@@ -51,7 +51,7 @@ class Store(Protocol):
         """Return what is known of a workflow."""
 
     def infos(self, app: str, status: str | None, limit: int) -> list[Info]:
-        """Return the workflows with a status, or all, the one changed last first."""
+        """Return the workflows with a status, or all, the one started last first."""
 
     def steps(self, id: str) -> list[Step]:
         """Return the recorded steps of a workflow."""

@@ -140,6 +140,7 @@ class Runner:
             for each in list(self._active):
                 each.join()
         finally:
+            self._stopping = True
             beat.kill()
             for each in list(self._active):
                 each.kill()
@@ -250,7 +251,7 @@ class Runner:
         current = stackless.getcurrent()
         assert isinstance(current, Driver)
         current.key = f"{run.id}/{number}"
-        value, error = None, None
+        value, error = None, None  # type: Any, Exception | None
         for retry in itertools.count(1):
             error = None
             try:
@@ -260,6 +261,11 @@ class Runner:
                     with stackless.timeout(options.timeout):
                         value = options.function(*arguments[0], **arguments[1])
                 break
+            except stackless.TaskletExit as killed:
+                if self._stopping:
+                    raise
+                error = DurableError("the step was killed")
+                error.__cause__ = killed
             except Exception as failed:
                 error = failed
             if retry > options.retries:

@@ -94,7 +94,8 @@ def dumps(
     functions share them. `loads` needs them again. An exception of the store is raised.
 
     With `same_program`, the blob is for the same program, now or later: functions, classes and
-    globals of `__main__` are pickled by name, as those of other modules are, and as pickle does.
+    globals of `__main__` are pickled by name, as those of other modules are, and as pickle does;
+    the blob names no modules, so that `loads` does not compare their sources.
 
     Functions and classes of `__main__` and of modules that cannot be imported are pickled by value,
     with the globals that they use. Others are pickled by name, and the blob names the modules of

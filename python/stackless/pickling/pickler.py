@@ -103,7 +103,7 @@ class Pickler(pickle.Pickler):
         self.proto = protocol
         #: If not None: the data of code objects go there, by their digest, and not into the pickle.
         self.codes = codes
-        #: True if the process that unpickles has the same `__main__`.
+        #: True if the same program will unpickle: it has the same `__main__`, and may have changed.
         self.same_program = same_program
         #: The modules of functions, except those of Python and of this package.
         self.modules: set[str] = set()
@@ -259,8 +259,10 @@ class Pickler(pickle.Pickler):
         return functions.reduce_function(function, namespace, itself)
 
     def _remember(self, module: str) -> None:
+        if self.same_program:
+            return
         top = module.partition(".")[0]
-        if top not in ("stackless", "__main__") and top not in sys.stdlib_module_names:
+        if top != "stackless" and top not in sys.stdlib_module_names:
             self.modules.add(module)
 
 

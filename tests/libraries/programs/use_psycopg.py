@@ -1,12 +1,9 @@
-"""psycopg 3, with its wait function in Python: the one in C would let no other tasklet run."""
+"""psycopg 3, which the patches tell how to wait: it waits in C."""
 
-import os
 import sys
 
-os.environ["PSYCOPG_WAIT_FUNC"] = "wait_selector"
-
-import at_once  # noqa: E402
-import psycopg  # noqa: E402
+import at_once
+import psycopg
 
 
 def query(number):

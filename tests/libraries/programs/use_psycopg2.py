@@ -1,14 +1,10 @@
-"""psycopg2, with its own wait function in Python (`psycopg2.extras.wait_select`)."""
+"""psycopg2, which the patches tell how to wait."""
 
 import contextlib
 import sys
 
 import at_once
 import psycopg2
-from psycopg2.extensions import set_wait_callback
-from psycopg2.extras import wait_select
-
-set_wait_callback(wait_select)
 
 
 def query(number):

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from stackless.monkey import drivers as _drivers
 from stackless.monkey import patches as _patches
 from stackless.monkey import repair as _repair
 from stackless.monkey import threads as _threads
@@ -290,12 +291,17 @@ def unpatch_queue() -> None:
 
 
 def status() -> list[Unrepaired]:
-    """Return what was made before `patch_threading` and could not be replaced.
+    """Return what blocks the thread, with all of its tasklets, if it has to wait.
 
-    For each: the module and the name under which it was found, and the reason. What is listed
-    blocks the thread, with all of its tasklets, if it has to wait.
+    For each: the module and the name under which it was found, and the reason. It is what was made
+    before `patch_threading` and could not be replaced, and known modules that were imported and
+    wait in C code, without a name.
     """
-    return list(_repair.unrepaired)
+    in_c = [
+        Unrepaired(module, "", f"waits in C code: {remedy}")
+        for module, remedy in _drivers.waiting_in_c()
+    ]
+    return [*_repair.unrepaired, *in_c]
 
 
 def unpatch_multiprocessing() -> None:

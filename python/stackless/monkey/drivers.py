@@ -77,6 +77,20 @@ _DRIVERS: dict[str, tuple[Callable[[Any], None], Callable[[Any], None]]] = {
 }
 
 
+#: Modules whose calls wait in C code -> what to do about it.
+_WAIT_IN_C = {
+    "grpc._cython.cygrpc": "use grpc.aio with stackless.aio, or stackless.to_thread",
+    "pycurl": "call it with stackless.to_thread",
+    "MySQLdb._mysql": "call it with stackless.to_thread, or use PyMySQL",
+    "cx_Oracle": "call it with stackless.to_thread, or use oracledb",
+}
+
+
+def waiting_in_c() -> list[tuple[str, str]]:
+    """Return the imported modules that wait in C code, and what to do about each."""
+    return [(name, remedy) for name, remedy in _WAIT_IN_C.items() if name in sys.modules]
+
+
 class _Finder(MetaPathFinder):
     """Tells the drivers when they are imported."""
 

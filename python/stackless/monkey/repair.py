@@ -25,7 +25,7 @@ _SIMPLE_QUEUE: Any = _queue.SimpleQueue
 
 
 class Unrepaired(NamedTuple):
-    """Something that was made before `patch_threading` and could not be replaced."""
+    """Something that blocks the thread although the program is patched: see `status()`."""
 
     #: The module and the name under which it was found; "" if that is not known.
     module: str

@@ -12,6 +12,7 @@ def working(app, **options):
     thread.start()
     try:
         while not app._runners:
+            assert thread.is_alive(), "the worker has ended"
             time.sleep(0.001)
         yield
     finally:

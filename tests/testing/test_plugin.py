@@ -124,7 +124,7 @@ def test_fixtures(tmp_path):
         """
         def test_time(virtual_time):
             stackless.sleep(86400)
-            assert virtual_time.now == 86400
+            assert virtual_time.now == pytest.approx(86400)
 
         def test_explore(explore):
             explore(lambda: None, runs=2)

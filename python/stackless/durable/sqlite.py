@@ -199,13 +199,14 @@ class SQLiteStore:
         ):
             due = now  # it was sent while the workflow ran
         written = connection.execute(
-            "UPDATE workflows SET status = ?1, snapshot = coalesce(?2, snapshot),"
-            " begun = begun OR ?2 IS NOT NULL, steps = coalesce(?3, steps), due = ?4, topic = ?5,"
-            " result = ?6, error = ?7, updated = ?8, worker = CASE WHEN ?9 THEN worker END"
-            " WHERE id = ?10 AND token = ?11 AND worker IS NOT NULL",
+            "UPDATE workflows SET status = ?, snapshot = coalesce(?, snapshot),"
+            " begun = begun OR ?, steps = coalesce(?, steps), due = ?, topic = ?,"
+            " result = ?, error = ?, updated = ?, worker = CASE WHEN ? THEN worker END"
+            " WHERE id = ? AND token = ? AND worker IS NOT NULL",
             (
                 save.status,
                 save.snapshot,
+                save.snapshot is not None,
                 save.step.number if save.step else None,
                 due,
                 save.topic,
@@ -313,8 +314,8 @@ class SQLiteStore:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO workers VALUES (?1, ?2, ?3, ?4, ?5)"
-                " ON CONFLICT DO UPDATE SET until = ?5",
+                "INSERT INTO workers VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET until = excluded.until",
                 (worker.id, worker.machine, worker.pid, worker.began, self.now() + lease),
             )
 

@@ -15,6 +15,7 @@ import warnings
 
 import programs
 import stackless
+from stackless.pickling import code as loaded_code
 
 MOST_BLOCKS = 100
 
@@ -132,6 +133,8 @@ def main(parks, first=0):
                 check(again, counts)
             gc.collect()
             clear_cache()
+            loaded_code._loaded.clear()  # it is bounded, and emptied when it is full
+            gc.collect()
             totals.append(sys.gettotalrefcount())
     print(json.dumps({**counts, "first": first, "last": seed - 1, "references": totals}))
 

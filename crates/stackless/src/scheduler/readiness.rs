@@ -134,18 +134,25 @@ pub fn watched_anew(readiness: &Readiness, descriptor: c_int) {
     source.tcp = source.inode != 0 && is_tcp(descriptor);
 }
 
-fn is_tcp(descriptor: c_int) -> bool {
-    let option = |name| {
-        let (mut value, mut size) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
-        // SAFETY: a number and its size.
-        let done = unsafe {
-            let place = (&raw mut value).cast();
-            libc::getsockopt(descriptor, libc::SOL_SOCKET, name, place, &raw mut size)
-        };
-        (done == 0).then_some(value)
+/// An option of a socket that is a number; None where it has none.
+fn option_of(descriptor: c_int, name: c_int) -> Option<c_int> {
+    let (mut value, mut size) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
+    // SAFETY: a number and its size.
+    let done = unsafe {
+        let place = (&raw mut value).cast();
+        libc::getsockopt(descriptor, libc::SOL_SOCKET, name, place, &raw mut size)
     };
-    let internet = [Some(libc::AF_INET), Some(libc::AF_INET6)].contains(&option(libc::SO_DOMAIN));
-    internet && option(libc::SO_TYPE) == Some(libc::SOCK_STREAM)
+    (done == 0).then_some(value)
+}
+
+/// True for a socket of the type SOCK_STREAM.
+pub fn is_stream(descriptor: c_int) -> bool {
+    option_of(descriptor, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
+}
+
+fn is_tcp(descriptor: c_int) -> bool {
+    let domain = option_of(descriptor, libc::SO_DOMAIN);
+    [Some(libc::AF_INET), Some(libc::AF_INET6)].contains(&domain) && is_stream(descriptor)
 }
 
 /// True if this error, of an attempt to watch a descriptor, means that the poller's own descriptor was closed.

@@ -85,17 +85,7 @@ pub fn do_recv(o: Obj, args: &[Obj], pending: Pending) -> Res<Obj> {
 /// True if it must fill its buffer: only if it may wait without a limit, as in the standard module.
 fn waits_for_all(call: &SocketCall) -> bool {
     let all = call.flags & (libc::MSG_WAITALL | libc::MSG_PEEK) == libc::MSG_WAITALL;
-    all && matches!(call.deadline, Deadline::Unlimited) && is_stream(call.descriptor)
-}
-
-fn is_stream(descriptor: c_int) -> bool {
-    let (mut kind, mut size) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
-    // SAFETY: a number and its size.
-    let done = unsafe {
-        let place = (&raw mut kind).cast();
-        libc::getsockopt(descriptor, libc::SOL_SOCKET, libc::SO_TYPE, place, &raw mut size)
-    };
-    done == 0 && kind == libc::SOCK_STREAM
+    all && matches!(call.deadline, Deadline::Unlimited) && readiness::is_stream(call.descriptor)
 }
 
 /// Makes a call whose buffer is taken over: if the call waits, the next tasklet to run drops it.

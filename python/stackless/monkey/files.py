@@ -20,9 +20,8 @@ from typing import Any
 from stackless import to_thread
 from stackless._stackless import _cooperates, _give_way
 from stackless.monkey.processes import wait_until, write_all
+from stackless.monkey.waiting import Patch
 from stackless.sync import RLock
-
-Patch = tuple[Any, str, Any]
 
 #: The standard ones.
 _open: Any = io.open
@@ -208,20 +207,6 @@ def fdopen(
     return make(fd, mode, buffering, encoding, *args, **kwargs)
 
 
-def any_open(
-    file: Any,
-    mode: str = "r",
-    buffering: int = -1,
-    encoding: str | None = None,
-    errors: str | None = None,
-    newline: str | None = None,
-    closefd: bool = True,
-    opener: Any = None,
-) -> Any:
-    """Open a file; its calls are made on worker threads where tasklets can switch."""
-    return open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
-
-
 class _IO(ModuleType):
     """The module `io` for `subprocess`, whose pipes wait in the tasklet."""
 
@@ -261,7 +246,7 @@ def _standard_input() -> list[Patch]:
     return [(sys, "stdin", new)]
 
 
-for _function, _standard in (fdopen, _fdopen), (read_line, _input), (any_open, _open):
+for _function, _standard in (fdopen, _fdopen), (read_line, _input), (open_file, _open):
     # They are pickled by name.
     _function.__module__, _function.__qualname__ = _standard.__module__, _standard.__name__
     _function.__name__ = _standard.__name__
@@ -280,7 +265,7 @@ def of_files() -> list[Patch]:
 
 def of_regular_files() -> list[Patch]:
     """The patches for regular files."""
-    return [(builtins, "open", any_open), (io, "open", any_open)]
+    return [(builtins, "open", open_file), (io, "open", open_file)]
 
 
 def use_workers() -> None:

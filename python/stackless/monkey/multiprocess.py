@@ -14,15 +14,12 @@ from multiprocessing import connection, util
 from typing import Any
 
 from stackless._stackless import _cooperates, _give_way
-from stackless._stackless import sleep as _sleep
-
-Patch = tuple[Any, str, Any]
+from stackless.monkey.waiting import Patch, ask
 
 _util: Any = util
 
-#: Seconds between two attempts to acquire a lock: the first and the longest pause.
+#: Seconds between the first two attempts to acquire a lock.
 _FIRST_PAUSE = 0.0005
-_LONGEST_PAUSE = 0.02
 
 
 def _sends(standard: Any) -> Any:
@@ -50,14 +47,8 @@ def _acquires(standard: Any) -> Any:
             return done
         _give_way()
         until = None if timeout is None else time.monotonic() + timeout
-        pause = _FIRST_PAUSE
-        while not standard(lock, False):
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            _sleep(pause if left is None else min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        return True
+        acquired: bool = ask(lambda: standard(lock, False), bool, until, _FIRST_PAUSE)
+        return acquired
 
     return acquire
 

@@ -30,9 +30,8 @@ from stackless.monkey.multiprocess import exit_before_tasklets, of_multiprocessi
 from stackless.monkey.processes import of_os
 from stackless.monkey.repair import repair
 from stackless.monkey.threads import after_patching, of_threading
+from stackless.monkey.waiting import Patch
 from stackless.sync import RLock, SimpleQueue
-
-Patch = tuple[Any, str, Any]
 
 #: All replacements made so far, by identity, with the standard function that they call. Other code
 #: may have kept a replacement and may set it again.

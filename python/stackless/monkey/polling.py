@@ -18,8 +18,7 @@ from queue import Full
 from typing import Any
 
 from stackless._stackless import _give_way
-
-Patch = tuple[Any, str, Any]
+from stackless.monkey.waiting import Patch
 
 
 def _patch(owner: Any, name: str, make: Callable[[Any], Any]) -> Patch:

@@ -16,12 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stackless import select as tasklet_select
-from stackless._stackless import _cooperates, _give_way
-from stackless._stackless import sleep as _sleep
-
-#: Seconds between two looks at children that no descriptor stands for: the first and the longest.
-_FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.02
+from stackless._stackless import _cooperates
+from stackless.monkey.waiting import Patch, ask, waiting
 
 #: The standard class, which is replaced as well.
 _StandardPoll: Any = select.poll
@@ -30,23 +26,6 @@ _StandardPoll: Any = select.poll
 _PIPE_BUF = select.PIPE_BUF
 
 _pidfd_open: Any = getattr(os, "pidfd_open", None)
-
-
-def _waiting(name: str, call: Callable[..., Any]) -> tuple[Any, str, Any]:
-    """Return the patch of a function of `os`: `call(standard, ...)` where tasklets can switch."""
-    standard = getattr(os, name)
-    standard = getattr(standard, "_stackless_standard", standard)
-
-    @functools.wraps(standard)
-    def wait(*arguments: Any, **named: Any) -> Any:
-        if not _cooperates():
-            return standard(*arguments, **named)
-        _give_way()
-        return call(standard, *arguments, **named)
-
-    wait.__module__ = "os"
-    wait._stackless_standard = standard  # type: ignore[attr-defined]
-    return os, name, staticmethod(wait)
 
 
 # ------------------------------------------------------------------ child processes
@@ -67,11 +46,7 @@ def _until_done(look: Callable[[], Any], is_done: Callable[[Any], bool], pid: in
                 _wait_in_tasklet(descriptor, select.POLLIN)
             finally:
                 os.close(descriptor)
-    pause = _FIRST_PAUSE
-    while not is_done(result := look()):
-        _sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    return result
+    return ask(look, is_done)  # no descriptor stands for other children
 
 
 def _ends_only(options: int) -> bool:
@@ -193,7 +168,7 @@ def _system(standard: Any, command: Any) -> int:
 _LONG = 1e6
 
 
-def _communicate() -> tuple[Any, str, Any]:
+def _communicate() -> Patch:
     kind = subprocess.Popen
     standard = vars(kind)["communicate"]
     standard = getattr(standard, "_stackless_standard", standard)
@@ -211,7 +186,7 @@ def _communicate() -> tuple[Any, str, Any]:
     return kind, "communicate", communicate
 
 
-def of_os() -> list[tuple[Any, str, Any]]:
+def of_os() -> list[Patch]:
     """The patches of `os`, and one of `subprocess`."""
     calls: dict[str, Callable[..., Any]] = {
         "waitpid": _waitpid,
@@ -225,5 +200,6 @@ def of_os() -> list[tuple[Any, str, Any]]:
         "writev": _writev,
         "system": _system,
     }
-    found = [_waiting(name, call) for name, call in calls.items() if hasattr(os, name)]
-    return [*found, _communicate()]
+    found = [waiting(os, name, call) for name, call in calls.items() if hasattr(os, name)]
+    methods = [(module, name, staticmethod(call)) for module, name, call in found]
+    return [*methods, _communicate()]

@@ -14,20 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 from stackless import getcurrent, getmain, schedule
-from stackless import sleep as _sleep
-from stackless._stackless import _cooperates, _give_way
 from stackless.monkey.threads import Settings, is_other_thread
+from stackless.monkey.waiting import Patch, ask, waiting
 from stackless.sync import Event
-
-Patch = tuple[Any, str, Any]
 
 #: The standard ones.
 _signal: Any = signal.signal
 _getsignal: Any = signal.getsignal
-
-#: Seconds between two looks at pending signals: the first and the longest pause.
-_FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.02
 
 #: What those who called pause() wait for.
 _pausing: list[Event] = []
@@ -101,14 +94,7 @@ def unwrap_handlers() -> None:
 
 def _look(signals: Any, until: float | None) -> Any:
     """Look for one of these signals, which are blocked, until it is pending. None: no time left."""
-    pause = _FIRST_PAUSE
-    while (found := signal.sigtimedwait(signals, 0)) is None:
-        left = None if until is None else until - time.monotonic()
-        if left is not None and left <= 0:
-            return None
-        _sleep(pause if left is None else min(pause, left))
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    return found
+    return ask(lambda: signal.sigtimedwait(signals, 0), lambda found: found is not None, until)
 
 
 def _sigtimedwait(standard: Any, sigset: Any, timeout: float, /) -> Any:
@@ -140,22 +126,6 @@ def _pause(standard: Any, /) -> None:
         _pausing.remove(event)
 
 
-def _patch(name: str, call: Callable[..., Any]) -> Patch:
-    standard = getattr(signal, name)
-    standard = getattr(standard, "_stackless_standard", standard)
-
-    @functools.wraps(standard)
-    def wait(*arguments: Any, **named: Any) -> Any:
-        if not _cooperates():
-            return standard(*arguments, **named)
-        _give_way()
-        return call(standard, *arguments, **named)
-
-    wait.__module__ = "signal"
-    wait._stackless_standard = standard  # type: ignore[attr-defined]
-    return signal, name, wait
-
-
 def of_signal() -> list[Patch]:
     """The patches of `signal`."""
     calls: dict[str, Callable[..., Any]] = {
@@ -164,7 +134,7 @@ def of_signal() -> list[Patch]:
         "sigtimedwait": _sigtimedwait,
         "pause": _pause,
     }
-    found = [_patch(name, call) for name, call in calls.items()]
+    found = [waiting(signal, name, call) for name, call in calls.items()]
     return [(signal, "signal", set_signal), (signal, "getsignal", get_signal), *found]
 
 

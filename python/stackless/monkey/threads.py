@@ -30,9 +30,8 @@ from stackless._stackless import (
     _thread_of,
     tasklet,
 )
+from stackless.monkey.waiting import Patch
 from stackless.sync import Event, Lock, RLock, local
-
-Patch = tuple[Any, str, Any]
 
 #: The standard ones.
 _get_ident = _thread.get_ident

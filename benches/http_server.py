@@ -3,7 +3,6 @@
 python benches/http_server.py [--seconds S] [--rounds N] [--connections N]
 """
 
-import argparse
 import io
 import os
 import sys
@@ -52,11 +51,7 @@ def handler_alone(rounds: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=100)
-    given = parser.parse_args()
+    given = serving.arguments(__doc__)
     for what, servers, message in (
         ("http.server, a connection for each request", http_servers.CLOSING, "http-once"),
         ("http.server, connections are kept", http_servers.KEEPING, "http"),

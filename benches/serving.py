@@ -3,6 +3,7 @@
 The server runs on one processor, the load (net/load.c) on another. Needs a C compiler.
 """
 
+import argparse
 import ctypes
 import functools
 import os
@@ -145,6 +146,15 @@ def system_calls(command: Command, work: Work) -> float:
     found = re.search(r"^100\.00\s+\S+\s+\S+\s+(\d+)", summary.read_text(), re.M)
     assert found is not None, summary.read_text()
     return int(found[1]) / answers
+
+
+def arguments(documentation: str | None) -> argparse.Namespace:
+    """Parse the command line of a benchmark of HTTP servers."""
+    parser = argparse.ArgumentParser(description=(documentation or "").split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=100)
+    return parser.parse_args()
 
 
 def table(

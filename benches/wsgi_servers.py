@@ -6,7 +6,6 @@ Needs httptools. The peers are installed by benches/requirements.txt, except bjo
 and needs the headers of libev (`apt-get install libev-dev`, then `pip install bjoern`).
 """
 
-import argparse
 import sys
 
 import serving
@@ -20,11 +19,7 @@ REQUIRED = {"gunicorn, gevent": 3.0, "granian": 0.8}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=100)
-    given = parser.parse_args()
+    given = serving.arguments(__doc__)
     for app, about in (("hello", "12 bytes"), ("data", "10 kB of JSON")):
         for message, how in (
             ("http", "connections are kept"),

@@ -29,37 +29,31 @@ def echo(connection: Any) -> None:
         connection.close()
 
 
-def ours() -> None:
+def in_tasklets(listener: socket.socket) -> None:
     import stackless
-    from stackless import socket as ours
 
     def accept() -> None:
         while True:
             connection, _ = listener.accept()
             stackless.tasklet(echo)(connection)
 
-    listener = ours.create_server(LOCAL, backlog=1024)
     announce(listener.getsockname()[1])
     stackless.tasklet(accept)()
     stackless.run()
+
+
+def ours() -> None:
+    from stackless import socket as ours
+
+    in_tasklets(ours.create_server(LOCAL, backlog=1024))
 
 
 def patched() -> None:
     """The program for threads, on patched standard sockets."""
-    import stackless
     from stackless import monkey
 
     monkey.patch_all()
-
-    def accept() -> None:
-        while True:
-            connection, _ = listener.accept()
-            stackless.tasklet(echo)(connection)
-
-    listener = socket.create_server(LOCAL, backlog=1024)
-    announce(listener.getsockname()[1])
-    stackless.tasklet(accept)()
-    stackless.run()
+    in_tasklets(socket.create_server(LOCAL, backlog=1024))
 
 
 def threads() -> None:

@@ -10,20 +10,9 @@ import helper_module
 import pytest
 import stackless
 from child_process import assert_child, run_child
+from paused_tasklets import finish, paused
 from stackless import pickling
 from stackless.pickling import facts
-
-
-def paused(function, *arguments):
-    tasklet = stackless.tasklet(function)(*arguments)
-    stackless.run()
-    assert tasklet.paused
-    return tasklet
-
-
-def finish(tasklet):
-    tasklet.insert()
-    stackless.run()
 
 
 def steps(results, count=5):

@@ -12,6 +12,7 @@ import mutations
 import pytest
 import stackless
 from child_process import assert_child, in_child_process
+from paused_tasklets import paused
 from stackless import pickling
 from stackless.pickling import code, code_text
 
@@ -49,13 +50,6 @@ def wait(number, lines):
         number += len(each)
     unset = 1
     return unset
-
-
-def paused(function, *arguments):
-    tasklet = stackless.tasklet(function)(*arguments)
-    stackless.run()
-    assert tasklet.paused
-    return tasklet
 
 
 def line_of(tasklet):

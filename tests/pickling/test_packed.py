@@ -13,20 +13,9 @@ import helper_module
 import pytest
 import stackless
 from child_process import assert_child
+from paused_tasklets import finish, paused
 from stackless.pickling import blob, code, pickler, register, unregister
 from stackless.pickling.facts import _known, facts
-
-
-def paused(function, *arguments):
-    tasklet = stackless.tasklet(function)(*arguments)
-    stackless.run()
-    assert tasklet.paused
-    return tasklet
-
-
-def finish(tasklet):
-    tasklet.insert()
-    stackless.run()
 
 
 def down(n, results):

@@ -136,6 +136,19 @@ def test_start_response_twice(serve):
     assert "called before" in "".join(served.logged)
 
 
+def answer_in_parts(served, part, event):
+    """Set the event when this part has come; return the whole answer."""
+    with served.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got = b""
+        while part not in got and (more := connection.recv(1000)):
+            got += more
+        event.set()
+        while more := connection.recv(1000):
+            got += more
+    return got
+
+
 def test_write_sends_at_once(serve):
     """Before the application has returned; what it returns follows."""
 
@@ -148,14 +161,7 @@ def test_write_sends_at_once(serve):
         return [b"second"]
 
     served = serve(app)
-    with served.connect() as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        got = b""
-        while b"first" not in got and (part := connection.recv(1000)):
-            got += part
-        sent.set()
-        while part := connection.recv(1000):
-            got += part
+    got = answer_in_parts(served, b"first", sent)
     assert body_of(got) == b"5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n"
 
 
@@ -172,14 +178,7 @@ def test_each_part_is_sent_before_the_next_is_asked_for(serve):
         yield b"two"
 
     served = serve(app)
-    with served.connect() as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        got = b""
-        while b"one" not in got and (part := connection.recv(1000)):
-            got += part
-        go_on.set()
-        while part := connection.recv(1000):
-            got += part
+    got = answer_in_parts(served, b"one", go_on)
     assert body_of(got) == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
 
 

@@ -3,7 +3,7 @@
     python examples/durable_order.py [DATABASE]
 
 It charges an order, sleeps, and ships three items. After the charge and after the second item the
-process kills itself, without any warning, as a power cut would. Started again, it goes on behind
+process kills itself, without any warning, as a power cut would. Started again, it continues behind
 the last step that was recorded, with its variables; nothing is charged or shipped twice. The third
 run prints the result, and each later one prints it again.
 """

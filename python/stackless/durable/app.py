@@ -102,7 +102,7 @@ class App:
     ) -> R:
         """Start a workflow, and work in the calling thread until it has ended; return its result.
 
-        With an `id`, a program that is started again goes on with the workflow, or returns its
+        With an `id`, a program that is started again continues with the workflow, or returns its
         result if it has ended. Raises what the workflow has raised, and the errors of `start`.
         """
         handle = self.start(function, *args, id=id, **kwargs)

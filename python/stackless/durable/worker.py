@@ -230,7 +230,7 @@ class Runner:
             raise _Stuck(f"{type(error).__name__}: {error}") from error
 
     def _advance(self, run: Run) -> bool:
-        """Let a workflow go on to its next request, and do that. False if it leaves this worker."""
+        """Continue a workflow to its next request, and do that. False if it leaves this worker."""
         request = run.request
         if request is None or request.done:
             run.request = None

@@ -93,7 +93,7 @@ def load(data: bytes) -> CodeType:
 
 # ------------------------------------------------------------------ code stores
 
-#: Bytes of a digest. Enough that nobody finds other code with the digest of code that was signed.
+#: Bytes of a digest: with so many, no other code with the digest of signed code can be found.
 DIGEST = 16
 
 

@@ -1,7 +1,7 @@
 //! The child of a fork, where tasklets that are threads for `threading` exist only if they have forked.
 //!
-//! Tasklets that the program has made go on in the child, as in the parent. With native threads only the one that
-//! forked exists there: so a tasklet that is a thread does not go on, and none of the others does if the one that
+//! Tasklets that the program has made continue in the child, as in the parent. With native threads only the one that
+//! forked exists there: so a tasklet that is a thread does not continue, and none of the others does if the one that
 //! forked is a thread. No code of them runs any more, not even `finally` blocks. Their stacks stay as they are.
 
 use crate::engine::{nesting, outcome, run_limits};

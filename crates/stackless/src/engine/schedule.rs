@@ -83,7 +83,7 @@ fn keep(s: &'static Sched, value: Obj) {
     leave_value(s, s.current(), if is_none(value) { null_mut() } else { new_ref(value) });
 }
 
-/// Of so many calls that do not wait, one lets the other tasklets run.
+/// One call in this number of calls that do not wait lets the other tasklets run.
 const MOST_CALLS: u32 = 16;
 
 /// For calls with which a loop asks whether another thread has done something, and for calls that may find again and

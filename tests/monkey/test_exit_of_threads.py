@@ -98,7 +98,8 @@ PROGRAMS = {
         """
         import concurrent.futures, multiprocessing, subprocess, sys, threading, time
         def work():
-            code = "import time; time.sleep(0.05); print('child')"
+            # One write: print() makes two of it where PYTHONUNBUFFERED is set.
+            code = "import os, time; time.sleep(0.05); os.write(1, b'child\\\\n')"
             subprocess.run([sys.executable, "-c", code])
             done.append(1)
         done = []

@@ -21,7 +21,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import orders
 from stackless import durable
-from stackless.durable import sqlite
+from stackless.durable.store import sqlite
 
 at, after = int(sys.argv[3]), sys.argv[4] == "after"
 count = 0

@@ -21,8 +21,8 @@ from stackless.durable.records import (
     Step,
     Worker,
 )
-from stackless.durable.sqlite import MIGRATIONS, SQLiteStore, process_began, this_machine
-from stackless.durable.writer import Writer
+from stackless.durable.store.sqlite import MIGRATIONS, SQLiteStore, process_began, this_machine
+from stackless.durable.store.writer import Writer
 
 
 class Clock:

@@ -23,8 +23,8 @@ from stackless.durable.records import (
     NoSuchWorkflow,
     Step,
 )
-from stackless.durable.sqlite import SQLiteStore
-from stackless.durable.store import Store
+from stackless.durable.store.protocol import Store
+from stackless.durable.store.sqlite import SQLiteStore
 from stackless.durable.worker import Code, Runner, wait_for
 
 R = TypeVar("R")

@@ -31,8 +31,8 @@ from stackless.durable.records import (
     Step,
     Worker,
 )
-from stackless.durable.sqlite import process_began, this_machine
-from stackless.durable.store import Store
+from stackless.durable.store.protocol import Store
+from stackless.durable.store.sqlite import process_began, this_machine
 
 T = TypeVar("T")
 _log = logging.getLogger("stackless.durable")

@@ -29,7 +29,7 @@ from stackless.durable.records import (
     Step,
     Worker,
 )
-from stackless.durable.writer import Writer
+from stackless.durable.store.writer import Writer
 
 #: Each brings a database to the next version, which is in `user_version`.
 MIGRATIONS = (

@@ -40,7 +40,7 @@ MODULES = [
     "test_concurrent_futures.test_wait",
     "test_multiprocessing_main_handling",
 ]
-#: Run unpatched, in a tasklet, with stackless.aio.EventLoop as the loop of asyncio.
+#: Patched, with asyncio's own loop; and unpatched, in a tasklet, with stackless.aio.EventLoop.
 LOOP_MODULES = [
     f"test_asyncio.test_{part}"
     for part in (
@@ -79,6 +79,7 @@ SMOKE = ["test_select", "test_timeout", "test_socketserver", "test_urllib2_local
 #: Tests that run in the main tasklet, beside another one: an exception that a signal handler raises
 #: while the thread sleeps is raised there, and not in the tasklet that waits.
 IN_MAIN = [
+    "test_asyncio.test_unix_events.TestFork.test_fork_signal_handling",
     "test_selectors.*.test_select_interrupt_exc",
     "test_socket.GeneralModuleTests.test_sendall_interrupted*",
     "test_socket.InterruptedRecvTimeoutTest.*",
@@ -98,6 +99,17 @@ NOT_RUN = {
         "forks again and again beside a thread that never waits"
     ),
 }
+
+#: Tests that are not run patched. The selector of their loop is replaced by one that returns at
+#: once: the loop turns without a call that can wait, and the thread of its executor, a tasklet, never
+#: runs.
+NOT_RUN_PATCHED = [
+    "test_asyncio.test_base_events.*.test_asyncgen_finalization_by_gc_in_other_thread",
+    "test_asyncio.test_base_events.*.test_check_thread",
+    "test_asyncio.test_base_events.*.test_shutdown_default_executor_timeout",
+    "test_asyncio.test_futures.*.test_wrap_future",
+    "test_asyncio.test_selector_events.*.test_sock_connect_resolve_using_socket_params",
+]
 
 #: Minimum number of tests of a module that must be seen to have let another tasklet run.
 MUST_SWITCH = {
@@ -124,6 +136,9 @@ MUST_SWITCH = {
     "test_concurrent_futures.test_thread_pool": 8,
     "test_concurrent_futures.test_wait": 25,
     "test_multiprocessing_main_handling": 30,
+    "test_asyncio.test_events": 100,
+    "test_asyncio.test_subprocess": 60,
+    "test_asyncio.test_tasks": 60,
 }
 
 

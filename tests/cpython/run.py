@@ -1,6 +1,6 @@
 """Runs CPython's own tests of modules that `stackless.monkey` patches, with and without patches.
 
-Those of asyncio are run with its own event loop, and with that of `stackless.aio` in a tasklet.
+Those of asyncio are run a third time, unpatched: in a tasklet, with the event loop of `stackless.aio`.
 
     python tests/cpython/run.py [--smoke] [MODULE ...]
 
@@ -21,7 +21,16 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from exclusions import EXCLUDED, IN_MAIN, LOOP_MODULES, MODULES, MUST_SWITCH, NOT_RUN, SMOKE
+from exclusions import (
+    EXCLUDED,
+    IN_MAIN,
+    LOOP_MODULES,
+    MODULES,
+    MUST_SWITCH,
+    NOT_RUN,
+    NOT_RUN_PATCHED,
+    SMOKE,
+)
 
 TIME_LIMIT = 300  # seconds for a module
 HERE = Path(__file__).parent
@@ -75,26 +84,34 @@ def exclusions_of(module):
     return [e for e in here if not e.pythons or VERSION in e.pythons]
 
 
-class Compared:
-    """The three runs of a module."""
+def of_module(module, patterns):
+    return [pattern for pattern in patterns if pattern.startswith(f"{module}.")]
 
-    def __init__(self, module, pool):
+
+class Compared:
+    """The runs of a module: unpatched, and in a place, which is `tasklet` or `loop`."""
+
+    def __init__(self, module, where, plain, pool):
         self.module = module
-        self.where = "loop" if module in LOOP_MODULES else "tasklet"
-        in_main = [p for p in IN_MAIN if p.startswith(f"{module}.")]
-        not_run = [p for p in NOT_RUN if p.startswith(f"{module}.")]
+        self.where = where
+        self.not_run = of_module(module, NOT_RUN)
+        in_main = []
+        if where == "tasklet":
+            in_main = of_module(module, IN_MAIN)
+            self.not_run += of_module(module, NOT_RUN_PATCHED)
         self.runs = [
-            pool.submit(run_module, module, leave_out=not_run),
-            pool.submit(run_module, module, self.where, leave_out=not_run + in_main),
+            plain,
+            pool.submit(run_module, module, where, leave_out=self.not_run + in_main),
         ]
         if in_main:
-            self.runs.append(pool.submit(run_module, module, "main", in_main, not_run))
+            self.runs.append(pool.submit(run_module, module, "main", in_main, self.not_run))
 
     def finish(self):
         """Wait for the runs; return the problems, as texts, and the line of the table."""
         (plain, _), *others = (run.result() for run in self.runs)
+        plain = {name: entry for name, entry in plain.items() if not matches(name, self.not_run)}
         patched = {name: entry for tests, _ in others for name, entry in tests.items()}
-        excluded = exclusions_of(self.module)
+        excluded = exclusions_of(self.module) if self.where == "tasklet" else []
         problems, used = [], set()
         for name in sorted(plain.keys() | patched.keys()):
             before = plain.get(name, {"outcome": "not there"})["outcome"]
@@ -114,8 +131,10 @@ class Compared:
         for e in set(excluded) - used:
             problems.append(f"there is no test for the exclusion {e.pattern}")
         switched = sum(entry["switches"] > 0 for entry in patched.values())
-        if switched < MUST_SWITCH.get(self.module, 0) and any(
-            entry["outcome"] != "skipped" for entry in patched.values()
+        if (
+            self.where == "tasklet"
+            and switched < MUST_SWITCH.get(self.module, 0)
+            and any(entry["outcome"] != "skipped" for entry in patched.values())
         ):
             problems.append(
                 f"{self.module}: only {switched} tests let others run, not "
@@ -127,8 +146,9 @@ class Compared:
         def count(tests, outcome="passed"):
             return sum(entry["outcome"] == outcome for entry in tests.values())
 
+        name = f"{self.module} (loop)" if self.where == "loop" else self.module
         line = (
-            f"{self.module:31} {count(plain):9} {count(patched):8} {count(patched, 'skipped'):8} "
+            f"{name:42} {count(plain):9} {count(patched):8} {count(patched, 'skipped'):8} "
             f"{len(used):9} {switched:9}"
         )
         return problems, line
@@ -139,6 +159,12 @@ class Compared:
         where = "main" if matches(name, IN_MAIN) else self.where
         tests, _ = run_module(self.module, where, [name])
         return tests.get(name, {}).get("outcome") == "passed"
+
+
+def runs_of(module, pool):
+    plain = pool.submit(run_module, module, leave_out=of_module(module, NOT_RUN))
+    places = ("loop", "tasklet") if module in LOOP_MODULES else ("tasklet",)
+    return [Compared(module, where, plain, pool) for where in places]
 
 
 def exists(module):
@@ -162,10 +188,10 @@ def main():
             print(f"SKIPPED: Python {VERSION} at {sys.executable} has no test.{module}", flush=True)
     modules = [module for module in modules if exists(module)]
     print(f"== CPython's own tests on Python {VERSION}, unpatched and patched in a tasklet")
-    print(f"{'module':31} unpatched  patched  skipped  excluded  switched", flush=True)
+    print(f"{'module':42} unpatched  patched  skipped  excluded  switched", flush=True)
     failed = []
     with ThreadPoolExecutor(4) as pool:
-        for compared in [Compared(module, pool) for module in modules]:
+        for compared in [each for module in modules for each in runs_of(module, pool)]:
             problems, line = compared.finish()
             print(line, "FAILED" if problems else "", flush=True)
             failed += problems

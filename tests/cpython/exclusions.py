@@ -101,8 +101,8 @@ NOT_RUN = {
 }
 
 #: Tests that are not run patched. The selector of their loop is replaced by one that returns at
-#: once: the loop turns without a call that can wait, and the thread of its executor, a tasklet, never
-#: runs.
+#: once: the loop turns without a call that can wait, and the thread of its executor, a tasklet,
+#: never runs.
 NOT_RUN_PATCHED = [
     "test_asyncio.test_base_events.*.test_asyncgen_finalization_by_gc_in_other_thread",
     "test_asyncio.test_base_events.*.test_check_thread",

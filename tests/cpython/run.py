@@ -1,6 +1,6 @@
 """Runs CPython's own tests of modules that `stackless.monkey` patches, with and without patches.
 
-Those of asyncio are run a third time, unpatched: in a tasklet, with the event loop of `stackless.aio`.
+Those of asyncio are run a third time, unpatched: in a tasklet, with the loop of `stackless.aio`.
 
     python tests/cpython/run.py [--smoke] [MODULE ...]
 

@@ -1,4 +1,4 @@
-"""Celery with the pool of `stackless.integrations.celery`, and Redis as its broker."""
+"""Celery with the pool of `stackless.integrations.celery`, and Redis or RabbitMQ as its broker."""
 
 import contextlib
 import json
@@ -229,6 +229,32 @@ def test_broker_without_an_event_loop(worker):
         "print(json.dumps([max(most for _, most, _ in results), waited, retries]))"
     )
     assert most > 10 and waited > 1.2 and retries == 2
+    assert worker.stop() == 0
+    assert "Traceback" not in worker.log.read_text()
+
+
+def test_rabbitmq_as_broker(worker, rabbitmq_port):
+    """Many tasks at once, late ones, retries, and acknowledgements across two workers."""
+    worker.environment["BROKER"] = f"amqp://guest:guest@127.0.0.1:{rabbitmq_port}//"
+    worker.start(concurrency=200)
+    most, waited, retries = worker.client(
+        "results = group(work.s(n, 2) for n in range(200)).apply_async().get(timeout=60)\n"
+        "started = time.monotonic()\n"
+        "work.apply_async((7, 0), countdown=1.5).get(timeout=30)\n"
+        "waited = time.monotonic() - started\n"
+        "retries = third_time.delay().get(timeout=30)\n"
+        "print(json.dumps([max(most for _, most, _ in results), waited, retries]))"
+    )
+    assert most > 100 and waited > 1.2 and retries == 2
+    assert worker.stop() == 0
+    worker.start(concurrency=10)
+    worker.client("for n in range(30): late.delay(n)\nprint(1)")
+    worker.wait_for(lambda: len(worker.marks()) >= 5)
+    assert worker.stop() == 0
+    assert len(worker.marks()) < 30
+    worker.start(concurrency=10)
+    worker.wait_for(lambda: len(worker.marks()) >= 30)
+    assert sorted(worker.marks()) == sorted(f"late {n}" for n in range(30))
     assert worker.stop() == 0
     assert "Traceback" not in worker.log.read_text()
 

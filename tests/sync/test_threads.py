@@ -211,8 +211,8 @@ def test_a_service_that_waits_for_a_signal():
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     for _ in range(3):
         stackless.tasklet(jobs.get)()
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
     assert stop.wait() is True
     for _ in range(3):
         jobs.put(1)

@@ -28,7 +28,7 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-check performance-table \
+.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-check performance-table wheels \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -164,6 +164,9 @@ changelog: build ## Show what the next release will say in CHANGELOG.md
 wheel: $$(VENV)/.ready ## Build a wheel for the default Python, and the sdist, into dist/
 	CARGO_TARGET_DIR="$(CURDIR)/target/py$(TAG)" $(VENV)/bin/maturin build --release --sdist \
 	  --interpreter "$(CURDIR)/$(VENV)/bin/python" --out dist
+
+wheels: ## Wheels of all supported CPythons for x86-64 and aarch64, and the sdist, into dist/; tries each
+	@tools/make-wheels $(ARGS)
 
 clean: ## Remove everything that was built
 	rm -rf target .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,13 +7,7 @@ fn main() {
     let files = std::fs::read_dir("src").expect("a directory").map(|entry| entry.expect("readable").path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "c")).collect();
     files.sort(); // so that two builds have the same layout
-    let config = pyo3_build_config::get();
-    let python = config.executable().expect("the path of the Python to build for (set PYO3_PYTHON)");
-    let include = Command::new(python)
-        .args(["-c", "import sysconfig; print(sysconfig.get_path('include')); print(sysconfig.get_path('platinclude'))"])
-        .output()
-        .expect("Python runs");
-    let include = String::from_utf8(include.stdout).expect("paths are UTF-8");
+    let include = include_folders();
     let mut build = cc::Build::new();
     build.files(files).flag("-std=c11").warnings(true).extra_warnings(false);
     // Fields that were just stored one by one must be loaded one by one: a wider load waits until the
@@ -32,4 +26,20 @@ fn main() {
         build.include(dir).include(format!("{dir}/internal"));
     }
     build.compile("stackless_c");
+}
+
+/// Where the headers are: those of the interpreter, or for another processor, whose interpreter does
+/// not run here, the folder that `STACKLESS_PYTHON_INCLUDE` names.
+fn include_folders() -> String {
+    println!("cargo:rerun-if-env-changed=STACKLESS_PYTHON_INCLUDE");
+    if let Ok(folder) = std::env::var("STACKLESS_PYTHON_INCLUDE") {
+        return folder;
+    }
+    let config = pyo3_build_config::get();
+    let python = config.executable().expect("the path of the Python to build for (set PYO3_PYTHON)");
+    let include = Command::new(python)
+        .args(["-c", "import sysconfig; print(sysconfig.get_path('include')); print(sysconfig.get_path('platinclude'))"])
+        .output()
+        .expect("Python runs");
+    String::from_utf8(include.stdout).expect("paths are UTF-8")
 }

@@ -26,7 +26,7 @@ from stackless.pickling.blob import (
     loads,
 )
 from stackless.pickling.code import CodeVersionError, MissingCodeError
-from stackless.pickling.contents import BlobContents, SavedFrame, SavedTasklet, inspect
+from stackless.pickling.contents import BlobContents, SavedFrame, SavedObject, SavedTasklet, inspect
 from stackless.pickling.obstacles import Obstacle, Place, why_not_picklable
 from stackless.pickling.registry import register, unregister
 from stackless.pickling.snapshots import Snapshotter
@@ -43,6 +43,7 @@ __all__ = [
     "Obstacle",
     "Place",
     "SavedFrame",
+    "SavedObject",
     "SavedTasklet",
     "SignatureError",
     "Snapshotter",

@@ -30,12 +30,5 @@ def redacted(value: Any) -> str | None:
 
 
 def _tell(error: Exception, redactor: Any) -> None:
-    sys.unraisablehook(
-        types.SimpleNamespace(  # type: ignore[arg-type]
-            exc_type=type(error),
-            exc_value=error,
-            exc_traceback=error.__traceback__,
-            err_msg=None,
-            object=redactor,
-        )
-    )
+    what = {"exc_type": type(error), "exc_value": error, "exc_traceback": error.__traceback__}
+    sys.unraisablehook(types.SimpleNamespace(**what, err_msg=None, object=redactor))

@@ -1,0 +1,259 @@
+"""``python -m stackless durable``: run workers, and look at workflows or change them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from stackless import monkey
+from stackless.durable import look, opening, text
+from stackless.durable.app import App, Handle
+from stackless.durable.opening import Opened, WrongUsage
+from stackless.durable.records import (
+    DONE,
+    FAILED,
+    READY,
+    RUNNING,
+    SLEEPING,
+    STUCK,
+    WAITING,
+    DurableError,
+)
+
+_PROGRAM = "python -m stackless durable"
+_DESCRIPTION = """\
+Run workers for durable workflows, look at workflows, change them."""
+_EPILOG = """\
+Which store is meant is said by --app MODULE:APP (worker: MODULE:APP), which imports the module, or by
+--store URL and --name. The key of the snapshots is that of the app; with --store it is
+STACKLESS_DURABLE_KEY, or else in the file beside an SQLite database.
+
+exit status: 0, 1 if something has failed, 2 for wrong usage.
+
+examples:
+  python -m stackless durable worker orders:app
+  python -m stackless durable list --app orders:app --status waiting
+  python -m stackless durable show --store sqlite:///orders.db --name orders order-42
+  python -m stackless durable send --app orders:app order-42 approval true"""
+
+STATUSES = (READY, RUNNING, SLEEPING, WAITING, DONE, FAILED, STUCK)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
+def _positive(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"not a number from 1: {value!r}")
+    return int(value)
+
+
+def _value(json_text: str) -> Any:
+    try:
+        return json.loads(json_text)
+    except ValueError as error:
+        hint = "" if json_text[:1] in '{["' else """; a string is given as '"text"'"""
+        raise argparse.ArgumentTypeError(f"not JSON: {json_text!r}: {error}{hint}") from None
+
+
+def _say(given: argparse.Namespace, value: Any, line: str) -> int:
+    print(json.dumps(value) if given.json else line)
+    return 0
+
+
+# ------------------------------------------------------------------ looking
+
+
+def _list(opened: Opened, given: argparse.Namespace) -> int:
+    infos = opened.app.workflows(status=STUCK if given.stuck else given.status, limit=given.limit)
+    if given.json:
+        print(json.dumps([look.summary(each) for each in infos]))
+    elif infos:
+        print(text.table(infos, time.time()))
+    else:
+        print(f"there are no such workflows of the app {opened.app.name!r}", file=sys.stderr)
+    return 0
+
+
+def _show(opened: Opened, given: argparse.Namespace) -> int:
+    info = opened.app.handle(given.id)._info()
+    view = look.look(opened.app._store, opened.keys, info)
+    if given.json:
+        print(json.dumps(view.as_json()))
+    else:
+        print(text.whole(view, time.time()))
+    return 0
+
+
+# ------------------------------------------------------------------ changing
+
+
+def _handle(opened: Opened, given: argparse.Namespace) -> Handle:
+    return opened.for_changes().handle(given.id)
+
+
+def _send(opened: Opened, given: argparse.Namespace) -> int:
+    _handle(opened, given).send(given.topic, given.value)
+    return _say(given, {"id": given.id, "topic": given.topic}, f"sent to {given.id}")
+
+
+# ------------------------------------------------------------------ the worker
+
+
+class _JsonLines(logging.Formatter):
+    """Log records as lines of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = {"time": record.created, "level": record.levelname, "text": record.getMessage()}
+        if record.exc_info:
+            shown["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(shown)
+
+
+def _worker(given: argparse.Namespace) -> int:
+    if not given.no_patch:
+        monkey.patch_all()
+    app = opening.imported(given.app)
+    opening.be_main(given.app)
+    log = logging.getLogger("stackless.durable")
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        form = "%(asctime)s %(levelname)s %(message)s"
+        handler.setFormatter(_JsonLines() if given.json else logging.Formatter(form))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+    def stop(number: int, _: Any) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)  # the next one ends the process at once
+        app.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    log.info("worker %d of the app %r, %d at a time", os.getpid(), app.name, given.concurrency)
+    app.serve(concurrency=given.concurrency)
+    app.close()
+    log.info("worker %d has stopped", os.getpid())
+    return 0
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def _add(
+    commands: Any,
+    name: str,
+    about: str,
+    run: Callable[..., int],
+    *,
+    store: bool = True,
+    more: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add a command. `store`: it is about a store that options name, and gets that."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=about[0].upper() + about[1:] + "." + (f" {more}" if more else ""),
+    )
+    parser.set_defaults(run=run, needs_store=store)
+    if store:
+        opening.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=_PROGRAM,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
+    worker = _add(
+        commands,
+        "worker",
+        "run workflows until a signal comes",
+        _worker,
+        store=False,
+        more="SIGTERM or Ctrl-C let steps that have begun end, and record them; a second one ends "
+        "the process at once. The standard library is patched, so that steps that wait let others "
+        "run.",
+    )
+    worker.add_argument("app", metavar="MODULE:APP", help="the durable.App of this name")
+    worker.add_argument(
+        "--concurrency",
+        type=_positive,
+        default=100,
+        metavar="N",
+        help="most workflows in memory at a time (default: 100)",
+    )
+    worker.add_argument("--no-patch", action="store_true", help="do not patch the standard library")
+
+    listed = _add(commands, "list", "list workflows, the one started last first", _list)
+    which = listed.add_mutually_exclusive_group()
+    which.add_argument("--status", choices=STATUSES, metavar="S", help=", ".join(STATUSES))
+    which.add_argument(
+        "--stuck", action="store_true", help="those that cannot be continued, and why"
+    )
+    listed.add_argument(
+        "--limit", type=_positive, default=50, metavar="N", help="at most so many (default: 50)"
+    )
+
+    show = _add(
+        commands,
+        "show",
+        "show one workflow: its stack with variables, steps, error",
+        _show,
+        more="Nothing that is stored is unpickled or run.",
+    )
+    show.add_argument("id", metavar="ID")
+
+    send = _add(commands, "send", "send a message to a workflow", _send)
+    send.add_argument("id", metavar="ID")
+    send.add_argument("topic", metavar="TOPIC")
+    send.add_argument("value", metavar="JSON", type=_value, help="the value, such as true or '\"a\"'")
+    return parser
+
+
+def _run(opened: Opened, given: argparse.Namespace) -> int:
+    try:
+        status: int = given.run(opened, given)
+    except opened.app._store.errors as error:
+        raise DurableError(f"{type(error).__name__}: {error}") from error
+    return status
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns its exit status."""
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        return 0
+    given = parser.parse_args(argv)
+    try:
+        if not given.needs_store:
+            status: int = given.run(given)
+            return status
+        opened = opening.opened(given)
+        try:
+            return _run(opened, given)
+        finally:
+            opened.app.close()
+    except WrongUsage as error:
+        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except (DurableError, OSError, TypeError, ValueError) as error:
+        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        return 1

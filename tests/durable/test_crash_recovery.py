@@ -21,11 +21,11 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import orders
 from stackless import durable
-from stackless.durable.store import sqlite
+from stackless.durable.store.sql import Store
 
 at, after = int(sys.argv[3]), sys.argv[4] == "after"
 count = 0
-write = sqlite.SQLiteStore.save
+write = Store.save
 
 def save(store, what):
     global count
@@ -39,7 +39,7 @@ def save(store, what):
     return future
 
 if at:
-    sqlite.SQLiteStore.save = save
+    Store.save = save
 app = durable.App("tests", f"sqlite:///{sys.argv[2]}", key=b"a key of the tests")
 if sys.argv[5] == "serve":
     app.serve()

@@ -21,7 +21,10 @@ from stackless.durable.records import (
     Step,
     Worker,
 )
-from stackless.durable.store.sqlite import MIGRATIONS, SQLiteStore, process_began, this_machine
+from stackless.durable.store.processes import process_began, this_machine
+from stackless.durable.store.schema import MIGRATIONS
+from stackless.durable.store.sql import Store
+from stackless.durable.store.sqlite import SQLite
 from stackless.durable.store.writer import Writer
 
 
@@ -39,7 +42,7 @@ def clock():
 
 @pytest.fixture
 def store(tmp_path, clock):
-    made = SQLiteStore(tmp_path / "store.db", clock)
+    made = Store(SQLite(tmp_path / "store.db", clock))
     yield made
     made.close()
 
@@ -241,29 +244,29 @@ def test_operations_are_committed_together_and_fail_alone(store):
     """The first waits until all are there; one in the middle fails."""
     begun, go = threading.Event(), threading.Event()
 
-    def block(connection):
+    def block(to):
         begun.set()
         go.wait()
 
     def insert(number):
-        def write(connection):
-            connection.execute("INSERT INTO code VALUES (?, ?)", (b"%d" % number, b""))
+        def write(to):
+            made = to.run("INSERT INTO durable_code VALUES (?, ?)", b"%d" % number, b"")
             if number == 3:
                 raise ZeroDivisionError
-            return connection.total_changes
+            return made
 
         return write
 
-    first = store._writer.submit(block)
+    first = store._write(block)
     begun.wait()
-    futures = [store._writer.submit(insert(number)) for number in range(6)]
+    futures = [store._write(insert(number)) for number in range(6)]
     assert not any(future.done() for future in futures)
     go.set()
     first.result()
     assert [type(future.exception()).__name__ for future in futures] == [
         "ZeroDivisionError" if number == 3 else "NoneType" for number in range(6)
     ]
-    found = store._read("SELECT digest FROM code ORDER BY digest")
+    found = store._read("SELECT digest FROM durable_code ORDER BY digest")
     assert found == [(b"%d" % number,) for number in (0, 1, 2, 4, 5)]
     assert not futures[0].cancel()
 
@@ -271,27 +274,27 @@ def test_operations_are_committed_together_and_fail_alone(store):
 def test_a_commit_that_fails_is_an_error_of_all(store):
     begun, go = threading.Event(), threading.Event()
 
-    def block(connection):
+    def block(to):
         begun.set()
         go.wait()
 
-    def lose(connection):
-        connection.rollback()
+    def lose(to):
+        to.rollback()
         raise sqlite3.OperationalError("disk I/O error")
 
-    store._writer.submit(block)
+    store._write(block)
     begun.wait()
-    good = store._writer.submit(lambda connection: 1)
-    bad = store._writer.submit(lose)
+    good = store._write(lambda to: 1)
+    bad = store._write(lose)
     go.set()
     for future in (good, bad):
         with pytest.raises(sqlite3.OperationalError):
             future.result()
-    assert store._writer.submit(lambda connection: 2).result() == 2
+    assert store._write(lambda to: 2).result() == 2
 
 
 def test_after_close_nothing_is_written(tmp_path, clock):
-    store = SQLiteStore(tmp_path / "closed.db", clock)
+    store = Store(SQLite(tmp_path / "closed.db", clock))
     futures = [store.start(f"{n}", "app", "f", b"", "py") for n in range(50)]
     store.close()
     store.close()
@@ -306,18 +309,16 @@ def test_a_writer_that_cannot_connect():
 
     writer = Writer(connect)
     with pytest.raises(sqlite3.OperationalError):
-        writer.submit(lambda connection: None).result()
+        writer.submit(lambda to: None).result()
     writer.close()
 
 
 def test_a_full_disk(tmp_path, clock):
     """The database may not grow: the error is reported, what was written before is there."""
-    store = SQLiteStore(tmp_path / "full.db", clock)
+    store = Store(SQLite(tmp_path / "full.db", clock))
     try:
         assert start(store, "one")
-        limit = store._writer.submit(
-            lambda connection: connection.execute("PRAGMA max_page_count = 20").fetchone()
-        )
+        limit = store._write(lambda to: to.rows("PRAGMA max_page_count = 20"))
         limit.result()
         big = store.start("two", "app", "f", b"x" * 200_000, "py")
         with pytest.raises(sqlite3.OperationalError, match="full"):
@@ -336,7 +337,7 @@ def test_two_processes_make_one_database(tmp_path):
     made = []
 
     def make():
-        made.append(SQLiteStore(path))
+        made.append(Store(SQLite(path)))
 
     threads = [threading.Thread(target=make) for _ in range(4)]
     for each in threads:
@@ -345,7 +346,7 @@ def test_two_processes_make_one_database(tmp_path):
         each.join()
     assert len(made) == 4
     for each in made:
-        assert each._read("PRAGMA user_version") == [(len(MIGRATIONS),)]
+        assert each._read("SELECT version FROM durable_version") == [(len(MIGRATIONS),)]
         assert each._read("PRAGMA journal_mode") == [("wal",)]
         each.close()
 
@@ -353,14 +354,15 @@ def test_two_processes_make_one_database(tmp_path):
 def test_a_database_of_a_later_release(tmp_path):
     path = tmp_path / "later.db"
     with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+        connection.execute("CREATE TABLE durable_version (version INTEGER)")
+        connection.execute("INSERT INTO durable_version VALUES (?)", (len(MIGRATIONS) + 1,))
     connection.close()
     with pytest.raises(DurableError, match="version"):
-        SQLiteStore(path)
+        Store(SQLite(path))
 
 
 def test_what_is_no_database(tmp_path):
     path = tmp_path / "text"
     path.write_text("this is text, and longer than the header of a database" * 20)
     with pytest.raises(sqlite3.DatabaseError):
-        SQLiteStore(path)
+        Store(SQLite(path))

@@ -245,4 +245,4 @@ def test_a_workflow_whose_function_is_gone(app, monkeypatch):
 def test_nothing_is_left_behind(app):
     app.run(orders.plain, 1, 2)
     assert stackless.getruncount() == 1
-    assert app._store._read("SELECT count(*) FROM workers") == [(0,)]
+    assert app._store._read("SELECT count(*) FROM durable_workers") == [(0,)]

@@ -23,14 +23,12 @@ from stackless.durable.records import (
     NoSuchWorkflow,
     Step,
 )
-from stackless.durable.store.protocol import Store
-from stackless.durable.store.sqlite import SQLiteStore
+from stackless.durable.store import key_file, open_store
 from stackless.durable.worker import Code, Runner, wait_for
 
 R = TypeVar("R")
 
 _KEY = "STACKLESS_DURABLE_KEY"
-_SCHEME = "sqlite:///"
 _HERE = os.path.dirname(__file__)
 
 
@@ -66,14 +64,9 @@ class App:
         *,
         key: bytes | list[bytes] | None = None,
     ) -> None:
-        if not store.startswith(_SCHEME) or not store[len(_SCHEME) :]:
-            raise ValueError(f"a store is sqlite:///PATH, not {store!r}")
-        path = store[len(_SCHEME) :]
-        if path == ":memory:":
-            raise ValueError("a store is in a file: one in memory does not outlive its process")
         self.name = name
-        self._keys = _keys(path, key)
-        self._store: Store = SQLiteStore(path)
+        self._keys = _keys(key_file(store), key)
+        self._store = open_store(store)
         self._runners: set[Runner] = set()
 
     def start(
@@ -236,7 +229,7 @@ class Handle:
 def _keys(path: str, key: bytes | list[bytes] | None) -> list[bytes]:
     if key is None:
         text = os.environ.get(_KEY)
-        key = text.encode() if text else _key_in_file(f"{path}.key")
+        key = text.encode() if text else _key_in_file(path)
     keys = [key] if isinstance(key, bytes) else list(key)
     if not keys or not all(keys):
         raise ValueError("a key must not be empty")

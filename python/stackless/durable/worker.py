@@ -31,8 +31,8 @@ from stackless.durable.records import (
     Step,
     Worker,
 )
-from stackless.durable.store.protocol import Store
-from stackless.durable.store.sqlite import process_began, this_machine
+from stackless.durable.store.processes import process_began, this_machine
+from stackless.durable.store.sql import Store
 
 T = TypeVar("T")
 _log = logging.getLogger("stackless.durable")

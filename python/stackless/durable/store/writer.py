@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from stackless.durable.store.database import Operation, Session
 
-#: What is written: called with the connection, in a transaction.
-Operation = Callable[[sqlite3.Connection], Any]
+T = TypeVar("T")
 
 
 class Writer:
@@ -26,16 +24,18 @@ class Writer:
     #: The most operations in a transaction.
     MOST = 1000
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], Session]) -> None:
         self._connect = connect
-        self._waiting: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Operation[Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="stackless.durable writer")
         self._thread.daemon = True
         self._thread.start()
 
-    def submit(self, operation: Callable[[sqlite3.Connection], T]) -> Future[T]:
+    def submit(self, operation: Operation[T]) -> Future[T]:
         """Return the future of an operation: its result when it is on the disk, or its exception.
 
         An operation that raises changes nothing, and others are written nevertheless. RuntimeError
@@ -59,17 +59,17 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            connection = self._connect()
+            session = self._connect()
         except BaseException as error:
             self._fail_all(error)
             return
         try:
             while (batch := self._batch()) is not None:
-                self._write(connection, batch)
+                self._write(session, batch)
         finally:
-            connection.close()
+            session.close()
 
-    def _batch(self) -> list[tuple[Operation, Future[Any]]] | None:
+    def _batch(self) -> list[tuple[Operation[Any], Future[Any]]] | None:
         """Wait for operations; None when there will be no more."""
         found = self._waiting.get()
         if found is None:
@@ -86,18 +86,16 @@ class Writer:
             batch.append(found)
         return batch
 
-    def _write(
-        self, connection: sqlite3.Connection, batch: list[tuple[Operation, Future[Any]]]
-    ) -> None:
+    def _write(self, session: Session, batch: list[tuple[Operation[Any], Future[Any]]]) -> None:
         done: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            session.begin()
             for operation, future in batch:
-                done.append((future, *_attempt(connection, operation)))
-            connection.execute("COMMIT")
+                done.append((future, *_attempt(session, operation)))
+            session.commit()
         except BaseException as error:
-            with contextlib.suppress(sqlite3.Error):
-                connection.rollback()
+            with contextlib.suppress(Exception):
+                session.rollback()
             done = [(future, None, error) for _, future in batch]
         for future, result, failed in done:
             if failed is None:
@@ -110,17 +108,15 @@ class Writer:
             found[1].set_exception(error)
 
 
-def _attempt(
-    connection: sqlite3.Connection, operation: Operation
-) -> tuple[Any, BaseException | None]:
-    connection.execute("SAVEPOINT one")
+def _attempt(session: Session, operation: Operation[Any]) -> tuple[Any, BaseException | None]:
+    session.run("SAVEPOINT one")
     try:
-        result = operation(connection)
+        result = operation(session)
     except BaseException as error:
-        if not connection.in_transaction:
+        if not session.in_transaction:
             raise  # a full disk or an I/O error has ended the whole transaction
-        connection.execute("ROLLBACK TO one")
-        connection.execute("RELEASE one")
+        session.run("ROLLBACK TO one")
+        session.run("RELEASE one")
         return None, error
-    connection.execute("RELEASE one")
+    session.run("RELEASE one")
     return result, None

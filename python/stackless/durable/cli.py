@@ -8,32 +8,22 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from stackless import monkey
-from stackless.durable import look, opening, text
-from stackless.durable.app import App, Handle
+from stackless.durable import listing, look, opening, text
+from stackless.durable.app import Handle, this_python
 from stackless.durable.opening import Opened, WrongUsage
-from stackless.durable.records import (
-    DONE,
-    FAILED,
-    READY,
-    RUNNING,
-    SLEEPING,
-    STUCK,
-    WAITING,
-    DurableError,
-)
+from stackless.durable.records import STATUSES, DurableError
 
 _PROGRAM = "python -m stackless durable"
 _DESCRIPTION = """\
 Run workers for durable workflows, look at workflows, change them."""
 _EPILOG = """\
-Which store is meant is said by --app MODULE:APP (worker: MODULE:APP), which imports the module, or by
---store URL and --name. The key of the snapshots is that of the app; with --store it is
-STACKLESS_DURABLE_KEY, or else in the file beside an SQLite database.
+Which store is meant is said by --app MODULE:APP, which imports the module (for a worker by
+MODULE:APP alone), or by --store URL and --name. The key of the snapshots is that of the app; with
+--store it is STACKLESS_DURABLE_KEY, or else in the file beside an SQLite database.
 
 exit status: 0, 1 if something has failed, 2 for wrong usage.
 
@@ -42,8 +32,6 @@ examples:
   python -m stackless durable list --app orders:app --status waiting
   python -m stackless durable show --store sqlite:///orders.db --name orders order-42
   python -m stackless durable send --app orders:app order-42 approval true"""
-
-STATUSES = (READY, RUNNING, SLEEPING, WAITING, DONE, FAILED, STUCK)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,13 +64,29 @@ def _say(given: argparse.Namespace, value: Any, line: str) -> int:
 
 
 def _list(opened: Opened, given: argparse.Namespace) -> int:
-    infos = opened.app.workflows(status=STUCK if given.stuck else given.status, limit=given.limit)
+    app = opened.app
+    python = this_python()
+    rows = listing.rows(
+        app._store,
+        app.name,
+        status=given.status,
+        search=given.search,
+        stuck_for=python if given.stuck else None,
+        limit=given.limit,
+    )
+    whys = [listing.why_stuck(each, python) if given.stuck else "" for each in rows]
     if given.json:
-        print(json.dumps([look.summary(each) for each in infos]))
-    elif infos:
-        print(text.table(infos, time.time()))
+        found = [look.summary(each) for each in rows]
+        for each, why in zip(found, whys, strict=True) if given.stuck else ():
+            each["why"] = why
+        print(json.dumps(found))
+    elif not rows:
+        print(f"there are no such workflows of the app {app.name!r}", file=sys.stderr)
+    elif given.stuck:
+        for row, why in zip(rows, whys, strict=True):
+            print(f"{row.id} ({row.function}): {look.shown(why)}")
     else:
-        print(f"there are no such workflows of the app {opened.app.name!r}", file=sys.stderr)
+        print(text.table(rows, app._store.now()))
     return 0
 
 
@@ -92,7 +96,7 @@ def _show(opened: Opened, given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(view.as_json()))
     else:
-        print(text.whole(view, time.time()))
+        print(text.whole(view, opened.app._store.now()))
     return 0
 
 
@@ -145,6 +149,27 @@ def _worker(given: argparse.Namespace) -> int:
     app.serve(concurrency=given.concurrency)
     app.close()
     log.info("worker %d has stopped", os.getpid())
+    return 0
+
+
+# ------------------------------------------------------------------ the page
+
+
+def _ui(given: argparse.Namespace) -> int:
+    monkey.patch_all()  # a request that waits must not be mixed up with others
+    try:
+        from stackless.durable.ui import command
+    except ImportError as error:
+        if error.name not in ("bottle", "httptools"):
+            raise
+        raise DurableError(
+            f"the page needs {error.name}: pip install 'stackless-rs[durable]'"
+        ) from None
+    opened = opening.opened(given)
+    try:
+        command.serve(opened, given.bind, given.json)
+    finally:
+        opened.app.close()
     return 0
 
 
@@ -205,7 +230,10 @@ def _parser() -> argparse.ArgumentParser:
     which = listed.add_mutually_exclusive_group()
     which.add_argument("--status", choices=STATUSES, metavar="S", help=", ".join(STATUSES))
     which.add_argument(
-        "--stuck", action="store_true", help="those that cannot be continued, and why"
+        "--stuck", action="store_true", help="those that cannot be continued here, and why"
+    )
+    listed.add_argument(
+        "--search", default="", metavar="TEXT", help="a part of the id, or of the function's name"
     )
     listed.add_argument(
         "--limit", type=_positive, default=50, metavar="N", help="at most so many (default: 50)"
@@ -223,7 +251,25 @@ def _parser() -> argparse.ArgumentParser:
     send = _add(commands, "send", "send a message to a workflow", _send)
     send.add_argument("id", metavar="ID")
     send.add_argument("topic", metavar="TOPIC")
-    send.add_argument("value", metavar="JSON", type=_value, help="the value, such as true or '\"a\"'")
+    send.add_argument(
+        "value", metavar="JSON", type=_value, help="the value, such as true or '\"a\"'"
+    )
+
+    ui = _add(
+        commands,
+        "ui",
+        "serve a page with the workflows",
+        _ui,
+        store=False,
+        more="The page is protected by a token in the URL that is printed.",
+    )
+    opening.add_arguments(ui)
+    ui.add_argument(
+        "--bind",
+        default="127.0.0.1:8765",
+        metavar="ADDRESS",
+        help="HOST:PORT, or unix:PATH (default: 127.0.0.1:8765)",
+    )
     return parser
 
 

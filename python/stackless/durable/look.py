@@ -13,8 +13,9 @@ from typing import Any
 
 from stackless import pickling
 from stackless._package.redactor import redacted
+from stackless.durable.listing import Row
 from stackless.durable.records import Info, Step
-from stackless.durable.store.protocol import Store
+from stackless.durable.store.sql import Store
 from stackless.durable.worker import Code
 
 #: Calls of functions in this folder are not shown.
@@ -68,8 +69,8 @@ class View:
         }
 
 
-def summary(info: Info) -> dict[str, Any]:
-    """Return a row of a list of workflows."""
+def summary(info: Info | Row) -> dict[str, Any]:
+    """Return what lists of workflows say of one."""
     names = ("id", "function", "status", "steps", "due", "topic", "python", "worker", "updated")
     return {name: getattr(info, name) for name in names}
 
@@ -85,8 +86,8 @@ def look(store: Store, keys: list[bytes] | None, info: Info) -> View:
         verified = found.verified
         if info.begun:
             frames = found.tasklets[0].frames if found.tasklets else ()
-            frames = [each for each in frames if not _is_own(each.file)]
-            stack = [_frame(each, info.updated if verified else None) for each in frames]
+            written = info.updated if verified else None
+            stack = [_frame(each, written) for each in frames if not _is_own(each.file)]
         else:
             arguments = found.text
     result = None
@@ -98,6 +99,18 @@ def look(store: Store, keys: list[bytes] | None, info: Info) -> View:
     steps = [dataclasses.replace(each, error=shown(each.error)) for each in store.steps(info.id)]
     info = dataclasses.replace(info, error=shown(info.error))
     return View(info, steps, stack, unread, arguments, result, verified)
+
+
+def around(frame: Frame, lines: int = 2) -> list[tuple[int, str]]:
+    """Return the numbers and lines of the source around the current line of a call."""
+    if not frame.source:
+        return []
+    numbers = range(max(1, frame.line - lines), frame.line + lines + 1)
+    found = [(number, linecache.getline(frame.file, number).rstrip()) for number in numbers]
+    while found and not found[-1][1]:
+        found.pop()
+    margin = min((len(text) - len(text.lstrip()) for _, text in found if text), default=0)
+    return [(number, text[margin:]) for number, text in found]
 
 
 def shown(text: str | None) -> str | None:

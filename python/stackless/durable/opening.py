@@ -9,13 +9,16 @@ import os
 import secrets
 import sqlite3
 import sys
+from typing import TypeVar
 
-from stackless.durable import calls
+from stackless.durable import calls, listing
 from stackless.durable.app import App
 from stackless.durable.records import DurableError
+from stackless.durable.store import key_file
 
 APP, STORE = "STACKLESS_DURABLE_APP", "STACKLESS_DURABLE_STORE"
 _KEY = "STACKLESS_DURABLE_KEY"
+T = TypeVar("T")
 _SQLITE = "sqlite:///"
 
 
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store", metavar="URL", help=f"sqlite:///PATH; no code is imported (${STORE})"
     )
     group.add_argument(
-        "--name", default=None, help="with --store: the name of the app (default: stackless)"
+        "--name", help="with --store: the name of the app, if there are several in the store"
     )
 
 
@@ -69,7 +72,7 @@ def opened(given: argparse.Namespace) -> Opened:
         return Opened(app, app._keys)
     if store is None:
         raise WrongUsage(f"which store? give --app MODULE:APP or --store URL, or set ${APP}")
-    return at(store, given.name or "stackless")
+    return at(store, given.name)
 
 
 def imported(name: str) -> App:
@@ -92,24 +95,34 @@ def imported(name: str) -> App:
     return found
 
 
-def at(store: str, name: str) -> Opened:
+def at(url: str, name: str | None) -> Opened:
     """Return the app of a name in a store, which has to exist. Raises WrongUsage."""
     key = os.environ.get(_KEY, "").encode()
-    path = store.removeprefix(_SQLITE)
-    if path != store:
-        if not os.path.isfile(path):
-            raise WrongUsage(f"there is no database {path}")
-        if not key:
-            with contextlib.suppress(FileNotFoundError), open(f"{path}.key", "rb") as file:
-                key = file.read()
     try:
+        path = key_file(url)
+        database = url.removeprefix(_SQLITE)
+        if database != url and not os.path.isfile(database):
+            raise WrongUsage(f"there is no database {database}")
+        if not key:
+            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+                key = file.read()
         # Without a key nothing is signed or checked: this one is never used.
-        app = App(name, store, key=key or secrets.token_bytes(32))
+        app = App(name or "", url, key=key or secrets.token_bytes(32))
     except ValueError as error:
         raise WrongUsage(str(error)) from None
     except sqlite3.Error as error:
-        raise DurableError(f"{path}: {error}") from error
+        raise DurableError(f"{url}: {error}") from error
+    if name is None:
+        app.name = _only_name(app)
     return Opened(app, [key] if key else None)
+
+
+def _only_name(app: App) -> str:
+    names = listing.apps(app._store)
+    if len(names) > 1:
+        app.close()
+        raise WrongUsage(f"--name is needed, one of: {', '.join(names)}")
+    return names[0] if names else "stackless"
 
 
 def be_main(name: str) -> None:
@@ -119,8 +132,12 @@ def be_main(name: str) -> None:
     """
     module = name.partition(":")[0]
     sys.modules["__main__"] = sys.modules[module]
-    for table in (calls.workflows, calls.steps):
-        for known, value in list(table.items()):
-            where, _, function = known.partition(":")
-            if where == module:
-                table.setdefault(f"__main__:{function}", value)
+    _name_main(calls.workflows, module)
+    _name_main(calls.steps, module)
+
+
+def _name_main(table: dict[str, T], module: str) -> None:
+    for known, value in list(table.items()):
+        where, _, function = known.partition(":")
+        if where == module:
+            table.setdefault(f"__main__:{function}", value)

@@ -11,6 +11,9 @@ DONE, FAILED, STUCK = "done", "failed", "stuck"
 OVER = (DONE, FAILED)
 
 
+STATUSES = (READY, RUNNING, SLEEPING, WAITING, DONE, FAILED, STUCK)
+
+
 class DurableError(Exception):
     """The base class of the errors of durable workflows."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+from stackless.durable.listing import Row
 from stackless.durable.look import View
 from stackless.durable.records import RUNNING, SLEEPING, WAITING, Info
 
@@ -13,9 +14,12 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 def duration(seconds: float) -> str:
     """Return a time in one or two units: "3 d 4 h"."""
     seconds = max(0.0, seconds)
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms" if seconds >= 1e-5 else "0 s"
     if seconds < 10:
         return f"{seconds:.3g} s"
-    left, parts = int(seconds), []
+    left = int(seconds)
+    parts: list[str] = []
     for size, name in _UNITS:
         count, left = divmod(left, size)
         if count or parts:
@@ -38,7 +42,7 @@ def relative(time: float, now: float) -> str:
     return f"in {duration(time - now)}" if time > now else f"{duration(now - time)} ago"
 
 
-def waits_for(info: Info, now: float) -> str:
+def waits_for(info: Info | Row, now: float) -> str:
     """Return what a workflow waits for."""
     until = "" if info.due is None else relative(info.due, now)
     if info.status == WAITING:
@@ -50,15 +54,15 @@ def waits_for(info: Info, now: float) -> str:
     return until if info.due is not None and info.due > now else ""
 
 
-def table(infos: list[Info], now: float) -> str:
+def table(rows: list[Row], now: float) -> str:
     """Return a line for each workflow, below their names."""
-    rows = [("id", "status", "steps", "function", "updated", "waits for")]
-    for each in infos:
+    lines = [("id", "status", "steps", "function", "updated", "waits for")]
+    for each in rows:
         updated = relative(each.updated, now)
-        row = (each.id, each.status, f"{each.steps}", each.function, updated, waits_for(each, now))
-        rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = [zip(row, widths, strict=True) for row in rows]
+        what = (each.id, each.status, f"{each.steps}", each.function, updated, waits_for(each, now))
+        lines.append(what)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    cells = [zip(row, widths, strict=True) for row in lines]
     return "\n".join("  ".join(f"{text:{n}}" for text, n in row).rstrip() for row in cells)
 
 

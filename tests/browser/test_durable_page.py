@@ -161,7 +161,7 @@ def test_list_and_filter(visit, shop, keep):
     page = visit()
     until(page, "tr:has-text('list-2')", "sleeping")
     until(page, "tr:has-text('list-1')", "durable_shop:purchase")
-    assert "message 'approval', until in 6 d 23 h" in page.inner_text("tr:has-text('list-1')")
+    assert "message 'approval', timeout in 6 d 23 h" in page.inner_text("tr:has-text('list-1')")
     assert "in 29 d 23 h" in page.inner_text("tr:has-text('list-2')")
     page.click("nav >> text=sleeping")
     until_rows(page, 1)

@@ -109,6 +109,8 @@ def around(frame: Frame, lines: int = 2) -> list[tuple[int, str]]:
     found = [(number, linecache.getline(frame.file, number).rstrip()) for number in numbers]
     while found and not found[-1][1]:
         found.pop()
+    while found and not found[0][1]:
+        del found[0]
     margin = min((len(text) - len(text.lstrip()) for _, text in found if text), default=0)
     return [(number, text[margin:]) for number, text in found]
 

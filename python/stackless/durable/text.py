@@ -46,7 +46,7 @@ def waits_for(info: Info | Row, now: float) -> str:
     """Return what a workflow waits for."""
     until = "" if info.due is None else relative(info.due, now)
     if info.status == WAITING:
-        return f"message {info.topic!r}" + (f", until {until}" if until else "")
+        return f"message {info.topic!r}" + (f", timeout {until}" if until else "")
     if info.status == SLEEPING:
         return until
     if info.status == RUNNING:

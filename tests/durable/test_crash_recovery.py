@@ -158,7 +158,9 @@ def test_kills_under_load(tmp_path):
     try:
         for handle in handles:
             assert handle.result(60) == 2 * sum(range(steps))
-            assert [each.number for each in handle.steps()] == list(range(1, steps + 1))
+            recorded = handle.steps()
+            assert [each.number for each in recorded] == list(range(1, len(recorded) + 1))
+            assert sum(each.kind == "step" for each in recorded) == steps
         for number, handle in enumerate(waiting):
             assert handle.result(60) == (number, "yes", [number, -number])
     finally:

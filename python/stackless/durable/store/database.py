@@ -41,6 +41,12 @@ class Transaction(Protocol):
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query, or of what follows RETURNING."""
 
+    def call(self, function: Callable[[Any], None]) -> Exception | None:
+        """Call a function of the program with the connection; what it writes belongs to this.
+
+        Returns the exception that it has raised; then what it has written is undone.
+        """
+
 
 #: What is written: called in a transaction. May be called again if that could not be committed.
 Operation = Callable[[Transaction], T]

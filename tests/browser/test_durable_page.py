@@ -224,7 +224,7 @@ def test_sending_a_message(visit, shop):
     until(page, "h1", "done")
     until(page, ".result", "{'by': 'ada'}")
     assert page.locator("[role=alert]").count() == 0
-    assert page.locator(".actions form").count() == 0
+    page.wait_for_selector("input[name=topic]", state="detached")
     assert shop.handle("send").result() == ("receipt 42", {"by": "ada"}, [
         "tea is on its way", "milk is on its way"
     ])  # fmt: skip
@@ -247,6 +247,69 @@ def test_a_failed_workflow(visit, shop, keep):
     assert "LookupError: glass must be wrapped" in page.inner_text(".error")
     assert "sent.append(ship(item))" in page.inner_text(".current")
     assert "item\t'glass'" in page.inner_text(".variables")
+
+
+def test_retry(visit, shop):
+    begun(shop, "retry", items=["glass"]).send("approval", True)
+    page = open_workflow(visit, "retry")
+    until(page, "h1", "failed")
+    (shop.folder / "wrapped").touch()
+    try:
+        page.click("button:has-text('Retry')")
+        until(page, "h1", "done")
+        until(page, ".result", "glass is on its way")
+        assert "must be wrapped" not in page.inner_text(".timeline")
+    finally:
+        (shop.folder / "wrapped").unlink()
+
+
+def test_pause_and_resume(visit, shop):
+    handle = begun(shop, "pause")
+    page = open_workflow(visit, "pause")
+    page.click("button:has-text('Pause')")
+    until(page, "h1", "paused")
+    handle.send("approval", "card 4444 at last")
+    until(page, "[data-live=messages]", "[a card]")
+    assert handle.status() == "paused"
+    page.click("button:has-text('Resume')")
+    until(page, "h1", "done")
+
+
+def test_cancel_asks_first(visit, shop):
+    begun(shop, "cancel")
+    page = open_workflow(visit, "cancel")
+    page.locator("summary", has_text="Cancel").focus()
+    assert not page.is_visible("button:has-text('Yes, cancel it')")
+    page.keyboard.press("Enter")
+    page.click("button:has-text('Yes, cancel it')")
+    until(page, "h1", "cancelled")
+    assert shop.handle("cancel").status() == "cancelled"
+    assert page.locator("button:has-text('Send')").count() == 0
+
+
+def test_fork(visit, shop):
+    begun(shop, "fork").send("approval", "first")
+    page = open_workflow(visit, "fork")
+    until(page, "h1", "done")
+    page.reload()
+    page.click("summary:has-text('Fork')")
+    page.select_option("select[name=step]", label="before 2 receive approval")
+    page.click("button:has-text('Start the copy')")
+    until(page, "h1", "waiting")
+    copy = page.inner_text("h1").split()[0]
+    assert copy != "fork" and f"id={copy}" in page.url
+    shop.handle(copy).send("approval", "second")
+    assert shop.handle(copy).result(60)[1] == "second"
+    assert shop.handle("fork").result()[1] == "first"
+
+
+def test_what_cannot_be_done_is_said(visit, shop):
+    handle = begun(shop, "late")
+    page = open_workflow(visit, "late")
+    handle.send("approval", True)
+    handle.result(60)
+    page.click("button:has-text('Pause')")
+    until(page, "[role=alert]", "the workflow 'late' cannot be paused: it has ended (done)")
 
 
 def test_text_is_not_taken_for_html(visit, shop):

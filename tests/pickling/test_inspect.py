@@ -447,3 +447,15 @@ def test_the_redactor_gets_the_beginning_of_what_is_large(redactor):
 def test_the_text_of_a_whole_blob():
     assert pickling.inspect(stackless.dumps({"a": [1, Loud()]})).text.startswith("{'a': [1, <")
     assert pickling.inspect(stackless.dumps(None)).text == "None"
+
+
+def test_the_preview_of_a_plain_pickle():
+    before = Loud.loaded
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        data = pickle.dumps(({"a": [1, b"x"]}, {2}, Loud()), protocol)
+        assert pickling.preview(data) == f"({{'a': [1, b'x']}}, {{2}}, <{__name__}.Loud.load>)"
+    assert Loud.loaded == before
+    with pytest.raises(pickling.DamagedError):
+        pickling.preview(data[:-1])
+    with pytest.raises(pickling.TooLargeError):
+        pickling.preview(data, limit=5)

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from typing import Any, NoReturn
 
 from stackless import monkey
 from stackless.durable import listing, look, opening, text
-from stackless.durable.app import Handle, this_python
+from stackless.durable.handle import Handle
 from stackless.durable.opening import Opened, WrongUsage
-from stackless.durable.records import STATUSES, DurableError
+from stackless.durable.records import STATUSES, STUCK, DurableError
 
 _PROGRAM = "python -m stackless durable"
 _DESCRIPTION = """\
@@ -47,6 +48,13 @@ def _positive(value: str) -> int:
     return int(value)
 
 
+def _time(value: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(d|h|min|s)", value)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"not a time such as 30d, 12h, 90min or 45s: {value!r}")
+    return float(found[1]) * {"d": 86400, "h": 3600, "min": 60, "s": 1}[found[2]]
+
+
 def _value(json_text: str) -> Any:
     try:
         return json.loads(json_text)
@@ -65,28 +73,33 @@ def _say(given: argparse.Namespace, value: Any, line: str) -> int:
 
 def _list(opened: Opened, given: argparse.Namespace) -> int:
     app = opened.app
-    python = this_python()
+    if given.stuck:
+        return _list_stuck(opened, given)
     rows = listing.rows(
-        app._store,
-        app.name,
-        status=given.status,
-        search=given.search,
-        stuck_for=python if given.stuck else None,
-        limit=given.limit,
+        app._store, app.name, status=given.status, search=given.search, limit=given.limit
     )
-    whys = [listing.why_stuck(each, python) if given.stuck else "" for each in rows]
     if given.json:
-        found = [look.summary(each) for each in rows]
-        for each, why in zip(found, whys, strict=True) if given.stuck else ():
-            each["why"] = why
-        print(json.dumps(found))
-    elif not rows:
-        print(f"there are no such workflows of the app {app.name!r}", file=sys.stderr)
-    elif given.stuck:
-        for row, why in zip(rows, whys, strict=True):
-            print(f"{row.id} ({row.function}): {look.shown(why)}")
-    else:
+        print(json.dumps([look.summary(each) for each in rows]))
+    elif rows:
         print(text.table(rows, app._store.now()))
+    else:
+        print(f"there are no such workflows of the app {app.name!r}", file=sys.stderr)
+    return 0
+
+
+def _list_stuck(opened: Opened, given: argparse.Namespace) -> int:
+    infos = opened.app.workflows(stuck=True, limit=given.limit)
+    whys = []
+    for each in infos:
+        needs = f"it needs a worker of {each.needs}"
+        whys.append(look.shown(each.error) if each.status == STUCK and each.error else needs)
+    if given.json:
+        found = zip(infos, whys, strict=True)
+        print(json.dumps([{**look.summary(each), "why": why} for each, why in found]))
+    for each, why in () if given.json else zip(infos, whys, strict=True):
+        print(f"{each.id} ({each.function}): {why}")
+    if not infos:
+        print(f"no workflow of the app {opened.app.name!r} is stuck", file=sys.stderr)
     return 0
 
 
@@ -110,6 +123,27 @@ def _handle(opened: Opened, given: argparse.Namespace) -> Handle:
 def _send(opened: Opened, given: argparse.Namespace) -> int:
     _handle(opened, given).send(given.topic, given.value)
     return _say(given, {"id": given.id, "topic": given.topic}, f"sent to {given.id}")
+
+
+def _simple(name: str, done: str) -> Callable[..., int]:
+    """Return the function of a command that calls a method of a handle."""
+
+    def run(opened: Opened, given: argparse.Namespace) -> int:
+        handle = _handle(opened, given)
+        getattr(handle, name)()
+        return _say(given, {"id": given.id, "status": handle.status()}, f"{done} {given.id}")
+
+    return run
+
+
+def _fork(opened: Opened, given: argparse.Namespace) -> int:
+    copy = _handle(opened, given).fork(given.step, given.new_id)
+    return _say(given, {"id": copy.id, "of": given.id, "step": given.step}, f"started {copy.id}")
+
+
+def _gc(opened: Opened, given: argparse.Namespace) -> int:
+    count = opened.for_changes().gc(older_than=given.older_than)
+    return _say(given, {"removed": count}, f"removed {count} workflows")
 
 
 # ------------------------------------------------------------------ the worker
@@ -253,6 +287,34 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("topic", metavar="TOPIC")
     send.add_argument(
         "value", metavar="JSON", type=_value, help="the value, such as true or '\"a\"'"
+    )
+
+    for name, about, done in (
+        ("cancel", "cancel a workflow and its children", "asked to end:"),
+        ("pause", "let a workflow do nothing more until `resume`", "paused"),
+        ("resume", "let a paused workflow continue", "resumed"),
+        ("retry", "let a failed or stuck workflow continue before what has failed", "retried"),
+    ):
+        simple = _add(commands, name, about, _simple(name, done))
+        simple.add_argument("id", metavar="ID")
+
+    fork = _add(commands, "fork", "start a copy of a workflow that continues before a step", _fork)
+    fork.add_argument("id", metavar="ID")
+    fork.add_argument(
+        "--step",
+        type=_positive,
+        metavar="N",
+        help="the step as `show` numbers it; by default the copy continues where the workflow is",
+    )
+    fork.add_argument("--new-id", metavar="ID", help="the id of the copy (default: a random one)")
+
+    gc = _add(commands, "gc", "remove workflows that have ended, and code that is not needed", _gc)
+    gc.add_argument(
+        "--older-than",
+        type=_time,
+        required=True,
+        metavar="TIME",
+        help="those that have ended so long ago: 30d, 12h, 90min, 45s",
     )
 
     ui = _add(

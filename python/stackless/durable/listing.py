@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from stackless.durable.records import DONE, FAILED, STUCK
 from stackless.durable.store.sql import Store
 
 
@@ -18,6 +18,9 @@ class Row:
     steps: int
     due: float | None
     topic: str | None
+    #: The child for whose end it waits, and the workflow whose child it is.
+    awaits: str | None
+    parent: str | None
     worker: str | None
     python: str
     created: float
@@ -27,25 +30,17 @@ class Row:
 
 
 _ROW = ", ".join(field.name for field in dataclasses.fields(Row))
-#: Those that no Python has to load any more.
-_OVER = (DONE, FAILED, "cancelled")
 
 
 def rows(
-    store: Store,
-    app: str,
-    *,
-    status: str | None = None,
-    search: str = "",
-    stuck_for: str | None = None,
-    limit: int,
+    store: Store, app: str, *, status: str | None = None, search: str = "", limit: int
 ) -> list[Row]:
     """Return workflows, the one started last first.
 
-    `search`: a part of the id or of the function's name. `stuck_for`: a Python, as the store has
-    it; only those that are stuck, or that this Python cannot load.
+    `search`: a part of the id or of the function's name.
     """
-    where, values = "app = ?", [app]  # type: str, list[Any]
+    where = "app = ?"
+    values: list[Any] = [app]
     if status is not None:
         where += " AND status = ?"
         values.append(status)
@@ -53,10 +48,6 @@ def rows(
         part = "".join(f"\\{c}" if c in "\\%_" else c for c in search)
         where += " AND (id LIKE ? ESCAPE '\\' OR function LIKE ? ESCAPE '\\')"
         values += [f"%{part}%"] * 2
-    if stuck_for is not None:
-        over = ", ".join("?" * len(_OVER))
-        where += f" AND (status = ? OR python <> ? AND status NOT IN ({over}))"
-        values += [STUCK, stuck_for, *_OVER]
     found = store._read(
         f"SELECT {_ROW} FROM durable_workflows WHERE {where} ORDER BY created DESC, id LIMIT ?",
         *values,
@@ -79,8 +70,18 @@ def apps(store: Store) -> list[str]:
     return [name for (name,) in found]
 
 
-def why_stuck(row: Row, python: str) -> str:
-    """Return why a workflow of `rows(stuck_for=python)` does not continue, and what would do."""
-    if row.python != python and row.status != STUCK:
-        return f"needs a worker with {row.python}; this is {python}"
-    return row.error or "stuck"
+def arguments(store: Store, id: str) -> bytes | None:
+    """Return the blob of what a workflow was called with."""
+    found = store._read("SELECT arguments FROM durable_workflows WHERE id = ?", id)
+    data: bytes | None = found[0][0] if found else None
+    return data
+
+
+def messages(store: Store, id: str) -> list[tuple[str, float, bytes]]:
+    """Return the topics, times and blobs of messages that a workflow has not received yet."""
+    found = store._read(
+        "SELECT topic, sent, value FROM durable_messages WHERE workflow = ? ORDER BY number"
+        " LIMIT 100",
+        id,
+    )
+    return [(topic, sent, value) for topic, sent, value in found]

@@ -13,10 +13,11 @@ from typing import Any
 
 from stackless import pickling
 from stackless._package.redactor import redacted
+from stackless.durable import listing, values
 from stackless.durable.listing import Row
-from stackless.durable.records import Info, Step
+from stackless.durable.records import FAILED, Info, Step
+from stackless.durable.snapshots import Code
 from stackless.durable.store.sql import Store
-from stackless.durable.worker import Code
 
 #: Calls of functions in this folder are not shown.
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -38,6 +39,15 @@ class Frame:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that was sent to a workflow and not received yet."""
+
+    topic: str
+    sent: float
+    value: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class View:
     """A workflow."""
 
@@ -47,8 +57,10 @@ class View:
     stack: list[Frame]
     #: Why there is no stack, if it cannot be read.
     unread: str | None
-    #: Its arguments, if it has not begun.
+    #: What it was called with: a tuple, and a dict of named arguments.
     arguments: str | None
+    #: Messages that it has not received yet.
+    messages: list[Waiting]
     #: What it has returned or raised.
     result: str | None
     #: The signature of the snapshot was checked.
@@ -58,10 +70,10 @@ class View:
         """Return it as what JSON can represent."""
         return {
             **summary(self.info),
-            "created": self.info.created,
             "error": self.info.error,
             "arguments": self.arguments,
             "result": self.result,
+            "messages": [dataclasses.asdict(each) for each in self.messages],
             "verified": self.verified,
             "unread": self.unread,
             "stack": [dataclasses.asdict(each) for each in self.stack],
@@ -71,34 +83,45 @@ class View:
 
 def summary(info: Info | Row) -> dict[str, Any]:
     """Return what lists of workflows say of one."""
-    names = ("id", "function", "status", "steps", "due", "topic", "python", "worker", "updated")
-    return {name: getattr(info, name) for name in names}
+    names = "id function status steps due topic awaits parent python worker created updated"
+    return {name: getattr(info, name) for name in names.split()}
 
 
 def look(store: Store, keys: list[bytes] | None, info: Info) -> View:
     """Return what is known of a workflow. `keys`: None leaves signatures unchecked."""
-    unread, stack, arguments, verified = None, [], None, False
-    try:
-        found = _inspect(store, keys, info.snapshot)
-    except Exception as error:  # a damaged blob, another key, or code that is missing
-        unread = f"{type(error).__name__}: {error}"
-    else:
-        verified = found.verified
-        if info.begun:
-            frames = found.tasklets[0].frames if found.tasklets else ()
-            written = info.updated if verified else None
-            stack = [_frame(each, written) for each in frames if not _is_own(each.file)]
-        else:
-            arguments = found.text
-    result = None
-    if info.result is not None:
+
+    def text(value: bytes | None) -> str | None:
         try:
-            result = _inspect(store, keys, info.result).text
-        except Exception as error:
-            result = f"<cannot be read: {type(error).__name__}: {error}>"
-    steps = [dataclasses.replace(each, error=shown(each.error)) for each in store.steps(info.id)]
-    info = dataclasses.replace(info, error=shown(info.error))
-    return View(info, steps, stack, unread, arguments, result, verified)
+            return None if value is None else values.describe(value, keys)
+        except Exception as error:  # damaged, or of another key
+            return f"<cannot be read: {type(error).__name__}: {error}>"
+
+    unread, stack, verified = None, [], keys is not None
+    if info.snapshot is not None:
+        try:
+            found = pickling.inspect(
+                info.snapshot, key=keys, max_size=None, code_store=Code(store, set())
+            )
+        except Exception as error:  # damaged, of another key, or its code is missing
+            unread = f"{type(error).__name__}: {error}"
+        else:
+            frames = found.tasklets[0].frames if found.tasklets else ()
+            written = info.updated if found.verified else None
+            stack = [_frame(each, written) for each in frames if not _is_own(each.file)]
+    messages = [
+        Waiting(topic, sent, text(value) or "")
+        for topic, sent, value in listing.messages(store, info.id)
+    ]
+    return View(
+        info=dataclasses.replace(info, error=shown(info.error)),
+        steps=[dataclasses.replace(each, error=shown(each.error)) for each in store.steps(info.id)],
+        stack=stack,
+        unread=unread,
+        arguments=text(listing.arguments(store, info.id)),
+        messages=messages,
+        result=None if info.status == FAILED else text(info.result),
+        verified=verified,
+    )
 
 
 def around(frame: Frame, lines: int = 2) -> list[tuple[int, str]]:
@@ -121,11 +144,6 @@ def shown(text: str | None) -> str | None:
         return None
     said = redacted(text)
     return text if said is None else said
-
-
-def _inspect(store: Store, keys: list[bytes] | None, blob: bytes) -> pickling.BlobContents:
-    code = Code(store, set())
-    return pickling.inspect(blob, key=keys, max_size=None, code_store=code)
 
 
 def _is_own(file: str) -> bool:

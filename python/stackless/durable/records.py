@@ -14,8 +14,7 @@ OVER = (DONE, FAILED, CANCELLED)
 STEP, GATHER, SLEEP, RECEIVE = "step", "gather", "sleep", "receive"
 START, JOIN, UPGRADE = "start", "join", "upgrade_point"
 
-
-STATUSES = (READY, RUNNING, SLEEPING, WAITING, DONE, FAILED, STUCK)
+STATUSES = (READY, RUNNING, SLEEPING, WAITING, PAUSED, DONE, FAILED, CANCELLED, STUCK)
 
 
 class DurableError(Exception):

@@ -6,7 +6,7 @@ import datetime
 
 from stackless.durable.listing import Row
 from stackless.durable.look import View
-from stackless.durable.records import RUNNING, SLEEPING, WAITING, Info
+from stackless.durable.records import RUNNING, SLEEPING, WAITING, Info, Step
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -45,6 +45,8 @@ def relative(time: float, now: float) -> str:
 def waits_for(info: Info | Row, now: float) -> str:
     """Return what a workflow waits for."""
     until = "" if info.due is None else relative(info.due, now)
+    if info.status == WAITING and info.awaits is not None:
+        return f"child {info.awaits!r}" + (f", timeout {until}" if until else "")
     if info.status == WAITING:
         return f"message {info.topic!r}" + (f", timeout {until}" if until else "")
     if info.status == SLEEPING:
@@ -52,6 +54,11 @@ def waits_for(info: Info | Row, now: float) -> str:
     if info.status == RUNNING:
         return ""
     return until if info.due is not None and info.due > now else ""
+
+
+def step_name(step: Step) -> str:
+    """Return what is shown of a step, or of what else is recorded."""
+    return step.name if step.kind == "step" else f"{step.kind} {step.name}".rstrip()
 
 
 def table(rows: list[Row], now: float) -> str:
@@ -75,10 +82,13 @@ def whole(view: View, now: float) -> str:
         f"status   {info.status}" + (f" ({waits})" if waits else ""),
         f"started  {moment(info.created)}",
         f"updated  {moment(info.updated)} ({relative(info.updated, now)})",
-        f"python   {info.python}",
+        f"python   {info.needs or 'any'}",
+        f"called   {view.arguments}",
     ]
-    if view.arguments is not None:
-        lines.append(f"called with {view.arguments}")
+    if info.parent is not None:
+        lines.append(f"child of {info.parent}")
+    for message in view.messages:
+        lines.append(f"message  {message.topic!r}, {relative(message.sent, now)}: {message.value}")
     if not view.verified and view.unread is None:
         lines.append("(there is no key here: the signature is not checked, the source not shown)")
     if view.unread is not None:
@@ -96,11 +106,13 @@ def whole(view: View, now: float) -> str:
         width = len(f"{view.steps[-1].number}")
         for step in view.steps:
             took = duration(step.ended - step.began)
-            lines.append(f"  {step.number:{width}}  {step.name}, {moment(step.began)}, {took}")
+            lines.append(
+                f"  {step.number:{width}}  {step_name(step)}, {moment(step.began)}, {took}"
+            )
             if step.error is not None:
                 lines.append(f"  {'':{width}}  raised {step.error}")
     if view.result is not None:
-        lines += ["", f"{'Raised' if info.status == 'failed' else 'Result'}: {view.result}"]
+        lines += ["", f"Result: {view.result}"]
     if info.error is not None:
         lines += ["", "Error:", *(f"  {line}" for line in info.error.rstrip().splitlines())]
     return "\n".join(lines)

@@ -38,12 +38,7 @@ def load(signed: bytes, keys: Sequence[bytes]) -> Any:
 
     Also what unpickling raises.
     """
-    data = memoryview(signed)[_SIGNATURE:]
-    fits = [
-        hmac.compare_digest(hmac.digest(key, data, "sha256"), signed[:_SIGNATURE]) for key in keys
-    ]
-    if not any(fits):
-        raise pickling.SignatureError("the value was not signed with this key, or it is damaged")
+    data = _checked(signed, keys)
     kind, data = bytes(data[:1]), data[1:]
     if kind == _PLAIN:
         return pickle.loads(data)
@@ -56,6 +51,30 @@ def load(signed: bytes, keys: Sequence[bytes]) -> Any:
         if plain is None:
             raise
         return pickle.loads(plain)
+
+
+def describe(signed: bytes, keys: Sequence[bytes] | None) -> str:
+    """Return a value as text, as `pickling.inspect` shows it, without unpickling it.
+
+    `keys`: None leaves the signature unchecked. Raises SignatureError and what `inspect` raises.
+    """
+    data = memoryview(signed)[_SIGNATURE:] if keys is None else _checked(signed, keys)
+    kind, data = bytes(data[:1]), data[1:]
+    if kind == _PLAIN:
+        return pickling.preview(data)
+    if kind == _BLOB:
+        return pickling.inspect(data, key=keys, max_size=None).text
+    return "<an exception>"
+
+
+def _checked(signed: bytes, keys: Sequence[bytes]) -> memoryview:
+    data = memoryview(signed)[_SIGNATURE:]
+    fits = [
+        hmac.compare_digest(hmac.digest(key, data, "sha256"), signed[:_SIGNATURE]) for key in keys
+    ]
+    if not any(fits):
+        raise pickling.SignatureError("the value was not signed with this key, or it is damaged")
+    return data
 
 
 def _plain(value: Any) -> bytes | None:

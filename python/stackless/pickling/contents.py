@@ -113,12 +113,7 @@ def inspect(
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an int, not {type(limit).__name__}")
     opened = blob.opened(memoryview(data).cast("B"), key, max_size)
-    try:
-        whole, made = stream.read(opened.pickle, limit)
-    except OverflowError as error:
-        raise TooLargeError(str(error)) from None
-    except Exception as error:  # pickletools raises errors of many types
-        raise DamagedError(f"the pickle in the blob is damaged: {error}") from error
+    whole, made = _read(opened.pickle, limit)
     table = opened.table
     look = _Look(table.python[0], code_store)
     return BlobContents(
@@ -131,6 +126,24 @@ def inspect(
         tuple(tasklet for each in made for tasklet in look.tasklets(each)),
         _Text(_SHOWN).of(whole),
     )
+
+
+def preview(data: bytes | bytearray | memoryview, *, limit: int = LIMIT) -> str:
+    """Return what a pickle of the standard `pickle` holds, as text, without unpickling it.
+
+    As `inspect` shows a variable. Raises DamagedError for what is no pickle, TooLargeError for one
+    of more than `limit` opcodes. May be called from any thread.
+    """
+    return _Text(_SHOWN).of(_read(bytes(data), limit)[0])
+
+
+def _read(pickle: Any, limit: int) -> tuple[Any, list[Made]]:
+    try:
+        return stream.read(pickle, limit)
+    except OverflowError as error:
+        raise TooLargeError(str(error)) from None
+    except Exception as error:  # pickletools raises errors of many types
+        raise DamagedError(f"the pickle is damaged: {error}") from error
 
 
 class _Look:

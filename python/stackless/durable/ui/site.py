@@ -14,16 +14,20 @@ from urllib.parse import urlencode
 import bottle
 
 from stackless.durable import listing, look, text
-from stackless.durable.app import Handle
+from stackless.durable.handle import Handle
 from stackless.durable.opening import Opened, WrongUsage
 from stackless.durable.records import (
+    FAILED,
+    PAUSED,
     READY,
     RUNNING,
     SLEEPING,
     STATUSES,
+    STUCK,
     WAITING,
     DurableError,
     NoSuchWorkflow,
+    Step,
 )
 from stackless.durable.ui.access import Access
 
@@ -157,6 +161,7 @@ class Site:
             filled=filled or {},
             href=_href,
             short=os.path.basename,
+            short_name=_short_name,
         )
 
     def _change(self) -> str:
@@ -208,8 +213,31 @@ def _send(handle: Handle, values: dict[str, str]) -> None:
     handle.send(values["topic"], value)
 
 
+def _fork(handle: Handle, values: dict[str, str]) -> str:
+    return handle.fork(int(values["step"]) if values["step"] else None).id
+
+
 _RUNS = (READY, RUNNING, SLEEPING, WAITING)
-ACTIONS = (Action("send", _RUNS, "Send", "Send a message", _send),)
+ACTIONS = (
+    Action("send", (*_RUNS, PAUSED, STUCK), "Send", "Send a message", _send),
+    Action("retry", (FAILED, STUCK), "Retry", None, lambda handle, _: handle.retry()),
+    Action("resume", (PAUSED,), "Resume", None, lambda handle, _: handle.resume()),
+    Action("pause", _RUNS, "Pause", None, lambda handle, _: handle.pause()),
+    Action("fork", STATUSES, "Start the copy", "Fork", _fork),
+    Action(
+        "cancel",
+        (*_RUNS, PAUSED, STUCK),
+        "Yes, cancel it",
+        "Cancel",
+        lambda handle, _: handle.cancel(),
+    ),
+)
+
+
+def _short_name(step: Step) -> str:
+    """Return the name of a step's function, or what else is recorded."""
+    name = step.name.partition(":")[2] or step.name
+    return name if step.kind == "step" else f"{step.kind.replace('_', ' ')} {name}".rstrip()
 
 
 def _href(id: str) -> str:

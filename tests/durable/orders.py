@@ -101,6 +101,11 @@ def errors(order):
 
 
 @durable.workflow
+def failing_with(text):
+    failing(text)
+
+
+@durable.workflow
 def retried(fails):
     return unreliable(fails)
 

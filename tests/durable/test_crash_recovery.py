@@ -25,7 +25,7 @@ from stackless.durable.store.sql import Store
 
 at, after = int(sys.argv[3]), sys.argv[4] == "after"
 count = 0
-write = Store.save
+write = Store.save_all
 
 def save(store, what):
     global count
@@ -39,7 +39,7 @@ def save(store, what):
     return future
 
 if at:
-    Store.save = save
+    Store.save_all = save
 app = durable.App("tests", f"sqlite:///{sys.argv[2]}", key=b"a key of the tests")
 if sys.argv[5] == "serve":
     app.serve()

@@ -24,7 +24,8 @@ from stackless.durable.records import (
     Step,
 )
 from stackless.durable.store import key_file, open_store
-from stackless.durable.worker import Code, Runner, wait_for
+from stackless.durable.waiting import wait_for
+from stackless.durable.worker import Code, Runner
 
 R = TypeVar("R")
 

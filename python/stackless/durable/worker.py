@@ -9,13 +9,13 @@ import os
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, MutableMapping
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 import stackless
 from stackless import sync
 from stackless.durable import calls
 from stackless.durable.calls import RECEIVE, SLEEP, STEP, Driver, Request, Run, WorkflowTasklet
+from stackless.durable.commits import Commits
 from stackless.durable.records import (
     DONE,
     FAILED,
@@ -33,29 +33,18 @@ from stackless.durable.records import (
 )
 from stackless.durable.store.processes import process_began, this_machine
 from stackless.durable.store.sql import Store
+from stackless.durable.waiting import wait_for
 
-T = TypeVar("T")
 _log = logging.getLogger("stackless.durable")
 
 #: Seconds for which a worker owns its workflows without a sign of life.
 LEASE = 30.0
-#: Seconds between looks for workflows that other processes have made due.
-POLL = 0.2
 #: Seconds until something is tried again that the store has refused.
 _AGAIN = 1.0
 
 
 class NotDurable(DurableError):
     """A variable of a workflow cannot be pickled, so that the call cannot be recorded."""
-
-
-def wait_for(future: Future[T]) -> T:
-    """Return a future's result; only the calling tasklet waits."""
-    if not future.done():
-        done = sync.Event()
-        future.add_done_callback(lambda _: done.set())
-        done.wait()
-    return future.result()
 
 
 class Code(MutableMapping[bytes, bytes]):
@@ -106,6 +95,7 @@ class Runner:
         self._active: set[Driver] = set()
         #: Digests of code that the database has. It is never deleted there.
         self._known: set[bytes] = set()
+        self._commits = Commits(store)
         self._stopping = False
         self.wake = sync.Event()
         self._handlers: dict[str, Callable[[Run, Request], bool]] = {
@@ -125,6 +115,8 @@ class Runner:
         """Run workflows until `stop` is called, or `until()` is true."""
         wait_for(self._store.join(self._me, LEASE))
         beat = stackless.tasklet(self._beat)()
+        self._commits.begin()
+        self._store.listen(self.wake.set)
         try:
             while not self._stopping and not until():
                 self.wake.clear()
@@ -144,6 +136,8 @@ class Runner:
             beat.kill()
             for each in list(self._active):
                 each.kill()
+            self._commits.end()
+            self._store.unlisten(self.wake.set)
             try:
                 wait_for(self._store.leave(self._me))
             except self._store.errors:
@@ -168,8 +162,8 @@ class Runner:
     def _pause(self) -> float:
         due = self._store.next_due(self._me.app, self._me.python)
         if due is None or len(self._active) >= self._most:
-            return POLL
-        return min(POLL, max(0.0, due - self._store.now()))
+            return self._store.poll
+        return min(self._store.poll, max(0.0, due - self._store.now()))
 
     def _beat(self) -> None:
         while True:
@@ -332,7 +326,7 @@ class Runner:
                 request.finish(None, _why_not(run, request, error))
                 return False
         save = Save(run.id, run.token, status, snapshot, code=tuple(code.new.items()), **what)
-        wait_for(self._store.save(save))
+        self._commits.save(save)
         self._known.update(code.new)
         return True
 
@@ -369,7 +363,7 @@ class Runner:
             save = Save(run.id, run.token, READY, due=due)
         while True:
             try:
-                wait_for(self._store.save(save))
+                self._commits.save(save)
                 return
             except LeaseLost:
                 return

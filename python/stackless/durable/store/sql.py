@@ -7,6 +7,8 @@ does nothing but statements.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -50,6 +52,9 @@ class Store:
         #: Returns the time that leases and due times are compared with.
         self.now = database.now
         self._read = database.read
+        #: Seconds between looks for workflows that other processes have made due.
+        self.poll = database.poll
+        self.listen, self.unlisten = database.listen, database.unlisten
 
     def _write(self, operation: Operation[T]) -> Future[T]:
         return self._database.submit(operation)
@@ -73,6 +78,7 @@ class Store:
                 " VALUES (?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
                 *(id, app, function, READY, arguments, now, python, now, now),
             )
+            to.wake()
             return made == 1
 
         return self._write(write)
@@ -89,28 +95,31 @@ class Store:
             _bury(to, worker.machine, now)
             if not to.rows("SELECT 1 FROM durable_workers WHERE id = ?", worker.id):
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
-            due = to.rows(
-                "SELECT id FROM durable_workflows WHERE worker IS NULL AND app = ? AND python = ?"
-                " AND due <= ? ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED",
-                *(worker.app, worker.python, now, count),
+            # The topic and the error have no value from here on: a save need not write them.
+            rows = to.rows(
+                "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
+                " WHERE worker IS NULL AND app = ? AND python = ? AND due <= ?"
+                " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
+                " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
+                " updated = ?, topic = NULL, error = NULL WHERE id IN (SELECT id FROM found)"
+                " RETURNING due, id, token, function, snapshot, begun, steps",
+                *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
             )
-            claims = []
-            for (id,) in due:
-                rows = to.rows(
-                    "UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
-                    " updated = ? WHERE id = ?"
-                    " RETURNING id, token, function, snapshot, begun, steps",
-                    *(worker.id, RUNNING, now, id),
-                )
-                id, token, name, snapshot, begun, steps = rows[0]
-                claims.append(Claim(id, token, name, snapshot, bool(begun), steps))
-            return claims
+            rows.sort(key=lambda row: row[0])
+            return [
+                Claim(id, token, name, snapshot, bool(begun), steps)
+                for _, id, token, name, snapshot, begun, steps in rows
+            ]
 
         return self._write(write)
 
     def save(self, save: Save) -> Future[None]:
         """Write what a workflow has done, in one transaction. LeaseLost if the claim is over."""
-        return self._write(lambda to: _save(to, save))
+        return self._write(lambda to: _save(to, [save]))
+
+    def save_all(self, saves: list[Save]) -> Future[list[Exception | None]]:
+        """Do saves of different workflows; the result has the exceptions of those that fail."""
+        return self._write(lambda to: _save_all(to, saves))
 
     def info(self, id: str) -> Info | None:
         """Return what is known of a workflow."""
@@ -166,10 +175,11 @@ class Store:
                 "INSERT INTO durable_messages (workflow, topic, sent, value) VALUES (?, ?, ?, ?)",
                 *(id, topic, now, value),
             )
-            to.run(
+            if to.run(
                 "UPDATE durable_workflows SET due = ? WHERE id = ? AND status = ? AND topic = ?",
                 *(now, id, WAITING, topic),
-            )
+            ):
+                to.wake()
 
         return self._write(write)
 
@@ -214,53 +224,80 @@ def _info(row: Any) -> Info:
     return Info(id, function, status, bool(begun), *rest)
 
 
-def _save(to: Transaction, save: Save) -> None:
+def _save_all(to: Transaction, saves: list[Save]) -> list[Exception | None]:
+    refused: tuple[type[Exception], ...] = (DurableError, *to.errors)
+    with contextlib.suppress(*refused):
+        to.apart(lambda to: _save(to, saves))
+        return [None] * len(saves)
+    found: list[Exception | None] = []
+    for each in saves:
+        try:
+            to.apart(functools.partial(_save, saves=[each]))
+            found.append(None)
+        except refused as error:
+            if not to.in_transaction:
+                raise
+            found.append(error)
+    return found
+
+
+def _save(to: Transaction, saves: list[Save]) -> None:
+    """Do saves of different workflows, or raise."""
     now = to.now
-    written = to.run(
+    # The claim has set the other columns; leaving them alone leaves their indexes alone.
+    running = [
+        (each.snapshot, each.step and each.step.number, now, each.id, each.token)
+        for each in saves
+        if each.status == RUNNING
+    ]
+    leaving = [
+        (
+            *(each.status, each.snapshot, each.snapshot is not None),
+            *(each.step and each.step.number, each.due, each.topic, each.result, each.error),
+            *(now, each.id, each.token),
+        )
+        for each in saves
+        if each.status != RUNNING
+    ]
+    written = to.many(
+        "UPDATE durable_workflows SET snapshot = ?, begun = 1, steps = coalesce(?, steps),"
+        " due = NULL, updated = ? WHERE id = ? AND token = ? AND worker IS NOT NULL",
+        running,
+    ) + to.many(
         "UPDATE durable_workflows SET status = ?, snapshot = coalesce(?, snapshot),"
         " begun = CASE WHEN ? THEN 1 ELSE begun END, steps = coalesce(?, steps), due = ?,"
-        " topic = ?, result = ?, error = ?, updated = ?, worker = CASE WHEN ? THEN worker END"
+        " topic = ?, result = ?, error = ?, updated = ?, worker = NULL"
         " WHERE id = ? AND token = ? AND worker IS NOT NULL",
-        save.status,
-        save.snapshot,
-        save.snapshot is not None,
-        save.step.number if save.step else None,
-        save.due,
-        save.topic,
-        save.result,
-        save.error,
-        now,
-        save.status == RUNNING,
-        save.id,
-        save.token,
+        leaving,
     )
-    if written != 1:
-        raise LeaseLost(f"the workflow {save.id!r} was claimed by another worker")
-    if save.status == WAITING:
-        # Sent while the workflow ran. A statement of its own, which sees what was written before
-        # the one above had the lock of the row.
-        to.run(
-            "UPDATE durable_workflows SET due = ? WHERE id = ? AND EXISTS"
-            " (SELECT 1 FROM durable_messages WHERE workflow = ? AND topic = ?)",
-            *(now, save.id, save.id, save.topic),
-        )
-    for row in save.code:
-        to.run("INSERT INTO durable_code VALUES (?, ?) ON CONFLICT DO NOTHING", *row)
-    if save.step is not None:
-        each = save.step
-        to.run(
-            "INSERT INTO durable_steps VALUES (?, ?, ?, ?, ?, ?)",
-            *(save.id, each.number, each.name, each.began, each.ended, each.error),
-        )
-    if save.received is not None:
-        gone = to.run(
-            "DELETE FROM durable_messages WHERE number = ? AND workflow = ?",
-            *(save.received, save.id),
-        )
-        if gone != 1:
-            raise DurableError(f"message {save.received} of {save.id!r} was received already")
-    if save.status in OVER:
-        to.run("DELETE FROM durable_messages WHERE workflow = ?", save.id)
+    if written != len(saves):
+        raise LeaseLost(f"the workflow {saves[0].id!r} was claimed by another worker")
+    # Sent while the workflow ran. A statement of its own, which sees what was written before the
+    # one above had the lock of the row.
+    to.many(
+        "UPDATE durable_workflows SET due = ? WHERE id = ? AND EXISTS"
+        " (SELECT 1 FROM durable_messages WHERE workflow = ? AND topic = ?)",
+        [(now, each.id, each.id, each.topic) for each in saves if each.status == WAITING],
+    )
+    # In one order, so that no two transactions wait for one another.
+    to.many(
+        "INSERT INTO durable_code VALUES (?, ?) ON CONFLICT DO NOTHING",
+        sorted({row for each in saves for row in each.code}),
+    )
+    to.many(
+        "INSERT INTO durable_steps VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (save.id, each.number, each.name, each.began, each.ended, each.error)
+            for save in saves
+            if (each := save.step) is not None
+        ],
+    )
+    received = [(each.received, each.id) for each in saves if each.received is not None]
+    gone = to.many("DELETE FROM durable_messages WHERE number = ? AND workflow = ?", received)
+    if gone != len(received):
+        raise DurableError(f"message {received[0][0]} of {received[0][1]!r} was received already")
+    over = [(each.id,) for each in saves if each.status in OVER]
+    to.many("DELETE FROM durable_messages WHERE workflow = ?", over)
 
 
 def _remove(to: Transaction, worker: str, now: float) -> None:
@@ -269,6 +306,7 @@ def _remove(to: Transaction, worker: str, now: float) -> None:
         *(READY, now, worker),
     )
     to.run("DELETE FROM durable_workers WHERE id = ?", worker)
+    to.wake()
 
 
 def _bury(to: Transaction, machine: str, now: float) -> None:

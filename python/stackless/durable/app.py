@@ -227,10 +227,12 @@ class Handle:
         return value
 
 
-def _keys(path: str, key: bytes | list[bytes] | None) -> list[bytes]:
+def _keys(path: str | None, key: bytes | list[bytes] | None) -> list[bytes]:
     if key is None:
         text = os.environ.get(_KEY)
-        key = text.encode() if text else _key_in_file(path)
+        if not text and path is None:
+            raise ValueError(f"processes of other machines need the key: key=, or {_KEY}")
+        key = text.encode() if text else _key_in_file(str(path))
     keys = [key] if isinstance(key, bytes) else list(key)
     if not keys or not all(keys):
         raise ValueError("a key must not be empty")

@@ -8,6 +8,8 @@ Where they differ a statement is PostgreSQL's, and SQLite's connection changes i
 from __future__ import annotations
 
 import abc
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
@@ -108,6 +110,10 @@ class Session(abc.ABC):
         """
 
     @abc.abstractmethod
+    def exclude_others(self) -> None:
+        """Let other processes that call this wait until the transaction has ended."""
+
+    @abc.abstractmethod
     def commit(self) -> None:
         """Return when what was written is on the disk. Raises Unclear if that is not known."""
 
@@ -158,8 +164,10 @@ class Database(Protocol):
 
     #: What it raises when it cannot be reached: to be tried again.
     errors: tuple[type[Exception], ...]
-    #: Seconds between looks for workflows that other processes have made due.
-    poll: float
+
+    @property
+    def poll(self) -> float:
+        """Seconds between looks for workflows that other processes have made due."""
 
     def now(self) -> float:
         """Return the database's time, in seconds since the epoch."""
@@ -185,3 +193,11 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Write what was not written yet, and close the database."""
+
+
+def thread(run: Callable[[], None], name: str) -> threading.Thread:
+    """Return a thread of the operating system, also where `threading` is patched."""
+    monkey = sys.modules.get("stackless.monkey")
+    native = threading.Thread if monkey is None else monkey.original("threading", "Thread")
+    made: threading.Thread = native(target=run, name=name, daemon=True)
+    return made

@@ -39,13 +39,16 @@ MIGRATIONS = (
 )
 
 
-def migrate(session: Session) -> None:
+def migrate(session: Session, *also: str) -> None:
     """Bring a database to the latest version. DurableError if a later release has written it.
 
-    `begin` of the session has to exclude other processes that do the same.
+    `also`: statements that are executed each time.
     """
     session.begin()
     try:
+        session.exclude_others()
+        for statement in also:
+            session.run(statement)
         session.run("CREATE TABLE IF NOT EXISTS durable_version (version BIGINT NOT NULL)")
         found = session.rows("SELECT version FROM durable_version")
         version = found[0][0] if found else 0

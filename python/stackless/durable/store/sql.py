@@ -52,9 +52,12 @@ class Store:
         #: Returns the time that leases and due times are compared with.
         self.now = database.now
         self._read = database.read
-        #: Seconds between looks for workflows that other processes have made due.
-        self.poll = database.poll
         self.listen, self.unlisten = database.listen, database.unlisten
+
+    @property
+    def poll(self) -> float:
+        """Seconds between looks for workflows that other processes have made due."""
+        return self._database.poll
 
     def _write(self, operation: Operation[T]) -> Future[T]:
         return self._database.submit(operation)
@@ -92,8 +95,10 @@ class Store:
 
         def write(to: Transaction) -> list[Claim]:
             now = to.now
-            _bury(to, worker.machine, now)
-            if not to.rows("SELECT 1 FROM durable_workers WHERE id = ?", worker.id):
+            _bury(to, worker.machine)
+            # The lock: what is claimed here is seen by a worker that removes this one.
+            mine = to.rows("SELECT 1 FROM durable_workers WHERE id = ? FOR UPDATE", worker.id)
+            if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
             # The topic and the error have no value from here on: a save need not write them.
             rows = to.rows(
@@ -209,7 +214,7 @@ class Store:
 
     def leave(self, worker: Worker) -> Future[None]:
         """Remove a worker. Workflows that it has claimed can be claimed by others at once."""
-        return self._write(lambda to: _remove(to, worker.id, to.now))
+        return self._write(lambda to: _leave(to, worker.id))
 
     # -------------------------------------------------------------- code
 
@@ -225,6 +230,9 @@ def _info(row: Any) -> Info:
 
 
 def _save_all(to: Transaction, saves: list[Save]) -> list[Exception | None]:
+    if len(saves) == 1:
+        _save(to, saves)
+        return [None]
     refused: tuple[type[Exception], ...] = (DurableError, *to.errors)
     with contextlib.suppress(*refused):
         to.apart(lambda to: _save(to, saves))
@@ -300,19 +308,26 @@ def _save(to: Transaction, saves: list[Save]) -> None:
     to.many("DELETE FROM durable_messages WHERE workflow = ?", over)
 
 
-def _remove(to: Transaction, worker: str, now: float) -> None:
+def _release(to: Transaction, worker: str) -> None:
+    """Let others claim the workflows of a worker that was removed before."""
     to.run(
         "UPDATE durable_workflows SET worker = NULL, status = ?, due = ? WHERE worker = ?",
-        *(READY, now, worker),
+        *(READY, to.now, worker),
     )
-    to.run("DELETE FROM durable_workers WHERE id = ?", worker)
     to.wake()
 
 
-def _bury(to: Transaction, machine: str, now: float) -> None:
+def _leave(to: Transaction, worker: str) -> None:
+    to.run("DELETE FROM durable_workers WHERE id = ?", worker)
+    _release(to, worker)
+
+
+def _bury(to: Transaction, machine: str) -> None:
     """Remove workers whose lease is over, or whose process has ended."""
     for id, where, pid, began, until in to.rows(
         "SELECT id, machine, pid, began, until FROM durable_workers"
     ):
-        if until < now or (where == machine and process_began(pid) != began):
-            _remove(to, id, now)
+        if until < to.now or (where == machine and process_began(pid) != began):
+            # Not if it has extended its lease meanwhile.
+            if to.run("DELETE FROM durable_workers WHERE id = ? AND until = ?", id, until):
+                _release(to, id)

@@ -38,7 +38,10 @@ class SQLite:
     opened, DurableError if a later release has written it, or for SQLite before 3.35.
     """
 
-    poll = 0.2
+    @property
+    def poll(self) -> float:
+        """Other processes cannot tell what they have made due."""
+        return 0.2
 
     def __init__(
         self, path: str | os.PathLike[str], clock: Callable[[], float] = time.time
@@ -131,6 +134,9 @@ class _Session(Session):
             raise
         finally:
             self._execute(f"PRAGMA busy_timeout={_PATIENCE * 1000}")
+
+    def exclude_others(self) -> None:
+        pass  # it did that when it began
 
     def commit(self) -> None:
         self._execute("COMMIT")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,19 +18,11 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import stackless
-from stackless.durable.store.database import Again, Operation, Session, Unclear
+from stackless.durable.store.database import Again, Operation, Session, Unclear, thread
 
 T = TypeVar("T")
 Batch = list[tuple[Operation[Any], Future[Any]]]
 _log = logging.getLogger("stackless.durable")
-
-
-def _thread(run: Callable[[], None], name: str) -> threading.Thread:
-    """Return a thread of the operating system, also where `threading` is patched."""
-    monkey = sys.modules.get("stackless.monkey")
-    native = threading.Thread if monkey is None else monkey.original("threading", "Thread")
-    made: threading.Thread = native(target=run, name=name, daemon=True)
-    return made
 
 
 class Writer:
@@ -62,7 +53,7 @@ class Writer:
         self._changing = threading.Lock()
         self._closed = False
         self._listeners: tuple[Callable[[], None], ...] = ()
-        self._thread = _thread(self._run, "stackless.durable writer")
+        self._thread = thread(self._run, "stackless.durable writer")
         self._thread.start()
 
     def submit(self, operation: Operation[T]) -> Future[T]:

@@ -7,36 +7,24 @@ import decimal
 import traceback
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import stackless
-from stackless import sync
 from stackless.durable import values
 from stackless.durable.calls import step_named
 from stackless.durable.records import DurableError, Save, Wanted
 from stackless.durable.requests import Call, Driver
 from stackless.durable.snapshots import NotDurable
+from stackless.durable.waiting import wait_for
 
 if TYPE_CHECKING:
     from stackless.durable.driving import Place
-
-T = TypeVar("T")
 
 #: Of these, and of tuples of them, neither the step nor the workflow can change one.
 _FIXED = frozenset(
     (int, float, complex, bool, str, bytes, type(None), uuid.UUID, decimal.Decimal)
     + (datetime.date, datetime.time, datetime.datetime, datetime.timedelta)
 )
-
-
-def wait_for(future: Future[T]) -> T:
-    """Return a future's result; only the calling tasklet waits."""
-    if not future.done():
-        done = sync.Event()
-        future.add_done_callback(lambda _: done.set())
-        done.wait()
-    return future.result()
 
 
 def is_fixed(value: Any) -> bool:
@@ -220,4 +208,3 @@ def picklable(error: BaseException | None, key: bytes) -> tuple[Any, bytes]:
         made = NotDurable(text)
         made.__dict__.update({_MARK: getattr(error, _MARK, None)})
         return made, values.dump(made, key)
-

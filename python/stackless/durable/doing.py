@@ -161,9 +161,7 @@ def _do_all(
     """Do steps, so many at a time, and record each."""
     rest = iter(missing)
     failed: list[BaseException] = []
-    workers = [
-        Driver(_do_some)(drive, rest, done, failed) for _ in range(min(limit, len(missing)))
-    ]
+    workers = [Driver(_do_some)(drive, rest, done, failed) for _ in range(min(limit, len(missing)))]
     try:
         for each in workers:
             each.join()

@@ -17,7 +17,8 @@ from typing import Any
 import stackless
 from stackless import pickling, sync
 from stackless.durable import calls, values
-from stackless.durable.attempts import Stuck, origin, picklable, stamp, text_of, wait_for
+from stackless.durable.attempts import Stuck, origin, picklable, stamp, text_of
+from stackless.durable.commits import Commits
 from stackless.durable.doing import HANDLERS
 from stackless.durable.records import (
     CANCELLED,
@@ -56,6 +57,7 @@ class Place:
     app: str
     python: str
     keys: list[bytes]
+    commits: Commits
     #: Seconds that a workflow may wait in memory.
     linger: float
     #: Digests of code that the database has.
@@ -231,7 +233,8 @@ class Drive(Run):
     def _diverged(self, asked: str, number: int, found: Outcome) -> None:
         raise Stuck(
             f"Diverged: the workflow asks for {asked.strip()} as request {number}, but recorded is"
-            f" {found.kind} {found.name}".rstrip() + f" as request {found.number}"
+            f" {found.kind} {found.name}".rstrip()
+            + f" as request {found.number}"
         )
 
     def check_same(self, name: str, number: int, found: Outcome) -> None:
@@ -297,7 +300,7 @@ class Drive(Run):
     def save(self, status: str, snapshot: Snapshot | None = None, **what: Any) -> None:
         """Write a state, and what is to be written with it."""
         save = self.to_save(status, snapshot, **what)
-        self.was_saved(save, wait_for(self.place.store.save(save)))
+        self.was_saved(save, self.place.commits.save(save))
 
     def to_save(self, status: str, snapshot: Snapshot | None = None, **what: Any) -> Save:
         """Return what is to be written; it will not be returned again."""
@@ -377,7 +380,7 @@ class Drive(Run):
             save = Save(self.id, self.token, READY, due=store.now() + AGAIN)
         while True:
             try:
-                wait_for(store.save(save))
+                self.place.commits.save(save)
                 return
             except LeaseLost:
                 return

@@ -8,18 +8,16 @@ import uuid
 from collections.abc import Callable
 
 import stackless
-from stackless.durable.attempts import wait_for
 from stackless.durable.driving import AGAIN, Drive, Place
 from stackless.durable.records import Claim, LeaseLost, Worker
 from stackless.durable.requests import Driver
 from stackless.durable.store.processes import process_began, this_machine
+from stackless.durable.waiting import wait_for
 
 _log = logging.getLogger("stackless.durable")
 
 #: Seconds for which a worker owns its workflows without a sign of life.
 LEASE = 30.0
-#: Seconds between looks for workflows that other processes have made due.
-POLL = 0.2
 #: Signs of life after which a worker looks anew which code the store has.
 _FORGET = 60
 
@@ -53,6 +51,8 @@ class Runner:
         """Run workflows until `stop` is called, or `until()` is true."""
         wait_for(self._store.join(self._me, LEASE))
         beat = stackless.tasklet(self._beat)()
+        self._place.commits.begin()
+        self._store.listen(self.wake.set)
         try:
             while not self._place.stopping and not until():
                 self.wake.clear()
@@ -72,6 +72,8 @@ class Runner:
             beat.kill()
             for each in list(self._active):
                 each.kill()
+            self._place.commits.end()
+            self._store.unlisten(self.wake.set)
             try:
                 wait_for(self._store.leave(self._me))
             except self._store.errors:
@@ -96,8 +98,8 @@ class Runner:
     def _pause(self) -> float:
         due = self._store.next_due(self._me.app, self._me.python)
         if due is None or len(self._active) >= self._most:
-            return POLL
-        return min(POLL, max(0.0, due - self._store.now()))
+            return self._store.poll
+        return min(self._store.poll, max(0.0, due - self._store.now()))
 
     def _beat(self) -> None:
         beats = 0

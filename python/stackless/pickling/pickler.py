@@ -73,6 +73,12 @@ _COMMON_CLASSES: frozenset[Any] = frozenset(
     )
 )
 
+#: Their subclasses are reduced in a way of their own.
+_SPECIAL = (
+    *(type, BaseException, functions.ByValue, errors.WithOrigin, _stackless.tasklet),
+    *PRIMITIVES,
+)
+
 _Tasklet: Any = _stackless.tasklet
 Way = Callable[["Pickler", Any], Any]
 
@@ -134,20 +140,18 @@ class Pickler(pickle.Pickler):
         return NotImplemented if way is None else way(self, obj)
 
     def _way(self, kind: type) -> Way | None:
-        if issubclass(kind, type):
-            return Pickler._class
-        if issubclass(kind, BaseException):
-            return Pickler._exception
-        if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
-            return Pickler._stand_in
-        if issubclass(kind, _stackless.tasklet):
-            return Pickler._tasklet
-        if issubclass(kind, PRIMITIVES):
-            return Pickler._primitive
-        if any(kind is type(getattr(sys, name, None)) for name in _STREAMS):
-            return Pickler._stream
+        if issubclass(kind, _SPECIAL):
+            if issubclass(kind, type):
+                return Pickler._class
+            if issubclass(kind, BaseException):
+                return Pickler._exception
+            if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
+                return Pickler._stand_in
+            return Pickler._primitive if issubclass(kind, PRIMITIVES) else Pickler._tasklet
         plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
-        return None if plain and registered(kind) is None else Pickler._with_reducer
+        is_usual = plain and registered(kind) is None
+        usual = None if is_usual else Pickler._with_reducer
+        return Pickler._stream if kind in [type(getattr(sys, n, None)) for n in _STREAMS] else usual
 
     def _cell(self, cell: CellType) -> Any:
         return functions.reduce_cell(cell, itself)
@@ -203,6 +207,9 @@ class Pickler(pickle.Pickler):
         if self.same_program and each.__module__ == "__main__":
             if _leads_to("__main__", each.__qualname__, each):
                 return NotImplemented
+        if type(each) is type and is_importable(each.__module__):
+            if _leads_to(each.__module__, each.__qualname__, each):
+                return NotImplemented  # as below, and found out faster
         reduced = _class_reduce(each)
         if each.__flags__ & _IMMUTABLE_TYPE:
             # Written in C: a class cannot be copied by value.
@@ -355,4 +362,6 @@ def is_importable(name: Any) -> bool:
     module = sys.modules.get(name) if isinstance(name, str) else None
     if name == "__main__" or getattr(module, "__spec__", None) is None:
         return False
+    if not _BY_VALUE:
+        return True
     return not any(name == each or name.startswith(each + ".") for each in _BY_VALUE)

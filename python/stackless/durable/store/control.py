@@ -66,7 +66,7 @@ def _cancel(to: Transaction, id: str, status: str) -> None:
         *(CANCELLED, now, id, STUCK),
     )
     if ended:
-        end(to, id, now)
+        end(to, [id])
         return
     to.run("UPDATE durable_workflows SET cancel = 1, pause = 0, updated = ? WHERE id = ?", now, id)
     if status != RUNNING:
@@ -74,6 +74,7 @@ def _cancel(to: Transaction, id: str, status: str) -> None:
 
 
 def _make_ready(to: Transaction, id: str, now: float) -> None:
+    to.wake()
     to.run(
         "UPDATE durable_workflows SET status = ?, due = ?, updated = ? WHERE id = ?",
         *(READY, now, now, id),
@@ -197,6 +198,7 @@ def fork(to: Transaction, id: str, number: int | None, new: str) -> None:
         *(new, id, number),
     )
     _rewind(to, new, number)
+    to.wake()
 
 
 def migrate(to: Transaction, id: str, function: str) -> bool:
@@ -249,7 +251,9 @@ def remove_code(to: Transaction) -> int:
         for (codes,) in to.rows(f"SELECT DISTINCT codes FROM {table} WHERE codes IS NOT NULL"):
             needed.update(bytes(codes[at : at + 16]) for at in range(0, len(codes), 16))
     removed = 0
-    for (digest,) in to.rows("SELECT digest FROM durable_code WHERE written < ?", to.now - CODE_KEPT):
+    for (digest,) in to.rows(
+        "SELECT digest FROM durable_code WHERE written < ?", to.now - CODE_KEPT
+    ):
         if bytes(digest) not in needed:
             removed += to.run("DELETE FROM durable_code WHERE digest = ?", digest)
     return removed

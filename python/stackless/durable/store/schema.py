@@ -21,6 +21,8 @@ MIGRATIONS = (
     CREATE INDEX durable_workflows_due ON durable_workflows (app, python, due)
         WHERE worker IS NULL AND due IS NOT NULL;
     CREATE INDEX durable_workflows_worker ON durable_workflows (worker) WHERE worker IS NOT NULL;
+    CREATE INDEX durable_workflows_wanted ON durable_workflows (id)
+        WHERE worker IS NOT NULL AND (cancel = 1 OR pause = 1 OR migrate IS NOT NULL);
     CREATE INDEX durable_workflows_awaits ON durable_workflows (awaits) WHERE awaits IS NOT NULL;
     CREATE INDEX durable_workflows_parent ON durable_workflows (parent) WHERE parent IS NOT NULL;
     CREATE INDEX durable_workflows_status ON durable_workflows (app, status, created);
@@ -52,13 +54,16 @@ MIGRATIONS = (
 )
 
 
-def migrate(session: Session) -> None:
+def migrate(session: Session, *also: str) -> None:
     """Bring a database to the latest version. DurableError if a later release has written it.
 
-    `begin` of the session has to exclude other processes that do the same.
+    `also`: statements that are executed each time.
     """
     session.begin()
     try:
+        session.exclude_others()
+        for statement in also:
+            session.run(statement)
         session.run("CREATE TABLE IF NOT EXISTS durable_version (version BIGINT NOT NULL)")
         found = session.rows("SELECT version FROM durable_version")
         version = found[0][0] if found else 0

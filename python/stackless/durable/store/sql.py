@@ -74,6 +74,12 @@ class Store:
         #: Returns the time that leases and due times are compared with.
         self.now = database.now
         self._read = database.read
+        self.listen, self.unlisten = database.listen, database.unlisten
+
+    @property
+    def poll(self) -> float:
+        """Seconds between looks for workflows that other processes have made due."""
+        return self._database.poll
 
     def _write(self, operation: Operation[T]) -> Future[T]:
         return self._database.submit(operation)
@@ -89,7 +95,7 @@ class Store:
 
         `python`: that which can load it; "" for all.
         """
-        return self._write(lambda to: saving.start(to, started, python))
+        return self._write(lambda to: saving.start(to, [started], python) == 1)
 
     def claim(self, worker: Worker, count: int) -> Future[list[Claim]]:
         """Claim at most so many due workflows that the worker can load, the longest due first.
@@ -100,15 +106,28 @@ class Store:
 
         def write(to: Transaction) -> list[Claim]:
             now = to.now
-            _bury(to, worker.machine, now)
-            if not to.rows("SELECT 1 FROM durable_workers WHERE id = ?", worker.id):
+            _bury(to, worker.machine)
+            # The lock: what is claimed here is seen by a worker that removes this one.
+            mine = to.rows("SELECT 1 FROM durable_workers WHERE id = ? FOR UPDATE", worker.id)
+            if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
-            due = to.rows(
-                "SELECT id FROM durable_workflows WHERE worker IS NULL AND app = ?"
-                " AND python IN (?, '') AND due <= ? ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED",
-                *(worker.app, worker.python, now, count),
+            # What a wait has left has no value from here on: a save need not write it.
+            rows = to.rows(
+                "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
+                " WHERE worker IS NULL AND app = ? AND python IN (?, '') AND due <= ?"
+                " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
+                " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
+                " updated = ?, topic = NULL, awaits = NULL, error = NULL"
+                " WHERE id IN (SELECT id FROM found)"
+                " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
+                " cancel, pause, migrate",
+                *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
             )
-            return [_claimed(to, worker, id, now) for (id,) in due]
+            rows.sort(key=lambda row: row[0])
+            return [
+                Claim(*found, Wanted(cancel == 1, pause == 1, migrate))
+                for _, *found, cancel, pause, migrate in rows
+            ]
 
         return self._write(write)
 
@@ -117,7 +136,11 @@ class Store:
 
         The result is what was asked of it meanwhile.
         """
-        return self._write(lambda to: saving.save(to, save))
+        return self._write(lambda to: saving.save(to, [save])[0])
+
+    def save_all(self, saves: list[Save]) -> Future[list[Wanted | Exception]]:
+        """Do saves; the result has what `save` returns, and the exceptions of those that fail."""
+        return self._write(lambda to: saving.save_all(to, saves))
 
     def transact(self, id: str, token: int, body: Body) -> Future[None]:
         """Call a function of the program in a transaction, and save with it what `body` says.
@@ -130,7 +153,7 @@ class Store:
             error = to.call(body.call)
             save = body.save(error)
             if save is not None:
-                body.written(saving.save(to, save))
+                body.written(saving.save(to, [save])[0])
 
         return self._write(write)
 
@@ -151,7 +174,9 @@ class Store:
             " WHERE workflow = ? AND number >= ? ORDER BY number",
             *(id, number),
         )
-        return [Outcome(n, kind, name, bool(failed), value) for n, kind, name, failed, value in rows]
+        return [
+            Outcome(n, kind, name, bool(failed), value) for n, kind, name, failed, value in rows
+        ]
 
     def info(self, id: str) -> Info | None:
         """Return what is known of a workflow."""
@@ -246,10 +271,11 @@ class Store:
                 "INSERT INTO durable_messages (workflow, topic, sent, value) VALUES (?, ?, ?, ?)",
                 *(id, topic, now, value),
             )
-            to.run(
+            if to.run(
                 "UPDATE durable_workflows SET due = ? WHERE id = ? AND status = ? AND topic = ?",
                 *(now, id, WAITING, topic),
-            )
+            ):
+                to.wake()
 
         return self._write(write)
 
@@ -280,7 +306,7 @@ class Store:
 
     def leave(self, worker: Worker) -> Future[None]:
         """Remove a worker. Workflows that it has claimed can be claimed by others at once."""
-        return self._write(lambda to: _remove(to, worker.id, to.now))
+        return self._write(lambda to: _leave(to, worker.id))
 
     # -------------------------------------------------------------- code
 
@@ -295,30 +321,28 @@ def _info(row: Any) -> Info:
     return Info(id, function, status, bool(begun), *rest)
 
 
-def _claimed(to: Transaction, worker: Worker, id: str, now: float) -> Claim:
-    ((*found, cancel, pause, migrate),) = to.rows(
-        "UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?, due = NULL,"
-        " topic = NULL, awaits = NULL, updated = ? WHERE id = ?"
-        " RETURNING id, token, function, arguments, entry, snapshot, position, steps,"
-        " cancel, pause, migrate",
-        *(worker.id, RUNNING, now, id),
-    )
-    return Claim(*found, Wanted(cancel == 1, pause == 1, migrate))
-
-
-def _remove(to: Transaction, worker: str, now: float) -> None:
+def _release(to: Transaction, worker: str) -> None:
+    """Let others claim the workflows of a worker that was removed before."""
     to.run(
-        "UPDATE durable_workflows SET worker = NULL, status = CASE WHEN pause = 1 THEN ? ELSE ? END,"
+        "UPDATE durable_workflows SET worker = NULL,"
+        " status = CASE WHEN pause = 1 THEN ? ELSE ? END,"
         " due = CASE WHEN pause = 1 THEN NULL ELSE ? END WHERE worker = ?",
-        *(PAUSED, READY, now, worker),
+        *(PAUSED, READY, to.now, worker),
     )
+    to.wake()
+
+
+def _leave(to: Transaction, worker: str) -> None:
     to.run("DELETE FROM durable_workers WHERE id = ?", worker)
+    _release(to, worker)
 
 
-def _bury(to: Transaction, machine: str, now: float) -> None:
+def _bury(to: Transaction, machine: str) -> None:
     """Remove workers whose lease is over, or whose process has ended."""
     for id, where, pid, began, until in to.rows(
         "SELECT id, machine, pid, began, until FROM durable_workers"
     ):
-        if until < now or (where == machine and process_began(pid) != began):
-            _remove(to, id, now)
+        if until < to.now or (where == machine and process_began(pid) != began):
+            # Not if it has extended its lease meanwhile.
+            if to.run("DELETE FROM durable_workers WHERE id = ? AND until = ?", id, until):
+                _release(to, id)

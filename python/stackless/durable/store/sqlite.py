@@ -11,15 +11,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 
 from stackless.durable.records import DurableError
-from stackless.durable.store.database import Dialect, Operation
+from stackless.durable.store.database import Again, Dialect, Session
 from stackless.durable.store.schema import migrate
 from stackless.durable.store.writer import Writer
 
-T = TypeVar("T")
+#: Seconds to wait for a process that writes.
+_PATIENCE = 30
 
 _SQL = Dialect(
     {
@@ -38,6 +38,11 @@ class SQLite:
     opened, DurableError if a later release has written it, or for SQLite before 3.35.
     """
 
+    @property
+    def poll(self) -> float:
+        """Other processes cannot tell what they have made due."""
+        return 0.2
+
     def __init__(
         self, path: str | os.PathLike[str], clock: Callable[[], float] = time.time
     ) -> None:
@@ -53,7 +58,9 @@ class SQLite:
         except BaseException:
             self._reader.close()
             raise
-        self._writer = Writer(self._connect)
+        self._writer = Writer(self._connect, quick=0.001)
+        self.submit = self._writer.submit
+        self.listen, self.unlisten = self._writer.listen, self._writer.unlisten
 
     def _connect(self) -> _Session:
         return _Session(self.path, self.now)
@@ -63,10 +70,6 @@ class SQLite:
         with self._reading:
             return self._reader.rows(statement, *values)
 
-    def submit(self, operation: Operation[T]) -> Future[T]:
-        """Return the future of an operation that the writer does."""
-        return self._writer.submit(operation)
-
     def close(self) -> None:
         """Write what was not written yet, and close the database."""
         self._writer.close()
@@ -74,22 +77,39 @@ class SQLite:
             self._reader.close()
 
 
-class _Session:
+def _is_busy(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+class _Session(Session):
     """A connection."""
+
+    errors = (sqlite3.Error,)
 
     def __init__(self, path: str, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._connection = sqlite3.connect(
-            path, timeout=30, isolation_level=None, check_same_thread=False
+            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
+        self._execute = self._connection.execute
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._use_wal()
+            self._execute("PRAGMA synchronous=FULL")
         except BaseException:
             self._connection.close()
             raise
-        self.close = self._connection.close
-        self.rollback = self._connection.rollback
+
+    def _use_wal(self) -> None:
+        # Of several that change the mode of a new database at once, SQLite lets one wait for none.
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     @property
     def now(self) -> float:
@@ -99,43 +119,69 @@ class _Session:
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
-    def begin(self) -> None:
-        # At once, so that it waits for a process that writes before it has read anything.
-        self._connection.execute("BEGIN IMMEDIATE")
+    def begin(self, wait: bool = True) -> None:
+        self.woken = False
+        # IMMEDIATE: it waits for a process that writes before it has read anything.
+        if wait:
+            self._execute("BEGIN IMMEDIATE")
+            return
+        self._execute("PRAGMA busy_timeout=0")
+        try:
+            self._execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise Again("another process writes now") from error
+            raise
+        finally:
+            self._execute(f"PRAGMA busy_timeout={_PATIENCE * 1000}")
+
+    def exclude_others(self) -> None:
+        pass  # it did that when it began
 
     def commit(self) -> None:
-        self._connection.execute("COMMIT")
+        self._execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+    def close(self) -> None:
+        self._connection.close()
 
     def run(self, statement: str, *values: Any) -> int:
-        return self._connection.execute(_SQL[statement], values).rowcount
+        return self._execute(_SQL[statement], values).rowcount
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(_SQL[statement], values).fetchall()
+        return self._execute(_SQL[statement], values).fetchall()
 
-    def call(self, function: Callable[[sqlite3.Connection], None]) -> Exception | None:
-        """Call a function of the program. It cannot end the transaction, which others share."""
+    def many(self, statement: str, rows: list[tuple[Any, ...]]) -> int:
+        if len(rows) == 1:
+            return self._execute(_SQL[statement], rows[0]).rowcount
+        if not rows:
+            return 0
+        return self._connection.executemany(_SQL[statement], rows).rowcount
+
+    def call(self, function: Callable[[Any], None]) -> Exception | None:
         connection = self._connection
         factories = connection.row_factory, connection.text_factory
-        connection.execute("SAVEPOINT program")
+        self._execute("SAVEPOINT program")
         connection.set_authorizer(_no_ends)
+        failed: Exception | None = None
         try:
             function(connection)
         except Exception as error:
-            failed: Exception | None = error
-        else:
-            failed = None
+            failed = error
         finally:
             connection.set_authorizer(None)
             connection.row_factory, connection.text_factory = factories
-        if not connection.in_transaction:
+        if not connection.in_transaction:  # a full disk or an I/O error has ended it
             raise failed or sqlite3.OperationalError("the transaction has ended")
         if failed is not None:
-            connection.execute("ROLLBACK TO program")
-        connection.execute("RELEASE program")
+            self._execute("ROLLBACK TO program")
+        self._execute("RELEASE program")
         return failed
 
 
 def _no_ends(action: int, *_: object) -> int:
-    """Refuse statements that begin or end transactions, and savepoints."""
+    """Refuse statements that begin or end transactions and savepoints."""
     denied = action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT)
     return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK

@@ -17,9 +17,9 @@ KEY = "a key of the tests"
 
 
 @pytest.fixture
-def run(path, app, monkeypatch, capsys):
+def run(url, app, monkeypatch, capsys):
     """Run a command on the store; returns its exit status, what it prints, and its errors."""
-    monkeypatch.setenv("STACKLESS_DURABLE_STORE", f"sqlite:///{path}")
+    monkeypatch.setenv("STACKLESS_DURABLE_STORE", url)
     monkeypatch.setenv("STACKLESS_DURABLE_KEY", KEY)
 
     def run(*argv):
@@ -123,7 +123,7 @@ def test_values_are_redacted(run, app, worker):
     assert "secret" not in out and "***" in out
 
 
-def test_without_the_key_nothing_is_changed(run, path, waiting, monkeypatch):
+def test_without_the_key_nothing_is_changed(run, url, waiting, monkeypatch):
     monkeypatch.delenv("STACKLESS_DURABLE_KEY")
     status, out, _ = run("show", "w-1")
     assert status == 0 and "order = 'my order'" in out
@@ -131,7 +131,7 @@ def test_without_the_key_nothing_is_changed(run, path, waiting, monkeypatch):
     assert "durable.receive" not in out
     status, _, err = run("send", "w-1", "approval", "1")
     assert status == 2 and "there is no key: set STACKLESS_DURABLE_KEY" in err
-    assert not os.path.exists(f"{path}.key")
+    assert not os.path.exists(url.removeprefix("sqlite:///") + ".key")
     monkeypatch.setenv("STACKLESS_DURABLE_KEY", "another")
     status, out, _ = run("show", "w-1")
     assert status == 0 and "The snapshot cannot be read: SignatureError" in out
@@ -200,14 +200,13 @@ def test_wrong_usage_is_one_line_and_status_2(run, argv, said):
     assert err.count("\n") == 1 and said in err and err.startswith("python -m stackless durable")
 
 
-def test_failures_are_one_line_and_status_1(run, path):
+def test_failures_are_one_line_and_status_1(run, tmp_path):
     for argv in (["show", "none"], ["cancel", "none"], ["send", "none", "t", "1"]):
         status, out, err = run(*argv)
         assert (status, out) == (1, "")
         assert err == "python -m stackless durable: there is no workflow 'none'\n"
-    with open(f"{path}.text", "w") as file:
-        file.write("no database at all " * 100)
-    status, _, err = run("list", "--store", f"sqlite:///{path}.text")
+    (tmp_path / "text").write_text("no database at all " * 100)
+    status, _, err = run("list", "--store", f"sqlite:///{tmp_path}/text")
     assert status == 1 and "not a database" in err and err.count("\n") == 1
 
 
@@ -217,8 +216,8 @@ def test_the_store_has_to_be_named(run, monkeypatch):
     assert status == 2 and "which store? give --app MODULE:APP or --store URL" in err
 
 
-def test_the_name_is_needed_if_there_are_several(run, path, app, worker):
-    other = durable.App("other", f"sqlite:///{path}", key=KEY.encode())
+def test_the_name_is_needed_if_there_are_several(run, url, app, worker):
+    other = durable.App("other", url, key=KEY.encode())
     app.start(orders.empty)
     other.start(orders.empty, id="o")
     other.close()

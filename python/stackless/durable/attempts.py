@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import stackless
-from stackless.durable import values
+from stackless.durable import tracing, values
 from stackless.durable.calls import step_named
 from stackless.durable.records import DurableError, Save, Wanted
 from stackless.durable.requests import Call, Driver
@@ -54,7 +54,8 @@ class Attempt:
         self.options = step_named(name)
         if self.options.function is None:
             raise Stuck(f"LookupError: there is no step {name}")
-        self._function = self.options.function
+        function = self.options.function
+        self._function = tracing.step(function, name, id, number, lambda: self.tries)
         self.tries = tries
         self.began = place.store.now()
         self.value: Any = None

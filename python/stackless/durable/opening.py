@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import os
 import secrets
-import sqlite3
 import sys
 from typing import TypeVar
 
@@ -51,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the durable.App of this name; the module is imported (${APP})",
     )
     group.add_argument(
-        "--store", metavar="URL", help=f"sqlite:///PATH; no code is imported (${STORE})"
+        "--store",
+        metavar="URL",
+        help=f"sqlite:///PATH or postgresql://...; no code is imported (${STORE})",
     )
     group.add_argument(
         "--name", help="with --store: the name of the app, if there are several in the store"
@@ -103,15 +104,17 @@ def at(url: str, name: str | None) -> Opened:
         database = url.removeprefix(_SQLITE)
         if database != url and not os.path.isfile(database):
             raise WrongUsage(f"there is no database {database}")
-        if not key:
+        if not key and path is not None:
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 key = file.read()
         # Without a key nothing is signed or checked: this one is never used.
         app = App(name or "", url, key=key or secrets.token_bytes(32))
     except ValueError as error:
         raise WrongUsage(str(error)) from None
-    except sqlite3.Error as error:
-        raise DurableError(f"{url}: {error}") from error
+    except (DurableError, WrongUsage):
+        raise
+    except Exception as error:  # of the database's library, or that is missing
+        raise DurableError(f"the store cannot be opened: {error}") from error
     if name is None:
         app.name = _only_name(app)
     return Opened(app, [key] if key else None)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 
 import stackless
+from stackless.durable import tracing
 from stackless.durable.driving import AGAIN, Drive, Place
 from stackless.durable.records import Claim, LeaseLost, Worker
 from stackless.durable.requests import Driver
@@ -115,7 +116,9 @@ class Runner:
 
     def _drive(self, claim: Claim) -> None:
         try:
-            Drive(self._place, claim).run()
+            drive = Drive(self._place, claim)
+            with tracing.workflow(drive, claim):
+                drive.run()
         finally:
             self._active.discard(stackless.getcurrent())  # type: ignore[arg-type]
             self.wake.set()

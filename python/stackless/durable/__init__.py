@@ -26,6 +26,7 @@ from stackless.durable.calls import (
     upgrade_point,
     workflow,
 )
+from stackless.durable.checking import Finding, Findings, check
 from stackless.durable.handle import Handle
 from stackless.durable.parallel import Child, gather, map, start
 from stackless.durable.records import (
@@ -49,6 +50,8 @@ __all__ = [
     "Child",
     "Diverged",
     "DurableError",
+    "Finding",
+    "Findings",
     "Handle",
     "Info",
     "LeaseLost",
@@ -59,6 +62,7 @@ __all__ = [
     "WorkflowFailed",
     "WorkflowStuck",
     "WrongState",
+    "check",
     "exponential",
     "gather",
     "idempotency_key",

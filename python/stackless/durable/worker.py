@@ -117,5 +117,5 @@ class Runner:
         try:
             Drive(self._place, claim).run()
         finally:
-            self._active.discard(stackless.getcurrent())  # type: ignore[arg-type]
+            self._active.discard(stackless.getcurrent())
             self.wake.set()

@@ -124,10 +124,7 @@ class Store:
                 *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
             )
             rows.sort(key=lambda row: row[0])
-            return [
-                Claim(*found, Wanted(cancel == 1, pause == 1, migrate))
-                for _, *found, cancel, pause, migrate in rows
-            ]
+            return [_claim(row) for row in rows]
 
         return self._write(write)
 
@@ -165,7 +162,7 @@ class Store:
     def ending(self, id: str) -> tuple[str, bytes | None, str | None] | None:
         """Return the status, result and error of a workflow."""
         rows = self._read("SELECT status, result, error FROM durable_workflows WHERE id = ?", id)
-        return rows[0] if rows else None  # type: ignore[return-value]
+        return rows[0] if rows else None
 
     def outcomes(self, id: str, number: int) -> list[Outcome]:
         """Return what is recorded of a workflow's requests, from a number on."""
@@ -319,6 +316,12 @@ class Store:
 def _info(row: Any) -> Info:
     id, function, status, begun, *rest = row
     return Info(id, function, status, bool(begun), *rest)
+
+
+def _claim(row: Any) -> Claim:
+    _, id, token, function, arguments, entry, snapshot, position, steps, cancel, pause, new = row
+    wanted = Wanted(cancel == 1, pause == 1, new)
+    return Claim(id, token, function, arguments, entry, snapshot, position, steps, wanted)
 
 
 def _release(to: Transaction, worker: str) -> None:

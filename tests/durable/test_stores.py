@@ -59,14 +59,14 @@ def test_due_times(store, clock):
     start(store, "one")
     (claim,) = claimed(store, who)
     store.save(Save("one", claim.token, SLEEPING, saved(b"asleep"), due=clock.time + 60)).result()
-    assert store.next_due("app", "py") == clock.time + 60
+    assert store.next_due("app", "py")[0] == clock.time + 60
     assert claimed(store, who) == []
     clock.time += 20
     store.join(who, 60).result()
     clock.time += 40
     (claim,) = claimed(store, who)
     assert (claim.snapshot, claim.position, claim.token) == (b"asleep", 1, 2)
-    assert store.next_due("app", "py") is None
+    assert store.next_due("app", "py")[0] is None
 
 
 def test_a_worker_that_goes_leaves_its_workflows(store):
@@ -178,7 +178,7 @@ def test_messages(store, clock):
         store.save(Save("one", claim.token, RUNNING, saved(b"t"), received=first.number)).result()
     assert store.info("one").snapshot == b"s"
     store.save(Save("one", claim.token, WAITING, saved(b"w"), topic="another")).result()
-    assert store.next_due("app", "py") is None
+    assert store.next_due("app", "py")[0] is None
     store.send("one", "third", b"3").result()
     assert claimed(store, who) == []
     store.send("one", "another", b"4").result()

@@ -42,6 +42,7 @@ from stackless.durable.records import (
     WorkflowStuck,
     WrongState,
 )
+from stackless.durable.schedules import Schedule
 from stackless.durable.snapshots import NotDurable
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "LeaseLost",
     "NoSuchWorkflow",
     "NotDurable",
+    "Schedule",
     "Step",
     "WorkflowCancelled",
     "WorkflowFailed",

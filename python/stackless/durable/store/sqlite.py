@@ -31,6 +31,10 @@ _SQL = Dialect(
 )
 
 
+def _time() -> float:
+    return time.time()  # looked up for each call: tests may replace it
+
+
 class SQLite:
     """The database in the file `path`, which is made if it does not exist.
 
@@ -44,7 +48,7 @@ class SQLite:
         return 0.2
 
     def __init__(
-        self, path: str | os.PathLike[str], clock: Callable[[], float] = time.time
+        self, path: str | os.PathLike[str], clock: Callable[[], float] = _time
     ) -> None:
         if sqlite3.sqlite_version_info < (3, 35):
             raise DurableError(f"SQLite 3.35 is needed, this is {sqlite3.sqlite_version}")

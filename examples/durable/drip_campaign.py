@@ -40,7 +40,9 @@ def campaign(customer: str) -> str:
 def work(app: durable.App) -> None:
     """Run a worker until nothing is to be done now."""
     worker = stackless.run_tasklet(app.serve)
-    while any(app.workflows(status=each) for each in ("ready", "running")) or due(app) <= time.time():
+    while (
+        any(app.workflows(status=each) for each in ("ready", "running")) or due(app) <= time.time()
+    ):
         stackless.sleep(0.001)
     app.stop()
     worker.join()

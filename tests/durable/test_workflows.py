@@ -13,7 +13,7 @@ from stackless import durable
 
 
 def names(handle):
-    return [each.name.rpartition(":")[2] for each in handle.steps()]
+    return [each.name.rpartition(":")[2] for each in handle.steps() if each.kind == "step"]
 
 
 # ------------------------------------------------------------------ a workflow and its steps

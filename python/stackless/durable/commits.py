@@ -10,7 +10,7 @@ import time
 
 import stackless
 from stackless import sync
-from stackless.durable.records import Save
+from stackless.durable.records import Save, Wanted
 from stackless.durable.store.sql import Store
 from stackless.durable.waiting import wait_for
 
@@ -18,11 +18,11 @@ from stackless.durable.waiting import wait_for
 class _Group:
     """What is committed together, and those who wait for it."""
 
-    __slots__ = ("done", "errors", "saves")
+    __slots__ = ("done", "outcomes", "saves")
 
     def __init__(self) -> None:
         self.saves: list[Save] = []
-        self.errors: list[Exception | None] = []
+        self.outcomes: list[Wanted | Exception] = []
         self.done = sync.Event()
 
 
@@ -50,8 +50,8 @@ class Commits:
         """Stop it."""
         self._tasklet.kill()
 
-    def save(self, save: Save) -> None:
-        """Write what a workflow has done; return when that is on the disk.
+    def save(self, save: Save) -> Wanted:
+        """Write what a workflow has done; when that is on the disk return what was asked of it.
 
         Raises what the store raises.
         """
@@ -61,9 +61,10 @@ class Commits:
         if number == 0:
             self._some.set()
         group.done.wait()
-        error = group.errors[number]
-        if error is not None:
-            raise error
+        outcome = group.outcomes[number]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _run(self) -> None:
         while True:
@@ -72,9 +73,9 @@ class Commits:
             group, self._group = self._group, _Group()
             self._some.clear()
             try:
-                group.errors = wait_for(self._store.save_all(group.saves))
+                group.outcomes = wait_for(self._store.save_all(group.saves))
             except Exception as error:
-                group.errors = [error] * len(group.saves)
+                group.outcomes = [error] * len(group.saves)
             group.done.set()
 
     def _gather(self) -> None:

@@ -74,6 +74,12 @@ class Transaction(Protocol):
     def wake(self) -> None:
         """Let the workers of this store look for work when this is committed."""
 
+    def call(self, function: Callable[[Any], None]) -> Exception | None:
+        """Call a function of the program with the connection; what it writes belongs to this.
+
+        Returns the exception that it has raised; then what it has written is undone.
+        """
+
 
 #: What is written: called in a transaction. May be called again if that could not be committed.
 Operation = Callable[[Transaction], T]
@@ -137,6 +143,13 @@ class Session(abc.ABC):
     def many(self, statement: str, rows: list[tuple[Any, ...]]) -> int:
         """Execute a statement once for each row of values; return how many rows were changed."""
 
+    @abc.abstractmethod
+    def call(self, function: Callable[[Any], None]) -> Exception | None:
+        """Call a function of the program with the connection; what it writes belongs to this.
+
+        Returns the exception that it has raised; then what it has written is undone.
+        """
+
     def has_committed(self, lost: Any) -> bool:
         """Return whether the last commit of a session has happened, which has raised Unclear."""
         raise NotImplementedError
@@ -175,11 +188,11 @@ class Database(Protocol):
     def read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query; it sees all that a future has reported as written."""
 
-    def submit(self, operation: Operation[T]) -> Future[T]:
+    def submit(self, operation: Operation[T], here: bool = True) -> Future[T]:
         """Return the future of an operation: its result when it is on the disk, or its exception.
 
-        An operation that raises changes nothing, and others are written nevertheless. RuntimeError
-        after `close`.
+        An operation that raises changes nothing, and others are written nevertheless. It is done in
+        another thread unless `here`; then perhaps in the calling one. RuntimeError after `close`.
         """
 
     def listen(self, wake: Callable[[], None]) -> None:

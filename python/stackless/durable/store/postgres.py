@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 import psycopg
@@ -26,9 +25,7 @@ from stackless.durable.records import DurableError
 from stackless.durable.store.database import (
     Again,
     Dialect,
-    Operation,
     Session,
-    T,
     Unclear,
     thread,
 )
@@ -82,7 +79,7 @@ class Postgres:
         except Again as error:
             raise error.__cause__ or error from None
         self._writer = Writer(self._connect_writer, patience=patience)
-        self.submit: Callable[[Operation[T]], Future[T]] = self._writer.submit
+        self.submit = self._writer.submit
         self.unlisten = self._writer.unlisten
         self._ears = _Ears(self._mark, self._writer.wake)
 
@@ -274,6 +271,26 @@ class _Session(Session):
         self._do(self._cursor.executemany, _SQL[statement], rows)
         return self._cursor.rowcount
 
+    def call(self, function: Callable[[psycopg.Connection[Any]], None]) -> Exception | None:
+        """Call a function of the program. It cannot end the transaction, which others share."""
+        connection = self._connection
+        kept = {name: getattr(connection, name) for name in _FACTORIES}
+        failed = None
+        try:
+            with connection.transaction():  # a savepoint; `commit` and `rollback` are refused
+                function(connection)
+        except Exception as error:
+            failed = error
+        for name, value in kept.items():
+            setattr(connection, name, value)
+        if self.lost:
+            raise Again("the connection was lost") from failed
+        if isinstance(failed, _IN_THE_WAY):
+            raise Again("others were in the way") from failed
+        if connection.info.transaction_status != _IN_TRANSACTION:
+            raise failed or psycopg.OperationalError("the transaction has ended")
+        return failed
+
     def _do(self, method: Callable[..., Any], *arguments: Any) -> None:
         try:
             method(*arguments)
@@ -284,6 +301,9 @@ class _Session(Session):
 
 
 _IDLE = psycopg.pq.TransactionStatus.IDLE
+_IN_TRANSACTION = psycopg.pq.TransactionStatus.INTRANS
+#: What a function of the program may set on a connection.
+_FACTORIES = ("row_factory", "cursor_factory", "prepare_threshold")
 
 
 class _Ears:

@@ -7,35 +7,57 @@ does nothing but statements.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from stackless.durable.records import (
     OVER,
+    PAUSED,
     READY,
     RUNNING,
+    STUCK,
     WAITING,
     Claim,
-    DurableError,
     Info,
     LeaseLost,
     Message,
     NoSuchWorkflow,
+    Outcome,
     Save,
+    Start,
     Step,
+    Wanted,
     Worker,
+    WrongState,
 )
+from stackless.durable.store import control, saving
 from stackless.durable.store.database import Database, Operation, Transaction
 from stackless.durable.store.processes import process_began
 
 T = TypeVar("T")
 
 _INFO = (
-    "id, function, status, begun, steps, due, topic, worker, python, created, updated, snapshot, "
-    "result, error"
+    "id, function, status, snapshot IS NOT NULL, steps, due, topic, awaits, parent, worker, python,"
+    " created, updated, snapshot, result, failed, error"
 )
+#: Those that no worker takes: it says so, or needs a Python that is not here, and no worker has.
+_STUCK = (
+    f"(status = '{STUCK}' OR (status NOT IN {OVER!r} AND worker IS NULL AND python NOT IN ('', ?)"
+    " AND python NOT IN (SELECT python FROM durable_workers)))"
+)
+
+
+class Body(Protocol):
+    """What is done in a transaction with the program's own writes."""
+
+    def call(self, connection: Any) -> None:
+        """Call the program's function. What it writes is undone if this raises."""
+
+    def save(self, error: Exception | None) -> Save | None:
+        """Return what is to be saved with its writes, or with its error; None for nothing."""
+
+    def written(self, wanted: Wanted) -> None:
+        """Take what `save` returns."""
 
 
 class Store:
@@ -68,23 +90,12 @@ class Store:
 
     # -------------------------------------------------------------- workflows
 
-    def start(
-        self, id: str, app: str, function: str, arguments: bytes, python: str
-    ) -> Future[bool]:
-        """Add a workflow, which is due at once. The result is False if there is one of this id."""
+    def start(self, started: Start, python: str = "") -> Future[bool]:
+        """Add a workflow, which is due at once. The result is False if there is one of this id.
 
-        def write(to: Transaction) -> bool:
-            now = to.now
-            made = to.run(
-                "INSERT INTO durable_workflows (id, app, function, status, snapshot, begun, steps,"
-                " due, token, python, created, updated)"
-                " VALUES (?, ?, ?, ?, ?, 0, 0, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
-                *(id, app, function, READY, arguments, now, python, now, now),
-            )
-            to.wake()
-            return made == 1
-
-        return self._write(write)
+        `python`: that which can load it; "" for all.
+        """
+        return self._write(lambda to: saving.start(to, started, python))
 
     def claim(self, worker: Worker, count: int) -> Future[list[Claim]]:
         """Claim at most so many due workflows that the worker can load, the longest due first.
@@ -100,42 +111,83 @@ class Store:
             mine = to.rows("SELECT 1 FROM durable_workers WHERE id = ? FOR UPDATE", worker.id)
             if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
-            # The topic and the error have no value from here on: a save need not write them.
             rows = to.rows(
                 "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
-                " WHERE worker IS NULL AND app = ? AND python = ? AND due <= ?"
+                " WHERE worker IS NULL AND app = ? AND python IN (?, '') AND due <= ?"
                 " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
                 " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
-                " updated = ?, topic = NULL, error = NULL WHERE id IN (SELECT id FROM found)"
-                " RETURNING due, id, token, function, snapshot, begun, steps",
+                " topic = NULL, awaits = NULL, updated = ? WHERE id IN (SELECT id FROM found)"
+                " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
+                " cancel, pause, migrate",
                 *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
             )
             rows.sort(key=lambda row: row[0])
-            return [
-                Claim(id, token, name, snapshot, bool(begun), steps)
-                for _, id, token, name, snapshot, begun, steps in rows
-            ]
+            return [_claim(row) for row in rows]
 
         return self._write(write)
 
-    def save(self, save: Save) -> Future[None]:
-        """Write what a workflow has done, in one transaction. LeaseLost if the claim is over."""
-        return self._write(lambda to: _save(to, [save]))
+    def save(self, save: Save) -> Future[Wanted]:
+        """Write what a workflow has done, in one transaction. LeaseLost if the claim is over.
 
-    def save_all(self, saves: list[Save]) -> Future[list[Exception | None]]:
+        The result is what was asked of it meanwhile.
+        """
+        return self._write(lambda to: saving.save(to, save))
+
+    def save_all(self, saves: list[Save]) -> Future[list[Wanted | Exception]]:
         """Do saves of different workflows; the result has the exceptions of those that fail."""
-        return self._write(lambda to: _save_all(to, saves))
+        return self._write(lambda to: saving.save_each(to, saves))
+
+    def transact(self, id: str, token: int, body: Body) -> Future[None]:
+        """Call a function of the program in a transaction, and save with it what `body` says.
+
+        LeaseLost if the claim is over: then it is not called.
+        """
+
+        def write(to: Transaction) -> None:
+            saving.check(to, id, token)
+            error = to.call(body.call)
+            save = body.save(error)
+            if save is not None:
+                body.written(saving.save(to, save))
+
+        return self._database.submit(write, here=False)
+
+    def wanted(self, id: str) -> Wanted | None:
+        """Return what was asked of a workflow from outside."""
+        rows = self._read("SELECT cancel, pause, migrate FROM durable_workflows WHERE id = ?", id)
+        return Wanted(rows[0][0] == 1, rows[0][1] == 1, rows[0][2]) if rows else None
+
+    def ending(self, id: str) -> tuple[str, bytes | None, str | None] | None:
+        """Return the status, result and error of a workflow."""
+        rows = self._read("SELECT status, result, error FROM durable_workflows WHERE id = ?", id)
+        return rows[0] if rows else None  # type: ignore[return-value]
+
+    def outcomes(self, id: str, number: int) -> list[Outcome]:
+        """Return what is recorded of a workflow's requests, from a number on."""
+        rows = self._read(
+            "SELECT number, kind, name, error IS NOT NULL, value FROM durable_steps"
+            " WHERE workflow = ? AND number >= ? ORDER BY number",
+            *(id, number),
+        )
+        return [
+            Outcome(n, kind, name, bool(failed), value) for n, kind, name, failed, value in rows
+        ]
 
     def info(self, id: str) -> Info | None:
         """Return what is known of a workflow."""
         rows = self._read(f"SELECT {_INFO} FROM durable_workflows WHERE id = ?", id)
         return _info(rows[0]) if rows else None
 
-    def infos(self, app: str, status: str | None, limit: int) -> list[Info]:
-        """Return the workflows with a status, or all, the one started last first."""
-        which, values = ("app = ?", [app])
+    def infos(self, app: str, status: str | None, limit: int, stuck_for: str = "") -> list[Info]:
+        """Return the workflows with a status, or all, the one started last first.
+
+        With `stuck_for`, a Python, those that neither this nor a worker that is there can load.
+        """
+        which, values = "app = ?", [app]
         if status is not None:
-            which, values = ("app = ? AND status = ?", [app, status])
+            which, values = f"{which} AND status = ?", [*values, status]
+        if stuck_for:
+            which, values = f"{which} AND {_STUCK}", [*values, stuck_for]
         rows = self._read(
             f"SELECT {_INFO} FROM durable_workflows WHERE {which} ORDER BY created DESC LIMIT ?",
             *values,
@@ -146,7 +198,7 @@ class Store:
     def steps(self, id: str) -> list[Step]:
         """Return the recorded steps of a workflow."""
         rows = self._read(
-            "SELECT number, name, began, ended, error FROM durable_steps WHERE workflow = ?"
+            "SELECT number, name, began, ended, error, kind FROM durable_steps WHERE workflow = ?"
             " ORDER BY number",
             id,
         )
@@ -156,12 +208,46 @@ class Store:
         """Return when the next workflow is due that nothing has claimed."""
         rows = self._read(
             "SELECT min(due) FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
-            " AND app = ? AND python = ?",
+            " AND app = ? AND python IN (?, '')",
             app,
             python,
         )
         due: float | None = rows[0][0]
         return due
+
+    # -------------------------------------------------------------- control
+
+    def cancel(self, id: str) -> Future[None]:
+        """Cancel a workflow and its children. NoSuchWorkflow; WrongState if it has ended."""
+        return self._write(lambda to: control.cancel(to, id))
+
+    def pause(self, id: str) -> Future[None]:
+        """Let a workflow stop before its next request. NoSuchWorkflow, WrongState."""
+        return self._write(lambda to: control.pause(to, id))
+
+    def resume(self, id: str) -> Future[None]:
+        """Let a paused workflow continue. NoSuchWorkflow, WrongState."""
+        return self._write(lambda to: control.resume(to, id))
+
+    def retry(self, id: str) -> Future[None]:
+        """Let a workflow continue that has failed or is stuck. NoSuchWorkflow, WrongState."""
+        return self._write(lambda to: control.retry(to, id))
+
+    def fork(self, id: str, number: int | None, new: str) -> Future[None]:
+        """Make a copy of a workflow before a request. NoSuchWorkflow, WrongState, ValueError."""
+        return self._write(lambda to: control.fork(to, id, number, new))
+
+    def migrate(self, id: str, function: str) -> Future[bool]:
+        """Let a function take the place of a workflow; False if that cannot be. NoSuchWorkflow."""
+        return self._write(lambda to: control.migrate(to, id, function))
+
+    def remove(self, app: str, before: float, most: int) -> Future[int]:
+        """Remove workflows that have ended before a time; the result is how many."""
+        return self._write(lambda to: control.remove(to, app, before, most))
+
+    def remove_code(self) -> Future[int]:
+        """Remove code that no snapshot needs; the result is how much."""
+        return self._write(control.remove_code)
 
     # -------------------------------------------------------------- messages
 
@@ -175,7 +261,7 @@ class Store:
             if not row:
                 raise NoSuchWorkflow(f"there is no workflow {id!r}")
             if row[0][0] in OVER:
-                raise DurableError(f"the workflow {id!r} has ended")
+                raise WrongState(f"the workflow {id!r} has ended ({row[0][0]})")
             to.run(
                 "INSERT INTO durable_messages (workflow, topic, sent, value) VALUES (?, ?, ?, ?)",
                 *(id, topic, now, value),
@@ -205,9 +291,10 @@ class Store:
 
         def write(to: Transaction) -> None:
             to.run(
-                "INSERT INTO durable_workers (id, machine, pid, began, until)"
-                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET until = excluded.until",
+                "INSERT INTO durable_workers (id, machine, pid, began, until, python)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET until = excluded.until",
                 *(worker.id, worker.machine, worker.pid, worker.began, to.now + lease),
+                worker.python,
             )
 
         return self._write(write)
@@ -229,90 +316,18 @@ def _info(row: Any) -> Info:
     return Info(id, function, status, bool(begun), *rest)
 
 
-def _save_all(to: Transaction, saves: list[Save]) -> list[Exception | None]:
-    if len(saves) == 1:
-        _save(to, saves)
-        return [None]
-    refused: tuple[type[Exception], ...] = (DurableError, *to.errors)
-    with contextlib.suppress(*refused):
-        to.apart(lambda to: _save(to, saves))
-        return [None] * len(saves)
-    found: list[Exception | None] = []
-    for each in saves:
-        try:
-            to.apart(functools.partial(_save, saves=[each]))
-            found.append(None)
-        except refused as error:
-            if not to.in_transaction:
-                raise
-            found.append(error)
-    return found
-
-
-def _save(to: Transaction, saves: list[Save]) -> None:
-    """Do saves of different workflows, or raise."""
-    now = to.now
-    # The claim has set the other columns; leaving them alone leaves their indexes alone.
-    running = [
-        (each.snapshot, each.step and each.step.number, now, each.id, each.token)
-        for each in saves
-        if each.status == RUNNING
-    ]
-    leaving = [
-        (
-            *(each.status, each.snapshot, each.snapshot is not None),
-            *(each.step and each.step.number, each.due, each.topic, each.result, each.error),
-            *(now, each.id, each.token),
-        )
-        for each in saves
-        if each.status != RUNNING
-    ]
-    written = to.many(
-        "UPDATE durable_workflows SET snapshot = ?, begun = 1, steps = coalesce(?, steps),"
-        " due = NULL, updated = ? WHERE id = ? AND token = ? AND worker IS NOT NULL",
-        running,
-    ) + to.many(
-        "UPDATE durable_workflows SET status = ?, snapshot = coalesce(?, snapshot),"
-        " begun = CASE WHEN ? THEN 1 ELSE begun END, steps = coalesce(?, steps), due = ?,"
-        " topic = ?, result = ?, error = ?, updated = ?, worker = NULL"
-        " WHERE id = ? AND token = ? AND worker IS NOT NULL",
-        leaving,
-    )
-    if written != len(saves):
-        raise LeaseLost(f"the workflow {saves[0].id!r} was claimed by another worker")
-    # Sent while the workflow ran. A statement of its own, which sees what was written before the
-    # one above had the lock of the row.
-    to.many(
-        "UPDATE durable_workflows SET due = ? WHERE id = ? AND EXISTS"
-        " (SELECT 1 FROM durable_messages WHERE workflow = ? AND topic = ?)",
-        [(now, each.id, each.id, each.topic) for each in saves if each.status == WAITING],
-    )
-    # In one order, so that no two transactions wait for one another.
-    to.many(
-        "INSERT INTO durable_code VALUES (?, ?) ON CONFLICT DO NOTHING",
-        sorted({row for each in saves for row in each.code}),
-    )
-    to.many(
-        "INSERT INTO durable_steps VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (save.id, each.number, each.name, each.began, each.ended, each.error)
-            for save in saves
-            if (each := save.step) is not None
-        ],
-    )
-    received = [(each.received, each.id) for each in saves if each.received is not None]
-    gone = to.many("DELETE FROM durable_messages WHERE number = ? AND workflow = ?", received)
-    if gone != len(received):
-        raise DurableError(f"message {received[0][0]} of {received[0][1]!r} was received already")
-    over = [(each.id,) for each in saves if each.status in OVER]
-    to.many("DELETE FROM durable_messages WHERE workflow = ?", over)
+def _claim(row: tuple[Any, ...]) -> Claim:
+    cancel, pause, migrate = row[-3:]
+    return Claim(*row[1:-3], Wanted(cancel == 1, pause == 1, migrate))
 
 
 def _release(to: Transaction, worker: str) -> None:
     """Let others claim the workflows of a worker that was removed before."""
     to.run(
-        "UPDATE durable_workflows SET worker = NULL, status = ?, due = ? WHERE worker = ?",
-        *(READY, to.now, worker),
+        "UPDATE durable_workflows SET worker = NULL,"
+        " status = CASE WHEN pause = 1 THEN ? ELSE ? END,"
+        " due = CASE WHEN pause = 1 THEN NULL ELSE ? END WHERE worker = ?",
+        *(PAUSED, READY, to.now, worker),
     )
     to.wake()
 

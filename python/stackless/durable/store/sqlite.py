@@ -159,3 +159,31 @@ class _Session(Session):
         if not rows:
             return 0
         return self._connection.executemany(_SQL[statement], rows).rowcount
+
+    def call(self, function: Callable[[sqlite3.Connection], None]) -> Exception | None:
+        """Call a function of the program. It cannot end the transaction, which others share."""
+        connection = self._connection
+        factories = connection.row_factory, connection.text_factory
+        connection.execute("SAVEPOINT program")
+        connection.set_authorizer(_no_ends)
+        try:
+            function(connection)
+        except Exception as error:
+            failed: Exception | None = error
+        else:
+            failed = None
+        finally:
+            connection.set_authorizer(None)
+            connection.row_factory, connection.text_factory = factories
+        if not connection.in_transaction:
+            raise failed or sqlite3.OperationalError("the transaction has ended")
+        if failed is not None:
+            connection.execute("ROLLBACK TO program")
+        connection.execute("RELEASE program")
+        return failed
+
+
+def _no_ends(action: int, *_: object) -> int:
+    """Refuse statements that begin or end transactions, and savepoints."""
+    denied = action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT)
+    return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK

@@ -56,15 +56,15 @@ class Writer:
         self._thread = thread(self._run, "stackless.durable writer")
         self._thread.start()
 
-    def submit(self, operation: Operation[T]) -> Future[T]:
+    def submit(self, operation: Operation[T], here: bool = True) -> Future[T]:
         """Return the future of an operation: its result when it is on the disk, or its exception.
 
-        An operation that raises changes nothing, and others are written nevertheless. RuntimeError
-        after `close`.
+        An operation that raises changes nothing, and others are written nevertheless. It is done in
+        the thread unless `here`. RuntimeError after `close`.
         """
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # it cannot be cancelled
-        if self._write_here([(operation, future)]):
+        if here and self._write_here([(operation, future)]):
             return future
         with self._changing:
             if self._closed:

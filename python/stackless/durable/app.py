@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from stackless.durable import calls, values
+from stackless.durable.commits import Commits
 from stackless.durable.driving import Place
 from stackless.durable.handle import Handle
 from stackless.durable.records import Info, Start
@@ -42,8 +43,8 @@ class App:
     bytes, or several of them: snapshots are signed with the first, and one of them must fit when
     they are loaded. By default the environment variable STACKLESS_DURABLE_KEY, or else a random key
     in a file beside the database that only its owner can read. `linger`: seconds for which a
-    workflow that waits may stay in memory; by default it is a row at once. Raises ValueError for another store
-    or an empty key, and what the store raises. May be used from any thread.
+    workflow that waits may stay in memory; by default it is a row at once. Raises ValueError for
+    another store or an empty key, and what the store raises. May be used from any thread.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class App:
         self._serve(concurrency, lambda: False)
 
     def _serve(self, most: int, until: Callable[[], bool]) -> None:
-        place = Place(self._store, self.name, this_python(), self._keys, self._linger)
+        place = Place(
+            self._store, self.name, this_python(), self._keys, Commits(self._store), self._linger
+        )
         runner = Runner(place, most)
         self._runners.add(runner)
         try:
@@ -143,9 +146,9 @@ class App:
     def migrate(self, ids: Iterable[str], *, to: Callable[..., Any]) -> int:
         """Let newer code take the place of workflows, at their next `durable.upgrade_point`.
 
-        A workflow that has failed or is stuck continues at once, with the state of the last upgrade
-        point that it has passed; what it has done since may be done again. `to` is a workflow, which
-        is called with the state. Returns how many will be or were migrated: others have ended, or
+        One that has failed or is stuck continues at once, with the state of the last upgrade point
+        that it has passed; what it has done since may be done again. `to` is a workflow, which is
+        called with the state. Returns how many will be or were migrated: others have ended, or
         have failed before an upgrade point. ValueError, NoSuchWorkflow.
         """
         name = calls.check_workflow(to)

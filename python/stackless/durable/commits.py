@@ -51,7 +51,7 @@ class Commits:
         self._tasklet.kill()
 
     def save(self, save: Save) -> Wanted:
-        """Write what a workflow has done; when that is on the disk return what was asked of it.
+        """Write what a workflow has done; return what was asked of it, when that is on the disk.
 
         Raises what the store raises.
         """

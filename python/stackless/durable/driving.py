@@ -57,6 +57,7 @@ class Place:
     app: str
     python: str
     keys: list[bytes]
+    commits: Commits
     #: Seconds that a workflow may wait in memory.
     linger: float
     #: Digests of code that the database has.
@@ -66,10 +67,6 @@ class Place:
     stopping: bool = False
     #: Is set when something may be due.
     wake: sync.Event = dataclasses.field(default_factory=sync.Event)
-    commits: Commits = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        self.commits = Commits(self.store)
 
 
 class Drive(Run):

@@ -157,9 +157,9 @@ class Handle:
         has what is recorded of the steps before. It begins with the nearest snapshot before the
         step: that of the step itself for workflows with `history=True`, for the last step and for
         steps that have failed. From there to the step it is run with the recorded results, so that
-        it may become stuck with `Diverged`. Messages that were not received stay with the original,
-        and children are not copied. ValueError for a step that it does not have, WrongState if there
-        is a workflow `id`.
+        it may become stuck with `Diverged`. Messages that were not received stay with the
+        original, and children are not copied. ValueError for a step that it does not have,
+        WrongState if there is a workflow `id`.
         """
         new = uuid.uuid4().hex if id is None else id
         if not isinstance(new, str):

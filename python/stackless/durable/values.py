@@ -1,8 +1,8 @@
 """Values in the store: arguments, results, messages, exceptions. Signed, like snapshots.
 
 They are plain pickles where that is possible, which every version of Python can load; what holds
-functions or classes by value is a blob of `stackless.dumps`. Of an exception there are both, as only
-the blob has its traceback, notes and causes.
+functions or classes by value is a blob of `stackless.dumps`. Of an exception there are both, as
+only the blob has its traceback, notes and causes.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _cancel(to: Transaction, id: str, status: str) -> None:
         *(CANCELLED, now, id, STUCK),
     )
     if ended:
-        end(to, [id], now)
+        end(to, [id])
         return
     to.run("UPDATE durable_workflows SET cancel = 1, pause = 0, updated = ? WHERE id = ?", now, id)
     if status != RUNNING:
@@ -74,11 +74,11 @@ def _cancel(to: Transaction, id: str, status: str) -> None:
 
 
 def _make_ready(to: Transaction, id: str, now: float) -> None:
+    to.wake()
     to.run(
         "UPDATE durable_workflows SET status = ?, due = ?, updated = ? WHERE id = ?",
         *(READY, now, now, id),
     )
-    to.wake()
 
 
 def pause(to: Transaction, id: str) -> None:
@@ -198,6 +198,7 @@ def fork(to: Transaction, id: str, number: int | None, new: str) -> None:
         *(new, id, number),
     )
     _rewind(to, new, number)
+    to.wake()
 
 
 def migrate(to: Transaction, id: str, function: str) -> bool:

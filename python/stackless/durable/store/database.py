@@ -77,7 +77,8 @@ class Transaction(Protocol):
     def call(self, function: Callable[[Any], None]) -> Exception | None:
         """Call a function of the program with the connection; what it writes belongs to this.
 
-        Returns the exception that it has raised; then what it has written is undone.
+        It cannot end the transaction. Returns the exception that it has raised; then what it has
+        written is undone.
         """
 
 
@@ -145,10 +146,7 @@ class Session(abc.ABC):
 
     @abc.abstractmethod
     def call(self, function: Callable[[Any], None]) -> Exception | None:
-        """Call a function of the program with the connection; what it writes belongs to this.
-
-        Returns the exception that it has raised; then what it has written is undone.
-        """
+        """Call a function of the program with the connection, which cannot end the transaction."""
 
     def has_committed(self, lost: Any) -> bool:
         """Return whether the last commit of a session has happened, which has raised Unclear."""

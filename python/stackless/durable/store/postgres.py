@@ -271,25 +271,21 @@ class _Session(Session):
         self._do(self._cursor.executemany, _SQL[statement], rows)
         return self._cursor.rowcount
 
-    def call(self, function: Callable[[psycopg.Connection[Any]], None]) -> Exception | None:
-        """Call a function of the program. It cannot end the transaction, which others share."""
-        connection = self._connection
-        kept = {name: getattr(connection, name) for name in _FACTORIES}
-        failed = None
+    def call(self, function: Callable[[Any], None]) -> Exception | None:
+        kept = {name: getattr(self._connection, name) for name in _FACTORIES}
         try:
-            with connection.transaction():  # a savepoint; `commit` and `rollback` are refused
-                function(connection)
+            with self._connection.transaction():  # a savepoint; it refuses commit and rollback
+                function(self._connection)
         except Exception as error:
-            failed = error
-        for name, value in kept.items():
-            setattr(connection, name, value)
-        if self.lost:
-            raise Again("the connection was lost") from failed
-        if isinstance(failed, _IN_THE_WAY):
-            raise Again("others were in the way") from failed
-        if connection.info.transaction_status != _IN_TRANSACTION:
-            raise failed or psycopg.OperationalError("the transaction has ended")
-        return failed
+            if self.lost or isinstance(error, _IN_THE_WAY):
+                raise Again(str(error)) from error
+            if self._connection.info.transaction_status != _IN_TRANSACTION:
+                raise
+            return error
+        finally:
+            for name, value in kept.items():
+                setattr(self._connection, name, value)
+        return None
 
     def _do(self, method: Callable[..., Any], *arguments: Any) -> None:
         try:

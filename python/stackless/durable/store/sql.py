@@ -95,7 +95,7 @@ class Store:
 
         `python`: that which can load it; "" for all.
         """
-        return self._write(lambda to: saving.start(to, started, python))
+        return self._write(lambda to: saving.start(to, [started], python) == 1)
 
     def claim(self, worker: Worker, count: int) -> Future[list[Claim]]:
         """Claim at most so many due workflows that the worker can load, the longest due first.
@@ -111,18 +111,23 @@ class Store:
             mine = to.rows("SELECT 1 FROM durable_workers WHERE id = ? FOR UPDATE", worker.id)
             if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
+            # What a wait has left has no value from here on: a save need not write it.
             rows = to.rows(
                 "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
                 " WHERE worker IS NULL AND app = ? AND python IN (?, '') AND due <= ?"
                 " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
                 " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
-                " topic = NULL, awaits = NULL, updated = ? WHERE id IN (SELECT id FROM found)"
+                " updated = ?, topic = NULL, awaits = NULL, error = NULL"
+                " WHERE id IN (SELECT id FROM found)"
                 " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
                 " cancel, pause, migrate",
                 *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
             )
             rows.sort(key=lambda row: row[0])
-            return [_claim(row) for row in rows]
+            return [
+                Claim(*found, Wanted(cancel == 1, pause == 1, migrate))
+                for _, *found, cancel, pause, migrate in rows
+            ]
 
         return self._write(write)
 
@@ -131,11 +136,11 @@ class Store:
 
         The result is what was asked of it meanwhile.
         """
-        return self._write(lambda to: saving.save(to, save))
+        return self._write(lambda to: saving.save(to, [save])[0])
 
     def save_all(self, saves: list[Save]) -> Future[list[Wanted | Exception]]:
-        """Do saves of different workflows; the result has the exceptions of those that fail."""
-        return self._write(lambda to: saving.save_each(to, saves))
+        """Do saves; the result has what `save` returns, and the exceptions of those that fail."""
+        return self._write(lambda to: saving.save_all(to, saves))
 
     def transact(self, id: str, token: int, body: Body) -> Future[None]:
         """Call a function of the program in a transaction, and save with it what `body` says.
@@ -148,8 +153,9 @@ class Store:
             error = to.call(body.call)
             save = body.save(error)
             if save is not None:
-                body.written(saving.save(to, save))
+                body.written(saving.save(to, [save])[0])
 
+        # It may take its time: other tasklets of the calling thread go on.
         return self._database.submit(write, here=False)
 
     def wanted(self, id: str) -> Wanted | None:
@@ -314,11 +320,6 @@ class Store:
 def _info(row: Any) -> Info:
     id, function, status, begun, *rest = row
     return Info(id, function, status, bool(begun), *rest)
-
-
-def _claim(row: tuple[Any, ...]) -> Claim:
-    cancel, pause, migrate = row[-3:]
-    return Claim(*row[1:-3], Wanted(cancel == 1, pause == 1, migrate))
 
 
 def _release(to: Transaction, worker: str) -> None:

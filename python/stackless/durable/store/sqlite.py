@@ -160,30 +160,28 @@ class _Session(Session):
             return 0
         return self._connection.executemany(_SQL[statement], rows).rowcount
 
-    def call(self, function: Callable[[sqlite3.Connection], None]) -> Exception | None:
-        """Call a function of the program. It cannot end the transaction, which others share."""
+    def call(self, function: Callable[[Any], None]) -> Exception | None:
         connection = self._connection
         factories = connection.row_factory, connection.text_factory
-        connection.execute("SAVEPOINT program")
+        self._execute("SAVEPOINT program")
         connection.set_authorizer(_no_ends)
+        failed: Exception | None = None
         try:
             function(connection)
         except Exception as error:
-            failed: Exception | None = error
-        else:
-            failed = None
+            failed = error
         finally:
             connection.set_authorizer(None)
             connection.row_factory, connection.text_factory = factories
-        if not connection.in_transaction:
+        if not connection.in_transaction:  # a full disk or an I/O error has ended it
             raise failed or sqlite3.OperationalError("the transaction has ended")
         if failed is not None:
-            connection.execute("ROLLBACK TO program")
-        connection.execute("RELEASE program")
+            self._execute("ROLLBACK TO program")
+        self._execute("RELEASE program")
         return failed
 
 
 def _no_ends(action: int, *_: object) -> int:
-    """Refuse statements that begin or end transactions, and savepoints."""
+    """Refuse statements that begin or end transactions and savepoints."""
     denied = action in (sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_SAVEPOINT)
     return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK

@@ -334,9 +334,7 @@ def _seal(head: bytes, rest: bytes | memoryview, key: bytes | None = None) -> by
         digest = hashlib.blake2b(head, digest_size=_CHECKSUM)
         digest.update(rest)
         return digest.digest()
-    signature = hmac.new(key, head, "sha256")
-    signature.update(rest)
-    return signature.digest()
+    return hmac.digest(key, b"".join((head, rest)), "sha256")
 
 
 def _python_and_modules(modules: Collection[str]) -> bytes:

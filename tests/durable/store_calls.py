@@ -2,7 +2,7 @@
 
 import os
 
-from stackless.durable.records import Snapshot, Start, Worker
+from stackless.durable.records import Record, Snapshot, Start, Step, Worker
 from stackless.durable.store.processes import process_began, this_machine
 
 
@@ -18,13 +18,22 @@ def joined(store, *args, lease=30.0, **options):
 
 
 def start(store, id, *, app="app", python="py"):
-    return store.start(Start(id, app, "module:function", b"arguments"), python).result()
+    return begin(store, id, app=app, python=python).result()
+
+
+def begin(store, id, *, app="app", python="py", arguments=b"arguments"):
+    """Start a workflow; return the future."""
+    return store.start(Start(id, app, "module:function", arguments), python)
+
+
+def snapshot(data, position=1):
+    return Snapshot(data, position, b"")
+
+
+def step(number, **what):
+    """The record of a step."""
+    return Record(Step(number, "module:step", 1.0, 2.0, None, "step"), **what)
 
 
 def claimed(store, who, count=10):
     return store.claim(who, count).result()
-
-
-def saved(data):
-    """A snapshot before the first request."""
-    return Snapshot(data, 1, b"")

@@ -14,9 +14,9 @@ import pytest
 from proxy import Proxy
 from serving_thread import working
 from stackless import durable
-from stackless.durable.records import RUNNING, WAITING, Record, Save, Start, Step
+from stackless.durable.records import RUNNING, WAITING, Save
 from stackless.durable.store import open_store
-from store_calls import claimed, joined, saved, start
+from store_calls import begin, claimed, joined, snapshot, start, step
 
 psycopg = databases.psycopg()
 
@@ -80,8 +80,8 @@ def test_a_commit_that_is_lost_is_done_once(store, proxy, when):
         proxy.at_commit = when
         store.send("one", "topic", b"%d" % number).result()
         proxy.at_commit = when
-        record = Record(Step(number, "step", 1.0, 2.0, None))
-        store.save(Save("one", claim.token, RUNNING, saved(b"s"), records=(record,))).result()
+        save = Save("one", claim.token, RUNNING, snapshot(b"s"), records=(step(number),))
+        store.save(save).result()
     assert proxy.lost == 10
     assert count(store, "messages") == 5 and len(store.steps("one")) == 5
     proxy.at_commit = when
@@ -205,7 +205,7 @@ def test_workers_of_several_processes_claim_different_workflows(direct):
     stores = [open_store(direct) for _ in range(4)]
     try:
         for number in range(200):
-            stores[0].start(Start(f"{number}", "app", "f", b""))
+            begin(stores[0], f"{number}")
         start(stores[0], "last")
         found = [[] for _ in stores]
 
@@ -236,7 +236,7 @@ def test_a_message_that_comes_while_the_wait_is_written(direct):
         for number in range(100):
             start(worker, f"{number}")
             (claim,) = claimed(worker, who)
-            save = Save(claim.id, claim.token, WAITING, saved(b"w"), topic="topic")
+            save = Save(claim.id, claim.token, WAITING, snapshot(b"w"), topic="topic")
             futures = [worker.save(save), client.send(claim.id, "topic", b"1")]
             for each in futures:
                 each.result()

@@ -4,11 +4,10 @@ import sqlite3
 import threading
 
 import pytest
-from stackless.durable.records import Start
 from stackless.durable.store.sql import Store
 from stackless.durable.store.sqlite import SQLite
 from stackless.durable.store.writer import Writer
-from store_calls import start
+from store_calls import begin, start
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_a_full_disk(tmp_path, clock):
         assert start(store, "one")
         limit = store._write(lambda to: to.rows("PRAGMA max_page_count = 20"))
         limit.result()
-        big = store.start(Start("two", "app", "f", b"x" * 200_000), "py")
+        big = begin(store, "two", arguments=b"x" * 200_000)
         with pytest.raises(sqlite3.OperationalError, match="full"):
             big.result()
         assert store.info("one") is not None and store.info("two") is None

@@ -15,16 +15,14 @@ from stackless.durable.records import (
     SLEEPING,
     STUCK,
     WAITING,
-    Record,
     Save,
-    Start,
-    Step,
+    Wanted,
     Worker,
 )
 from stackless.durable.store import open_store
 from stackless.durable.store.processes import process_began
 from stackless.durable.store.schema import MIGRATIONS
-from store_calls import claimed, joined, saved, start, worker
+from store_calls import begin, claimed, joined, snapshot, start, step, worker
 
 # ------------------------------------------------------------------ workflows and claims
 
@@ -58,14 +56,16 @@ def test_due_times(store, clock):
     who = joined(store)
     start(store, "one")
     (claim,) = claimed(store, who)
-    store.save(Save("one", claim.token, SLEEPING, saved(b"asleep"), due=clock.time + 60)).result()
+    store.save(
+        Save("one", claim.token, SLEEPING, snapshot(b"asleep"), due=clock.time + 60)
+    ).result()
     assert store.next_due("app", "py")[0] == clock.time + 60
     assert claimed(store, who) == []
     clock.time += 20
     store.join(who, 60).result()
     clock.time += 40
     (claim,) = claimed(store, who)
-    assert (claim.snapshot, claim.position, claim.token) == (b"asleep", 1, 2)
+    assert (claim.snapshot, claim.arguments, claim.token) == (b"asleep", b"arguments", 2)
     assert store.next_due("app", "py")[0] is None
 
 
@@ -102,7 +102,7 @@ def test_a_lease_that_is_over_and_nobody_has_the_workflow_yet(store, clock):
     clock.time += 31
     assert claimed(store, new, 0) == []
     with pytest.raises(LeaseLost):
-        store.save(Save("one", claim.token, RUNNING, saved(b"late"))).result()
+        store.save(Save("one", claim.token, RUNNING, snapshot(b"late"))).result()
 
 
 def test_a_process_that_has_ended_has_no_lease(store):
@@ -143,14 +143,14 @@ def test_a_save_is_whole(store, clock):
     who = joined(store)
     start(store, "one")
     (claim,) = claimed(store, who)
-    step = Step(1, "module:step", 1.0, 2.0, None)
     code = ((b"d" * 16, b"data"),)
-    what = {"records": (Record(step),), "code": code}
-    store.save(Save("one", claim.token, RUNNING, saved(b"snap"), **what)).result()
-    assert store.steps("one") == [step] and store.code(b"d" * 16) == b"data"
+    store.save(
+        Save("one", claim.token, RUNNING, snapshot(b"snap"), records=(step(1),), code=code)
+    ).result()
+    assert store.steps("one") == [step(1).step] and store.code(b"d" * 16) == b"data"
     info = store.info("one")
     assert (info.steps, info.snapshot, info.worker, info.begun) == (1, b"snap", "w", True)
-    again = Save("one", claim.token, RUNNING, saved(b"other"), **what)
+    again = Save("one", claim.token, RUNNING, snapshot(b"other"), records=(step(1),), code=code)
     with pytest.raises(store.errors):
         store.save(again).result()
     assert store.info("one").snapshot == b"snap"
@@ -172,12 +172,14 @@ def test_messages(store, clock):
     (claim,) = claimed(store, who)
     first = store.message("one", "topic")
     assert first.value == b"1" and store.message("one", "another") is None
-    store.save(Save("one", claim.token, RUNNING, saved(b"s"), received=first.number)).result()
+    store.save(Save("one", claim.token, RUNNING, snapshot(b"s"), received=first.number)).result()
     assert store.message("one", "topic").value == b"2"
     with pytest.raises(DurableError, match="already"):
-        store.save(Save("one", claim.token, RUNNING, saved(b"t"), received=first.number)).result()
+        store.save(
+            Save("one", claim.token, RUNNING, snapshot(b"t"), received=first.number)
+        ).result()
     assert store.info("one").snapshot == b"s"
-    store.save(Save("one", claim.token, WAITING, saved(b"w"), topic="another")).result()
+    store.save(Save("one", claim.token, WAITING, snapshot(b"w"), topic="another")).result()
     assert store.next_due("app", "py")[0] is None
     store.send("one", "third", b"3").result()
     assert claimed(store, who) == []
@@ -194,7 +196,7 @@ def test_a_message_that_came_before_the_wait_was_written(store):
     start(store, "one")
     (claim,) = claimed(store, who)
     store.send("one", "topic", b"1").result()
-    store.save(Save("one", claim.token, WAITING, saved(b"w"), topic="topic")).result()
+    store.save(Save("one", claim.token, WAITING, snapshot(b"w"), topic="topic")).result()
     assert len(claimed(store, who)) == 1
 
 
@@ -234,12 +236,12 @@ def test_operations_are_committed_together_and_fail_alone(store):
 
 def test_after_close_nothing_is_written(url):
     store = open_store(url)
-    futures = [store.start(Start(f"{n}", "app", "f", b""), "py") for n in range(50)]
+    futures = [begin(store, f"{n}") for n in range(50)]
     store.close()
     store.close()
     assert all(future.result() for future in futures)
     with pytest.raises(RuntimeError, match="closed"):
-        store.start(Start("late", "app", "f", b""), "py")
+        begin(store, "late")
 
 
 # ------------------------------------------------------------------ migrations
@@ -264,3 +266,45 @@ def test_a_database_of_a_later_release(url):
     store.close()
     with pytest.raises(DurableError, match="version"):
         open_store(url)
+
+
+# ------------------------------------------------------------------ saves of several workflows
+
+
+def test_saves_of_a_group_fail_alone(store):
+    """One whose claim is over, one that repeats a step, one whose message is gone."""
+    who = joined(store)
+    for id in "abcde":
+        start(store, id)
+    tokens = {each.id: each.token for each in claimed(store, who)}
+    store.save(Save("b", tokens["b"], RUNNING, snapshot(b"b"), records=(step(1),))).result()
+    saves = [
+        Save("a", tokens["a"] + 1, RUNNING, snapshot(b"lost"), records=(step(1),)),
+        Save("b", tokens["b"], RUNNING, snapshot(b"twice"), records=(step(1),)),
+        Save("c", tokens["c"], DONE, result=b"c", records=(step(1),)),
+        Save("d", tokens["d"], RUNNING, snapshot(b"gone"), received=77),
+        Save("e", tokens["e"], RUNNING, snapshot(b"e"), records=(step(1), step(2))),
+    ]
+    found = store.save_all(saves).result()
+    assert [type(each).__name__ for each in found[2:]] == ["Wanted", "DurableError", "Wanted"]
+    assert isinstance(found[0], LeaseLost) and isinstance(found[1], store.errors)
+    assert [store.info(id).snapshot for id in "abcde"] == [None, b"b", None, None, b"e"]
+    assert [len(store.steps(id)) for id in "abcde"] == [0, 1, 1, 0, 2]
+    assert store.info("c").status == DONE
+
+
+def test_what_is_wanted_of_workflows_of_a_group(store):
+    """Each save returns what was asked of its workflow."""
+    who = joined(store)
+    for id in "abc":
+        start(store, id)
+    tokens = {each.id: each.token for each in claimed(store, who)}
+    store.pause("b").result()
+    store.cancel("c").result()
+    saves = [Save(id, tokens[id], RUNNING, snapshot(b"s"), records=(step(1),)) for id in "abc"]
+    found = store.save_all(saves).result()
+    assert found == [Wanted(), Wanted(pause=True), Wanted(cancel=True)]
+    raised = Save("c", tokens["c"], RUNNING, records=(step(2),), cancelled=True)
+    assert store.save(raised).result() == Wanted()
+    assert store.save(Save("b", tokens["b"], SLEEPING, due=0.0)).result() is not None
+    assert store.info("b").status == "paused" and claimed(store, who) == []

@@ -73,6 +73,7 @@ def workflow(function: Callable[P, R]) -> Callable[P, R]: ...
 
 @overload
 def workflow(
+    function: None = None,
     *,
     snapshot: str = "step",
     snapshot_limit: int = 1 << 20,
@@ -224,12 +225,13 @@ def transaction(
 
 
 def _call_of(options: StepOptions) -> Callable[..., Any]:
+    # A parameter: a variable of the frame, which can be deleted, as that of a closure cannot.
     @functools.wraps(options.function)  # type: ignore[arg-type]
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: Any, _durable_step: StepOptions = options, **kwargs: Any) -> Any:
         if current_run() is None:
-            return options.function(*args, **kwargs)  # type: ignore[misc]
-        request = Request(STEP, options.name, ((options.name, args, kwargs),))
-        del args, kwargs  # the request has them
+            return _durable_step.function(*args, **kwargs)  # type: ignore[misc]
+        request = Request(STEP, _durable_step.name, ((_durable_step.name, args, kwargs),))
+        del args, kwargs, _durable_step  # the request has what it needs
         return wait(request)
 
     call.__durable_step__ = options  # type: ignore[attr-defined]

@@ -131,7 +131,7 @@ class Outcome:
     value: bytes | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Snapshot:
     """A saved tasklet."""
 
@@ -143,7 +143,7 @@ class Snapshot:
     codes: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Record:
     """A request that is done."""
 
@@ -165,7 +165,7 @@ class Start:
     parent: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Save:
     """What is written in one transaction. Its claim ends with it unless the status is RUNNING."""
 

@@ -12,7 +12,7 @@ import io
 import pickle
 import sys
 from collections.abc import Callable
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -197,6 +197,14 @@ class Pickler(pickle.Pickler):
             return self._with_reducer(each)
         return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
+    def _builtin(self, function: BuiltinFunctionType) -> Any:
+        owner = function.__self__
+        if type(owner) is ModuleType and registered(BuiltinFunctionType) is None:
+            name = function.__module__
+            if is_importable(name) and _leads_to(name, function.__qualname__, function):
+                return NotImplemented  # as below, and found out faster
+        return self._with_reducer(function)
+
     def _has(self, name: Any) -> bool:
         """Return True if the process that unpickles has the module `name`."""
         return is_importable(name) or (self.same_program and name == "__main__")
@@ -312,6 +320,7 @@ _FIXED: dict[type, Way] = {
     CodeType: Pickler._code,
     CellType: Pickler._cell,
     ModuleType: Pickler._module,
+    BuiltinFunctionType: Pickler._builtin,
     type: Pickler._class,
     _stackless.tasklet: Pickler._tasklet,
     functions.Namespace: Pickler._reducible,

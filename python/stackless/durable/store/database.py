@@ -186,11 +186,11 @@ class Database(Protocol):
     def read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query; it sees all that a future has reported as written."""
 
-    def submit(self, operation: Operation[T]) -> Future[T]:
+    def submit(self, operation: Operation[T], here: bool = True) -> Future[T]:
         """Return the future of an operation: its result when it is on the disk, or its exception.
 
-        An operation that raises changes nothing, and others are written nevertheless. RuntimeError
-        after `close`.
+        An operation that raises changes nothing, and others are written nevertheless. It is done in
+        another thread unless `here`; then perhaps in the calling one. RuntimeError after `close`.
         """
 
     def listen(self, wake: Callable[[], None]) -> None:

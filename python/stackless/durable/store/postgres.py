@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 import psycopg
@@ -26,9 +25,7 @@ from stackless.durable.records import DurableError
 from stackless.durable.store.database import (
     Again,
     Dialect,
-    Operation,
     Session,
-    T,
     Unclear,
     thread,
 )
@@ -82,7 +79,7 @@ class Postgres:
         except Again as error:
             raise error.__cause__ or error from None
         self._writer = Writer(self._connect_writer, patience=patience)
-        self.submit: Callable[[Operation[T]], Future[T]] = self._writer.submit
+        self.submit = self._writer.submit
         self.unlisten = self._writer.unlisten
         self._ears = _Ears(self._mark, self._writer.wake)
 
@@ -275,18 +272,19 @@ class _Session(Session):
         return self._cursor.rowcount
 
     def call(self, function: Callable[[Any], None]) -> Exception | None:
-        factory = self._connection.row_factory
+        kept = {name: getattr(self._connection, name) for name in _FACTORIES}
         try:
             with self._connection.transaction():  # a savepoint; it refuses commit and rollback
                 function(self._connection)
         except Exception as error:
             if self.lost or isinstance(error, _IN_THE_WAY):
                 raise Again(str(error)) from error
-            if not self.in_transaction:
+            if self._connection.info.transaction_status != _IN_TRANSACTION:
                 raise
             return error
         finally:
-            self._connection.row_factory = factory
+            for name, value in kept.items():
+                setattr(self._connection, name, value)
         return None
 
     def _do(self, method: Callable[..., Any], *arguments: Any) -> None:
@@ -299,6 +297,9 @@ class _Session(Session):
 
 
 _IDLE = psycopg.pq.TransactionStatus.IDLE
+_IN_TRANSACTION = psycopg.pq.TransactionStatus.INTRANS
+#: What a function of the program may set on a connection.
+_FACTORIES = ("row_factory", "cursor_factory", "prepare_threshold")
 
 
 class _Ears:

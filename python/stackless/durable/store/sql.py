@@ -153,7 +153,8 @@ class Store:
             if save is not None:
                 body.written(saving.save(to, [save])[0])
 
-        return self._write(write)
+        # It may take its time: other tasklets of the calling thread go on.
+        return self._database.submit(write, here=False)
 
     def wanted(self, id: str) -> Wanted | None:
         """Return what was asked of a workflow from outside."""

@@ -56,7 +56,7 @@ class SQLite:
         self.path = os.fspath(path)
         self.now = clock
         self._reading = threading.Lock()
-        self._reader = self._connect()
+        self._reader = self._connect(writes=False)
         try:
             migrate(self._reader)
         except BaseException:
@@ -66,8 +66,8 @@ class SQLite:
         self.submit = self._writer.submit
         self.listen, self.unlisten = self._writer.listen, self._writer.unlisten
 
-    def _connect(self) -> _Session:
-        return _Session(self.path, self.now)
+    def _connect(self, writes: bool = True) -> _Session:
+        return _Session(self.path, self.now, writes)
 
     def read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -90,7 +90,7 @@ class _Session(Session):
 
     errors = (sqlite3.Error,)
 
-    def __init__(self, path: str, clock: Callable[[], float]) -> None:
+    def __init__(self, path: str, clock: Callable[[], float], writes: bool) -> None:
         self._clock = clock
         self._connection = sqlite3.connect(
             path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -99,6 +99,9 @@ class _Session(Session):
         try:
             self._use_wal()
             self._execute("PRAGMA synchronous=FULL")
+            if writes:
+                # `begin` waits: no other statement can be in the way of those of others.
+                self._execute("PRAGMA busy_timeout=0")
         except BaseException:
             self._connection.close()
             raise
@@ -125,19 +128,21 @@ class _Session(Session):
 
     def begin(self, wait: bool = True) -> None:
         self.woken = False
-        # IMMEDIATE: it waits for a process that writes before it has read anything.
-        if wait:
-            self._execute("BEGIN IMMEDIATE")
-            return
-        self._execute("PRAGMA busy_timeout=0")
-        try:
-            self._execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if _is_busy(error):
-                raise Again("another process writes now") from error
-            raise
-        finally:
-            self._execute(f"PRAGMA busy_timeout={_PATIENCE * 1000}")
+        end = 0.0
+        while True:
+            try:
+                # IMMEDIATE: it waits for a process that writes before it has read anything.
+                self._execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                if not wait:
+                    raise Again("another process writes now") from error
+                end = end or time.monotonic() + _PATIENCE
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.001)
 
     def exclude_others(self) -> None:
         pass  # it did that when it began

@@ -25,6 +25,44 @@ Batch = list[tuple[Operation[Any], Future[Any]]]
 _log = logging.getLogger("stackless.durable")
 
 
+class Finished(Future[T]):
+    """A future that is done when it is returned. It needs no lock."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def set_result(self, result: T) -> None:
+        self._value = result
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        self._error = exception
+
+    def done(self) -> bool:
+        return True
+
+    def result(self, timeout: float | None = None) -> T:
+        if self._error is not None:
+            raise self._error
+        value: T = self._value
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        return self._error
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        fn(self)
+
+    def cancel(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def running(self) -> bool:
+        return False
+
+
 class Writer:
     """The connection that writes, and its thread.
 
@@ -56,16 +94,16 @@ class Writer:
         self._thread = thread(self._run, "stackless.durable writer")
         self._thread.start()
 
-    def submit(self, operation: Operation[T]) -> Future[T]:
+    def submit(self, operation: Operation[T], here: bool = True) -> Future[T]:
         """Return the future of an operation: its result when it is on the disk, or its exception.
 
-        An operation that raises changes nothing, and others are written nevertheless. RuntimeError
-        after `close`.
+        An operation that raises changes nothing, and others are written nevertheless. It is done in
+        the thread unless `here`. RuntimeError after `close`.
         """
+        if here and (done := self._write_here(operation)) is not None:
+            return done
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # it cannot be cancelled
-        if self._write_here([(operation, future)]):
-            return future
         with self._changing:
             if self._closed:
                 raise RuntimeError("the store is closed")
@@ -97,24 +135,24 @@ class Writer:
 
     # -------------------------------------------------------------- by the caller
 
-    def _write_here(self, batch: Batch) -> bool:
-        """Write in the calling thread, if it has nothing else to do. False: not done."""
+    def _write_here(self, operation: Operation[T]) -> Finished[T] | None:
+        """Write in the calling thread, if it has nothing else to do. None: not done."""
         if self._last >= self._quick or stackless.getruncount() != 1 or not self._waiting.empty():
-            return False
+            return None
         if not self._using.acquire(blocking=False):
-            return False
+            return None
         try:
             if self._closed or self._session is None:
-                return False
+                return None
             try:
                 self._session.begin(wait=False)
             except Again:
-                return False
-            done = self._in_transaction(self._session, batch)
+                return None
+            future = Finished[T]()
+            _report(self._in_transaction(self._session, [(operation, future)]))
+            return future
         finally:
             self._using.release()
-        _report(done)
-        return True
 
     # -------------------------------------------------------------- by the thread
 

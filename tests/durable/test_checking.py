@@ -234,6 +234,11 @@ def test_what_is_found(function):
             each.startswith(f"{__file__}:{line}, in {function.__name__}: ") for each in texts
         )
         assert all(each.remedy for each in found)
+        named = [
+            int(each) for text in texts for each in re.findall(r"durable call in line (\d+)", text)
+        ]
+        calls = Path(__file__).read_text().splitlines()
+        assert all(re.search("work|helper|durable", calls[each - 1]) for each in named)
 
 
 def test_functions_that_it_calls_are_looked_into():

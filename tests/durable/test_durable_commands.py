@@ -165,6 +165,16 @@ def test_retry_and_fork(run, app, worker):
     assert status == 1 and err.count("\n") == 1
 
 
+def test_schedules(run, app):
+    assert run("schedules")[:2] == (0, "")
+    app.schedule("nightly", "0 3 * * *", orders.empty, timezone="Europe/Berlin")
+    header, line = run("schedules")[1].splitlines()
+    assert header.split() == ["name", "times", "zone", "function", "next"]
+    assert line.startswith("nightly  0 3 * * *  Europe/Berlin  orders:empty  2")
+    (shown,) = json.loads(run("schedules", "--json")[1])
+    assert (shown["name"], shown["cron"]) == ("nightly", "0 3 * * *")
+
+
 def test_gc(run, app, worker):
     until(app.start(orders.empty, id="old"), "done")
     assert run("gc", "--older-than", "1d")[:2] == (0, "removed 0 workflows\n")

@@ -20,6 +20,8 @@ _PAUSES = (
     *(calls.sleep, calls.receive, calls.upgrade_point),
     *(parallel.gather, parallel.map, parallel.start, parallel.Child.join),
 )
+#: Packages whose functions are not read.
+_OTHERS = {*sys.stdlib_module_names, "stackless"} - {"__main__"}
 #: Methods of what Python itself has: nothing durable is called by them.
 _KNOWN = {
     name for kind in (str, bytes, list, dict, set, tuple, int, float) for name in dir(kind)
@@ -111,7 +113,7 @@ class _Checker:
         if hasattr(thing, "__durable_step__") or any(thing is each for each in _PAUSES):
             return True
         thing = inspect.unwrap(thing) if isinstance(thing, types.FunctionType) else thing
-        return isinstance(thing, types.FunctionType) and self.body(thing).pauses()
+        return _is_looked_into(thing) and self.body(thing).pauses()
 
 
 class _Body:
@@ -244,12 +246,11 @@ class _Body:
             later = [each[1] for each in events[number + 1 :] if each[0] == name]
             end = (later[0].lineno, later[0].col_offset) if later else (sys.maxsize, 0)
             around = [lines for lines in loops if lines[0] <= at[0] <= lines[1]]
-            again = not later and any(
-                first <= line < at[0] for first, _ in around for line, _ in pauses
-            )
             held = [each for each in pauses if at < each < end]
-            if held or again:
-                line = held[0][0] if held else at[0]
+            if not later:  # in the next turn of a loop
+                held += [each for each in pauses for first, _ in around if first <= each[0] < at[0]]
+            if held:
+                line = held[0][0]
                 text = f"{name!r} holds {what[0]} at the durable call in line {line}"
                 self._add(node, text, what[1])
 
@@ -356,7 +357,8 @@ class _Body:
         if hasattr(meaning, "__durable_step__") or any(meaning is each for each in _PAUSES):
             return
         if isinstance(meaning, types.FunctionType):
-            self.checker.function(inspect.unwrap(meaning))
+            if _is_looked_into(meaning):
+                self.checker.function(inspect.unwrap(meaning))
         elif meaning is None and isinstance(call.func, (ast.Attribute, ast.Subscript, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
             if name not in _KNOWN and not self._call_pauses(call):
@@ -375,6 +377,13 @@ class _Body:
         text = f"{self._function.__code__.co_filename}:{line}: {what}"
         if text not in self.checker.found.unseen:
             self.checker.found.unseen.append(text)
+
+
+def _is_looked_into(thing: Any) -> bool:
+    """Return True for functions of the program: others make no durable calls of their own."""
+    if not isinstance(thing, types.FunctionType):
+        return False
+    return thing.__module__.partition(".")[0] not in _OTHERS
 
 
 def _arguments(call: ast.Call) -> list[ast.expr]:

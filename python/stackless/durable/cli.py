@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -110,6 +111,17 @@ def _show(opened: Opened, given: argparse.Namespace) -> int:
         print(json.dumps(view.as_json()))
     else:
         print(text.whole(view, opened.app._store.now()))
+    return 0
+
+
+def _schedules(opened: Opened, given: argparse.Namespace) -> int:
+    found, now = opened.app.schedules(), opened.app._store.now()
+    if given.json:
+        print(json.dumps([dataclasses.asdict(each) for each in found]))
+    elif found:
+        print(text.schedules(found, now))
+    else:
+        print(f"the app {opened.app.name!r} has no schedules", file=sys.stderr)
     return 0
 
 
@@ -272,6 +284,8 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument(
         "--limit", type=_positive, default=50, metavar="N", help="at most so many (default: 50)"
     )
+
+    _add(commands, "schedules", "list the schedules, with their next starts", _schedules)
 
     show = _add(
         commands,

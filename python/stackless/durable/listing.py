@@ -65,8 +65,11 @@ def counts(store: Store, app: str) -> dict[str, int]:
 
 
 def apps(store: Store) -> list[str]:
-    """Return the names of the apps that have workflows in a store."""
-    found = store._read("SELECT DISTINCT app FROM durable_workflows ORDER BY app")
+    """Return the names of the apps that have workflows or schedules in a store."""
+    found = store._read(
+        "SELECT DISTINCT app FROM durable_workflows UNION SELECT app FROM durable_schedules"
+        " ORDER BY app"
+    )
     return [name for (name,) in found]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from stackless.durable.listing import Row
 from stackless.durable.look import View
 from stackless.durable.records import RUNNING, SLEEPING, WAITING, Info, Step
+from stackless.durable.schedules import Schedule
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -68,6 +70,19 @@ def table(rows: list[Row], now: float) -> str:
         updated = relative(each.updated, now)
         what = (each.id, each.status, f"{each.steps}", each.function, updated, waits_for(each, now))
         lines.append(what)
+    return _columns(lines)
+
+
+def schedules(found: list[Schedule], now: float) -> str:
+    """Return a line for each schedule."""
+    lines = [("name", "times", "zone", "function", "next")]
+    for each in found:
+        due = f"{moment(each.due)} ({relative(each.due, now)})"
+        lines.append((each.name, each.cron, each.timezone, each.function, due))
+    return _columns(lines)
+
+
+def _columns(lines: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     cells = [zip(row, widths, strict=True) for row in lines]
     return "\n".join("  ".join(f"{text:{n}}" for text, n in row).rstrip() for row in cells)

@@ -47,9 +47,7 @@ class SQLite:
         """Other processes cannot tell what they have made due."""
         return 0.2
 
-    def __init__(
-        self, path: str | os.PathLike[str], clock: Callable[[], float] = _time
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = _time) -> None:
         if sqlite3.sqlite_version_info < (3, 35):
             raise DurableError(f"SQLite 3.35 is needed, this is {sqlite3.sqlite_version}")
         self.errors: tuple[type[Exception], ...] = (sqlite3.Error, OSError)

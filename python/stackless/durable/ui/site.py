@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Callable
@@ -44,6 +43,10 @@ _FILES = {
     "style.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+}
+_TEMPLATES = {
+    name: bottle.SimpleTemplate(name=name, lookup=[str(_FOLDER)])
+    for name in ("error", "list", "workflow")
 }
 #: The most workflows that are listed.
 _LISTED = 100
@@ -112,7 +115,7 @@ class Site:
             "text": text,
             "now": self._store.now(),
         }
-        page: str = _template(name).render(**shared, **values)
+        page: str = _TEMPLATES[name].render(**shared, **values)
         return page
 
     def _list(self) -> str:
@@ -242,8 +245,3 @@ def _short_name(step: Step) -> str:
 
 def _href(id: str) -> str:
     return "/workflow?" + urlencode({"id": id})
-
-
-@functools.cache
-def _template(name: str) -> bottle.SimpleTemplate:
-    return bottle.SimpleTemplate(name=name, lookup=[str(_FOLDER)])

@@ -7,6 +7,7 @@ does nothing but statements.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -112,19 +113,10 @@ class Store:
             mine = to.rows("SELECT 1 FROM durable_workers WHERE id = ? FOR UPDATE", worker.id)
             if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
-            # What a wait has left has no value from here on: a save need not write it.
-            rows = to.rows(
-                "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
-                " WHERE worker IS NULL AND app = ? AND python IN (?, '') AND due <= ?"
-                " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
-                " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
-                " updated = ?, topic = NULL, awaits = NULL, error = NULL"
-                " WHERE id IN (SELECT id FROM found)"
-                " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
-                " cancel, pause, migrate",
-                *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
-            )
-            rows.sort(key=lambda row: row[0])
+            rows: list[Any] = []
+            for due, python in _heads(to.rows, worker.app, worker.python):
+                if due <= now and len(rows) < count:
+                    rows += _take(to, worker, python, count - len(rows))
             return [_claim(row) for row in rows]
 
         return self._write(write)
@@ -210,13 +202,9 @@ class Store:
 
     def next_due(self, app: str, python: str) -> tuple[float | None, float | None]:
         """Return when the next workflow is due that nothing has claimed, and the next schedule."""
-        ((workflow, schedule),) = self._read(
-            "SELECT (SELECT min(due) FROM durable_workflows WHERE worker IS NULL"
-            " AND due IS NOT NULL AND app = ? AND python IN (?, '')),"
-            " (SELECT min(due) FROM durable_schedules WHERE app = ?)",
-            *(app, python, app),
-        )
-        return workflow, schedule
+        heads = _heads(self._read, app, python)
+        rows = self._read("SELECT min(due) FROM durable_schedules WHERE app = ?", app)
+        return heads[0][0] if heads else None, rows[0][0]
 
     # -------------------------------------------------------------- control
 
@@ -343,6 +331,38 @@ class Store:
 def _info(row: Any) -> Info:
     id, function, status, begun, *rest = row
     return Info(id, function, status, bool(begun), *rest)
+
+
+def _heads(
+    rows: Callable[..., list[tuple[Any, ...]]], app: str, python: str
+) -> list[tuple[float, str]]:
+    """Return when the first of a Python's workflows is due, and of those for all, in order.
+
+    One look into the index for each, however many there are.
+    """
+    head = (
+        "(SELECT min(due) FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
+        " AND app = ? AND python = ?)"
+    )
+    ((mine, others),) = rows(f"SELECT {head}, {head}", app, python, app, "")
+    return sorted((due, which) for due, which in ((mine, python), (others, "")) if due is not None)
+
+
+def _take(to: Transaction, worker: Worker, python: str, count: int) -> list[tuple[Any, ...]]:
+    """Claim workflows that a Python can load, the longest due first."""
+    # What a wait has left has no value from here on: a save need not write it.
+    rows = to.rows(
+        "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
+        " WHERE worker IS NULL AND app = ? AND python = ? AND due <= ?"
+        " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
+        " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
+        " updated = ?, topic = NULL, awaits = NULL, error = NULL"
+        " WHERE id IN (SELECT id FROM found)"
+        " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
+        " cancel, pause, migrate",
+        *(worker.app, python, to.now, count, worker.id, RUNNING, to.now),
+    )
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _claim(row: Any) -> Claim:

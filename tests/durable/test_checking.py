@@ -224,7 +224,8 @@ FUNCTIONS = [
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: each.__name__)
 def test_what_is_found(function):
-    found = durable.check(function)
+    # On Python 3.11 the generator of a context manager is an obstacle of its own.
+    found = [each for each in durable.check(function) if each.function == function.__name__]
     wanted = list(expected(function))
     assert sorted({each.line for each in found}) == [line for line, _ in wanted]
     for line, text in wanted:

@@ -36,7 +36,7 @@ _MAKERS: dict[str, tuple[str, str]] = {
         ("a connection", f"{_CONNECT}; writes that belong to a step: durable.transaction"),
     ),
     **dict.fromkeys(
-        "threading.Lock threading.RLock _thread.allocate_lock _thread.lock _thread.RLock "
+        "threading.Lock threading.RLock _thread.allocate_lock _thread.LockType _thread.RLock "
         "threading.Condition threading.Semaphore threading.BoundedSemaphore threading.Event "
         "threading.Barrier multiprocessing.Lock queue.Queue queue.SimpleQueue".split(),
         ("a lock", _LOCK),

@@ -355,6 +355,53 @@ def test_how_it_looks(visit, shop, keep, scheme, device, width):
         keep(page, f"durable-{name}-{device}-{scheme}")
 
 
+CONTRAST = """() => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).map((c) => c / 255)
+      .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const back = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if (!colour.startsWith("rgba") || !colour.endsWith(", 0)")) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const bad = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !e.checkVisibility()) continue;
+    const [a, b] = [light(getComputedStyle(e).color), light(back(e))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) bad.push([e.tagName, e.className, e.textContent.slice(0, 20), ratio]);
+  }
+  return bad;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_is_readable(visit, shop, scheme):
+    """The contrast that WCAG 2 asks for, level AA, with all states in the list."""
+    broken = begun(shop, "contrast", ("waiting", "failed"), ["glass"])
+    if broken.status() == "waiting":
+        broken.send("approval", True)
+    page = open_workflow(visit, "contrast", scheme=scheme)
+    until(page, "h1", "failed")
+    page.click("summary:has-text('Fork')")
+    assert page.evaluate(CONTRAST) == []
+    page.goto(shop.url.partition("?")[0])
+    page.evaluate("""() => {
+      for (const each of ["ready", "running", "paused", "cancelled", "stuck"]) {
+        const made = document.createElement("span");
+        made.className = `status ${each}`;
+        made.textContent = each;
+        document.querySelector("tbody td").append(made);
+      }
+    }""")
+    assert page.evaluate(CONTRAST) == []
+
+
 def test_the_keyboard_reaches_everything(visit, shop):
     begun(shop, "keys")
     page = open_workflow(visit, "keys")

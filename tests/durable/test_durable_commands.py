@@ -92,7 +92,7 @@ def test_show_names_the_stack_without_running_it(run, waiting, monkeypatch):
     line = orders.approval.__code__.co_firstlineno + 2
     assert f'  File "{file}", line {line}, in approval\n    answer = durable.receive(' in out
     assert "      order = 'my order'\n" in out
-    assert "called   (('my order',), {})\n" in out
+    assert "called   ('my order',)\n" in out
     shown = json.loads(run("show", "--json", "w-1")[1])
     (frame,) = shown["stack"]
     assert (frame["function"], frame["file"], frame["line"]) == ("approval", file, line)

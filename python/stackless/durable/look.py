@@ -117,7 +117,7 @@ def look(store: Store, keys: list[bytes] | None, info: Info) -> View:
         steps=[dataclasses.replace(each, error=shown(each.error)) for each in store.steps(info.id)],
         stack=stack,
         unread=unread,
-        arguments=text(listing.arguments(store, info.id)),
+        arguments=_call(text(listing.arguments(store, info.id))),
         messages=messages,
         result=None if info.status == FAILED else text(info.result),
         verified=verified,
@@ -144,6 +144,13 @@ def shown(text: str | None) -> str | None:
         return None
     said = redacted(text)
     return text if said is None else said
+
+
+def _call(arguments: str | None) -> str | None:
+    """Return a tuple and a dict as text without the dict, if that is empty."""
+    if arguments is not None and arguments.endswith(", {})"):
+        return arguments[1 : -len(", {})")]
+    return arguments
 
 
 def _is_own(file: str) -> bool:

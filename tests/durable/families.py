@@ -88,14 +88,14 @@ def impatient():
 
 @durable.workflow
 def gathered(numbers, limit=None):
-    first = durable.gather(*(functools.partial(double, each) for each in numbers), limit=limit)
+    first = durable.gather((functools.partial(double, each) for each in numbers), limit=limit)
     return first, durable.map(double, [each + 100 for each in numbers], limit=2)
 
 
 @durable.workflow
 def gathered_errors(names, collect):
     calls = [functools.partial(flaky, name) for name in names]
-    return [str(each) for each in durable.gather(*calls, return_exceptions=collect)]
+    return [str(each) for each in durable.gather(calls, return_exceptions=collect)]
 
 
 @durable.workflow

@@ -64,6 +64,11 @@ class Worker:
         os.kill(self.pid, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
 
+    def is_running(self):
+        """Return whether it has not ended."""
+        with open(f"/proc/{self.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+
     def wait(self):
         """Wait for its end; return its exit code, negative after a signal."""
         return os.waitstatus_to_exitcode(self._forge.ask(wait=self.pid))
@@ -85,6 +90,7 @@ def forge(ledger, **options):
 
 
 def _main():
+    import families
     import orders
     from stackless import durable
     from stackless.durable.store import postgres, sqlite  # noqa: F401
@@ -98,11 +104,11 @@ def _main():
         else:
             answer = os.fork()
             if answer == 0:
-                os._exit(_worker(durable, orders, **command))
+                os._exit(_worker(durable, {**vars(families), **vars(orders)}, **command))
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _worker(durable, orders, url, run, arguments, at, when):
+def _worker(durable, workflows, url, run, arguments, at, when):
     try:
         os.close(0)
         if at:
@@ -111,7 +117,7 @@ def _worker(durable, orders, url, run, arguments, at, when):
         if run is None:
             app.serve()
         else:
-            app.run(getattr(orders, run), *arguments, id="one")
+            app.run(workflows[run], *arguments, id="one")
             app.close()
         return 0
     except BaseException:
@@ -124,20 +130,24 @@ def _kill_at(number, when):
     from stackless.durable.store.sql import Store
 
     count = 0
-    write = Store.save_all
 
-    def save_all(store, saves):
-        nonlocal count
-        count += 1
-        if count == number and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        future = write(store, saves)
-        if count == number:
-            future.result()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return future
+    def killing(write):
+        def counted(store, *arguments):
+            nonlocal count
+            count += 1
+            now = count == number
+            if now and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            future = write(store, *arguments)
+            if now:
+                future.result()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return future
 
-    Store.save_all = save_all
+        return counted
+
+    for name in ("save_all", "transact"):
+        setattr(Store, name, killing(getattr(Store, name)))
 
 
 if __name__ == "__main__":

@@ -59,14 +59,14 @@ def test_due_times(store, clock):
     store.save(
         Save("one", claim.token, SLEEPING, snapshot(b"asleep"), due=clock.time + 60)
     ).result()
-    assert store.next_due("app", "py") == clock.time + 60
+    assert store.next_due("app", "py")[0] == clock.time + 60
     assert claimed(store, who) == []
     clock.time += 20
     store.join(who, 60).result()
     clock.time += 40
     (claim,) = claimed(store, who)
     assert (claim.snapshot, claim.arguments, claim.token) == (b"asleep", b"arguments", 2)
-    assert store.next_due("app", "py") is None
+    assert store.next_due("app", "py")[0] is None
 
 
 def test_a_worker_that_goes_leaves_its_workflows(store):
@@ -180,7 +180,7 @@ def test_messages(store, clock):
         ).result()
     assert store.info("one").snapshot == b"s"
     store.save(Save("one", claim.token, WAITING, snapshot(b"w"), topic="another")).result()
-    assert store.next_due("app", "py") is None
+    assert store.next_due("app", "py")[0] is None
     store.send("one", "third", b"3").result()
     assert claimed(store, who) == []
     store.send("one", "another", b"4").result()

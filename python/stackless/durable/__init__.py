@@ -41,6 +41,7 @@ from stackless.durable.records import (
     WorkflowStuck,
     WrongState,
 )
+from stackless.durable.schedules import Schedule
 from stackless.durable.snapshots import NotDurable
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "LeaseLost",
     "NoSuchWorkflow",
     "NotDurable",
+    "Schedule",
     "Step",
     "WorkflowCancelled",
     "WorkflowFailed",

@@ -18,6 +18,7 @@ from stackless.durable.driving import Place
 from stackless.durable.handle import Handle
 from stackless.durable.records import Info, Start
 from stackless.durable.requests import in_seconds
+from stackless.durable.schedules import Schedule, next_time
 from stackless.durable.store import key_file, open_store
 from stackless.durable.waiting import wait_for
 from stackless.durable.worker import Runner
@@ -138,6 +139,46 @@ class App:
         neither this Python nor a worker that is there can load: `info.needs` says which Python can.
         """
         return self._store.infos(self.name, status, limit, this_python() if stuck else "")
+
+    # -------------------------------------------------------------- schedules
+
+    def schedule(
+        self,
+        name: str,
+        cron: str,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        timezone: str = "UTC",
+        **kwargs: Any,
+    ) -> None:
+        """Start a workflow at each time of a cron expression, such as "0 3 * * *".
+
+        It is kept in the store; workers start the workflows, with the ids `name@time`, each once.
+        A schedule of this name is replaced; if its times are the same, the next one stays. Of the
+        times that pass while no worker runs, the first is made up for, and the others are left out.
+        `timezone`: a name of the time zone database; a time that an hour of summer time repeats is
+        there twice. Needs croniter (extra `durable`). ValueError for a wrong expression or time
+        zone and for a function that is no workflow; ImportError; what `start` raises for arguments.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"a name must be a str, not {type(name).__name__}")
+        due = next_time(cron, timezone, self._store.now())
+        arguments = values.dump((args, kwargs), self._keys[0])
+        target = calls.check_workflow(function)
+        wait_for(self._store.schedule(self.name, name, cron, timezone, target, arguments, due))
+        self._wake()
+
+    def schedules(self) -> list[Schedule]:
+        """Return the schedules, by name."""
+        return [each for each, _ in self._store.schedules(self.name)]
+
+    def unschedule(self, name: str) -> None:
+        """Remove a schedule; workflows that it has started go on. LookupError if there is none."""
+        if not wait_for(self._store.unschedule(self.name, name)):
+            raise LookupError(f"there is no schedule {name!r}")
+
+    # -------------------------------------------------------------- control
 
     def fork(self, workflow: str, step: int | None = None, id: str | None = None) -> Handle:
         """Fork the workflow of an id: see `Handle.fork`. NoSuchWorkflow."""

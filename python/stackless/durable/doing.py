@@ -281,7 +281,8 @@ def _has_ended(drive: Drive, id: str) -> bool:
 def _joined(
     drive: Drive, request: Request, status: str, result: bytes | None, text: str | None
 ) -> None:
-    id, error = request.name, None
+    id = request.name
+    error: Any = None
     value = drive.load(result, f"the result of {id!r}")
     if status == CANCELLED:
         error = WorkflowCancelled(f"the workflow {id!r} was cancelled")

@@ -62,7 +62,7 @@ class Place:
     linger: float
     #: Digests of code that the database has.
     known: set[bytes] = dataclasses.field(default_factory=set)
-    #: Functions whose large snapshots were logged.
+    #: Schedules that cannot be followed, which was logged.
     warned: set[str] = dataclasses.field(default_factory=set)
     stopping: bool = False
     #: Is set when something may be due.
@@ -258,10 +258,8 @@ class Drive(Run):
             (self.tasklet, request), key=self.place.keys[0], code_store=code, same_program=True
         )
         self.code.update(code.new)
-        limit, function = self.options.snapshot_limit, self.claim.function
-        if len(data) > limit and function not in self.place.warned:
-            self.place.warned.add(function)
-            warn(self.id, function, len(data), limit, self.tasklet)
+        if len(data) > (limit := self.options.snapshot_limit):
+            warn(self.id, self.claim.function, len(data), limit, self.tasklet)
         position = request.last + 1 if request.done else request.number
         return Snapshot(data, position, b"".join(sorted(code.used)))
 

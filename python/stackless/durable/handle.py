@@ -111,7 +111,7 @@ class Handle:
         if info.status == FAILED and info.result is None:
             raise WorkflowFailed(f"{self.id!r}: {info.error}")
         value = None if info.result is None else values.load(info.result, self._app._keys)
-        if info.status == FAILED:
+        if isinstance(value, BaseException) and info.status == FAILED:
             raise value
         return value
 

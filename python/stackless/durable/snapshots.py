@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -15,6 +16,9 @@ _log = logging.getLogger("stackless.durable")
 
 #: How many variables the warning of a large snapshot names.
 _MOST = 5
+_HERE = os.path.dirname(__file__)
+#: Functions of which a large snapshot was logged by this process.
+warned: set[str] = set()
 
 
 class NotDurable(DurableError):
@@ -63,7 +67,10 @@ def why_not(tasklet: WorkflowTasklet, request: Request, error: Exception) -> Not
 
 
 def warn(id: str, function: str, size: int, limit: int, tasklet: WorkflowTasklet) -> None:
-    """Log that a snapshot is large, with the local variables that make it so."""
+    """Log once that a snapshot is large, with the local variables that make it so."""
+    if function in warned:
+        return
+    warned.add(function)
     sizes = sorted(_sizes(tasklet), reverse=True)[:_MOST]
     names = ", ".join(f"{name} in {place} ({each:,} bytes)" for each, place, name in sizes)
     _log.warning(
@@ -77,7 +84,8 @@ def _sizes(tasklet: WorkflowTasklet) -> Iterator[tuple[int, str, str]]:
     frame: Any = tasklet.frame
     while frame is not None:
         place = f"{frame.f_code.co_qualname}, line {frame.f_lineno}"
-        for name, value in frame.f_locals.items():
+        ours = os.path.dirname(frame.f_code.co_filename) == _HERE
+        for name, value in () if ours else frame.f_locals.items():
             try:
                 yield len(stackless.dumps(value, same_program=True)), place, name
             except Exception:

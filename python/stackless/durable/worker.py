@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import stackless
 from stackless.durable.driving import AGAIN, Drive, Place
-from stackless.durable.records import Claim, LeaseLost, Worker
+from stackless.durable.records import Claim, LeaseLost, Start, Worker
 from stackless.durable.requests import Driver
+from stackless.durable.schedules import id_at, next_time
 from stackless.durable.store.processes import process_began, this_machine
 from stackless.durable.waiting import wait_for
 
@@ -96,10 +97,34 @@ class Runner:
         return len(claims) == free and len(self._active) < self._most
 
     def _pause(self) -> float:
-        due = self._store.next_due(self._me.app, self._me.python)
+        """Start what the schedules say. Returns seconds until there may be more to do."""
+        due, firing = self._store.next_due(self._me.app, self._me.python)
+        if firing is not None and firing <= self._store.now() and self._fire():
+            return 0.0
+        due = min((each for each in (due, firing) if each is not None), default=None)
         if due is None or len(self._active) >= self._most:
             return self._store.poll
         return min(self._store.poll, max(0.0, due - self._store.now()))
+
+    def _fire(self) -> bool:
+        """Start the workflows of schedules that are due. Returns True if there were some.
+
+        Times that passed while no worker ran start one workflow together.
+        """
+        now, fired = self._store.now(), False
+        for each, arguments in self._store.schedules(self._me.app, now):
+            try:
+                following = next_time(each.cron, each.timezone, now)
+                id = id_at(each.name, each.due, each.timezone)
+            except (ImportError, ValueError) as error:
+                if each.name not in self._place.warned:
+                    self._place.warned.add(each.name)
+                    _log.error("the schedule %r cannot be followed here: %s", each.name, error)
+                continue
+            started = Start(id, self._me.app, each.function, arguments)
+            wait_for(self._store.fire(each.name, each.due, following, started))
+            fired = True
+        return fired
 
     def _beat(self) -> None:
         beats = 0
@@ -117,5 +142,5 @@ class Runner:
         try:
             Drive(self._place, claim).run()
         finally:
-            self._active.discard(stackless.getcurrent())  # type: ignore[arg-type]
+            self._active.discard(stackless.getcurrent())
             self.wake.set()

@@ -246,7 +246,7 @@ def remove_code(to: Transaction) -> int:
 
     A worker relies for a while on code that it has seen in the store.
     """
-    needed = set()
+    needed: set[bytes] = set()
     for table in ("durable_workflows", "durable_steps"):
         for (codes,) in to.rows(f"SELECT DISTINCT codes FROM {table} WHERE codes IS NOT NULL"):
             needed.update(bytes(codes[at : at + 16]) for at in range(0, len(codes), 16))

@@ -30,7 +30,8 @@ from stackless.durable.records import (
     Worker,
     WrongState,
 )
-from stackless.durable.store import control, saving
+from stackless.durable.schedules import Schedule
+from stackless.durable.store import control, saving, schedules
 from stackless.durable.store.database import Database, Operation, Transaction
 from stackless.durable.store.processes import process_began
 
@@ -124,10 +125,7 @@ class Store:
                 *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
             )
             rows.sort(key=lambda row: row[0])
-            return [
-                Claim(*found, Wanted(cancel == 1, pause == 1, migrate))
-                for _, *found, cancel, pause, migrate in rows
-            ]
+            return [_claim(row) for row in rows]
 
         return self._write(write)
 
@@ -166,7 +164,7 @@ class Store:
     def ending(self, id: str) -> tuple[str, bytes | None, str | None] | None:
         """Return the status, result and error of a workflow."""
         rows = self._read("SELECT status, result, error FROM durable_workflows WHERE id = ?", id)
-        return rows[0] if rows else None  # type: ignore[return-value]
+        return rows[0] if rows else None
 
     def outcomes(self, id: str, number: int) -> list[Outcome]:
         """Return what is recorded of a workflow's requests, from a number on."""
@@ -210,16 +208,15 @@ class Store:
         )
         return [Step(*row) for row in rows]
 
-    def next_due(self, app: str, python: str) -> float | None:
-        """Return when the next workflow is due that nothing has claimed."""
-        rows = self._read(
-            "SELECT min(due) FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
-            " AND app = ? AND python IN (?, '')",
-            app,
-            python,
+    def next_due(self, app: str, python: str) -> tuple[float | None, float | None]:
+        """Return when the next workflow is due that nothing has claimed, and the next schedule."""
+        ((workflow, schedule),) = self._read(
+            "SELECT (SELECT min(due) FROM durable_workflows WHERE worker IS NULL"
+            " AND due IS NOT NULL AND app = ? AND python IN (?, '')),"
+            " (SELECT min(due) FROM durable_schedules WHERE app = ?)",
+            *(app, python, app),
         )
-        due: float | None = rows[0][0]
-        return due
+        return workflow, schedule
 
     # -------------------------------------------------------------- control
 
@@ -254,6 +251,32 @@ class Store:
     def remove_code(self) -> Future[int]:
         """Remove code that no snapshot needs; the result is how much."""
         return self._write(control.remove_code)
+
+    # -------------------------------------------------------------- schedules
+
+    def schedule(self, app: str, *what: Any) -> Future[None]:
+        """Add or replace a schedule: name, cron, time zone, function, arguments, next time."""
+        return self._write(lambda to: schedules.put(to, app, *what))
+
+    def unschedule(self, app: str, name: str) -> Future[int]:
+        """Remove a schedule. The result is 0 if there is none."""
+        return self._write(
+            lambda to: to.run("DELETE FROM durable_schedules WHERE app = ? AND name = ?", app, name)
+        )
+
+    def schedules(self, app: str, until: float | None = None) -> list[tuple[Schedule, bytes]]:
+        """Return the schedules, or those that are due, and the arguments of each."""
+        which, values = ("", ()) if until is None else (" AND due <= ?", (until,))
+        rows = self._read(
+            "SELECT name, cron, zone, function, due, created, arguments FROM durable_schedules"
+            f" WHERE app = ?{which} ORDER BY name",
+            *(app, *values),
+        )
+        return [(Schedule(*row[:-1]), row[-1]) for row in rows]
+
+    def fire(self, name: str, due: float, following: float, started: Start) -> Future[bool]:
+        """Start the workflow of a schedule, unless another worker has done that."""
+        return self._write(lambda to: schedules.fire(to, name, due, following, started))
 
     # -------------------------------------------------------------- messages
 
@@ -320,6 +343,12 @@ class Store:
 def _info(row: Any) -> Info:
     id, function, status, begun, *rest = row
     return Info(id, function, status, bool(begun), *rest)
+
+
+def _claim(row: Any) -> Claim:
+    _, id, token, function, arguments, entry, snapshot, position, steps, cancel, pause, new = row
+    wanted = Wanted(cancel == 1, pause == 1, new)
+    return Claim(id, token, function, arguments, entry, snapshot, position, steps, wanted)
 
 
 def _release(to: Transaction, worker: str) -> None:

@@ -173,15 +173,15 @@ def test_kills_under_load(url, tmp_path):
             finally:
                 for each in workers:
                     each.kill()
-        recorded = [handle.steps() for handle in counting]
+        steps = [handle.steps() for handle in counting]
     finally:
         over.set()
         sender.join()
         app.close()
     assert received == [list(range(number)) for number in sent]
-    for number, steps in zip(counted, recorded, strict=True):
-        assert [each.number for each in steps] == list(range(1, len(steps) + 1))
-        assert sum(each.kind == "step" for each in steps) == 2 * number + 1
+    for number, recorded in zip(counted, steps, strict=True):
+        assert [each.number for each in recorded] == list(range(1, len(recorded) + 1))
+        assert sum(each.kind == "step" for each in recorded) == 2 * number + 1
     lines = collections.Counter(ledger.read_text().splitlines())
     assert set(lines) == {
         *(f"charge {n} {step}" for n in range(count) for step in range(counted[n])),

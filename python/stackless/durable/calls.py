@@ -73,6 +73,7 @@ def workflow(function: Callable[P, R]) -> Callable[P, R]: ...
 
 @overload
 def workflow(
+    function: None = None,
     *,
     snapshot: str = "step",
     snapshot_limit: int = 1 << 20,

@@ -116,8 +116,17 @@ def retry(to: Transaction, id: str) -> None:
         ((failed, steps),) = to.rows("SELECT failed, steps FROM durable_workflows WHERE id = ?", id)
         number = failed or steps + 1
         _rewind(to, id, number, _gathered(to, id, number))
-    to.run("UPDATE durable_workflows SET result = NULL, error = NULL WHERE id = ?", id)
+    _begin_anew(to, id)
     _make_ready(to, id, to.now)
+
+
+def _begin_anew(to: Transaction, id: str) -> None:
+    """Forget how a workflow has ended, and what was asked of it before."""
+    to.run(
+        "UPDATE durable_workflows SET result = NULL, error = NULL, failed = NULL, cancel = 0,"
+        " pause = 0 WHERE id = ?",
+        id,
+    )
 
 
 def _gathered(to: Transaction, id: str, number: int) -> int:
@@ -216,9 +225,7 @@ def migrate(to: Transaction, id: str, function: str) -> bool:
         return asked == 1
     if not enter(to, id, function):
         return False
-    to.run(
-        "UPDATE durable_workflows SET result = NULL, error = NULL, failed = NULL WHERE id = ?", id
-    )
+    _begin_anew(to, id)
     _make_ready(to, id, to.now)
     return True
 

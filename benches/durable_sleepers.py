@@ -18,9 +18,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from stackless import durable
+
 import durable_workflows
 import process_memory
-from stackless import durable
 
 KEY = b"a key of the benchmark"
 

@@ -210,13 +210,16 @@ class Store:
 
     def next_due(self, app: str, python: str) -> tuple[float | None, float | None]:
         """Return when the next workflow is due that nothing has claimed, and the next schedule."""
-        ((workflow, schedule),) = self._read(
-            "SELECT (SELECT min(due) FROM durable_workflows WHERE worker IS NULL"
-            " AND due IS NOT NULL AND app = ? AND python IN (?, '')),"
-            " (SELECT min(due) FROM durable_schedules WHERE app = ?)",
-            *(app, python, app),
+        # One look into the index for each, where min() of both would read all that sleep.
+        first = (
+            "(SELECT due FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
+            " AND app = ? AND python = ? ORDER BY due LIMIT 1)"
         )
-        return workflow, schedule
+        ((*due, schedule),) = self._read(
+            f"SELECT {first}, {first}, (SELECT min(due) FROM durable_schedules WHERE app = ?)",
+            *(app, python, app, "", app),
+        )
+        return min([each for each in due if each is not None], default=None), schedule
 
     # -------------------------------------------------------------- control
 

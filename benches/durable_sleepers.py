@@ -71,6 +71,7 @@ def fill(app: durable.App, count: int) -> None:
         count=count, columns=", ".join(names), values=", ".join(own.get(n, n) for n in names)
     )
     app._store._write(lambda to: to.run(statement)).result()
+    app._store._write(lambda to: to.run("ANALYZE")).result()  # as autovacuum does
 
 
 @contextlib.contextmanager

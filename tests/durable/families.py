@@ -293,7 +293,7 @@ def all_together(number):
     """Children, steps in parallel, transactions and failures, for the crash tests."""
     started = durable.start(child, number, 0.01)
     results = durable.map(double, [number * 10 + each for each in range(3)], limit=2)
-    balances = [deposit("crash", 1), deposit("crash", 2)]
+    balances = [deposit(f"crash{number}", 1), deposit(f"crash{number}", 2)]
     try:
         durable.gather(fails, functools.partial(undo, "parallel"))
     except LookupError as error:

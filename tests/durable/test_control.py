@@ -427,3 +427,20 @@ def test_code_that_no_snapshot_needs_is_removed(app, monkeypatch):
         assert handle.result(10) == (2, [])
     assert app.gc(older_than=-1) == 1
     assert app._store._read(count) == [(0,)]
+
+
+def test_a_child_that_is_started_while_its_parent_is_cancelled(app, monkeypatch):
+    """Between the request and the record of its start."""
+    save_all = app._store.save_all
+
+    def cancel_first(saves):
+        for each in saves:
+            if each.starts:
+                app._store.cancel(each.id).result()
+        return save_all(saves)
+
+    app._store.save_all = cancel_first
+    with pytest.raises(durable.WorkflowCancelled):
+        app.run(families.holds_a_child, "one", id="one")
+    assert app.handle("one child").status() == "cancelled"
+    assert orders.done == [("undo", "parent of one")]

@@ -97,7 +97,7 @@ def held_together(names, limit):
 @durable.workflow
 def filled_in_parallel():
     lists = [[], []]
-    durable.gather(*(durable_fill(each) for each in lists))
+    durable.gather([durable_fill(each) for each in lists])
     durable.sleep(0.01)
     return lists
 
@@ -133,6 +133,10 @@ def test_nothing_to_do(app):
 def test_wrong_arguments_of_gather():
     with pytest.raises(TypeError, match="no step"):
         durable.gather(orders.shipped)
+    with pytest.raises(TypeError, match="no step"):
+        durable.gather([families.double, 5])
+    with pytest.raises(TypeError, match="not iterable"):
+        durable.gather(5)
     with pytest.raises(TypeError, match="no step"):
         durable.map(len, [])
     with pytest.raises(ValueError, match="limit"):
@@ -204,7 +208,7 @@ def pays_in_parallel():
     from functools import partial
 
     calls = [partial(families.deposit, "b", amount) for amount in (1, 2, 13, 4)]
-    found = durable.gather(*calls, return_exceptions=True)
+    found = durable.gather(calls, return_exceptions=True)
     return [type(each).__name__ if isinstance(each, Exception) else None for each in found]
 
 

@@ -30,11 +30,15 @@ _KEY = "STACKLESS_DURABLE_KEY"
 _MOST = 500
 
 
+#: Of snapshots; another one for what releases with this one cannot load.
+_FORMAT = "s1"
+
+
 def this_python() -> str:
-    """Return what a snapshot needs: the interpreter, its bytecode, the processor."""
+    """Return what a snapshot needs: the interpreter, its bytecode, our format, the processor."""
     magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"{sys.implementation.name} {version} {magic} {platform.machine()}"
+    return f"{sys.implementation.name} {version} {magic} {_FORMAT} {platform.machine()}"
 
 
 class App:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable
 
@@ -20,6 +21,8 @@ _log = logging.getLogger("stackless.durable")
 
 #: Seconds for which a worker owns its workflows without a sign of life.
 LEASE = 30.0
+#: Seconds between claims, at least.
+_GATHER = 0.002
 #: Signs of life after which a worker looks anew which code the store has.
 _FORGET = 60
 
@@ -55,8 +58,12 @@ class Runner:
         beat = stackless.tasklet(self._beat)()
         self._place.commits.begin()
         self._store.listen(self.wake.set)
+        claimed = 0.0
         try:
             while not self._place.stopping and not until():
+                # Those that are due in quick succession are claimed together.
+                stackless.sleep(max(0.0, claimed + _GATHER - time.monotonic()))
+                claimed = time.monotonic()
                 self.wake.clear()
                 try:
                     if self._claim():

@@ -198,12 +198,26 @@ class Pickler(pickle.Pickler):
         return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
     def _builtin(self, function: BuiltinFunctionType) -> Any:
-        owner = function.__self__
-        if type(owner) is ModuleType and registered(BuiltinFunctionType) is None:
-            name = function.__module__
-            if is_importable(name) and _leads_to(name, function.__qualname__, function):
-                return NotImplemented  # as below, and found out faster
+        if type(function.__self__) is ModuleType and registered(BuiltinFunctionType) is None:
+            if self._is_at_home(function):
+                return NotImplemented
         return self._with_reducer(function)
+
+    def _is_at_home(self, obj: Any) -> bool:
+        """Return True if a function or class is found by its name: the usual case, found out fast.
+
+        False says nothing.
+        """
+        name = obj.__module__
+        home = sys.modules.get(name) if type(name) is str else None
+        if type(home) is not ModuleType or _BY_VALUE:
+            return False
+        names = home.__dict__
+        if names.get(obj.__qualname__) is not obj:
+            return False
+        if name == "__main__":
+            return self.same_program
+        return names.get("__spec__") is not None
 
     def _has(self, name: Any) -> bool:
         """Return True if the process that unpickles has the module `name`."""
@@ -212,12 +226,11 @@ class Pickler(pickle.Pickler):
     def _class(self, each: type) -> Any:
         if type(each) is type and each in _COMMON_CLASSES:
             return NotImplemented
+        if type(each) is type and self._is_at_home(each):
+            return NotImplemented
         if self.same_program and each.__module__ == "__main__":
             if _leads_to("__main__", each.__qualname__, each):
                 return NotImplemented
-        if type(each) is type and is_importable(each.__module__):
-            if _leads_to(each.__module__, each.__qualname__, each):
-                return NotImplemented  # as below, and found out faster
         reduced = _class_reduce(each)
         if each.__flags__ & _IMMUTABLE_TYPE:
             # Written in C: a class cannot be copied by value.
@@ -260,7 +273,9 @@ class Pickler(pickle.Pickler):
     def _function(self, function: FunctionType) -> Any:
         if function in _OWN:
             return NotImplemented
-        if self._has(function.__module__) and functions.is_found(function):
+        if self._is_at_home(function) or (
+            self._has(function.__module__) and functions.is_found(function)
+        ):
             self._remember(function.__module__)
             return NotImplemented
         name: Any = function.__globals__.get("__name__")

@@ -7,7 +7,6 @@ does nothing but statements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -46,6 +45,12 @@ _INFO = (
 _STUCK = (
     f"(status = '{STUCK}' OR (status NOT IN {OVER!r} AND worker IS NULL AND python NOT IN ('', ?)"
     " AND python NOT IN (SELECT python FROM durable_workers)))"
+)
+#: When the first workflow of an app is due for a Python: one look into the index, where min() of
+#: several Pythons would read all that sleep.
+_FIRST = (
+    "(SELECT due FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
+    " AND app = ? AND python = ? ORDER BY due LIMIT 1)"
 )
 
 
@@ -114,7 +119,7 @@ class Store:
             if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
             rows: list[Any] = []
-            for due, python in _heads(to.rows, worker.app, worker.python):
+            for due, python in _heads(to, worker.app, worker.python):
                 if due <= now and len(rows) < count:
                     rows += _take(to, worker, python, count - len(rows))
             return [_claim(row) for row in rows]
@@ -202,9 +207,11 @@ class Store:
 
     def next_due(self, app: str, python: str) -> tuple[float | None, float | None]:
         """Return when the next workflow is due that nothing has claimed, and the next schedule."""
-        heads = _heads(self._read, app, python)
-        rows = self._read("SELECT min(due) FROM durable_schedules WHERE app = ?", app)
-        return heads[0][0] if heads else None, rows[0][0]
+        ((*due, schedule),) = self._read(
+            f"SELECT {_FIRST}, {_FIRST}, (SELECT min(due) FROM durable_schedules WHERE app = ?)",
+            *(app, python, app, "", app),
+        )
+        return min([each for each in due if each is not None], default=None), schedule
 
     # -------------------------------------------------------------- control
 
@@ -333,18 +340,9 @@ def _info(row: Any) -> Info:
     return Info(id, function, status, bool(begun), *rest)
 
 
-def _heads(
-    rows: Callable[..., list[tuple[Any, ...]]], app: str, python: str
-) -> list[tuple[float, str]]:
-    """Return when the first of a Python's workflows is due, and of those for all, in order.
-
-    One look into the index for each, however many there are.
-    """
-    head = (
-        "(SELECT min(due) FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
-        " AND app = ? AND python = ?)"
-    )
-    ((mine, others),) = rows(f"SELECT {head}, {head}", app, python, app, "")
+def _heads(to: Transaction, app: str, python: str) -> list[tuple[float, str]]:
+    """Return when the first of a Python's workflows is due, and of those for all, in order."""
+    ((mine, others),) = to.rows(f"SELECT {_FIRST}, {_FIRST}", app, python, app, "")
     return sorted((due, which) for due, which in ((mine, python), (others, "")) if due is not None)
 
 

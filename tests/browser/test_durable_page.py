@@ -312,6 +312,15 @@ def test_what_cannot_be_done_is_said(visit, shop):
     until(page, "[role=alert]", "the workflow 'late' cannot be paused: it has ended (done)")
 
 
+def test_only_the_last_steps_are_listed(visit, shop):
+    shop.start(durable_shop.purchase, 1, "", ["tea"] * 150, id="long").send("approval", 1)
+    shop.handle("long").result(60)
+    page = open_workflow(visit, "long")
+    timeline = page.inner_text(".timeline")
+    assert "52 that are not listed" in timeline and "152 ship" in timeline
+    assert page.locator(".timeline > li").count() == 103
+
+
 def test_text_is_not_taken_for_html(visit, shop):
     name = "<b>bold</b>&amp;'\"/?#"
     shop.start(durable_shop.reminder, "<i>ada</i>", id=name)

@@ -48,7 +48,7 @@ _TEMPLATES = {
     name: bottle.SimpleTemplate(name=name, lookup=[str(_FOLDER)])
     for name in ("error", "list", "workflow")
 }
-#: The most workflows that are listed.
+#: The most workflows, and steps of one, that are listed.
 _LISTED = 100
 
 
@@ -158,6 +158,7 @@ class Site:
             title=id,
             view=view,
             info=view.info,
+            steps=view.steps[-_LISTED:],
             around=look.around,
             actions=actions,
             problem=problem,

@@ -248,6 +248,31 @@ def test_the_overview(run):
     assert "worker" in run()[1] and "exit status" in run()[1]
 
 
+def test_check(tmp_path, monkeypatch, capsys):
+    def run(*argv):
+        status = cli.main(list(argv))
+        return status, *capsys.readouterr()
+
+    program = (
+        "from stackless import durable\n\n@durable.step\ndef work(item): ...\n\n"
+        "@durable.workflow\ndef fine(x):\n    x.call()\n    return work(x)\n"
+    )
+    (tmp_path / "checked_fine.py").write_text(program)
+    bad = "\n@durable.workflow\ndef bad(items):\n    return list(map(work, items))\n"
+    (tmp_path / "checked_bad.py").write_text(program + bad)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    counts = "1 workflows, 0 findings, 1 calls that were not looked into\n"
+    assert run("check", "checked_fine") == (0, "", counts)
+    status, out, _ = run("check", "checked_bad")
+    assert status == 1
+    assert out.startswith(f"{tmp_path}/checked_bad.py:13, in bad: map() is C code")
+    shown = json.loads(run("check", "--json", "checked_bad")[1])
+    assert [each["line"] for each in shown["findings"]] == [13]
+    assert len(shown["unseen"]) == 1
+    assert run("check", "json")[0] == run("check", "no_such_module")[0] == 2
+
+
 # ------------------------------------------------------------------ the worker
 
 PROGRAM = """

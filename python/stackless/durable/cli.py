@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from stackless import monkey
-from stackless.durable import listing, look, opening, text
+from stackless.durable import calls, listing, look, opening, text
+from stackless.durable.checking import Finding, check
 from stackless.durable.handle import Handle
 from stackless.durable.opening import Opened, WrongUsage
 from stackless.durable.records import STATUSES, STUCK, DurableError
@@ -156,6 +157,31 @@ def _fork(opened: Opened, given: argparse.Namespace) -> int:
 def _gc(opened: Opened, given: argparse.Namespace) -> int:
     count = opened.for_changes().gc(older_than=given.older_than)
     return _say(given, {"removed": count}, f"removed {count} workflows")
+
+
+# ------------------------------------------------------------------ reading the source
+
+
+def _check(given: argparse.Namespace) -> int:
+    opening.module_named(given.module)
+    workflows = calls.workflows.items()
+    named = [each.function for name, each in workflows if name.partition(":")[0] == given.module]
+    if not named:
+        raise WrongUsage(f"the module {given.module!r} has no workflows")
+    found: dict[str, Finding] = {}
+    unseen: dict[str, None] = {}
+    for function in filter(None, named):
+        result = check(function)
+        found |= {str(each): each for each in result}  # two workflows may call one function
+        unseen |= dict.fromkeys(result.unseen)
+    if given.json:
+        findings = [dataclasses.asdict(each) for each in found.values()]
+        print(json.dumps({"findings": findings, "unseen": list(unseen)}))
+    else:
+        print(*found, sep="\n", end="\n" if found else "")
+        counts = f"{len(named)} workflows, {len(found)} findings"
+        print(f"{counts}, {len(unseen)} calls that were not looked into", file=sys.stderr)
+    return 1 if found else 0
 
 
 # ------------------------------------------------------------------ the worker
@@ -330,6 +356,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="those that have ended so long ago: 30d, 12h, 90min, 45s",
     )
+
+    checked = _add(
+        commands,
+        "check",
+        "say what would probably prevent the workflows of a module from being saved",
+        _check,
+        store=False,
+        more="The module is imported, and the source of its workflows read. The exit status is 1 "
+        "if something was found.",
+    )
+    checked.add_argument("module", metavar="MODULE")
 
     ui = _add(
         commands,

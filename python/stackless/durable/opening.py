@@ -8,6 +8,7 @@ import importlib
 import os
 import secrets
 import sys
+from types import ModuleType
 from typing import TypeVar
 
 from stackless.durable import calls, listing
@@ -81,19 +82,24 @@ def imported(name: str) -> App:
     module, colon, path = name.partition(":")
     if not (module and colon and path):
         raise WrongUsage(f"an app is MODULE:APP, not {name!r}")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: object = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise WrongUsage(f"there is no module {module!r}") from None
+    found: object = module_named(module)
     for part in path.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, App):
         raise WrongUsage(f"{name} is no durable.App")
     return found
+
+
+def module_named(module: str) -> ModuleType:
+    """Import a module, also from the current folder. WrongUsage if there is none."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise WrongUsage(f"there is no module {module!r}") from None
 
 
 def at(url: str, name: str | None) -> Opened:

@@ -115,7 +115,8 @@ class Store:
             # What a wait has left has no value from here on: a save need not write it.
             rows = to.rows(
                 "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
-                " WHERE worker IS NULL AND app = ? AND python IN (?, '') AND due <= ?"
+                " /* BY durable_workflows_due */ WHERE worker IS NULL AND app = ?"
+                " AND python IN (?, '') AND due <= ?"
                 " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
                 " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
                 " updated = ?, topic = NULL, awaits = NULL, error = NULL"
@@ -212,8 +213,8 @@ class Store:
         """Return when the next workflow is due that nothing has claimed, and the next schedule."""
         # One look into the index for each, where min() of both would read all that sleep.
         first = (
-            "(SELECT due FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
-            " AND app = ? AND python = ? ORDER BY due LIMIT 1)"
+            "(SELECT due FROM durable_workflows /* BY durable_workflows_due */"
+            " WHERE worker IS NULL AND due IS NOT NULL AND app = ? AND python = ? ORDER BY due LIMIT 1)"
         )
         ((*due, schedule),) = self._read(
             f"SELECT {first}, {first}, (SELECT min(due) FROM durable_schedules WHERE app = ?)",

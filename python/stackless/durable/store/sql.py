@@ -214,7 +214,8 @@ class Store:
         # One look into the index for each, where min() of both would read all that sleep.
         first = (
             "(SELECT due FROM durable_workflows /* BY durable_workflows_due */"
-            " WHERE worker IS NULL AND due IS NOT NULL AND app = ? AND python = ? ORDER BY due LIMIT 1)"
+            " WHERE worker IS NULL AND due IS NOT NULL AND app = ? AND python = ?"
+            " ORDER BY due LIMIT 1)"
         )
         ((*due, schedule),) = self._read(
             f"SELECT {first}, {first}, (SELECT min(due) FROM durable_schedules WHERE app = ?)",

@@ -88,14 +88,14 @@ def impatient():
 
 @durable.workflow
 def gathered(numbers, limit=None):
-    first = durable.gather(*(functools.partial(double, each) for each in numbers), limit=limit)
+    first = durable.gather((functools.partial(double, each) for each in numbers), limit=limit)
     return first, durable.map(double, [each + 100 for each in numbers], limit=2)
 
 
 @durable.workflow
 def gathered_errors(names, collect):
     calls = [functools.partial(flaky, name) for name in names]
-    return [str(each) for each in durable.gather(*calls, return_exceptions=collect)]
+    return [str(each) for each in durable.gather(calls, return_exceptions=collect)]
 
 
 @durable.workflow
@@ -293,7 +293,7 @@ def all_together(number):
     """Children, steps in parallel, transactions and failures, for the crash tests."""
     started = durable.start(child, number, 0.01)
     results = durable.map(double, [number * 10 + each for each in range(3)], limit=2)
-    balances = [deposit("crash", 1), deposit("crash", 2)]
+    balances = [deposit(f"crash{number}", 1), deposit(f"crash{number}", 2)]
     try:
         durable.gather(fails, functools.partial(undo, "parallel"))
     except LookupError as error:

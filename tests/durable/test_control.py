@@ -99,6 +99,58 @@ def test_a_workflow_that_has_not_begun_is_cancelled_at_once(app):
     assert handle.status() == "cancelled" and orders.done == []
 
 
+def test_of_parallel_steps_those_that_have_begun_end(app, worker):
+    for name in "abc":
+        gate(name)
+    handle = app.start(parallel_gates, "abcd", 2)
+    begun("a")
+    begun("b")
+    handle.cancel()
+    for each in families.gates.values():
+        each.set()
+    until(handle, "cancelled")
+    assert sorted(orders.done) == [("gated", "a"), ("gated", "b"), ("undo", "gathered")]
+
+
+@durable.workflow
+def parallel_gates(names, limit):
+    try:
+        return durable.map(families.gated, names, limit=limit)
+    finally:
+        families.undo("gathered")
+
+
+def test_a_step_that_waits_for_its_next_try_is_cancelled(app, worker):
+    handle = app.start(tries_for_days)
+    until(handle, "sleeping")
+    handle.cancel()
+    until(handle, "cancelled")
+    assert len(orders.done) == 1
+
+
+@durable.step(retries=5, backoff=lambda retry: 86400)
+def hopeless():
+    orders.note("hopeless")
+    raise LookupError
+
+
+@durable.workflow
+def tries_for_days():
+    hopeless()
+
+
+def test_a_stuck_workflow_is_cancelled_at_once(app, monkeypatch):
+    from stackless.durable import calls
+
+    handle = app.start(orders.empty, 3)
+    with monkeypatch.context() as patch:
+        patch.delitem(calls.workflows, "orders:empty")
+        with working(app):
+            until(handle, "stuck")
+    handle.cancel()
+    assert handle.status() == "cancelled"
+
+
 # ------------------------------------------------------------------ pause
 
 
@@ -157,6 +209,23 @@ def test_a_pause_survives_its_worker(app):
     assert handle.status() == "paused"
 
 
+def test_a_pause_between_parallel_steps(app, worker):
+    """What is recorded is not done again."""
+    for name in "abcd":
+        gate(name)
+    handle = app.start(parallel_gates, "abcd", 2)
+    begun("a")
+    begun("b")
+    handle.pause()
+    for each in families.gates.values():
+        each.set()
+    until(handle, "paused")
+    assert sorted(orders.done) == [("gated", "a"), ("gated", "b")]
+    handle.resume()
+    assert handle.result(10) == list("abcd")
+    assert sorted(orders.done) == [*(("gated", name) for name in "abcd"), ("undo", "gathered")]
+
+
 # ------------------------------------------------------------------ retry
 
 
@@ -198,6 +267,47 @@ def test_only_the_failed_ones_of_parallel_steps_are_done_again(app):
     app.handle("one").retry()
     assert app.run(families.gathered_errors, "abcd", False, id="one") == list("abcd")
     assert orders.done == [("flaky", "b"), ("flaky", "d")]
+
+
+def test_a_failed_child_and_then_its_parent(app):
+    families.broken.add("x")
+    with pytest.raises(LookupError):
+        app.run(joins, "x", id="one")
+    families.broken.clear()
+    app.handle("one/1").retry()
+    with working(app):
+        assert app.handle("one/1").result(10) is None
+    app.handle("one").retry()
+    assert app.run(joins, "x", id="one") == "joined"
+    assert orders.done == [("flaky", "x"), ("flaky", "x")]
+
+
+@durable.workflow
+def joins(name):
+    durable.start(families.failing_child, name).join()
+    return "joined"
+
+
+def test_a_failed_workflow_that_is_saved_where_it_waits(app):
+    families.broken.add("x")
+    with pytest.raises(LookupError):
+        app.run(waits_and_fails, "x", id="one")
+    families.broken.clear()
+    app.handle("one").retry()
+    assert app.run(waits_and_fails, "x", id="one") == [2, "x"]
+    assert orders.done == [("double", 1), ("flaky", "x"), ("undo", "x"), ("flaky", "x")]
+
+
+@durable.workflow(snapshot="wait")
+def waits_and_fails(name):
+    found = [families.double(1)]
+    try:
+        found.append(families.flaky(name))
+    except LookupError:
+        durable.sleep(0.01)
+        families.undo(name)
+        raise
+    return found
 
 
 def test_a_stuck_workflow_is_tried_again(app, monkeypatch):
@@ -317,3 +427,20 @@ def test_code_that_no_snapshot_needs_is_removed(app, monkeypatch):
         assert handle.result(10) == (2, [])
     assert app.gc(older_than=-1) == 1
     assert app._store._read(count) == [(0,)]
+
+
+def test_a_child_that_is_started_while_its_parent_is_cancelled(app, monkeypatch):
+    """Between the request and the record of its start."""
+    save_all = app._store.save_all
+
+    def cancel_first(saves):
+        for each in saves:
+            if each.starts:
+                app._store.cancel(each.id).result()
+        return save_all(saves)
+
+    app._store.save_all = cancel_first
+    with pytest.raises(durable.WorkflowCancelled):
+        app.run(families.holds_a_child, "one", id="one")
+    assert app.handle("one child").status() == "cancelled"
+    assert orders.done == [("undo", "parent of one")]

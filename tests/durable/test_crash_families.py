@@ -1,6 +1,8 @@
 """Workers that are killed at each write: children, parallel steps, transactions, cancellation."""
 
 import collections
+import os
+import random
 import time
 
 import families
@@ -10,9 +12,10 @@ from stackless import durable
 
 EVERYTHING = ([40, 42, 44], [1, 3], 4, [1])
 LEDGER = collections.Counter(
-    ["double 2", "double 20", "double 21", "double 22", "deposit crash 1", "deposit crash 2"]
+    ["double 2", "double 20", "double 21", "double 22", "deposit crash2 1", "deposit crash2 2"]
     + ["fails", "undo parallel", "undo fails", "fill 1"]
 )
+KILLS = 300 if os.environ.get("STACKLESS_NIGHTLY") else 20
 #: Steps that may be done again after one kill: two in parallel and one of the child.
 MOST = 3
 
@@ -81,6 +84,43 @@ def test_a_kill_at_every_write_of_a_cancellation(app, url, tmp_path, when):
                     ("step", None),
                 ]
     assert 2 < number < 99
+
+
+@pytest.mark.timeout(120 + KILLS * 2)
+def test_kills_under_load(app, url, tmp_path):
+    """Two workers, one of which is killed again and again, while workflows are cancelled."""
+    chance = random.Random(seed := int(os.environ.get("STACKLESS_SEED", 0)) or time.time_ns())
+    print(f"STACKLESS_SEED={seed}")
+    count, ledger = 2 * KILLS, tmp_path / "ledger"
+    handles = [app.start(families.all_together, n, id=f"{n}") for n in range(count)]
+    held = [app.start(families.holds_a_child, f"c{n}", id=f"c{n}") for n in range(KILLS)]
+    with forge(ledger) as made:
+        workers = [made.begin(url) for _ in range(2)]
+        for each in held:
+            time.sleep(chance.uniform(0.01, 0.15))
+            workers.pop(0).kill()
+            workers.append(made.begin(url))
+            each.cancel()
+        try:
+            for n, handle in enumerate(handles):
+                results = [2 * (10 * n + each) for each in range(3)]
+                assert handle.result(100) == (results, [1, 3], 2 * n, [1])
+            for each in held:
+                with pytest.raises(durable.WorkflowCancelled):
+                    each.result(100)
+        finally:
+            for each in workers:
+                each.kill()
+    rows = app._store._read("SELECT account, amount FROM deposits ORDER BY account, amount")
+    assert sorted(rows) == sorted((f"crash{n}", amount) for n in range(count) for amount in (1, 2))
+    lines = collections.Counter(ledger.read_text().splitlines())
+    for n, each in enumerate(held):
+        begun = [step.error for step in each.steps()]
+        child = [info for info in app.workflows(limit=9999) if info.id == f"c{n} child"]
+        assert bool(begun) == bool(child) and all(info.status == "cancelled" for info in child)
+        assert bool(lines[f"undo parent of c{n}"]) == (len(begun) == 3)
+    repeated = sum(lines.values()) - len(lines)
+    assert repeated <= KILLS * 3 * count
 
 
 def each_steps(app, info):

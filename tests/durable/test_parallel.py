@@ -97,7 +97,7 @@ def held_together(names, limit):
 @durable.workflow
 def filled_in_parallel():
     lists = [[], []]
-    durable.gather(*(durable_fill(each) for each in lists))
+    durable.gather([durable_fill(each) for each in lists])
     durable.sleep(0.01)
     return lists
 
@@ -133,6 +133,10 @@ def test_nothing_to_do(app):
 def test_wrong_arguments_of_gather():
     with pytest.raises(TypeError, match="no step"):
         durable.gather(orders.shipped)
+    with pytest.raises(TypeError, match="no step"):
+        durable.gather([families.double, 5])
+    with pytest.raises(TypeError, match="not iterable"):
+        durable.gather(5)
     with pytest.raises(TypeError, match="no step"):
         durable.map(len, [])
     with pytest.raises(ValueError, match="limit"):
@@ -184,3 +188,30 @@ def test_outside_of_a_workflow_a_transaction_is_a_function():
     connection = sqlite3.connect(":memory:")
     assert families.deposit(connection, "x", 3) == 3
     connection.close()
+
+
+def test_a_transaction_of_a_worker_that_has_lost_its_lease(app):
+    """Its function is not called."""
+    from stackless.durable.records import LeaseLost
+
+    class Body:
+        def call(self, connection):
+            raise AssertionError("was called")
+
+    handle = app.start(orders.empty)
+    with pytest.raises(LeaseLost):
+        app._store.transact(handle.id, 1, Body()).result()
+
+
+@durable.workflow
+def pays_in_parallel():
+    from functools import partial
+
+    calls = [partial(families.deposit, "b", amount) for amount in (1, 2, 13, 4)]
+    found = durable.gather(calls, return_exceptions=True)
+    return [type(each).__name__ if isinstance(each, Exception) else None for each in found]
+
+
+def test_transactions_in_parallel(app):
+    assert app.run(pays_in_parallel) == [None, None, "LookupError", None]
+    assert app._store._read("SELECT sum(amount) FROM deposits") == [(7,)]

@@ -68,16 +68,21 @@ def start(function: Callable[..., Any], /, *args: Any, id: str | None = None, **
 
 
 def gather(
-    *steps: Callable[[], Any], limit: int | None = None, return_exceptions: bool = False
+    *steps: Callable[[], Any] | Iterable[Callable[[], Any]],
+    limit: int | None = None,
+    return_exceptions: bool = False,
 ) -> list[Any]:
     """Do steps in parallel, and return their results in the order of the arguments.
 
-    Each argument is a step, or `functools.partial(step, ...)` with its arguments. Each result is
+    Each argument is a step, or `functools.partial(step, ...)` with its arguments; or there is one
+    argument, an iterable of these (Python 3.11 cannot save a call with `*`). Each result is
     recorded on its own when it is there; after a crash only those that are missing are done. At
     most `limit` are done at a time, by default all. When all have ended, the exception of the first
     that has failed is raised, with a note if there are more; or with `return_exceptions` it is in
     the list instead. RuntimeError outside of a workflow, TypeError for what is no step.
     """
+    if len(steps) == 1 and not callable(steps[0]):
+        steps = tuple(steps[0])
     request = _gathering([_call(each) for each in steps], limit, return_exceptions)
     del steps
     return wait(request)  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 from stackless.durable.records import (
+    CANCELLED,
     OVER,
     PAUSED,
     READY,
@@ -107,7 +108,19 @@ def save(to: Transaction, saves: list[Save]) -> list[Wanted]:
     _rare(to, saves)
     _look(to, saves, now)
     end(to, [each.id for each in saves if each.status in OVER])
-    return _wanted(to, saves)
+    wanted = _wanted(to, saves)
+    # Children that are started while their parent is being cancelled are its children already.
+    to.many(
+        "UPDATE durable_workflows SET status = ?, due = NULL WHERE id = ? AND parent = ?"
+        " AND status = ? AND snapshot IS NULL AND steps = 0",
+        [
+            (CANCELLED, started.id, each.id, READY)
+            for each, asked in zip(saves, wanted, strict=True)
+            if asked.cancel
+            for started in each.starts
+        ],
+    )
+    return wanted
 
 
 def _leaves(saved: Save, now: float) -> tuple[Any, ...]:

@@ -21,8 +21,8 @@ MIGRATIONS = (
     CREATE INDEX durable_workflows_due ON durable_workflows (app, python, due)
         WHERE worker IS NULL AND due IS NOT NULL;
     CREATE INDEX durable_workflows_worker ON durable_workflows (worker) WHERE worker IS NOT NULL;
-    CREATE INDEX durable_workflows_wanted ON durable_workflows (id)
-        WHERE worker IS NOT NULL AND (cancel = 1 OR pause = 1 OR migrate IS NOT NULL);
+    CREATE INDEX durable_workflows_wanted ON durable_workflows (worker)
+        WHERE (cancel = 1 OR pause = 1 OR migrate IS NOT NULL);
     CREATE INDEX durable_workflows_awaits ON durable_workflows (awaits) WHERE awaits IS NOT NULL;
     CREATE INDEX durable_workflows_parent ON durable_workflows (parent) WHERE parent IS NOT NULL;
     CREATE INDEX durable_workflows_status ON durable_workflows (app, status, created);

@@ -46,6 +46,12 @@ _STUCK = (
     f"(status = '{STUCK}' OR (status NOT IN {OVER!r} AND worker IS NULL AND python NOT IN ('', ?)"
     " AND python NOT IN (SELECT python FROM durable_workers)))"
 )
+#: When the first workflow of an app is due for a Python: one look into the index, where min() of
+#: several Pythons would read all that sleep.
+_FIRST = (
+    "(SELECT due FROM durable_workflows WHERE worker IS NULL AND due IS NOT NULL"
+    " AND app = ? AND python = ? ORDER BY due LIMIT 1)"
+)
 
 
 class Body(Protocol):
@@ -112,20 +118,10 @@ class Store:
             mine = to.rows("SELECT 1 FROM durable_workers WHERE id = ? FOR UPDATE", worker.id)
             if not mine:
                 raise LeaseLost(f"the lease of the worker {worker.id} is over")
-            # What a wait has left has no value from here on: a save need not write it.
-            rows = to.rows(
-                "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
-                " /* BY durable_workflows_due */ WHERE worker IS NULL AND app = ?"
-                " AND python IN (?, '') AND due <= ?"
-                " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
-                " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
-                " updated = ?, topic = NULL, awaits = NULL, error = NULL"
-                " WHERE id IN (SELECT id FROM found)"
-                " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
-                " cancel, pause, migrate",
-                *(worker.app, worker.python, now, count, worker.id, RUNNING, now),
-            )
-            rows.sort(key=lambda row: row[0])
+            rows: list[Any] = []
+            for due, python in _heads(to, worker.app, worker.python):
+                if due <= now and len(rows) < count:
+                    rows += _take(to, worker, python, count - len(rows))
             return [_claim(row) for row in rows]
 
         return self._write(write)
@@ -211,14 +207,8 @@ class Store:
 
     def next_due(self, app: str, python: str) -> tuple[float | None, float | None]:
         """Return when the next workflow is due that nothing has claimed, and the next schedule."""
-        # One look into the index for each, where min() of both would read all that sleep.
-        first = (
-            "(SELECT due FROM durable_workflows /* BY durable_workflows_due */"
-            " WHERE worker IS NULL AND due IS NOT NULL AND app = ? AND python = ?"
-            " ORDER BY due LIMIT 1)"
-        )
         ((*due, schedule),) = self._read(
-            f"SELECT {first}, {first}, (SELECT min(due) FROM durable_schedules WHERE app = ?)",
+            f"SELECT {_FIRST}, {_FIRST}, (SELECT min(due) FROM durable_schedules WHERE app = ?)",
             *(app, python, app, "", app),
         )
         return min([each for each in due if each is not None], default=None), schedule
@@ -348,6 +338,29 @@ class Store:
 def _info(row: Any) -> Info:
     id, function, status, begun, *rest = row
     return Info(id, function, status, bool(begun), *rest)
+
+
+def _heads(to: Transaction, app: str, python: str) -> list[tuple[float, str]]:
+    """Return when the first of a Python's workflows is due, and of those for all, in order."""
+    ((mine, others),) = to.rows(f"SELECT {_FIRST}, {_FIRST}", app, python, app, "")
+    return sorted((due, which) for due, which in ((mine, python), (others, "")) if due is not None)
+
+
+def _take(to: Transaction, worker: Worker, python: str, count: int) -> list[tuple[Any, ...]]:
+    """Claim workflows that a Python can load, the longest due first."""
+    # What a wait has left has no value from here on: a save need not write it.
+    rows = to.rows(
+        "WITH found AS MATERIALIZED (SELECT id FROM durable_workflows"
+        " WHERE worker IS NULL AND app = ? AND python = ? AND due <= ?"
+        " ORDER BY due LIMIT ? FOR UPDATE SKIP LOCKED)"
+        " UPDATE durable_workflows SET worker = ?, token = token + 1, status = ?,"
+        " updated = ?, topic = NULL, awaits = NULL, error = NULL"
+        " WHERE id IN (SELECT id FROM found)"
+        " RETURNING due, id, token, function, arguments, entry, snapshot, position, steps,"
+        " cancel, pause, migrate",
+        *(worker.app, python, to.now, count, worker.id, RUNNING, to.now),
+    )
+    return sorted(rows, key=lambda row: row[0])
 
 
 def _claim(row: Any) -> Claim:

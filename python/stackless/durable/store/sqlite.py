@@ -27,8 +27,6 @@ _SQL = Dialect(
         "BYTEA": "BLOB",
         " FOR UPDATE": "",
         " SKIP LOCKED": "",
-        # After ANALYZE it would read all workflows that sleep, as it does not know the values.
-        "/* BY durable_workflows_due */": "INDEXED BY durable_workflows_due",
     }
 )
 

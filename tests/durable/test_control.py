@@ -444,3 +444,20 @@ def test_a_child_that_is_started_while_its_parent_is_cancelled(app, monkeypatch)
         app.run(families.holds_a_child, "one", id="one")
     assert app.handle("one child").status() == "cancelled"
     assert orders.done == [("undo", "parent of one")]
+
+
+def test_a_parent_that_finds_its_child_cancelled_with_it(app):
+    """Its own cancellation is raised by `join`, so that its `finally` block can do steps."""
+    ending, asked = app._store.ending, []
+
+    def cancel_first(id):
+        if not asked:
+            asked.append(id)
+            app._store.cancel("one").result()
+            assert app.handle(id).status() == "cancelled"
+        return ending(id)
+
+    app._store.ending = cancel_first
+    with pytest.raises(durable.WorkflowCancelled):
+        app.run(families.holds_a_child, "one", id="one")
+    assert orders.done == [("undo", "parent of one")]

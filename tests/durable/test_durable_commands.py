@@ -290,7 +290,7 @@ def work(seconds):
     first = slow(seconds)
     return first, slow(0)
 
-app = durable.App("shop")
+app = durable.App("shop", os.environ["SHOP"])
 if __name__ == "__main__":
     for number in range(int(sys.argv[2])):
         app.start(work, float(sys.argv[1]), id=f"w{number or ''}")
@@ -298,15 +298,17 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def shop(tmp_path, monkeypatch):
+def shop(url, tmp_path, monkeypatch):
     """A folder with a program that has started a workflow, as `__main__`."""
     (tmp_path / "shop.py").write_text(PROGRAM)
+    monkeypatch.setenv("SHOP", url)
+    monkeypatch.setenv("STACKLESS_DURABLE_KEY", KEY)
     monkeypatch.chdir(tmp_path)
 
     def start(seconds, count=1):
         command = [sys.executable, "shop.py", str(seconds), str(count)]
         subprocess.run(command, check=True, timeout=60)
-        return durable.App("shop")
+        return durable.App("shop", url)
 
     return start
 

@@ -9,7 +9,7 @@ SHELL := bash
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 # The stamps stay.
-.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench .venv/%/.libraries
+.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench .venv/%/.libraries .venv/%/.durable
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,7 +28,8 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-check performance-table wheels \
+.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-durable bench-check \
+        performance-table wheels \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -130,6 +131,14 @@ bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets, HTTP, threads and 
 	@$(VENV)/bin/python benches/urls.py
 	@$(VENV)/bin/python benches/idle_connections.py
 	@$(VENV)/bin/python benches/asyncio_loops.py
+
+.venv/%/.durable: .venv/%/.ready benches/durable-requirements.txt
+	@.venv/$*/bin/python -m pip install -q -r benches/durable-requirements.txt
+	@touch $@
+
+bench-durable: build $$(VENV)/.durable ## Durable workflows beside DBOS and plain commits; a million sleeping ones
+	@$(VENV)/bin/python benches/durable_workflows.py $(ARGS)
+	@$(VENV)/bin/python benches/durable_sleepers.py
 
 bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
 	@$(VENV)/bin/python benches/check.py $(ARGS)

@@ -1,19 +1,32 @@
-"""Durable workflows beside plain commits of SQLite, in interleaved rounds.
+"""Durable workflows beside plain commits of the same database, and beside DBOS, in one run.
 
-python benches/durable_workflows.py [--rounds N] [--steps N] [--folder FOLDER]
+python benches/durable_workflows.py [--rounds N] [--steps N] [--folder FOLDER] [--postgres URL]
+                                    [--no-dbos]
 
 The floor is one row of 1,000 bytes and one commit for each step, with the same settings of the
-database, by a plain program.
+database, by a plain program. Rounds are interleaved. Without a URL, PostgreSQL is started if it is
+installed, with fsync. DBOS is measured if it is installed (benches/durable-requirements.txt).
 """
 
 import argparse
+import contextlib
+import importlib.util
+import itertools
 import sqlite3
+import statistics
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Callable
-from time import perf_counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
 
 from stackless import durable
+
+HERE = Path(__file__).parent
+KEY = b"a key of the benchmark"
 
 
 @durable.step
@@ -22,7 +35,7 @@ def work(number: int) -> int:
 
 
 @durable.workflow
-def one(steps: int) -> int:
+def several(steps: int) -> int:
     return sum([work(number) for number in range(steps)])
 
 
@@ -31,73 +44,204 @@ def empty() -> None:
     pass
 
 
-def floor(path: str, steps: int) -> float:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("CREATE TABLE rows (number INTEGER PRIMARY KEY, data BLOB)")
+def deep(depth: int, until: float) -> int:
+    if depth:
+        return 1 + deep(depth - 1, until)
+    durable.sleep(until)
+    return 1
+
+
+@durable.workflow
+def sleeping(depth: int, seconds: float) -> int:
+    return deep(depth, seconds)
+
+
+# ------------------------------------------------------------------ what is measured
+
+
+def floor(url: str, steps: int) -> float:
+    """Seconds for one plain commit for each step."""
+    insert = "INSERT INTO plain_rows (data) VALUES (%s)"
+    if url.startswith("sqlite"):
+        connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        insert = insert.replace("%s", "?")
+    else:
+        import psycopg
+
+        connection = psycopg.connect(url, autocommit=True)
+    connection.execute("CREATE TABLE plain_rows (data BYTEA)")
     start = perf_counter()
     for _ in range(steps):
-        connection.execute("INSERT INTO rows (data) VALUES (?)", (b"x" * 1000,))
+        connection.execute(insert, (b"x" * 1000,))
     seconds = perf_counter() - start
     connection.close()
     return seconds
 
 
-def steps_of_one(path: str, steps: int) -> float:
-    app = durable.App("bench", f"sqlite:///{path}")
+def one(url: str, steps: int) -> float:
+    app = durable.App("bench", url, key=KEY)
+    app.run(several, 1)
     start = perf_counter()
-    app.run(one, steps)
+    app.run(several, steps)
     seconds = perf_counter() - start
     app.close()
     return seconds
 
 
-def many(workflow: Callable[..., object], count: int, *arguments: object) -> Callable[..., float]:
-    """Measure `count` workflows at once, from the first claim to the end of the last."""
+def wait_for(handles: list[durable.Handle]) -> None:
+    for handle in handles:
+        while handle.status() != "done":
+            sleep(0.002)
 
-    def measure(path: str, steps: int) -> float:
-        app = durable.App("bench", f"sqlite:///{path}")
-        given = [steps // count] if arguments else []
-        handles = [app.start(workflow, *given) for _ in range(count)]
-        worker = threading.Thread(target=app.serve, kwargs={"concurrency": count})
+
+@contextlib.contextmanager
+def worker(app: durable.App, concurrency: int) -> Iterator[None]:
+    thread = threading.Thread(target=app.serve, kwargs={"concurrency": concurrency})
+    thread.start()
+    try:
+        yield
+    finally:
+        app.stop()
+        thread.join()
+        app.close()
+
+
+def many(count: int) -> Callable[[str, int], float]:
+    """Steps of `count` workflows at once, from the first claim to the end of the last."""
+
+    def measure(url: str, steps: int) -> float:
+        app = durable.App("bench", url, key=KEY)
+        handles = [app.start(several, steps // count) for _ in range(count)]
         start = perf_counter()
-        worker.start()
-        try:
-            for handle in handles:
-                handle.result()
+        with worker(app, count):
+            wait_for(handles)
             return perf_counter() - start
-        finally:
-            app.stop()
-            worker.join()
-            app.close()
 
     return measure
 
 
-def main(rounds: int, steps: int, folder: str | None) -> None:
-    cases: dict[str, tuple[Callable[..., float], int]] = {
-        "commits of SQLite, one for each step": (floor, steps),
-        "steps of one workflow": (steps_of_one, steps),
-        "steps of 200 workflows at once": (many(one, 200, steps), 10 * steps),
-        "empty workflows": (many(empty, steps), steps),
+def empties(url: str, count: int) -> float:
+    """Empty workflows, from the start of the first to the end of the last."""
+    app = durable.App("bench", url, key=KEY)
+    with worker(app, 1000):
+        start = perf_counter()
+        wait_for([app.start(empty) for _ in range(count)])
+        return perf_counter() - start
+
+
+def wakes(url: str, count: int) -> float:
+    """Workflows ten calls deep, from when their sleep is over to the end of the last."""
+    app = durable.App("bench", url, key=KEY)
+    handles = [app.start(sleeping, 10, 0.001) for _ in range(count)]
+    with worker(app, count):
+        while app.workflows(status="ready", limit=1) or app.workflows(status="running", limit=1):
+            sleep(0.002)
+    app = durable.App("bench", url, key=KEY)
+    start = perf_counter()
+    with worker(app, count):
+        wait_for([app.handle(each.id) for each in handles])
+        return perf_counter() - start
+
+
+def dbos(case: str, count: int) -> Callable[[str, int], float]:
+    """The same of DBOS; it starts its workflows in the time that is measured."""
+
+    def measure(url: str, steps: int) -> float:
+        each = steps if case == "empty" else steps // count
+        workflows = steps if case == "empty" else count
+        command = [sys.executable, str(HERE / "durable_dbos.py"), url, case, f"{workflows}"]
+        done = subprocess.run([*command, f"{each}"], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"DBOS failed:\n{done.stderr[-2000:]}")
+        return float(done.stdout.split()[-1])
+
+    return measure
+
+
+# ------------------------------------------------------------------ databases
+
+
+@contextlib.contextmanager
+def postgres(url: str | None) -> Iterator[Callable[[], str] | None]:
+    """Give a function that makes a database and returns its URL; None without PostgreSQL."""
+    with contextlib.ExitStack() as stack:
+        if url is None:
+            sys.path.append(str(HERE.parent / "tests" / "libraries"))
+            import servers
+
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="postgresql"))
+            try:
+                server = servers.PostgreSQL(folder)
+            except BaseException as error:
+                print(f"without PostgreSQL: {error}")
+                yield None
+                return
+            stack.enter_context(server.running("-c", "fsync=on"))
+            url = f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
+        import psycopg
+
+        numbers = itertools.count(1)
+
+        def new() -> str:
+            name = f"bench{next(numbers)}"
+            with contextlib.closing(psycopg.connect(url, autocommit=True)) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            return f"{url.rpartition('/')[0]}/{name}"
+
+        yield new
+
+
+def report(name: str, rates: dict[str, list[float]]) -> None:
+    print(f"\n{name:44} {'per second':>10} {'of the floor':>13} {'of DBOS':>8}   (medians)")
+    base = rates["plain commits, one for each step"]
+    for case, found in rates.items():
+        text = f"{case:44} {statistics.median(found):10,.0f}"
+        against = statistics.median(a / b for a, b in zip(found, base, strict=True))
+        text += f" {against:13.2f}"
+        if (peer := rates.get(f"DBOS: {case}")) is not None:
+            text += f" {statistics.median(a / b for a, b in zip(found, peer, strict=True)):8.1f}"
+        print(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds to run (3)")
+    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps (1000)")
+    parser.add_argument("--folder", metavar="FOLDER", help="where SQLite's databases are made")
+    parser.add_argument("--postgres", metavar="URL", help="a PostgreSQL server's database")
+    parser.add_argument("--no-dbos", action="store_true", help="without DBOS")
+    given = parser.parse_args()
+    steps = given.steps
+    cases: dict[str, tuple[Callable[[str, int], float], int]] = {
+        "plain commits, one for each step": (floor, steps),
+        "steps of one workflow": (one, steps),
+        "steps of 1,000 workflows at once": (many(1000), 20_000),
+        "empty workflows, started and run": (empties, steps),
+        "workflows 10 calls deep that wake up": (wakes, steps),
     }
-    rates: dict[str, list[float]] = {name: [] for name in cases}
-    for number in range(rounds):
-        for name, (measure, count) in cases.items():
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                rates[name].append(count / measure(f"{place}/{number}.db", count))
-    base = rates["commits of SQLite, one for each step"]
-    print(f"{'':40} {'per second':>12}  times the floor of the same round, median")
-    for name, found in rates.items():
-        ratios = sorted(each / lowest for each, lowest in zip(found, base, strict=True))
-        print(f"{name:40} {max(found):12,.0f}  {ratios[len(ratios) // 2]:.2f}")
+    if not given.no_dbos and importlib.util.find_spec("dbos"):
+        cases["DBOS: steps of one workflow"] = dbos("one", 1), steps // 2
+        cases["DBOS: steps of 1,000 workflows at once"] = dbos("many", 1000), 2000
+        cases["DBOS: empty workflows, started and run"] = dbos("empty", 0), steps // 2
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=given.folder))
+        numbers = itertools.count(1)
+        databases: dict[str, Callable[[], str] | None] = {
+            "SQLite": lambda: f"sqlite:///{folder}/{next(numbers)}.db",
+            "PostgreSQL": stack.enter_context(postgres(given.postgres)),
+        }
+        rates: dict[str, dict[str, list[float]]] = {name: {} for name in databases}
+        for _ in range(given.rounds):
+            for name, new in databases.items():
+                for case, (measure, count) in cases.items() if new is not None else ():
+                    found = rates[name].setdefault(case, [])
+                    found.append(count / measure(new(), count))
+        for name, measured in rates.items():
+            if measured:
+                report(name, measured)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds to run (5)")
-    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps (1000)")
-    parser.add_argument("--folder", metavar="FOLDER", help="where the databases are made")
-    arguments = parser.parse_args()
-    main(arguments.rounds, arguments.steps, arguments.folder)
+    main()

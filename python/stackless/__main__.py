@@ -12,6 +12,7 @@ import stackless
 #: about it.
 COMMANDS = {
     "compat": ("_compat.report", "list what an old Stackless program has to change"),
+    "durable": ("durable.cli", "run workers for durable workflows, look at workflows"),
     "features": ("_package.features", "say what works on this Python and this system"),
     "ps": ("_explain.ps", "list the tasklets of a running process"),
     "pstree": ("_explain.pstree", "the same as a tree of threads, channels and tasklets"),

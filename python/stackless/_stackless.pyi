@@ -24,6 +24,7 @@ from stackless import enable_leak_reports as enable_leak_reports
 from stackless import enable_origin_tracking as enable_origin_tracking
 from stackless import enable_softswitch as enable_softswitch
 from stackless import get_channel_callback as get_channel_callback
+from stackless import get_redactor as get_redactor
 from stackless import get_schedule_callback as get_schedule_callback
 from stackless import get_thread_info as get_thread_info
 from stackless import getcurrent as getcurrent

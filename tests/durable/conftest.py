@@ -1,19 +1,61 @@
-"""An app whose database is in a temporary folder, and a worker for it."""
+"""An app and a worker for it: each test runs with SQLite, in a temporary folder, and PostgreSQL."""
 
+import databases
 import orders
 import pytest
 from serving_thread import working
 from stackless import durable
+from stackless.durable.store import open_store
+from stackless.durable.store.sql import Store
+from stackless.durable.store.sqlite import SQLite
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    with databases.postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The URL of a new store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/durable.db"
+    return databases.url(request.getfixturevalue("postgresql"))
+
+
+class Clock:
+    """The time that a store goes by."""
+
+    time = 1000.0
+
+    def __call__(self):
+        return self.time
 
 
 @pytest.fixture
-def path(tmp_path):
-    return f"{tmp_path}/durable.db"
+def clock():
+    return Clock()
 
 
 @pytest.fixture
-def app(path):
-    made = durable.App("tests", f"sqlite:///{path}", key=b"a key of the tests")
+def store(url, clock, monkeypatch):
+    """A new store, whose time the test sets."""
+    if url.startswith("sqlite"):
+        made = Store(SQLite(url.removeprefix("sqlite:///"), clock))
+    else:
+        from stackless.durable.store import postgres
+
+        monkeypatch.setattr(postgres._Session, "now", property(lambda session: clock()))
+        made = open_store(url)
+        made.now = clock
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(url):
+    made = durable.App("tests", url, key=b"a key of the tests")
     orders.done.clear()
     yield made
     made.close()

@@ -1,6 +1,9 @@
 """Workflows that the tests start, in their own process and in others."""
 
+import contextlib
+import fcntl
 import os
+import sys
 import threading
 import time
 
@@ -21,16 +24,33 @@ def note(*what):
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone(order):
+    """Note it if another worker works for this order as well."""
+    ledger = os.environ.get("LEDGER")
+    if not ledger:
+        yield
+        return
+    with open(f"{ledger}.{order}", "w") as lock:  # the end of a process frees it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            note("two workers at once", order)
+        yield
+
+
 @durable.step
 def charge(order, amount):
-    note("charge", order, amount)
-    return amount * 2
+    with alone(order):
+        note("charge", order, amount)
+        return amount * 2
 
 
 @durable.step
 def ship(order, item):
-    note("ship", order, item)
-    return f"{item} of {order}"
+    with alone(order):
+        note("ship", order, item)
+        return f"{item} of {order}"
 
 
 @durable.step(retries=3, backoff=lambda retry: 0.001 * retry)
@@ -101,6 +121,11 @@ def errors(order):
 
 
 @durable.workflow
+def failing_with(text):
+    failing(text)
+
+
+@durable.workflow
 def retried(fails):
     return unreliable(fails)
 
@@ -149,3 +174,69 @@ def busy(order, seconds):
     while time.monotonic() < end:
         pass
     return charge(order, 2)
+
+
+def paid(amounts):
+    """A generator that a workflow is suspended in."""
+    for order, amount in amounts:
+        yield charge(order, amount)
+
+
+@durable.workflow
+def everything(order):
+    """All that a workflow can wait for, in calls of several kinds."""
+    first, rest = 1, []
+
+    def closure(amount):
+        return charge(order, first + amount)
+
+    try:
+        with contextlib.nullcontext():
+            rest.append(closure(1))
+        if sys.version_info >= (3, 12):
+            rest.append([each for each in paid([(order, 10), (order, 11)])])
+        else:  # the loop over a generator is C code there
+            rest.append([charge(order, amount) for amount in (10, 11)])
+        rest.append([ship(order, item) for item in "ab"])
+        durable.sleep(0.005)
+        rest.append(recursive_order(order, 2))
+        rest.append(durable.receive("never", timeout=0.005, default="nothing"))
+        raise LookupError(order)
+    except LookupError as error:
+        rest.append(repr(error))
+    finally:
+        rest.append(charge(order, 99))
+    return rest
+
+
+def recursive_order(order, depth):
+    below = recursive_order(order, depth - 1) if depth else 0
+    return below + charge(order, 20 + depth)
+
+
+@durable.workflow
+def collected(order):
+    """Receive messages until None, with steps between them."""
+    found = []
+    while (value := durable.receive("values")) is not None:
+        found.append(value)
+        if len(found) % 5 == 0:
+            charge(order, len(found))
+    return found
+
+
+@durable.step
+def is_over():
+    return os.path.exists(os.environ["LEDGER"] + ".over")
+
+
+@durable.workflow
+def counted(order):
+    """Count until it is over, and sleep at times."""
+    number = 0
+    while not is_over():
+        charge(order, number)
+        number += 1
+        if number % 7 == 3:
+            durable.sleep(0.001)
+    return number

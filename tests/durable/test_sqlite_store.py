@@ -1,303 +1,42 @@
-"""The store in SQLite: claims, leases, fencing tokens, messages, group commit, migrations."""
+"""What only the store in SQLite does: a full disk, a file that is no database."""
 
-import os
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
 
 import pytest
-from stackless.durable import DurableError, LeaseLost, NoSuchWorkflow
-from stackless.durable.records import (
-    DONE,
-    FAILED,
-    READY,
-    RUNNING,
-    SLEEPING,
-    STUCK,
-    WAITING,
-    Save,
-    Step,
-    Worker,
-)
-from stackless.durable.store.sqlite import MIGRATIONS, SQLiteStore, process_began, this_machine
+from stackless.durable.store.sql import Store
+from stackless.durable.store.sqlite import SQLite
 from stackless.durable.store.writer import Writer
-
-
-class Clock:
-    time = 1000.0
-
-    def __call__(self):
-        return self.time
-
-
-@pytest.fixture
-def clock():
-    return Clock()
+from store_calls import begin, start
 
 
 @pytest.fixture
 def store(tmp_path, clock):
-    made = SQLiteStore(tmp_path / "store.db", clock)
+    made = Store(SQLite(tmp_path / "store.db", clock))
     yield made
     made.close()
-
-
-def worker(id="w", *, app="app", python="py", pid=None, machine=None):
-    pid = os.getpid() if pid is None else pid
-    return Worker(id, app, machine or this_machine(), pid, process_began(pid) or 1, python)
-
-
-def joined(store, *args, lease=30.0, **options):
-    made = worker(*args, **options)
-    store.join(made, lease).result()
-    return made
-
-
-def start(store, id, *, app="app", python="py"):
-    return store.start(id, app, "module:function", b"arguments", python).result()
-
-
-def claimed(store, who, count=10):
-    return store.claim(who, count).result()
-
-
-# ------------------------------------------------------------------ workflows and claims
-
-
-def test_a_workflow_is_started_once(store, clock):
-    assert start(store, "one") is True
-    assert start(store, "one") is False
-    info = store.info("one")
-    assert (info.status, info.begun, info.steps, info.due) == (READY, False, 0, clock.time)
-    assert (info.function, info.snapshot, info.python) == ("module:function", b"arguments", "py")
-    assert store.info("another") is None
-
-
-def test_claims_are_in_order_and_only_what_the_worker_can_load(store, clock):
-    who = joined(store)
-    for number, (app, python) in enumerate([("app", "py"), ("other", "py"), ("app", "older")] * 2):
-        clock.time += 1
-        start(store, f"{number}", app=app, python=python)
-    assert [each.id for each in claimed(store, who, 1)] == ["0"]
-    assert [each.id for each in claimed(store, who)] == ["3"]
-    assert claimed(store, who) == []
-    assert store.info("0").status == RUNNING and store.info("0").worker == "w"
-
-
-def test_a_worker_without_a_lease_claims_nothing(store):
-    with pytest.raises(LeaseLost):
-        claimed(store, worker())
-
-
-def test_due_times(store, clock):
-    who = joined(store)
-    start(store, "one")
-    (claim,) = claimed(store, who)
-    store.save(Save("one", claim.token, SLEEPING, b"asleep", due=clock.time + 60)).result()
-    assert store.next_due("app", "py") == clock.time + 60
-    assert claimed(store, who) == []
-    clock.time += 20
-    store.join(who, 60).result()
-    clock.time += 40
-    (claim,) = claimed(store, who)
-    assert (claim.snapshot, claim.begun, claim.token) == (b"asleep", True, 2)
-    assert store.next_due("app", "py") is None
-
-
-def test_a_worker_that_goes_leaves_its_workflows(store):
-    who, other = joined(store), joined(store, "other")
-    start(store, "one")
-    claimed(store, who)
-    store.leave(who).result()
-    assert [each.token for each in claimed(store, other)] == [2]
-
-
-def test_a_lease_that_is_over(store, clock):
-    """The old worker's writes are refused, also after it has a lease again."""
-    old, new = joined(store), joined(store, "new", lease=1000)
-    start(store, "one")
-    (before,) = claimed(store, old)
-    clock.time += 31
-    (after,) = claimed(store, new)
-    assert after.token == before.token + 1
-    store.join(old, 30).result()
-    with pytest.raises(LeaseLost):
-        store.save(Save("one", before.token, DONE, result=b"wrong")).result()
-    assert store.info("one").status == RUNNING and store.steps("one") == []
-    store.save(Save("one", after.token, DONE, result=b"right")).result()
-    assert store.info("one").result == b"right"
-    with pytest.raises(LeaseLost):
-        store.save(Save("one", after.token, DONE, result=b"twice")).result()
-
-
-def test_a_lease_that_is_over_and_nobody_has_the_workflow_yet(store, clock):
-    old, new = joined(store), joined(store, "new", lease=1000)
-    start(store, "one")
-    (claim,) = claimed(store, old)
-    clock.time += 31
-    assert claimed(store, new, 0) == []
-    with pytest.raises(LeaseLost):
-        store.save(Save("one", claim.token, RUNNING, b"late")).result()
-
-
-def test_a_process_that_has_ended_has_no_lease(store):
-    """Before its time is over, if it was on this machine."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        dead, new = joined(store, "dead", pid=child.pid), joined(store, "new")
-        elsewhere = joined(store, "far", pid=child.pid, machine="another machine")
-        start(store, "one")
-        claimed(store, dead)
-        start(store, "two")
-        claimed(store, elsewhere)
-        assert claimed(store, new) == []
-        child.kill()
-        while process_began(child.pid) is not None:  # it is not waited for: a zombie
-            time.sleep(0.01)
-        assert [each.id for each in claimed(store, new)] == ["one"]
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def test_a_process_number_that_is_used_again(store):
-    """Another process has it now: it began at another time."""
-    mine = worker("old")
-    old = Worker("old", "app", mine.machine, mine.pid, mine.began - 1, "py")
-    store.join(old, 30).result()
-    start(store, "one")
-    with pytest.raises(LeaseLost):
-        claimed(store, old)
-    assert len(claimed(store, joined(store, "new"))) == 1
-
-
-# ------------------------------------------------------------------ what is saved
-
-
-def test_a_save_is_whole(store, clock):
-    who = joined(store)
-    start(store, "one")
-    (claim,) = claimed(store, who)
-    step = Step(1, "module:step", 1.0, 2.0, None)
-    code = ((b"d" * 16, b"data"),)
-    store.save(Save("one", claim.token, RUNNING, b"snap", step=step, code=code)).result()
-    assert store.steps("one") == [step] and store.code(b"d" * 16) == b"data"
-    info = store.info("one")
-    assert (info.steps, info.snapshot, info.worker, info.begun) == (1, b"snap", "w", True)
-    again = Save("one", claim.token, RUNNING, b"other", step=step, code=code)
-    with pytest.raises(sqlite3.IntegrityError):
-        store.save(again).result()
-    assert store.info("one").snapshot == b"snap"
-    store.save(Save("one", claim.token, STUCK, error="why")).result()
-    info = store.info("one")
-    assert (info.status, info.error, info.snapshot, info.worker) == (STUCK, "why", b"snap", None)
-    assert store.code(b"another digest..") is None
-    assert [each.id for each in store.infos("app", STUCK, 5)] == ["one"]
-    assert store.infos("app", DONE, 5) == store.infos("other", None, 5) == []
-
-
-def test_messages(store, clock):
-    who = joined(store)
-    start(store, "one")
-    with pytest.raises(NoSuchWorkflow):
-        store.send("nobody", "topic", b"1").result()
-    for value in (b"1", b"2"):
-        store.send("one", "topic", value).result()
-    (claim,) = claimed(store, who)
-    first = store.message("one", "topic")
-    assert first.value == b"1" and store.message("one", "another") is None
-    store.save(Save("one", claim.token, RUNNING, b"s", received=first.number)).result()
-    assert store.message("one", "topic").value == b"2"
-    with pytest.raises(DurableError, match="already"):
-        store.save(Save("one", claim.token, RUNNING, b"t", received=first.number)).result()
-    assert store.info("one").snapshot == b"s"
-    store.save(Save("one", claim.token, WAITING, b"w", topic="another")).result()
-    assert store.next_due("app", "py") is None
-    store.send("one", "third", b"3").result()
-    assert claimed(store, who) == []
-    store.send("one", "another", b"4").result()
-    (claim,) = claimed(store, who)
-    store.save(Save("one", claim.token, FAILED, error="text")).result()
-    assert store.message("one", "topic") is None
-    with pytest.raises(DurableError, match="ended"):
-        store.send("one", "topic", b"5").result()
-
-
-def test_a_message_that_came_before_the_wait_was_written(store):
-    who = joined(store)
-    start(store, "one")
-    (claim,) = claimed(store, who)
-    store.send("one", "topic", b"1").result()
-    store.save(Save("one", claim.token, WAITING, b"w", topic="topic")).result()
-    assert len(claimed(store, who)) == 1
-
-
-# ------------------------------------------------------------------ the writer
-
-
-def test_operations_are_committed_together_and_fail_alone(store):
-    """The first waits until all are there; one in the middle fails."""
-    begun, go = threading.Event(), threading.Event()
-
-    def block(connection):
-        begun.set()
-        go.wait()
-
-    def insert(number):
-        def write(connection):
-            connection.execute("INSERT INTO code VALUES (?, ?)", (b"%d" % number, b""))
-            if number == 3:
-                raise ZeroDivisionError
-            return connection.total_changes
-
-        return write
-
-    first = store._writer.submit(block)
-    begun.wait()
-    futures = [store._writer.submit(insert(number)) for number in range(6)]
-    assert not any(future.done() for future in futures)
-    go.set()
-    first.result()
-    assert [type(future.exception()).__name__ for future in futures] == [
-        "ZeroDivisionError" if number == 3 else "NoneType" for number in range(6)
-    ]
-    found = store._read("SELECT digest FROM code ORDER BY digest")
-    assert found == [(b"%d" % number,) for number in (0, 1, 2, 4, 5)]
-    assert not futures[0].cancel()
 
 
 def test_a_commit_that_fails_is_an_error_of_all(store):
     begun, go = threading.Event(), threading.Event()
 
-    def block(connection):
+    def block(to):
         begun.set()
         go.wait()
 
-    def lose(connection):
-        connection.rollback()
+    def lose(to):
+        to.rollback()
         raise sqlite3.OperationalError("disk I/O error")
 
-    store._writer.submit(block)
+    store._write(block)
     begun.wait()
-    good = store._writer.submit(lambda connection: 1)
-    bad = store._writer.submit(lose)
+    good = store._write(lambda to: 1)
+    bad = store._write(lose)
     go.set()
     for future in (good, bad):
         with pytest.raises(sqlite3.OperationalError):
             future.result()
-    assert store._writer.submit(lambda connection: 2).result() == 2
-
-
-def test_after_close_nothing_is_written(tmp_path, clock):
-    store = SQLiteStore(tmp_path / "closed.db", clock)
-    futures = [store.start(f"{n}", "app", "f", b"", "py") for n in range(50)]
-    store.close()
-    store.close()
-    assert all(future.result() for future in futures)
-    with pytest.raises(RuntimeError, match="closed"):
-        store.start("late", "app", "f", b"", "py")
+    assert store._write(lambda to: 2).result() == 2
 
 
 def test_a_writer_that_cannot_connect():
@@ -306,20 +45,18 @@ def test_a_writer_that_cannot_connect():
 
     writer = Writer(connect)
     with pytest.raises(sqlite3.OperationalError):
-        writer.submit(lambda connection: None).result()
+        writer.submit(lambda to: None).result()
     writer.close()
 
 
 def test_a_full_disk(tmp_path, clock):
     """The database may not grow: the error is reported, what was written before is there."""
-    store = SQLiteStore(tmp_path / "full.db", clock)
+    store = Store(SQLite(tmp_path / "full.db", clock))
     try:
         assert start(store, "one")
-        limit = store._writer.submit(
-            lambda connection: connection.execute("PRAGMA max_page_count = 20").fetchone()
-        )
+        limit = store._write(lambda to: to.rows("PRAGMA max_page_count = 20"))
         limit.result()
-        big = store.start("two", "app", "f", b"x" * 200_000, "py")
+        big = begin(store, "two", arguments=b"x" * 200_000)
         with pytest.raises(sqlite3.OperationalError, match="full"):
             big.result()
         assert store.info("one") is not None and store.info("two") is None
@@ -328,39 +65,8 @@ def test_a_full_disk(tmp_path, clock):
         store.close()
 
 
-# ------------------------------------------------------------------ migrations
-
-
-def test_two_processes_make_one_database(tmp_path):
-    path = tmp_path / "new.db"
-    made = []
-
-    def make():
-        made.append(SQLiteStore(path))
-
-    threads = [threading.Thread(target=make) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert len(made) == 4
-    for each in made:
-        assert each._read("PRAGMA user_version") == [(len(MIGRATIONS),)]
-        assert each._read("PRAGMA journal_mode") == [("wal",)]
-        each.close()
-
-
-def test_a_database_of_a_later_release(tmp_path):
-    path = tmp_path / "later.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    connection.close()
-    with pytest.raises(DurableError, match="version"):
-        SQLiteStore(path)
-
-
 def test_what_is_no_database(tmp_path):
     path = tmp_path / "text"
     path.write_text("this is text, and longer than the header of a database" * 20)
     with pytest.raises(sqlite3.DatabaseError):
-        SQLiteStore(path)
+        Store(SQLite(path))

@@ -13,7 +13,7 @@ from stackless import durable
 
 
 def names(handle):
-    return [each.name.rpartition(":")[2] for each in handle.steps()]
+    return [each.name.rpartition(":")[2] for each in handle.steps() if each.kind == "step"]
 
 
 # ------------------------------------------------------------------ a workflow and its steps
@@ -86,7 +86,7 @@ def test_recursion(app):
     assert app.run(orders.recursive, 5) == 2 * sum(range(6))
 
 
-def test_wrong_uses(app, path):
+def test_wrong_uses(app, url, monkeypatch):
     with pytest.raises(ValueError, match="no workflow"):
         app.start(shipped := orders.shipped, 1, ())
     with pytest.raises(ValueError, match="inside of a function"):
@@ -105,7 +105,7 @@ def test_wrong_uses(app, path):
         durable.step(retries=-1)(shipped)
     with pytest.raises(TypeError):
         app.start(orders.plain, threading.Lock())
-    for wrong in ("postgresql://x", "sqlite:///", "file.db", "sqlite:///:memory:"):
+    for wrong in ("mysql://x", "sqlite:///", "file.db", "sqlite:///:memory:"):
         with pytest.raises(ValueError, match="a store is"):
             durable.App("x", wrong)
     with pytest.raises(TypeError, match="id must be"):
@@ -113,7 +113,10 @@ def test_wrong_uses(app, path):
     with pytest.raises(TypeError, match="topic must be"):
         app.start(orders.empty).send(3, 4)
     with pytest.raises(ValueError, match="key"):
-        durable.App("x", f"sqlite:///{path}", key=b"")
+        durable.App("x", url, key=b"")
+    monkeypatch.delenv("STACKLESS_DURABLE_KEY", raising=False)
+    with pytest.raises(ValueError, match="key"):
+        durable.App("x", "postgresql://127.0.0.1:1/x")
     with pytest.raises(durable.NoSuchWorkflow):
         app.handle("nobody")
     with pytest.raises(ValueError, match="concurrency"):
@@ -175,13 +178,13 @@ def test_more_workflows_than_are_in_memory_at_a_time(app):
 # ------------------------------------------------------------------ several workers, keys
 
 
-def test_a_second_worker_takes_over_what_the_first_has_left(app, path):
+def test_a_second_worker_takes_over_what_the_first_has_left(app, url):
     with working(app):
         handle = app.start(orders.plain, 1, 2, pause=0.2)
         while handle.status() != "sleeping":
             time.sleep(0.001)
     assert handle.status() == "sleeping"
-    other = durable.App("tests", f"sqlite:///{path}", key=b"a key of the tests")
+    other = durable.App("tests", url, key=b"a key of the tests")
     try:
         with working(other):
             assert handle.result(10)[0] == 4
@@ -190,8 +193,8 @@ def test_a_second_worker_takes_over_what_the_first_has_left(app, path):
     assert [each for each in orders.done if each[0] == "charge"] == [("charge", 1, 2)]
 
 
-def test_apps_of_other_names_have_other_workflows(app, path):
-    other = durable.App("another", f"sqlite:///{path}", key=b"a key of the tests")
+def test_apps_of_other_names_have_other_workflows(app, url):
+    other = durable.App("another", url, key=b"a key of the tests")
     try:
         handle = other.start(orders.empty)
         app.run(orders.empty)
@@ -200,9 +203,9 @@ def test_apps_of_other_names_have_other_workflows(app, path):
         other.close()
 
 
-def test_another_key_leaves_the_workflow_stuck(app, path):
+def test_another_key_leaves_the_workflow_stuck(app, url):
     app.start(orders.empty, id="one")
-    other = durable.App("tests", f"sqlite:///{path}", key=b"wrong")
+    other = durable.App("tests", url, key=b"wrong")
     try:
         with pytest.raises(durable.WorkflowStuck, match="SignatureError"):
             other.run(orders.empty, id="one")
@@ -210,9 +213,9 @@ def test_another_key_leaves_the_workflow_stuck(app, path):
         other.close()
 
 
-def test_keys_that_change(app, path):
+def test_keys_that_change(app, url):
     app.start(orders.empty, 7, id="one")
-    other = durable.App("tests", f"sqlite:///{path}", key=[b"new", b"a key of the tests"])
+    other = durable.App("tests", url, key=[b"new", b"a key of the tests"])
     try:
         assert other.run(orders.empty, id="one") == 7
         assert other.run(orders.empty, 8, id="two") == 8
@@ -220,13 +223,14 @@ def test_keys_that_change(app, path):
         other.close()
 
 
-def test_a_key_is_made_once_and_only_its_owner_reads_it(path, monkeypatch):
+def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path, monkeypatch):
+    path, url = f"{tmp_path}/durable.db", f"sqlite:///{tmp_path}/durable.db"
     monkeypatch.delenv("STACKLESS_DURABLE_KEY", raising=False)
-    apps = [durable.App("x", f"sqlite:///{path}") for _ in range(2)]
+    apps = [durable.App("x", url) for _ in range(2)]
     assert apps[0]._keys == apps[1]._keys and len(apps[0]._keys[0]) == 64
     assert stat.S_IMODE(os.stat(f"{path}.key").st_mode) == 0o600
     monkeypatch.setenv("STACKLESS_DURABLE_KEY", "from the environment")
-    apps.append(durable.App("x", f"sqlite:///{path}"))
+    apps.append(durable.App("x", url))
     assert apps[2]._keys == [b"from the environment"]
     for each in apps:
         each.close()
@@ -245,4 +249,4 @@ def test_a_workflow_whose_function_is_gone(app, monkeypatch):
 def test_nothing_is_left_behind(app):
     app.run(orders.plain, 1, 2)
     assert stackless.getruncount() == 1
-    assert app._store._read("SELECT count(*) FROM workers") == [(0,)]
+    assert app._store._read("SELECT count(*) FROM durable_workers") == [(0,)]

@@ -83,25 +83,38 @@ def redis():
             yield port
 
 
+class PostgreSQL:
+    """A cluster in a folder, with room for 300 connections. User and database: postgres."""
+
+    def __init__(self, folder, port=None):
+        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        initdb, self._server = program("initdb", *folders), program("postgres", *folders)
+        self._user = unprivileged()
+        self._data = os.path.join(folder, "data")
+        self.port = port or free_port()
+        os.mkdir(self._data, 0o700)
+        if self._user:
+            os.chmod(folder, 0o755)
+            os.chown(self._data, self._user["user"], self._user["group"])
+        make = [initdb, "--pgdata", self._data, "--username", "postgres", "--auth", "trust"]
+        subprocess.run([*make, "--no-sync"], check=True, capture_output=True, cwd="/", **self._user)
+
+    def running(self, *settings):
+        """Run the server until the end of the block."""
+        options = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
+        options += ["-c", "max_connections=300", "-c", "fsync=off", *settings]
+        # SIGINT is its fast shutdown: connections that are still open do not delay it.
+        command = [self._server, *options]
+        return running(command, self.port, stop=signal.SIGINT, cwd="/", **self._user)
+
+
 @contextlib.contextmanager
 def postgresql():
-    """PostgreSQL with room for 300 connections; gives its port. User and database: postgres."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    initdb, server, port = program("initdb", *folders), program("postgres", *folders), free_port()
-    user = unprivileged()
+    """PostgreSQL; gives its port."""
     with tempfile.TemporaryDirectory(prefix="postgresql") as folder:
-        data = os.path.join(folder, "data")
-        os.mkdir(data, 0o700)
-        if user:
-            os.chmod(folder, 0o755)
-            os.chown(data, user["user"], user["group"])
-        make = [initdb, "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync"]
-        subprocess.run(make, check=True, capture_output=True, cwd="/", **user)
-        options = ["-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", ""]
-        settings = ["-c", "max_connections=300", "-c", "fsync=off"]
-        # SIGINT is its fast shutdown: connections that are still open do not delay it.
-        with running([server, *options, *settings], port, stop=signal.SIGINT, cwd="/", **user):
-            yield port
+        server = PostgreSQL(folder)
+        with server.running():
+            yield server.port
 
 
 @contextlib.contextmanager

@@ -384,3 +384,78 @@ def test_damaged_code_is_a_value_error():
     deep = data[:7] + b")\x01" * 100_000
     with pytest.raises(ValueError, match="deep"):
         code_text.read_code(deep)
+
+
+# ------------------------------------------------------------------ the redactor
+
+
+@pytest.fixture
+def redactor():
+    yield stackless.set_redactor
+    stackless.set_redactor(None)
+
+
+def test_the_redactor_decides_what_is_shown(redactor):
+    seen = []
+
+    def redact(value):
+        seen.append(value)
+        if isinstance(value, dict) and "password" in value:
+            return "<a login>"
+        return "***" if isinstance(value, str) and "secret" in value else None
+
+    def waits(plain, listed, login, other):
+        stackless.schedule_remove()
+
+    login = {"name": "ada", "password": 13, "groups": {1, 2}}
+    data = stackless.dumps(paused(waits, "my secret", ["a", ("a secret",)], login, Loud()))
+    redactor(redact)
+    ((frame,),) = [each.frames for each in pickling.inspect(data).tasklets]
+    assert frame.variables == {
+        "plain": "***",
+        "listed": "['a', (***,)]",
+        "login": "<a login>",
+        "other": f"<{__name__}.Loud.load>",
+    }
+    assert login in seen and pickling.SavedObject(f"{__name__}.Loud.load") in seen
+    assert pickling.inspect(stackless.dumps(["secret", 3])).text == "[***, 3]"
+
+
+def test_a_redactor_that_fails_shows_types_only(redactor, monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    redactor(lambda value: 3 if value == 13 else 1 / 0 if value == 14 else stackless.schedule())
+    assert pickling.inspect(stackless.dumps(13)).text == "<int>"
+    assert pickling.inspect(stackless.dumps(14)).text == "<int>"
+    assert [each.exc_type for each in told] == [ZeroDivisionError]
+    stackless.tasklet(int)()
+    assert pickling.inspect(stackless.dumps("x")).text == "<str>"  # it must not switch
+    stackless.run()
+    assert [each.exc_type for each in told] == [ZeroDivisionError, RuntimeError]
+
+
+def test_the_redactor_gets_the_beginning_of_what_is_large(redactor):
+    """A blob of a list that holds itself a thousand times is shown in bounded time."""
+    endless = []
+    endless += [endless] * 1000
+    sizes = []
+    redactor(lambda value: sizes.append(len(value)) if isinstance(value, list) else None)
+    assert pickling.inspect(stackless.dumps(endless)).text.startswith("[[[[[")
+    assert max(sizes) <= 1000
+
+
+def test_the_text_of_a_whole_blob():
+    assert pickling.inspect(stackless.dumps({"a": [1, Loud()]})).text.startswith("{'a': [1, <")
+    assert pickling.inspect(stackless.dumps(None)).text == "None"
+
+
+def test_the_preview_of_a_plain_pickle():
+    before = Loud.loaded
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        data = pickle.dumps(({"a": [1, b"x"]}, {2}, Loud()), protocol)
+        assert pickling.preview(data) == f"({{'a': [1, b'x']}}, {{2}}, <{__name__}.Loud.load>)"
+    assert Loud.loaded == before
+    with pytest.raises(pickling.DamagedError):
+        pickling.preview(data[:-1])
+    with pytest.raises(pickling.TooLargeError):
+        pickling.preview(data, limit=5)

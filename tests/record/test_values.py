@@ -101,7 +101,9 @@ def test_the_redactor_decides():
             raise ArithmeticError
         return 0 if value == 14 else None
 
+    assert stackless.get_redactor() is None
     assert stackless.set_redactor(redact) is None
+    assert stackless.get_redactor() is redact
     assert describe("my secret") == "<redacted>"
     assert describe(["a", {"k": "secret"}]) == "['a', {'k': <redacted>}]"
     assert describe(12) == "12"

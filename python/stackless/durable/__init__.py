@@ -15,34 +15,66 @@ durable.App("orders").run(process, 42, id="order-42")
 from __future__ import annotations
 
 from stackless._package.surface import adopt
-from stackless.durable.app import App, Handle, WorkflowFailed, WorkflowStuck
+from stackless.durable.app import App
 from stackless.durable.calls import (
     exponential,
     idempotency_key,
     receive,
     sleep,
     step,
+    transaction,
+    upgrade_point,
     workflow,
 )
-from stackless.durable.records import DurableError, Info, LeaseLost, NoSuchWorkflow, Step
-from stackless.durable.worker import NotDurable
+from stackless.durable.checking import Finding, Findings, check
+from stackless.durable.handle import Handle
+from stackless.durable.parallel import Child, gather, map, start
+from stackless.durable.records import (
+    Cancelled,
+    Diverged,
+    DurableError,
+    Info,
+    LeaseLost,
+    NoSuchWorkflow,
+    Step,
+    WorkflowCancelled,
+    WorkflowFailed,
+    WorkflowStuck,
+    WrongState,
+)
+from stackless.durable.schedules import Schedule
+from stackless.durable.snapshots import NotDurable
 
 __all__ = [
     "App",
+    "Cancelled",
+    "Child",
+    "Diverged",
     "DurableError",
+    "Finding",
+    "Findings",
     "Handle",
     "Info",
     "LeaseLost",
     "NoSuchWorkflow",
     "NotDurable",
+    "Schedule",
     "Step",
+    "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowStuck",
+    "WrongState",
+    "check",
     "exponential",
+    "gather",
     "idempotency_key",
+    "map",
     "receive",
     "sleep",
+    "start",
     "step",
+    "transaction",
+    "upgrade_point",
     "workflow",
 ]
 

@@ -1,52 +1,44 @@
-"""`App`: starts workflows and runs them. `Handle`: one workflow, from outside."""
+"""`App`: starts workflows, runs them, and looks after them."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import os
 import platform
 import secrets
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import stackless
-from stackless import pickling
-from stackless.durable import calls
-from stackless.durable.records import (
-    DONE,
-    FAILED,
-    STUCK,
-    DurableError,
-    Info,
-    NoSuchWorkflow,
-    Step,
-)
-from stackless.durable.store.protocol import Store
-from stackless.durable.store.sqlite import SQLiteStore
-from stackless.durable.worker import Code, Runner, wait_for
+from stackless.durable import calls, values
+from stackless.durable.commits import Commits
+from stackless.durable.driving import Place
+from stackless.durable.handle import Handle
+from stackless.durable.records import Info, Start
+from stackless.durable.requests import in_seconds
+from stackless.durable.schedules import Schedule, next_time
+from stackless.durable.store import key_file, open_store
+from stackless.durable.waiting import wait_for
+from stackless.durable.worker import Runner
 
 R = TypeVar("R")
 
 _KEY = "STACKLESS_DURABLE_KEY"
-_SCHEME = "sqlite:///"
-_HERE = os.path.dirname(__file__)
+#: How many workflows are removed in a transaction.
+_MOST = 500
 
 
-class WorkflowFailed(DurableError):
-    """A workflow has failed with an exception that cannot be pickled; its traceback is the text."""
-
-
-class WorkflowStuck(DurableError):
-    """A workflow cannot be continued here; the text says why."""
+#: Of snapshots; another one for what releases with this one cannot load.
+_FORMAT = "s1"
 
 
 def this_python() -> str:
-    """Return what a snapshot needs: the interpreter, its bytecode, the processor."""
+    """Return what a snapshot needs: the interpreter, its bytecode, our format, the processor."""
     magic = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"{sys.implementation.name} {version} {magic} {platform.machine()}"
+    return f"{sys.implementation.name} {version} {magic} {_FORMAT} {platform.machine()}"
 
 
 class App:
@@ -55,8 +47,9 @@ class App:
     `store`: "sqlite:///" and a path, which is relative unless it begins with another "/". `key`:
     bytes, or several of them: snapshots are signed with the first, and one of them must fit when
     they are loaded. By default the environment variable STACKLESS_DURABLE_KEY, or else a random key
-    in a file beside the database that only its owner can read. Raises ValueError for another store
-    or an empty key, and what the store raises. May be used from any thread.
+    in a file beside the database that only its owner can read. `linger`: seconds for which a
+    workflow that waits may stay in memory; by default it is a row at once. Raises ValueError for
+    another store or an empty key, and what the store raises. May be used from any thread.
     """
 
     def __init__(
@@ -65,15 +58,12 @@ class App:
         store: str = "sqlite:///stackless.db",
         *,
         key: bytes | list[bytes] | None = None,
+        linger: float = 0.0,
     ) -> None:
-        if not store.startswith(_SCHEME) or not store[len(_SCHEME) :]:
-            raise ValueError(f"a store is sqlite:///PATH, not {store!r}")
-        path = store[len(_SCHEME) :]
-        if path == ":memory:":
-            raise ValueError("a store is in a file: one in memory does not outlive its process")
         self.name = name
-        self._keys = _keys(path, key)
-        self._store: Store = SQLiteStore(path)
+        self._linger = linger
+        self._keys = _keys(key_file(store), key)
+        self._store = open_store(store)
         self._runners: set[Runner] = set()
 
     def start(
@@ -86,14 +76,12 @@ class App:
         workflow, TypeError for another id than a str, and what `stackless.dumps` raises for
         arguments that cannot be pickled.
         """
-        name = calls.name_of(function)
-        if calls.workflows.get(name) is not function:
-            raise ValueError(f"{name} is no workflow: decorate it with durable.workflow")
+        name = calls.check_workflow(function)
         if id is not None and not isinstance(id, str):
             raise TypeError(f"an id must be a str, not {type(id).__name__}")
         id = uuid.uuid4().hex if id is None else id
-        arguments = stackless.dumps((args, kwargs), key=self._keys[0], same_program=True)
-        wait_for(self._store.start(id, self.name, name, arguments, this_python()))
+        arguments = values.dump((args, kwargs), self._keys[0])
+        wait_for(self._store.start(Start(id, self.name, name, arguments)))
         self._wake()
         return Handle(self, id)
 
@@ -121,7 +109,10 @@ class App:
         self._serve(concurrency, lambda: False)
 
     def _serve(self, most: int, until: Callable[[], bool]) -> None:
-        runner = Runner(self._store, self.name, this_python(), self._keys, most)
+        place = Place(
+            self._store, self.name, this_python(), self._keys, Commits(self._store), self._linger
+        )
+        runner = Runner(place, most)
         self._runners.add(runner)
         try:
             runner.run(until)
@@ -143,100 +134,100 @@ class App:
         handle._info()
         return handle
 
-    def workflows(self, *, status: str | None = None, limit: int = 50) -> list[Info]:
-        """Return workflows, the one started last first: all, or those with a status."""
-        return self._store.infos(self.name, status, limit)
+    def workflows(
+        self, *, status: str | None = None, stuck: bool = False, limit: int = 50
+    ) -> list[Info]:
+        """Return workflows, the one started last first: all, or those with a status.
+
+        `stuck`: those that cannot be continued: with the status "stuck", and those whose snapshot
+        neither this Python nor a worker that is there can load: `info.needs` says which Python can.
+        """
+        return self._store.infos(self.name, status, limit, this_python() if stuck else "")
+
+    # -------------------------------------------------------------- schedules
+
+    def schedule(
+        self,
+        name: str,
+        cron: str,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        timezone: str = "UTC",
+        **kwargs: Any,
+    ) -> None:
+        """Start a workflow at each time of a cron expression, such as "0 3 * * *".
+
+        It is kept in the store; workers start the workflows, with the ids `name@time`, each once.
+        A schedule of this name is replaced; if its times are the same, the next one stays. Of the
+        times that pass while no worker runs, the first is made up for, and the others are left out.
+        `timezone`: a name of the time zone database; a time that an hour of summer time repeats is
+        there twice. Needs croniter (extra `durable`). ValueError for a wrong expression or time
+        zone and for a function that is no workflow; ImportError; what `start` raises for arguments.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"a name must be a str, not {type(name).__name__}")
+        due = next_time(cron, timezone, self._store.now())
+        arguments = values.dump((args, kwargs), self._keys[0])
+        target = calls.check_workflow(function)
+        wait_for(self._store.schedule(self.name, name, cron, timezone, target, arguments, due))
+        self._wake()
+
+    def schedules(self) -> list[Schedule]:
+        """Return the schedules, by name."""
+        return [each for each, _ in self._store.schedules(self.name)]
+
+    def unschedule(self, name: str) -> None:
+        """Remove a schedule; workflows that it has started go on. LookupError if there is none."""
+        if not wait_for(self._store.unschedule(self.name, name)):
+            raise LookupError(f"there is no schedule {name!r}")
+
+    # -------------------------------------------------------------- control
+
+    def fork(self, workflow: str, step: int | None = None, id: str | None = None) -> Handle:
+        """Fork the workflow of an id: see `Handle.fork`. NoSuchWorkflow."""
+        return self.handle(workflow).fork(step, id)
+
+    def migrate(self, ids: Iterable[str], *, to: Callable[..., Any]) -> int:
+        """Let newer code take the place of workflows, at their next `durable.upgrade_point`.
+
+        One that has failed or is stuck continues at once, with the state of the last upgrade point
+        that it has passed; what it has done since may be done again. `to` is a workflow, which is
+        called with the state. Returns how many will be or were migrated: others have ended, or
+        have failed before an upgrade point. ValueError, NoSuchWorkflow.
+        """
+        name = calls.check_workflow(to)
+        futures = [self._store.migrate(id, name) for id in ids]
+        count = sum([wait_for(future) for future in futures])
+        self._wake()
+        return count
+
+    def gc(self, *, older_than: datetime.timedelta | float) -> int:
+        """Remove workflows that have ended so long ago, and code that no snapshot needs any more.
+
+        Returns how many workflows were removed: of this app, done, failed or cancelled. Children
+        stay until their parents have ended.
+        """
+        before, count = self._store.now() - in_seconds(older_than), 0
+        while True:
+            removed = wait_for(self._store.remove(self.name, before, _MOST))
+            count += removed
+            if removed < _MOST:
+                break
+        wait_for(self._store.remove_code())
+        return count
 
     def close(self) -> None:
         """Write what was not written yet, and close the store."""
         self._store.close()
 
 
-class Handle:
-    """A workflow, from outside of it."""
-
-    def __init__(self, app: App, id: str) -> None:
-        self._app = app
-        self.id = id
-
-    def __repr__(self) -> str:
-        return f"<Handle of workflow {self.id!r}>"
-
-    def _info(self) -> Info:
-        info = self._app._store.info(self.id)
-        if info is None:
-            raise NoSuchWorkflow(f"there is no workflow {self.id!r}")
-        return info
-
-    def _has_ended(self) -> bool:
-        return self._info().status in (DONE, FAILED, STUCK)
-
-    def status(self) -> str:
-        """Return "ready", "running", "sleeping", "waiting", "done", "failed" or "stuck"."""
-        return self._info().status
-
-    def steps(self) -> list[Step]:
-        """Return the steps that are recorded."""
-        return self._app._store.steps(self.id)
-
-    def send(self, topic: str, value: Any) -> None:
-        """Send a message. Returns when it is on the disk.
-
-        DurableError if the workflow has ended, TypeError for another topic than a str.
-        """
-        if not isinstance(topic, str):
-            raise TypeError(f"a topic must be a str, not {type(topic).__name__}")
-        blob = stackless.dumps(value, key=self._app._keys[0], same_program=True)
-        wait_for(self._app._store.send(self.id, topic, blob))
-        self._app._wake()
-
-    def where(self) -> tuple[pickling.SavedFrame, ...]:
-        """Return the calls of its last snapshot, outermost first; nothing of it is run.
-
-        Those of this package are left out. Empty if there is no snapshot yet.
-        """
-        info = self._info()
-        if not info.begun:
-            return ()
-        found = pickling.inspect(
-            info.snapshot,
-            key=self._app._keys,
-            max_size=None,
-            code_store=Code(self._app._store, set()),
-        )
-        frames = found.tasklets[0].frames if found.tasklets else ()
-        return tuple(each for each in frames if os.path.dirname(each.file) != _HERE)
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait until the workflow has ended; return its result, or raise its exception.
-
-        A worker has to run in another thread or process. Raises TimeoutError after `timeout`
-        seconds, WorkflowFailed if the exception cannot be pickled, WorkflowStuck.
-        """
-        pause, waited = 0.005, 0.0
-        while not self._has_ended():
-            if timeout is not None and waited >= timeout:
-                raise TimeoutError(f"the workflow {self.id!r} has not ended")
-            stackless.sleep(pause)
-            waited += pause
-            pause = min(0.2, pause * 1.5)
-        info = self._info()
-        if info.status == STUCK:
-            raise WorkflowStuck(f"{self.id!r}: {info.error}")
-        if info.result is None:
-            raise WorkflowFailed(f"{self.id!r}: {info.error}")
-        value = stackless.loads(
-            info.result, key=self._app._keys, max_size=None, allow_changed_source=True
-        )
-        if info.status == FAILED:
-            raise value
-        return value
-
-
-def _keys(path: str, key: bytes | list[bytes] | None) -> list[bytes]:
+def _keys(path: str | None, key: bytes | list[bytes] | None) -> list[bytes]:
     if key is None:
         text = os.environ.get(_KEY)
-        key = text.encode() if text else _key_in_file(f"{path}.key")
+        if not text and path is None:
+            raise ValueError(f"processes of other machines need the key: key=, or {_KEY}")
+        key = text.encode() if text else _key_in_file(str(path))
     keys = [key] if isinstance(key, bytes) else list(key)
     if not keys or not all(keys):
         raise ValueError("a key must not be empty")

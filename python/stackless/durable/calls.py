@@ -1,121 +1,50 @@
-"""What is called inside of a workflow. The frames of these functions are in its snapshots.
-
-They are short for that reason, and refer to nothing that belongs to a process: a call makes a
-`Request`, which the worker fills with the outcome, and pauses its tasklet until then.
-"""
+"""The decorators, and what is called inside of a workflow. Frames of these are in its snapshots."""
 
 from __future__ import annotations
 
-import datetime
+import dataclasses
 import functools
 import importlib
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 import stackless
-from stackless import sync
+from stackless.durable.records import RECEIVE, SLEEP, STEP, UPGRADE
+from stackless.durable.requests import (
+    Request,
+    Seconds,
+    current_run,
+    in_seconds,
+    name_of,
+    wait,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-STEP, SLEEP, RECEIVE = "step", "sleep", "receive"
-
-Seconds = float | datetime.timedelta
-
-
-class Request:
-    """Something that a workflow waits for. In a snapshot that was taken after a step it is done."""
-
-    __slots__ = (
-        "arguments",
-        "deadline",
-        "done",
-        "error",
-        "kind",
-        "name",
-        "seconds",
-        "step",
-        "value",
-    )
-
-    def __init__(self, kind: str, name: str) -> None:
-        self.kind = kind
-        #: Of a step; the topic of a message.
-        self.name = name
-        #: What a step is to do; None in snapshots.
-        self.step: StepOptions | None = None
-        self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        #: How long to wait; None for no limit.
-        self.seconds: float | None = None
-        #: When that is over, since the epoch: set when the worker first sees the request.
-        self.deadline: float | None = None
-        self.done = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-    def finish(self, value: Any, error: BaseException | None = None) -> None:
-        """Set the outcome."""
-        self.step = self.arguments = None
-        self.value, self.error, self.done = value, error, True
-
-    def outcome(self) -> Any:
-        """Return the value, or raise the error."""
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-class Run:
-    """A workflow in a worker."""
-
-    __slots__ = ("error", "event", "id", "over", "request", "steps", "tasklet", "token", "value")
-
-    def __init__(self, id: str, token: int, steps: int) -> None:
-        self.id = id
-        self.token = token
-        self.steps = steps
-        self.tasklet: WorkflowTasklet
-        self.request: Request | None = None
-        #: Is set when there is a request, or when it is over.
-        self.event = sync.Event()
-        self.over = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-
-
-class WorkflowTasklet(stackless.tasklet[..., Any]):
-    """The tasklet of a workflow. Its run is not pickled."""
-
-    run_of: Run | None = None
-
-
-def _run() -> Run | None:
-    current = stackless.getcurrent()
-    return current.run_of if isinstance(current, WorkflowTasklet) else None
-
-
-def wait(request: Request) -> Any:
-    """Pause the workflow until the worker has filled the request; return the outcome."""
-    _ask(request)
-    stackless.schedule_remove()
-    return request.outcome()
-
-
-def _ask(request: Request) -> None:
-    run = _run()
-    if run is None:
-        raise RuntimeError(f"{request.kind} waits in a workflow only, in its own tasklet")
-    run.request = request
-    run.event.set()
-
-
 # ------------------------------------------------------------------ workflows
 
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkflowOptions:
+    """How a workflow is kept."""
+
+    function: Callable[..., Any] | None = None
+    #: Whether it is saved at each step, or only where it waits.
+    each_step: bool = True
+    #: Bytes of a snapshot above which there is a warning.
+    snapshot_limit: int = 1 << 20
+    #: Whether the snapshots of all steps are kept.
+    history: bool = False
+    #: Whether it may be run again with its recorded results.
+    replay: bool = False
+
+
 #: By name, as the store has it.
-workflows: dict[str, Callable[..., Any]] = {}
+workflows: dict[str, WorkflowOptions] = {}
 
 
-def workflow_named(name: str) -> Callable[..., Any]:
+def workflow_named(name: str) -> WorkflowOptions:
     """Return a workflow; its module is imported if necessary. LookupError if there is none."""
     if name not in workflows:
         importlib.import_module(name.partition(":")[0])
@@ -124,25 +53,72 @@ def workflow_named(name: str) -> Callable[..., Any]:
     return workflows[name]
 
 
+def check_workflow(function: Callable[..., Any]) -> str:
+    """Return the name of a workflow. ValueError if it is none."""
+    name = name_of(function)
+    found = workflows.get(name)
+    if found is None or found.function is not function:
+        raise ValueError(f"{name} is no workflow: decorate it with durable.workflow")
+    return name
+
+
 def _check_place(kind: str, function: Callable[..., Any]) -> None:
     if "<locals>" in function.__qualname__:
         raise ValueError(f"a {kind} must not be inside of a function: {function.__qualname__}")
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """Return the name that the store has for a function."""
-    return f"{function.__module__}:{function.__qualname__}"
+@overload
+def workflow(function: Callable[P, R]) -> Callable[P, R]: ...
 
 
-def workflow(function: Callable[P, R]) -> Callable[P, R]:
+@overload
+def workflow(
+    function: None = None,
+    *,
+    snapshot: str = "step",
+    snapshot_limit: int = 1 << 20,
+    history: bool = False,
+    replay: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def workflow(
+    function: Callable[..., Any] | None = None,
+    *,
+    snapshot: str = "step",
+    snapshot_limit: int = 1 << 20,
+    history: bool = False,
+    replay: bool = False,
+) -> Any:
     """Decorator: a function that can be started as a workflow, `app.start(function, ...)`.
 
     The store has it by its module and qualified name, so it must be found by these. It stays the
-    function that it is: a call of it is an ordinary call. Raises ValueError for a function inside
-    of another one.
+    function that it is: a call of it is an ordinary call. `snapshot`: "step", it is saved with each
+    step; or "wait", only where it waits: after a crash it continues there, and the steps that
+    follow get their recorded results. `snapshot_limit`: bytes; the first snapshot that is larger is
+    logged as a warning, with the variables that make it large. `history`: the snapshots of all
+    steps are kept, so that it can be forked at each. `replay`: where its snapshot cannot be loaded,
+    as by another version of Python, it is run again from its beginning with its recorded results.
+    Raises ValueError for a function inside of another one, and for arguments that make no sense.
     """
+    if function is None:
+        return functools.partial(
+            workflow,
+            snapshot=snapshot,
+            snapshot_limit=snapshot_limit,
+            history=history,
+            replay=replay,
+        )
     _check_place("workflow", function)
-    workflows[name_of(function)] = function
+    if snapshot not in ("step", "wait"):
+        raise ValueError(f'snapshot must be "step" or "wait", not {snapshot!r}')
+    if history and snapshot != "step":
+        raise ValueError('history needs snapshot="step"')
+    if snapshot_limit < 1:
+        raise ValueError("snapshot_limit must be at least 1")
+    workflows[name_of(function)] = WorkflowOptions(
+        function, snapshot == "step", snapshot_limit, history, replay
+    )
     return function
 
 
@@ -152,21 +128,25 @@ def workflow(function: Callable[P, R]) -> Callable[P, R]:
 class StepOptions:
     """How a step is done: its function, and what is done when it fails."""
 
-    __slots__ = ("backoff", "function", "name", "retries", "timeout")
+    __slots__ = ("backoff", "function", "in_transaction", "name", "retries", "timeout")
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        retries: int,
-        backoff: Callable[[int], float],
-        timeout: float | None,
+        name: str,
+        function: Callable[..., Any] | None,
+        retries: int = 0,
+        backoff: Callable[[int], float] | None = None,
+        timeout: float | None = None,
+        in_transaction: bool = False,
     ) -> None:
+        self.name = name
+        #: None if this process has no such step.
         self.function = function
-        self.name = name_of(function)
         self.retries = retries
-        self.backoff = backoff
+        self.backoff = backoff or exponential(1.0)
         self.timeout = timeout
-        steps[self.name] = self
+        #: Whether it gets a connection, and is committed with its record.
+        self.in_transaction = in_transaction
 
     def __reduce__(self) -> tuple[Any, ...]:
         return step_named, (self.name,)
@@ -177,12 +157,16 @@ steps: dict[str, StepOptions] = {}
 
 
 def step_named(name: str) -> StepOptions:
-    """Return a step; its module is imported if necessary. LookupError if there is none."""
+    """Return a step; its module is imported if necessary. Without a function if there is none.
+
+    A step that has been done may be gone: the frame of its last call refers to it.
+    """
     if name not in steps:
-        importlib.import_module(name.partition(":")[0])
-    if name not in steps:
-        raise LookupError(f"there is no step {name}")
-    return steps[name]
+        try:
+            importlib.import_module(name.partition(":")[0])
+        except ImportError:
+            return StepOptions(name, None)
+    return steps.get(name) or StepOptions(name, None)
 
 
 def exponential(
@@ -214,29 +198,45 @@ def step(
         raise ValueError("retries must not be negative")
     _check_place("step", function)
     limit = None if timeout is None else in_seconds(timeout)
-    options = StepOptions(function, retries, backoff or exponential(1.0), limit)
+    return _call_of(StepOptions(name_of(function), function, retries, backoff, limit))
 
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-        if _run() is None:
-            return options.function(*args, **kwargs)
-        request = _step_request(options, (args, kwargs))
-        del args, kwargs  # snapshots do not need them
+
+def transaction(
+    function: Callable[..., R] | None = None,
+    *,
+    retries: int = 0,
+    backoff: Callable[[int], float] | None = None,
+) -> Any:
+    """Decorator: a step whose writes into the store's own database commit together with its record.
+
+    So they happen exactly once. The function gets a connection as its first argument, which its
+    call in a workflow leaves out: a `sqlite3.Connection`, or that of psycopg. It runs in the thread
+    that writes, while other workflows' records wait, so it should be short, and it must not
+    commit, roll back or switch. Its arguments are copies. When it raises, what it has written is
+    undone, and the exception is recorded. `retries` and `backoff` are those of `step`. Outside of a
+    workflow the call is an ordinary call, with a connection.
+    """
+    if function is None:
+        return functools.partial(transaction, retries=retries, backoff=backoff)
+    if retries < 0:
+        raise ValueError("retries must not be negative")
+    _check_place("transaction", function)
+    return _call_of(StepOptions(name_of(function), function, retries, backoff, None, True))
+
+
+def _call_of(options: StepOptions) -> Callable[..., Any]:
+    # A parameter: a variable of the frame, which can be deleted, as that of a closure cannot.
+    @functools.wraps(options.function)  # type: ignore[arg-type]
+    def call(*args: Any, _durable_step: StepOptions = options, **kwargs: Any) -> Any:
+        if current_run() is None:
+            return _durable_step.function(*args, **kwargs)  # type: ignore[misc]
+        request = Request(STEP, _durable_step.name, ((_durable_step.name, args, kwargs),))
+        del args, kwargs, _durable_step  # the request has what it needs
         return wait(request)
 
+    call.__durable_step__ = options  # type: ignore[attr-defined]
+    steps[options.name] = options
     return call
-
-
-def _step_request(options: StepOptions, arguments: Any) -> Request:
-    request = Request(STEP, options.name)
-    request.step, request.arguments = options, arguments
-    return request
-
-
-class Driver(stackless.tasklet[..., Any]):
-    """The tasklet of a worker that does what a workflow asks for. `key` is that of the step."""
-
-    key: str | None = None
 
 
 def idempotency_key() -> str:
@@ -253,19 +253,12 @@ def idempotency_key() -> str:
 # ------------------------------------------------------------------ waiting
 
 
-def in_seconds(time: Seconds) -> float:
-    """Return a duration in seconds."""
-    return time.total_seconds() if isinstance(time, datetime.timedelta) else float(time)
-
-
 def sleep(time: Seconds) -> None:
     """Wait for a time, in seconds or a timedelta: the workflow is a row in the store meanwhile.
 
     RuntimeError outside of a workflow.
     """
-    request = Request(SLEEP, "")
-    request.seconds = in_seconds(time)
-    wait(request)
+    wait(Request(SLEEP, "", seconds=in_seconds(time)))
 
 
 def receive(topic: str, *, timeout: Seconds | None = None, default: Any = None) -> Any:
@@ -277,7 +270,17 @@ def receive(topic: str, *, timeout: Seconds | None = None, default: Any = None) 
     """
     if not isinstance(topic, str):
         raise TypeError(f"a topic must be a str, not {type(topic).__name__}")
-    request = Request(RECEIVE, topic)
-    request.seconds = None if timeout is None else in_seconds(timeout)
-    request.value = default
-    return wait(request)
+    seconds = None if timeout is None else in_seconds(timeout)
+    return wait(Request(RECEIVE, topic, seconds=seconds, value=default))
+
+
+def upgrade_point(name: str, state: Any) -> None:
+    """Mark where newer code may take the place of this workflow: `app.migrate(ids, to=function)`.
+
+    Then the workflow continues as `function(state)`, and the caller is dropped where it is. If no
+    migration was asked for, it goes on. The state is kept in the store, so that a workflow that
+    fails later can be migrated as well. RuntimeError outside of a workflow.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a name must be a str, not {type(name).__name__}")
+    wait(Request(UPGRADE, name, ((name, (state,), {}),)))

@@ -26,7 +26,14 @@ from stackless.pickling.blob import (
     loads,
 )
 from stackless.pickling.code import CodeVersionError, MissingCodeError
-from stackless.pickling.contents import BlobContents, SavedFrame, SavedTasklet, inspect
+from stackless.pickling.contents import (
+    BlobContents,
+    SavedFrame,
+    SavedObject,
+    SavedTasklet,
+    inspect,
+    preview,
+)
 from stackless.pickling.obstacles import Obstacle, Place, why_not_picklable
 from stackless.pickling.registry import register, unregister
 from stackless.pickling.snapshots import Snapshotter
@@ -43,6 +50,7 @@ __all__ = [
     "Obstacle",
     "Place",
     "SavedFrame",
+    "SavedObject",
     "SavedTasklet",
     "SignatureError",
     "Snapshotter",
@@ -53,6 +61,7 @@ __all__ = [
     "inspect",
     "load",
     "loads",
+    "preview",
     "register",
     "unregister",
     "why_not_picklable",

@@ -23,7 +23,7 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from stackless.pickling import code, sources
@@ -38,6 +38,7 @@ SIGNED, _CODE_ELSEWHERE = 1, 2
 _HEAD = struct.Struct("<4sBBQ")
 _PYTHON = struct.Struct("<BHH")
 _COUNT = struct.Struct("<H")
+_NO_MODULES = _PYTHON.pack(sys.version_info.minor, code.MAGIC, 0)
 _MOST_CODES = 0xFFFF
 _CHECKSUM, _SIGNATURE, _KEY = 16, 32, 1
 
@@ -333,12 +334,12 @@ def _seal(head: bytes, rest: bytes | memoryview, key: bytes | None = None) -> by
         digest = hashlib.blake2b(head, digest_size=_CHECKSUM)
         digest.update(rest)
         return digest.digest()
-    signature = hmac.new(key, head, "sha256")
-    signature.update(rest)
-    return signature.digest()
+    return hmac.digest(key, b"".join((head, rest)), "sha256")
 
 
-def _python_and_modules(modules: Iterable[str]) -> bytes:
+def _python_and_modules(modules: Collection[str]) -> bytes:
+    if not modules:
+        return _NO_MODULES
     digests = {name: sources.digest(name) for name in sorted(modules)}
     parts = [_PYTHON.pack(sys.version_info.minor, code.MAGIC, len(digests))]
     for name, digest in digests.items():

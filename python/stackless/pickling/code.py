@@ -109,8 +109,13 @@ def digest_of(code: CodeType) -> bytes:
 
 def reduce_to_digest(code: CodeType, codes: dict[bytes, bytes]) -> tuple[Any, ...]:
     """Reduce a code object to its digest; its data are added to `codes`."""
-    digest = digest_of(code)
-    codes[digest] = data_of(code)
+    known = facts(code)
+    digest = known.digest
+    if digest is None or known.data is None:
+        digest = digest_of(code)
+        codes[digest] = data_of(code)
+    else:
+        codes[digest] = known.data
     return stored, (digest,)
 
 

@@ -12,6 +12,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stackless import _stackless
+from stackless._package.redactor import redacted
 from stackless.pickling import blob, code, stream
 from stackless.pickling.blob import MAX_SIZE, DamagedError, Key, TooLargeError
 from stackless.pickling.code_text import CodeText, read_code
@@ -22,6 +24,16 @@ LIMIT = 1_000_000
 #: The most characters of one value, and of all names and values together.
 _SHOWN, _ALL_SHOWN = 200, 1 << 20
 _DEEPEST = 4
+#: The most values of one container that a redactor gets.
+_REDACTED = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SavedObject:
+    """An object in a blob that is neither a number or string nor a container of them."""
+
+    #: The name of the class or function that makes it, with the module.
+    type: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +83,8 @@ class BlobContents:
     code: tuple[bytes, ...]
     #: All tasklets in it, in the order in which unpickling makes them.
     tasklets: tuple[SavedTasklet, ...]
+    #: The object that it holds, as text, like a variable of a frame.
+    text: str
 
 
 def inspect(
@@ -86,7 +100,9 @@ def inspect(
     Nothing in the blob is called, imported or run; blobs of other Pythons can be read as well. The
     checksum is checked, or with `key` the signature; without a key a signed blob is read unchecked.
     `max_size` is in bytes, None for any. `code_store` is that of `dumps`; without it, frames whose
-    code is there have no file, line and names of variables.
+    code is there have no file, line and names of variables. Values are shown as the redactor of
+    this program says (`stackless.set_redactor`), which gets objects that are not made as a
+    `SavedObject`.
 
     Raises NotABlobError, DamagedError, SignatureError; TooLargeError for a blob above `max_size` or
     a pickle of more than `limit` opcodes; TypeError for arguments of other types. May be called
@@ -97,12 +113,7 @@ def inspect(
     if not isinstance(limit, int):
         raise TypeError(f"limit must be an int, not {type(limit).__name__}")
     opened = blob.opened(memoryview(data).cast("B"), key, max_size)
-    try:
-        made = stream.read(opened.pickle, limit)
-    except OverflowError as error:
-        raise TooLargeError(str(error)) from None
-    except Exception as error:  # pickletools raises errors of many types
-        raise DamagedError(f"the pickle in the blob is damaged: {error}") from error
+    whole, made = _read(opened.pickle, limit)
     table = opened.table
     look = _Look(table.python[0], code_store)
     return BlobContents(
@@ -113,7 +124,26 @@ def inspect(
         tuple(name for name, _ in table.modules),
         tuple(table.codes),
         tuple(tasklet for each in made for tasklet in look.tasklets(each)),
+        _Text(_SHOWN).of(whole),
     )
+
+
+def preview(data: bytes | bytearray | memoryview, *, limit: int = LIMIT) -> str:
+    """Return what a pickle of the standard `pickle` holds, as text, without unpickling it.
+
+    As `inspect` shows a variable. Raises DamagedError for what is no pickle, TooLargeError for one
+    of more than `limit` opcodes. May be called from any thread.
+    """
+    return _Text(_SHOWN).of(_read(bytes(data), limit)[0])
+
+
+def _read(pickle: Any, limit: int) -> tuple[Any, list[Made]]:
+    try:
+        return stream.read(pickle, limit)
+    except OverflowError as error:
+        raise TooLargeError(str(error)) from None
+    except Exception as error:  # pickletools raises errors of many types
+        raise DamagedError(f"the pickle is damaged: {error}") from error
 
 
 class _Look:
@@ -299,6 +329,7 @@ class _Text:
     def __init__(self, left: int) -> None:
         self.left = left
         self.parts: list[str] = []
+        self.redacts = _stackless.get_redactor() is not None
 
     def of(self, value: Any) -> str:
         self.write(value, 0)
@@ -314,6 +345,11 @@ class _Text:
         if self.left < 0:
             return
         value = _modern(value)
+        if self.redacts:
+            text = redacted(_Plain().of(value))
+            if text is not None:
+                self.add(text)
+                return
         if isinstance(value, int) and value.bit_length() > 4000:
             self.add(f"<int of {value.bit_length()} bits>")
         elif isinstance(value, (str, bytes)):
@@ -327,10 +363,8 @@ class _Text:
         elif isinstance(value, Items) and value.items or _kind(value) == "list":
             begin, end = _BRACKETS[value.kind]
             self.several(begin, value.items, end, depth)
-        elif _named(value, "make"):
-            self.add("<function>")
         else:
-            self.add(f"<{_cut(_kind(value) or _type(value) or 'object')}>")
+            self.add(f"<{_name(value)}>")
 
     def several(self, begin: str, items: Any, end: str, depth: int, *, pairs: bool = False) -> None:
         self.add(begin)
@@ -359,6 +393,56 @@ def _modern(value: Any) -> Any:
             case ("set" | "frozenset") as kind, (Items() as items,):
                 return Items(kind, items.items)
     return value
+
+
+class _Plain:
+    """Makes values as a redactor expects them: a list as a list, for example, cut if it is long."""
+
+    def __init__(self) -> None:
+        self.left = _REDACTED
+
+    def of(self, value: Any, deep: int = _DEEPEST) -> Any:
+        self.left -= 1
+        value = _modern(value)
+        if isinstance(value, tuple):
+            return tuple(self.several(value, deep))
+        if isinstance(value, Items):
+            if value.kind == "dict":
+                pairs = self.several(value.items, deep + 1)
+                return {_hashable(pair[0]): pair[1] for pair in pairs if pair}
+            found = self.several(value.items, deep)
+            if value.kind == "list":
+                return found
+            return _SETS[value.kind](map(_hashable, found))
+        if value is None or isinstance(value, (int, float, str, bytes)):
+            return value
+        return SavedObject(_name(value))
+
+    def several(self, items: Any, deep: int) -> list[Any]:
+        found: list[Any] = []
+        for each in items if deep > 0 else ():
+            if self.left <= 0:
+                break
+            found.append(self.of(each, deep - 1))
+        return found
+
+
+_SETS: dict[str, Any] = {"set": set, "frozenset": frozenset}
+
+
+def _hashable(value: Any) -> Any:
+    """Return a key; as text if the data have one that is not hashable."""
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
+
+
+def _name(value: Any) -> str:
+    if _named(value, "make"):
+        return "function"
+    return _cut(_kind(value) or _type(value) or "object")
 
 
 def _kind(value: Any) -> str:

@@ -12,7 +12,7 @@ import io
 import pickle
 import sys
 from collections.abc import Callable
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -71,6 +71,12 @@ _COMMON_CLASSES: frozenset[Any] = frozenset(
         _stackless.channel,
         *PRIMITIVES,
     )
+)
+
+#: Their subclasses are reduced in a way of their own.
+_SPECIAL = (
+    *(type, BaseException, functions.ByValue, errors.WithOrigin, _stackless.tasklet),
+    *PRIMITIVES,
 )
 
 _Tasklet: Any = _stackless.tasklet
@@ -134,20 +140,18 @@ class Pickler(pickle.Pickler):
         return NotImplemented if way is None else way(self, obj)
 
     def _way(self, kind: type) -> Way | None:
-        if issubclass(kind, type):
-            return Pickler._class
-        if issubclass(kind, BaseException):
-            return Pickler._exception
-        if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
-            return Pickler._stand_in
-        if issubclass(kind, _stackless.tasklet):
-            return Pickler._tasklet
-        if issubclass(kind, PRIMITIVES):
-            return Pickler._primitive
-        if any(kind is type(getattr(sys, name, None)) for name in _STREAMS):
-            return Pickler._stream
+        if issubclass(kind, _SPECIAL):
+            if issubclass(kind, type):
+                return Pickler._class
+            if issubclass(kind, BaseException):
+                return Pickler._exception
+            if issubclass(kind, (functions.ByValue, errors.WithOrigin)):
+                return Pickler._stand_in
+            return Pickler._primitive if issubclass(kind, PRIMITIVES) else Pickler._tasklet
         plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
-        return None if plain and registered(kind) is None else Pickler._with_reducer
+        is_usual = plain and registered(kind) is None
+        usual = None if is_usual else Pickler._with_reducer
+        return Pickler._stream if kind in [type(getattr(sys, n, None)) for n in _STREAMS] else usual
 
     def _cell(self, cell: CellType) -> Any:
         return functions.reduce_cell(cell, itself)
@@ -193,12 +197,36 @@ class Pickler(pickle.Pickler):
             return self._with_reducer(each)
         return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
+    def _builtin(self, function: BuiltinFunctionType) -> Any:
+        if type(function.__self__) is ModuleType and registered(BuiltinFunctionType) is None:
+            if self._is_at_home(function):
+                return NotImplemented
+        return self._with_reducer(function)
+
+    def _is_at_home(self, obj: Any) -> bool:
+        """Return True if a function or class is found by its name: the usual case, found out fast.
+
+        False says nothing.
+        """
+        name = obj.__module__
+        home = sys.modules.get(name) if type(name) is str else None
+        if type(home) is not ModuleType or _BY_VALUE:
+            return False
+        names = home.__dict__
+        if names.get(obj.__qualname__) is not obj:
+            return False
+        if name == "__main__":
+            return self.same_program
+        return names.get("__spec__") is not None
+
     def _has(self, name: Any) -> bool:
         """Return True if the process that unpickles has the module `name`."""
         return is_importable(name) or (self.same_program and name == "__main__")
 
     def _class(self, each: type) -> Any:
         if type(each) is type and each in _COMMON_CLASSES:
+            return NotImplemented
+        if type(each) is type and self._is_at_home(each):
             return NotImplemented
         if self.same_program and each.__module__ == "__main__":
             if _leads_to("__main__", each.__qualname__, each):
@@ -245,7 +273,9 @@ class Pickler(pickle.Pickler):
     def _function(self, function: FunctionType) -> Any:
         if function in _OWN:
             return NotImplemented
-        if self._has(function.__module__) and functions.is_found(function):
+        if self._is_at_home(function) or (
+            self._has(function.__module__) and functions.is_found(function)
+        ):
             self._remember(function.__module__)
             return NotImplemented
         name: Any = function.__globals__.get("__name__")
@@ -305,6 +335,7 @@ _FIXED: dict[type, Way] = {
     CodeType: Pickler._code,
     CellType: Pickler._cell,
     ModuleType: Pickler._module,
+    BuiltinFunctionType: Pickler._builtin,
     type: Pickler._class,
     _stackless.tasklet: Pickler._tasklet,
     functions.Namespace: Pickler._reducible,
@@ -355,4 +386,6 @@ def is_importable(name: Any) -> bool:
     module = sys.modules.get(name) if isinstance(name, str) else None
     if name == "__main__" or getattr(module, "__spec__", None) is None:
         return False
+    if not _BY_VALUE:
+        return True
     return not any(name == each or name.startswith(each + ".") for each in _BY_VALUE)

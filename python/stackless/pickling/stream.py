@@ -53,8 +53,10 @@ class Unknown:
     __slots__ = ()
 
 
-def read(data: bytes, limit: int) -> list[Made]:
-    """Return all objects that a pickle would make by calling something, in their order.
+def read(data: bytes, limit: int) -> tuple[Any, list[Made]]:
+    """Return what a pickle holds, and all objects that it would make by calling something.
+
+    The latter are in the order in which they would be made.
 
     Raises ValueError if the data are no pickle, OverflowError if it has more than `limit` opcodes.
     """
@@ -65,7 +67,7 @@ def read(data: bytes, limit: int) -> list[Made]:
         if opcode.name in _IGNORED:
             continue
         reader.run(opcode.name, argument)
-    return reader.made
+    return reader.pop(), reader.made
 
 
 _IGNORED = frozenset(("PROTO", "FRAME", "STOP", "READONLY_BUFFER"))

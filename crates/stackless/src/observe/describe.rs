@@ -61,6 +61,11 @@ pub fn set_redactor(function: Obj) -> Res<Obj> {
     Ok(if old.is_null() { none() } else { old })
 }
 
+/// `get_redactor()`: the function that `set_redactor` has set, or None.
+pub fn get_redactor() -> Obj {
+    some(REDACTOR.load(Relaxed)).map_or_else(none, new_ref)
+}
+
 /// The text for a value; null counts as None, and a bomb as its exception. May run Python code,
 /// which cannot switch. No exception may be set.
 pub fn describe(value: Obj) -> Text {

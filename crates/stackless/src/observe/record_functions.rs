@@ -148,6 +148,11 @@ function!(note, |args| {
 
 function!(set_redactor, |args| describe::set_redactor(args::one_argument("set_redactor", args)?));
 
+function!(get_redactor, |args| {
+    args::no_arguments("get_redactor", args)?;
+    Ok(describe::get_redactor())
+});
+
 function!(describe_value, |args| {
     let text = describe::describe(args::one_argument("_describe", args)?).into_string();
     str_obj(&text)
@@ -209,11 +214,16 @@ pub fn functions() -> Vec<PyMethodDef> {
         types::method(
             "set_redactor",
             "set_redactor($module, function, /)\n--\n\nLet function(value) say how a value is shown where values are shown; None: all as they are.\n\n\
-             It is called for every value that a recording shows. It returns the text to show, or None for\n\
+             It is called for every value that a recording or pickling.inspect() shows. It returns the text to show, or None for\n\
              the value's usual text. It must not switch. If it raises, only the value's type is shown, and\n\
              the exception goes to sys.unraisablehook. Returns the previous function, or None. Raises TypeError\n\
              for what is not callable. One for all threads.",
             set_redactor,
+        ),
+        types::method(
+            "get_redactor",
+            "get_redactor($module, /)\n--\n\nReturn the function that set_redactor() has set, or None.",
+            get_redactor,
         ),
         types::method("_record_start", "Begins a recording: (limit, values).", start),
         types::method("_record_stop", "Ends it: (hidden) -> file names.", stop),

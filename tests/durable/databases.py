@@ -5,6 +5,7 @@ import itertools
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,23 @@ def postgresql():
             yield server
 
 
+def _connected(where):
+    """A connection; a server that has just begun to listen may refuse it for a while."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return psycopg().connect(where, autocommit=True)
+        except psycopg().OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 def url(server, port=None):
     """The URL of a store with tables of its own in a server."""
     schema = f"tests{next(_numbers)}"
     where = f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
-    with psycopg().connect(where, autocommit=True) as connection:
+    with _connected(where) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
     connection.close()
     where = where.replace(str(server.port), str(port or server.port))

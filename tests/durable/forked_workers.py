@@ -5,6 +5,7 @@ python forked_workers.py    reads commands from its input, and answers each with
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -95,6 +96,9 @@ def _main():
     from stackless import durable
     from stackless.durable.store import postgres, sqlite  # noqa: F401
 
+    if os.environ.get("QUIET"):
+        # Transactions of PostgreSQL that are in the way of one another are done again, and logged.
+        logging.getLogger("stackless.durable").setLevel(logging.ERROR)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -6,6 +6,7 @@ import time
 import families
 import orders
 import pytest
+import stackless
 from serving_thread import working
 from stackless import durable
 
@@ -444,3 +445,21 @@ def test_a_child_that_is_started_while_its_parent_is_cancelled(app, monkeypatch)
         app.run(families.holds_a_child, "one", id="one")
     assert app.handle("one child").status() == "cancelled"
     assert orders.done == [("undo", "parent of one")]
+
+
+def test_a_parent_that_finds_its_child_cancelled_with_it(app):
+    """Its own cancellation is raised by `join`, so that its `finally` block can do steps."""
+    ending, asked = app._store.ending, []
+
+    def cancel_first(id):
+        if not asked:
+            asked.append(id)
+            app._store.cancel("one").result()
+            while app.handle(id).status() != "cancelled":
+                stackless.sleep(0.002)
+        return ending(id)
+
+    app._store.ending = cancel_first
+    with pytest.raises(durable.WorkflowCancelled):
+        app.run(families.holds_a_child, "one", id="one")
+    assert orders.done[-1] == ("undo", "parent of one")

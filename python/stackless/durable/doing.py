@@ -262,6 +262,11 @@ def _join(drive: Drive, request: Request) -> bool:
         drive.fail(request, NoSuchWorkflow(f"there is no workflow {request.name!r}"))
         return True
     status, result, text = ended
+    if status == CANCELLED:
+        # With its parent, perhaps: then it is the parent's cancellation that is raised here.
+        drive.wanted = store.wanted(drive.id) or drive.wanted
+        if drive.wanted.cancel:
+            return True
     if status in OVER:
         _joined(drive, request, status, result, text)
         return True

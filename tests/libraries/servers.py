@@ -89,6 +89,7 @@ class PostgreSQL:
     def __init__(self, folder, port=None):
         folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         initdb, self._server = program("initdb", *folders), program("postgres", *folders)
+        self._is_ready = program("pg_isready", *folders)
         self._user = unprivileged()
         self._data = os.path.join(folder, "data")
         self.port = port or free_port()
@@ -99,13 +100,21 @@ class PostgreSQL:
         make = [initdb, "--pgdata", self._data, "--username", "postgres", "--auth", "trust"]
         subprocess.run([*make, "--no-sync"], check=True, capture_output=True, cwd="/", **self._user)
 
+    @contextlib.contextmanager
     def running(self, *settings):
         """Run the server until the end of the block."""
         options = ["-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         options += ["-c", "max_connections=300", "-c", "fsync=off", *settings]
         # SIGINT is its fast shutdown: connections that are still open do not delay it.
         command = [self._server, *options]
-        return running(command, self.port, stop=signal.SIGINT, cwd="/", **self._user)
+        with running(command, self.port, stop=signal.SIGINT, cwd="/", **self._user):
+            end = time.monotonic() + PATIENCE
+            ask = [self._is_ready, "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+            while subprocess.run(ask).returncode:  # it refuses what comes while it starts
+                if time.monotonic() > end:
+                    raise RuntimeError("PostgreSQL does not answer")
+                time.sleep(0.05)
+            yield
 
 
 @contextlib.contextmanager

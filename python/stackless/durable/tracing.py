@@ -68,11 +68,11 @@ def step(
 
     `tries` returns how many there were before.
     """
-    if trace is None:
-        return function
+    above = _spans.get(workflow)
+    if trace is None or (above is not None and not above.is_recording()):
+        return function  # there is no SDK, or this workflow is not sampled
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        above = _spans.get(workflow)
         span = trace.get_tracer(_NAME).start_span(
             name,
             context=None if above is None else trace.set_span_in_context(above),

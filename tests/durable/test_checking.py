@@ -223,7 +223,9 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: each.__name__)
-def test_what_is_found(function):
+def test_what_is_found(function, monkeypatch):
+    # A fresh one: `monkey` has replaced that of this module, if its tests ran before.
+    monkeypatch.setitem(globals(), "lock", threading.Lock())
     # On Python 3.11 the generator of a context manager is an obstacle of its own.
     found = [each for each in durable.check(function) if each.function == function.__name__]
     wanted = list(expected(function))

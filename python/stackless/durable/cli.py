@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from stackless import monkey
-from stackless.durable import calls, listing, look, opening, text
+from stackless.durable import calls, look, opening, text
 from stackless.durable.checking import Finding, check
 from stackless.durable.handle import Handle
 from stackless.durable.opening import Opened, WrongUsage
 from stackless.durable.records import STATUSES, STUCK, DurableError
+from stackless.durable.store import listing
 
 _PROGRAM = "python -m stackless durable"
 _DESCRIPTION = """\

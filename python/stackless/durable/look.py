@@ -13,10 +13,11 @@ from typing import Any
 
 from stackless import pickling
 from stackless._package.redactor import redacted
-from stackless.durable import listing, values
-from stackless.durable.listing import Row
+from stackless.durable import values
 from stackless.durable.records import FAILED, Info, Step
 from stackless.durable.snapshots import Code
+from stackless.durable.store import listing
+from stackless.durable.store.listing import Row
 from stackless.durable.store.sql import Store
 
 #: Calls of functions in this folder are not shown.

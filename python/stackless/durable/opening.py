@@ -11,10 +11,10 @@ import sys
 from types import ModuleType
 from typing import TypeVar
 
-from stackless.durable import calls, listing
+from stackless.durable import calls
 from stackless.durable.app import App
 from stackless.durable.records import DurableError
-from stackless.durable.store import key_file
+from stackless.durable.store import key_file, listing
 
 APP, STORE = "STACKLESS_DURABLE_APP", "STACKLESS_DURABLE_STORE"
 _KEY = "STACKLESS_DURABLE_KEY"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from stackless.durable.listing import Row
 from stackless.durable.look import View
 from stackless.durable.records import RUNNING, SLEEPING, WAITING, Info, Step
 from stackless.durable.schedules import Schedule
+from stackless.durable.store.listing import Row
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import bottle
 
-from stackless.durable import listing, look, text
+from stackless.durable import look, text
 from stackless.durable.handle import Handle
 from stackless.durable.opening import Opened, WrongUsage
 from stackless.durable.records import (
@@ -28,6 +28,7 @@ from stackless.durable.records import (
     NoSuchWorkflow,
     Step,
 )
+from stackless.durable.store import listing
 from stackless.durable.ui.access import Access
 
 _FOLDER = Path(__file__).parent

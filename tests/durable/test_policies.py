@@ -56,8 +56,8 @@ def test_snapshots_only_where_it_waits(app):
     assert len(orders.done) == 10
 
 
-def test_recovery_hands_over_recorded_results(app):
-    """It is stopped between two steps behind its last snapshot; these are not done again."""
+def stopped_between_two_steps(app):
+    """Return the handle of a workflow whose worker stopped behind its last snapshot."""
     gate = families.gates["stop"] = threading.Event()
     with working(app):
         handle = app.start(families.changes_its_mind, "stop", id="one")
@@ -65,19 +65,19 @@ def test_recovery_hands_over_recorded_results(app):
             time.sleep(0.002)
         app.stop()
         gate.set()
+    return handle
+
+
+def test_recovery_hands_over_recorded_results(app):
+    """It is stopped between two steps behind its last snapshot; these are not done again."""
+    handle = stopped_between_two_steps(app)
     assert handle.status() == "ready" and handle._info().snapshot is None
     assert app.run(families.changes_its_mind, id="one") is None
     assert orders.done == [("double", 1), ("gated", "stop")]
 
 
 def test_code_that_does_something_else_has_diverged(app):
-    gate = families.gates["stop"] = threading.Event()
-    with working(app):
-        handle = app.start(families.changes_its_mind, "stop", id="one")
-        while ("gated", "stop") not in orders.done:
-            time.sleep(0.002)
-        app.stop()
-        gate.set()
+    handle = stopped_between_two_steps(app)
     families.broken.add("stop")
     with pytest.raises(durable.Diverged, match="families:undo as request 1.*families:double"):
         app.run(families.changes_its_mind, id="one")

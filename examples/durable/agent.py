@@ -1,4 +1,4 @@
-"""An agent that uses tools in a loop, and goes on where it was killed.
+"""An agent that uses tools in a loop, and continues where it was killed.
 
     python examples/durable/agent.py [DATABASE]
 

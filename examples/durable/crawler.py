@@ -4,7 +4,7 @@
 
 It crawls a small site that it serves itself, in another thread, five pages at a time. Each page is
 a step of `durable.map`, recorded on its own. The first run is killed after half of the pages; the
-second one goes on. What was being fetched at that moment is fetched again.
+second one continues. What was being fetched at that moment is fetched again.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ else:
 
 
 def test_control_c_while_a_workflow_computes(url, tmp_path):
-    """It ends the worker and not the workflow, which goes on after its last step."""
+    """It ends the worker and not the workflow, which continues after its last step."""
     ledger = tmp_path / "ledger"
     app = durable.App("tests", url, key=b"a key of the tests")
 

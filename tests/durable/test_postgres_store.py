@@ -314,7 +314,7 @@ def test_a_worker_whose_connections_are_cut(direct, url, proxy):
 
 
 def test_a_server_that_is_started_again():
-    """Three times while a worker runs; it goes on, and no step is done twice."""
+    """Three times while a worker runs; it continues, and no step is done twice."""
     with tempfile.TemporaryDirectory(prefix="postgresql") as folder:
         server = databases.cluster(folder)
         with server.running():

@@ -278,7 +278,7 @@ def upgrade_point(name: str, state: Any) -> None:
     """Mark where newer code may take the place of this workflow: `app.migrate(ids, to=function)`.
 
     Then the workflow continues as `function(state)`, and the caller is dropped where it is. If no
-    migration was asked for, it goes on. The state is kept in the store, so that a workflow that
+    migration was asked for, it continues. The state is kept in the store, so that a workflow that
     fails later can be migrated as well. RuntimeError outside of a workflow.
     """
     if not isinstance(name, str):

@@ -55,7 +55,7 @@ def start(function: Callable[..., Any], /, *args: Any, id: str | None = None, **
 
     Returns a `Child`. `id`: its name, by default that of the caller with "/" and the number of this
     call. If there is a workflow with this id, nothing is started, and the child is that one. A
-    child goes on when its parent has ended, and is cancelled with it. RuntimeError outside of a
+    child continues when its parent has ended, and is cancelled with it. RuntimeError outside of a
     workflow, ValueError for a function that is no workflow, TypeError for another id than a str,
     and what `stackless.dumps` raises for arguments that cannot be pickled.
     """

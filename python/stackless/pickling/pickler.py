@@ -23,6 +23,7 @@ from cloudpickle.cloudpickle import _class_reduce, _dynamic_class_reduce
 
 from stackless import _stackless
 from stackless.pickling import (
+    class_lock,  # noqa: F401  # it changes cloudpickle
     code,
     errors,
     frames,

@@ -1,7 +1,7 @@
 """How code of any thread finds the host of its process, and asks others for something.
 
-These are functions and not methods: their caller may be a tasklet that continues on another host, so
-that no host may be in its variables while it waits.
+These are functions and not methods: their caller may be a tasklet that continues on another host,
+so that no host may be in its variables while it waits.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def ask(
     return wait(cluster, request)
 
 
-def begin(
-    cluster: str, what: tuple[Any, ...], about: str, timeout: float | None = None
-) -> Request:
+def begin(cluster: str, what: tuple[Any, ...], about: str, timeout: float | None = None) -> Request:
     """Make a call to a host. what: the host, the operation, its arguments."""
     host = current_host(cluster)
     request = Request(what[0], what[1], what[2:], about, timeout)

@@ -3,7 +3,8 @@
 A channel lives on one host, its home, where senders and receivers meet. A sender without a buffer
 waits there until a receiver has confirmed that it has the value. With a buffer of `capacity` values
 each host that sends may have that many values on their way or in the buffer: it sends without
-waiting, and gets the places back as values are received. So many values can be on their way at once.
+waiting, and gets the places back as values are received. So many values can be on their way at
+once.
 """
 
 from __future__ import annotations
@@ -401,16 +402,20 @@ class Channel(Generic[_T]):
         return found[0], found[1]
 
     def send(self, value: _T, /, *, timeout: float | None = None) -> None:
-        """Send a value. Without a buffer wait until a receiver has it, otherwise until there is room.
+        """Send a value. Without a buffer wait until a receiver has it, otherwise until there is
+        room.
 
         timeout: in seconds; then TimeoutError, and the value was not sent. Raises ValueError if the
         channel is closed, and what pickling raises.
         """
         payload = current_host(self._cluster).codec.encode(value)
         del value
+        arguments: tuple[Any, ...]
         if self._capacity == 0:
             arguments = self._home, "send", self._number, payload
-        elif current_host(self._cluster).channels.put(self._home, self._number, self._capacity, payload):
+        elif current_host(self._cluster).channels.put(
+            self._home, self._number, self._capacity, payload
+        ):
             return
         else:
             arguments = LOCAL, "put", self._home, self._number, self._capacity, payload
@@ -425,6 +430,8 @@ class Channel(Generic[_T]):
         timeout: in seconds; then TimeoutError. Raises ValueError if the channel is closed, also
         while this waits, and UnpicklingError if the value cannot be loaded here.
         """
+        found: bool
+        value: _T
         found, value = self._take(timeout)
         if not found:
             raise ValueError(_CLOSED)

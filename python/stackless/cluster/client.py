@@ -12,7 +12,6 @@ from stackless.cluster.channels import Channel
 from stackless.cluster.maps import Mapping
 from stackless.cluster.records import (
     DIRECTORY,
-    ClusterError,
     Host,
     HostLost,
     NoSuchHost,
@@ -103,9 +102,7 @@ class Tasklet(Generic[_R]):
 
     def done(self) -> bool:
         """Return True if it has ended."""
-        return bool(
-            ask(self._cluster, self._owner, "done", self.id, about=f"looking at {self!r}")
-        )
+        return bool(ask(self._cluster, self._owner, "done", self.id, about=f"looking at {self!r}"))
 
     def _at_its_place(self, op: str, *arguments: Any, about: str) -> int | None:
         """Make a call to the host where it is. None if it has ended or was lost."""
@@ -174,7 +171,7 @@ class Cluster:
 
     def ps(self) -> list[TaskletRow]:
         """Return what all tasklets of the cluster do."""
-        rows = []
+        rows: list[TaskletRow] = []
         for each in self.hosts():
             try:
                 found = ask(self._name, each.id, "ps", about="listing tasklets")
@@ -206,9 +203,8 @@ class Cluster:
             raise TypeError(f"spawn() needs a callable, not {type(function).__name__}")
         host = current_host(self._name)
         to = self._place_for(on, near)
-        title = name or getattr(function, "__name__", type(function).__name__)
+        title = name or str(getattr(function, "__name__", type(function).__name__))
         blob = host.codec.dumps((function, args, kwargs))
-        host.loads[to] = host.loads.get(to, 0) + 1
         record = host.tasks.spawn(to, title, blob, {})
         return Tasklet(self._name, record.tid, title, host.id, record)
 
@@ -223,14 +219,7 @@ class Cluster:
             return host.find(name).id
         if isinstance(on, Host) or on != "any":
             return host.find(on if isinstance(on, str) else on.name).id
-        fit = [
-            each.id
-            for each in host.hosts.values()
-            if each.kind == "worker" and each.id not in host.draining
-        ]
-        if not fit:
-            raise NoSuchHost("there is no worker in the cluster")
-        return min(fit, key=lambda each: (host.loads[each], each))
+        return host.idlest()
 
     def map(
         self,
@@ -245,12 +234,12 @@ class Cluster:
     ) -> Iterator[_R]:
         """Return an iterator over function(item) for all items, computed by all workers.
 
-        limit: the most calls at a time; as many items are taken ahead. ordered: results in the order
-        of the items, else as they come. retry: call again what a worker was calling that dies
-        meanwhile; otherwise HostLost is raised. progress: True for a bar on stderr, or a function that is
-        called with the number of results so far and that of the items, None if it is not known.
-        An exception of a call is raised when its turn comes, and the calls that are under way are
-        killed, as they are when the iterator is closed.
+        limit: the most calls at a time; as many items are taken ahead. ordered: results in the
+        order of the items, else as they come. retry: call again what a worker was calling that dies
+        meanwhile; otherwise HostLost is raised. progress: True for a bar on stderr, or a function
+        that is called with the number of results so far and that of the items, None if it is not
+        known. An exception of a call is raised when its turn comes, and the calls that are under
+        way are killed, as they are when the iterator is closed.
         """
         if limit < 1:
             raise ValueError("limit must be at least 1")
@@ -261,8 +250,8 @@ class Cluster:
     def channel(self, *, capacity: int = 0, on: str | Host | None = None) -> Channel[Any]:
         """Make a channel that all hosts can use.
 
-        capacity: how many values each host may have in its buffer; 0: `send` waits for the receiver.
-        on: the host that is to be its home, by default this one; the receivers' is best.
+        capacity: how many values each host may have in its buffer; 0: `send` waits for the
+        receiver. on: the host that is to be its home, by default this one; the receivers' is best.
         """
         if capacity < 0:
             raise ValueError("capacity must not be negative")
@@ -289,11 +278,11 @@ def connect(
     """Connect this program to a cluster, of which it becomes a host itself.
 
     address: that of a Dask scheduler, such as "tls://scheduler:8786". None: a scheduler in this
-    process and worker processes on this machine are started, and end with the cluster.
-    workers: how many processes; None for one per processor. key: signs what is pickled, at least 32
-    bytes, and every host must have it in STACKLESS_CLUSTER_KEY, hexadecimal; by default from there,
-    else made anew and sent to the hosts by Dask. allow: what may differ between hosts: "source" for
-    the source of modules. security: Dask's, for TLS. name: that of this host. lost_after: seconds of
+    process and worker processes on this machine are started, and end with the cluster. workers: how
+    many processes; None for one per processor. key: signs what is pickled, at least 32 bytes, and
+    every host must have it in STACKLESS_CLUSTER_KEY, hexadecimal; by default from there, else made
+    anew and sent to the hosts by Dask. allow: what may differ between hosts: "source" for the
+    source of modules. security: Dask's, for TLS. name: that of this host. lost_after: seconds of
     silence after which a host is lost; the first program that connects decides. timeout: seconds to
     wait for the scheduler. Raises ImportError without the package `distributed`, OSError if there
     is no scheduler, ClusterError if it refuses.
@@ -353,6 +342,3 @@ def go(host: str | Host) -> None:
     name = host if isinstance(host, str) else host.name
     cluster, to = current_host().cluster, current_host().find(name).id
     ask(cluster, -1, "go", to, about=f"going to {name}")
-
-
-_ = ClusterError

@@ -1,8 +1,8 @@
 """The engine that there is: Dask distributed.
 
-Its scheduler process has the directory, as a `SchedulerPlugin`; a `WorkerPlugin` makes each worker a
-host, also those that join later. Connections between them are made by Dask, with its security, and
-arrive at handlers of the workers and the scheduler, which are servers of Dask.
+Its scheduler process has the directory, as a `SchedulerPlugin`; a `WorkerPlugin` makes each worker
+a host, also those that join later. Connections between them are made by Dask, with its security,
+and arrive at handlers of the workers and the scheduler, which are servers of Dask.
 """
 
 from __future__ import annotations
@@ -329,6 +329,8 @@ class _EmbeddedWorker(SubprocessWorker):  # type: ignore[misc]
         spec = {"cls": "distributed.Worker", "opts": self.worker_kwargs}
         arguments = "-m", "dask", "spec", self.scheduler, "--spec", json.dumps(spec)
         environment = {"DASK_LOGGING__DISTRIBUTED": "warning", **os.environ}
+        # Modules that this program finds are found there too.
+        environment["PYTHONPATH"] = os.pathsep.join(each or os.getcwd() for each in sys.path)
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL
         )

@@ -1,13 +1,14 @@
 """The directory: which hosts there are, where tasklets are that have moved, and their epochs.
 
 It runs where the engine's scheduler runs, and holds no code and no values of the program. A tasklet
-whose place it does not know is where it was started (its id says where), in epoch 1. It becomes known
-with its first change of place. Each change raises its epoch, and is granted once only: so a second
-copy of a tasklet, of a message that was sent again or of a host that was only slow, is refused.
+whose place it does not know is where it was started (its id says where), in epoch 1. It becomes
+known with its first change of place. Each change raises its epoch, and is granted once only: so a
+second copy of a tasklet, of a message that was sent again or of a host that was only slow, is
+refused.
 
-A host is lost when the engine says so, or when nothing was heard of it for too long. Then all others
-are told first, and drop what still comes from it. Only when they have confirmed that, tasklets that
-were on it may continue elsewhere.
+A host is lost when the engine says so, or when nothing was heard of it for too long. Then all
+others are told first, and drop what still comes from it. Only when they have confirmed that,
+tasklets that were on it may continue elsewhere.
 """
 
 from __future__ import annotations

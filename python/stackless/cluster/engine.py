@@ -20,7 +20,7 @@ Receiver = Callable[[int, list[Message]], None]
 
 
 class Engine(Protocol):
-    """Carries the messages of one host. Its methods may be called from any thread, and never wait."""
+    """Carries the messages of one host. Its methods may be called in any thread, and never wait."""
 
     def send(self, to: int, message: Message) -> None:
         """Send a message to a host, or the directory.
@@ -38,9 +38,6 @@ class Engine(Protocol):
 
     def forget(self, host: int) -> None:
         """From now on drop messages to and from this host; it is told when it tries to connect."""
-
-    def later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call a function in the engine's thread after a time."""
 
     def close(self) -> None:
         """Break the connections."""

@@ -44,6 +44,7 @@ from stackless.sync import SimpleQueue
 
 log = logging.getLogger("stackless.cluster")
 
+
 class Host:
     """One process's part of a cluster.
 
@@ -61,8 +62,8 @@ class Host:
         self.id = -1
         self.name = ""
         self.hosts: dict[int, Info] = {}
-        #: The number of tasklets on other hosts, as they were last told, and as started from here.
-        self.loads: dict[int, int] = {}
+        #: The number of tasklets on each host that others have started, when it was last told.
+        self._loads: dict[int, int] = {}
         self.draining: set[int] = set()
         self._names: dict[int, str] = {DIRECTORY: "the directory"}
         self._engine: Engine | None = None
@@ -186,10 +187,8 @@ class Host:
         target = self.id if request.target == LOCAL else request.target
         self._requests[number] = request
         if request.deadline is not None:
-            if self.in_thread():
-                heapq.heappush(self._timers, (request.deadline, number))
-            else:
-                self.perform(heapq.heappush, self._timers, (request.deadline, number))
+            # By way of the inbox, so that the main tasklet looks how long it may wait.
+            self.perform(heapq.heappush, self._timers, (request.deadline, number))
         message = "call", number, request.op, *request.arguments
         if target == self.id and self.in_thread():
             self._do(self.id, message)
@@ -296,10 +295,21 @@ class Host:
         names = ", ".join(sorted(each.name for each in self.hosts.values()))
         raise NoSuchHost(f"there is no host {name!r} in the cluster, only {names}")
 
+    def idlest(self, but: int | None = None) -> int:
+        """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays."""
+        fit = [
+            each.id
+            for each in self.hosts.values()
+            if each.kind == "worker" and each.id not in self.draining and each.id != but
+        ]
+        if not fit:
+            raise NoSuchHost("there is no worker in the cluster" + (" but this" if but else ""))
+        return min(fit, key=lambda each: (self._loads[each] + self.tasks.counts[each], each))
+
     def _know(self, info: Info) -> None:
         self._names[info.id] = info.name
         self.hosts[info.id] = info
-        self.loads[info.id] = 0
+        self._loads[info.id] = 0
         if info.id != self.id and self._engine is not None:
             client = self.hosts[self.id].kind == "client"
             self._engine.know(info.id, info.address, client)
@@ -309,8 +319,8 @@ class Host:
             self._know(Info(*info))
 
     def _load(self, sender: int, host: int, load: int) -> None:
-        if host in self.loads:
-            self.loads[host] = load
+        if host in self._loads:
+            self._loads[host] = max(load - self.tasks.counts[host], 0)
 
     def _draining(self, sender: int, host: int) -> None:
         self.draining.add(host)
@@ -321,7 +331,7 @@ class Host:
         if sender != DIRECTORY or host not in self.hosts:
             return
         del self.hosts[host]
-        self.loads.pop(host, None)
+        self._loads.pop(host, None)
         self.draining.discard(host)
         assert self._engine is not None
         self._engine.forget(host)

@@ -6,7 +6,8 @@ something to send; one without (a client, a host for the directory) has to conne
 gets what it is sent over that connection.
 
 Messages are sent in batches with numbers, and kept until the other side has confirmed them. When a
-connection is made again, what was not confirmed is sent again, and what has arrived twice is dropped.
+connection is made again, what was not confirmed is sent again, and what has arrived twice is
+dropped.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Link:
             self._dialling = False
 
     async def use(self, comm: Comm, arrived: int) -> None:
-        """Send and receive over a connection until it breaks. arrived: the last batch over there."""
+        """Send and receive over a connection until it breaks. arrived: the last batch there."""
         if self._comm is not None:
             self._comm.abort()
         self._comm = comm
@@ -148,7 +149,7 @@ class Link:
                 await self._wake.wait()
                 self._wake.clear()
                 while self.out or self.received > self._confirmed:
-                    messages = []
+                    messages: list[Message] = []
                     while self.out and len(messages) < _BATCH:
                         messages.append(self.out.popleft())
                     number = 0
@@ -271,7 +272,7 @@ class Endpoint:
 async def greet(
     address: str, arguments: dict[str, Any], hello: dict[str, Any]
 ) -> tuple[Comm, dict[str, Any]]:
-    """Connect to a process, and say what for. Raises Refused with the reason it gives, or OSError."""
+    """Connect to a process, and say what for. Raises Refused with its reason, or OSError."""
     comm = await connect(address, **arguments)
     try:
         await comm.write({"op": OPERATION, "reply": False, "hello": hello})

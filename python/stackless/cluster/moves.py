@@ -1,8 +1,8 @@
 """Tasklets that change their place, and what becomes of those whose host was lost.
 
-To move one: hold it where it waits, have what it asked of other hosts withdrawn, pickle it, and ship
-the blob. The target loads it, asks the directory for permission, and lets it continue; then the
-source forgets it. Until then it stays there, held, and continues there if anything goes wrong.
+To move one: hold it where it waits, have what it asked of other hosts withdrawn, pickle it, and
+ship the blob. The target loads it, asks the directory for permission, and lets it continue; then
+the source forgets it. Until then it stays there, held, and continues there if anything goes wrong.
 """
 
 from __future__ import annotations
@@ -218,17 +218,8 @@ class Moves:
 
     def _drain_one(self, here: Here) -> None:
         host = self._host
-        others = [
-            each.id
-            for each in host.hosts.values()
-            if each.kind == "worker" and each.id != host.id and each.id not in host.draining
-        ]
-        if not others:
-            return
-        to = min(others, key=lambda each: host.loads[each])
-        host.loads[to] += 1
         try:
-            self.move(here, to)
+            self.move(here, host.idlest(but=host.id))
         except Exception as error:
             log.warning("a tasklet stays on %s, which is leaving: %s", host.name, error)
 

@@ -6,6 +6,7 @@ import contextvars
 import itertools
 import logging
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import stackless
@@ -50,6 +51,8 @@ class Tasks:
         self.gone: dict[str, int] = {}
         #: Tasklets of this owner that have not ended.
         self.running: dict[str, Record] = {}
+        #: How many of them are on each host; where they were last known to be.
+        self.counts: Counter[int] = Counter()
         #: All whose result can still be asked for.
         self.records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
         #: Those of them whose handles have gone to other hosts.
@@ -66,6 +69,7 @@ class Tasks:
         """Start a tasklet on a host; blob holds its function and arguments. From any thread."""
         tid = f"{to}.{self._host.id}.{next(self._numbers)}"
         record = self.running[tid] = self.records[tid] = Record(tid, options)
+        self.counts[to] += 1
         self._host.send(to, ("spawn", tid, name, blob, options))
         if to not in self._host.hosts:
             self.lost(record, f"the host {self._host.name_of(to)} was lost", to, ())
@@ -80,6 +84,7 @@ class Tasks:
         """A tasklet of this owner has ended."""
         if self.running.pop(record.tid, None) is None:
             return
+        self.counts[record.place] -= 1
         record.outcome = how, value
         record.checkpoint = None
         for caller in record.joiners:
@@ -89,7 +94,6 @@ class Tasks:
     def _ended(self, sender: int, tid: str, epoch: int, how: int, value: Encoded) -> None:
         record = self.running.get(tid)
         if record is not None:
-            record.place = sender
             self.finish(record, how, tuple(value))
 
     def _join(self, caller: Caller, tid: str) -> Any:
@@ -260,4 +264,3 @@ def position(tasklet: stackless.tasklet) -> str:
         return ""
     code = frame.f_code
     return f"{code.co_name} ({code.co_filename}:{frame.f_lineno})"
-

@@ -1,9 +1,9 @@
 """What a tasklet or a thread waits for that another host does: a request.
 
 A tasklet of the cluster waits with `schedule_remove()`, called by Python code alone, so that it can
-be pickled meanwhile. Its request is one of its variables: it moves with it, and is made again at the
-new place. Others (native threads, main tasklets, tasklets that a program has started itself) wait
-in a channel.
+be pickled meanwhile. Its request is one of its variables: it moves with it, and is made again at
+the new place. Others (native threads, main tasklets, tasklets that a program has started itself)
+wait in a channel.
 """
 
 from __future__ import annotations

@@ -95,10 +95,12 @@ def receive_and_move(channel, workers):
 def spin(channel):
     """Take turns until there is a value."""
     turns = 0
-    while channel.balance <= 0:
-        turns += 1
-        stackless.schedule()
-    return channel.receive(), turns > 0, cluster.here().name
+    while True:
+        try:
+            return channel.receive(timeout=0), turns > 0, cluster.here().name
+        except stackless.TimeoutError:
+            turns += 1
+            stackless.schedule()
 
 
 def wait_locally(channel):

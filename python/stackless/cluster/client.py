@@ -21,8 +21,6 @@ from stackless.cluster.records import (
 from stackless.cluster.tasks import RETURNED, Record
 
 if TYPE_CHECKING:
-    from distributed import Security
-
     from stackless.cluster.dask import DaskConnection
 
 _R = TypeVar("_R")
@@ -154,6 +152,11 @@ class Cluster:
         if connection is not None:
             connection.close()
 
+    @property
+    def address(self) -> str:
+        """The address of Dask's scheduler, for `connect()` in other programs."""
+        return current_host(self._name).address
+
     # ------------------------------------------------------------------ hosts
 
     def here(self) -> Host:
@@ -270,7 +273,7 @@ def connect(
     workers: int | None = None,
     key: bytes | None = None,
     allow: Iterable[str] = (),
-    security: Security | None = None,
+    security: Any = None,
     name: str | None = None,
     lost_after: float = 30.0,
     timeout: float = 60.0,

@@ -200,6 +200,7 @@ class Node:
             raise ClusterError(f"the cluster refuses this host: {error}") from None
         key = self._key or welcome["key"]
         self.host = Host(welcome["cluster"], Codec(key, self._allow))
+        self.host.address = scheduler
         loop = asyncio.get_running_loop()
         self.endpoint = Endpoint(loop, self._arguments, self.host.receive, self._refused)
         own = Info(*welcome["host"])

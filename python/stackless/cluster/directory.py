@@ -168,6 +168,11 @@ class Directory:
     def _drain(self, sender: int) -> None:
         self.drain(sender)
 
+    def _relay(self, sender: int, to: int, message: Message) -> None:
+        """Pass a message on between two hosts of which neither can connect to the other."""
+        if to in self._members:
+            self._send(to, ("relayed", sender, message))
+
     def _leave(self, sender: int) -> None:
         self.lose(sender, "it has left")
 
@@ -238,6 +243,7 @@ class Directory:
         "drain": _drain,
         "end": _end,
         "leave": _leave,
+        "relay": _relay,
     }
     _calls: dict[str, Callable[..., None]] = {
         "arrive": _arrive,

@@ -61,10 +61,14 @@ class Host:
         self.codec = codec
         self.id = -1
         self.name = ""
+        #: Where others connect to the cluster.
+        self.address = ""
         self.hosts: dict[int, Info] = {}
         #: The number of tasklets on each host that others have started, when it was last told.
         self._loads: dict[int, int] = {}
         self.draining: set[int] = set()
+        #: Clients, if this is one: neither can connect to the other.
+        self._unreachable: set[int] = set()
         self._names: dict[int, str] = {DIRECTORY: "the directory"}
         self._engine: Engine | None = None
         self._numbers = itertools.count(1)
@@ -83,6 +87,7 @@ class Host:
             "load": self._load,
             "draining": self._draining,
             "perform": self._perform,
+            "relayed": self._relayed,
         }
         self.calls: dict[str, Callable[..., Any]] = {"ping": lambda caller: None}
         #: How to withdraw a call that was not answered yet; returns whether that was possible.
@@ -168,9 +173,11 @@ class Host:
         """Send an order to a host, this one included. From any thread; does not switch."""
         if to == self.id:
             self._inbox.put((to, [message]))
-        else:
-            assert self._engine is not None
-            self._engine.send(to, message)
+            return
+        assert self._engine is not None
+        if to in self._unreachable:
+            to, message = DIRECTORY, ("relay", to, message)
+        self._engine.send(to, message)
 
     def perform(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call a function that does not wait in the thread of this host, soon. From any thread."""
@@ -196,6 +203,10 @@ class Host:
             self.send(target, message)
         if target not in self.hosts and target != DIRECTORY:
             self._fail_lost(number, request)
+
+    def _relayed(self, sender: int, origin: int, message: Message) -> None:
+        if sender == DIRECTORY and origin in self.hosts:
+            self._do(origin, message)
 
     def request_of(self, caller: Caller) -> Request | None:
         """Return the request with which a tasklet of this host has made a call."""
@@ -311,8 +322,10 @@ class Host:
         self.hosts[info.id] = info
         self._loads[info.id] = 0
         if info.id != self.id and self._engine is not None:
-            client = self.hosts[self.id].kind == "client"
-            self._engine.know(info.id, info.address, client)
+            alone = not self.hosts[self.id].address
+            if alone and not info.address:
+                self._unreachable.add(info.id)
+            self._engine.know(info.id, info.address, alone)
 
     def _joined(self, sender: int, *info: Any) -> None:
         if sender == DIRECTORY:
@@ -330,7 +343,7 @@ class Host:
     def _lost(self, sender: int, host: int, why: str, moved: list[str]) -> None:
         if sender != DIRECTORY or host not in self.hosts:
             return
-        del self.hosts[host]
+        info = self.hosts.pop(host)
         self._loads.pop(host, None)
         self.draining.discard(host)
         assert self._engine is not None
@@ -340,6 +353,8 @@ class Host:
             if request.target == host:
                 self._fail_lost(number, request)
         self.channels.lost(host)
+        if info.kind == "client":
+            self.tasks.orphaned(host)
         self.maps.lost(host)
         self.helper(self.moves.lost, host, why, moved)
 

@@ -206,16 +206,24 @@ class Tasks:
             here.watcher.kill(pending=True)
             self._over(here, RETURNED, None)
 
-    def _kill_later(self, caller: Caller, here: Here) -> None:
+    def orphaned(self, owner: int) -> None:
+        """A program has ended: kill what it has started."""
+        for here in [each for each in self.here.values() if each.task.owner == owner]:
+            if here.held:
+                self._host.helper(self._kill_later, None, here)
+            else:
+                self._kill_here(here)
+
+    def _kill_later(self, caller: Caller | None, here: Here) -> None:
         """Kill a tasklet that is on its way to another host, if it does not get there."""
         while here.held:
             here.gate.wait()
         found = self.here.get(here.task.tid)
-        if found is None:
-            self._host.answer(caller, self.elsewhere(here.task.tid))
-        else:
+        if found is not None:
             self._kill_here(found)
-            self._host.answer(caller, [True, self._host.id])
+        if caller is not None:
+            answer = self.elsewhere(here.task.tid) if found is None else [True, self._host.id]
+            self._host.answer(caller, answer)
 
     def elsewhere(self, tid: str) -> list[Any]:
         """Return what a caller is told who looks for a tasklet that is not here."""

@@ -29,7 +29,7 @@ SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/targe
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
 .PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-durable bench-check \
-        performance-table wheels \
+        performance-table wheels lint-release release \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -176,6 +176,12 @@ wheel: $$(VENV)/.ready ## Build a wheel for the default Python, and the sdist, i
 
 wheels: ## Wheels of all supported CPythons for x86-64 and aarch64, and the sdist, into dist/; tries each
 	@tools/make-wheels $(ARGS)
+
+lint-release: $$(VENV)/.ready ## The release workflow, the issue forms, the citation, the README of a package index
+	@tools/check-release "$(CURDIR)/$(VENV)/bin/python"
+
+release: $$(VENV)/.ready ## Prepare the commit of a release: make release VERSION=1.2.3
+	@$(VENV)/bin/python tools/prepare-release $(VERSION)
 
 clean: ## Remove everything that was built
 	rm -rf target .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,10 +1,10 @@
 """Makes cloudpickle's lock safe for tasklets.
 
 Classes that go by value are numbered by cloudpickle, in tables that a `threading.Lock` protects. A
-tasklet that is interrupted there, at the end of its share of time, would keep the lock, and the next
-tasklet of the thread that pickles a class would wait for it in the operating system: neither could
-continue. The same holds for a destructor that runs there and pickles a class. So the lock becomes
-one that its thread can take again, and its owner is not interrupted.
+tasklet that is interrupted there by a limit of `run()` would keep the lock, and the next tasklet of
+the thread that pickles a class would wait for it in the operating system: neither could continue.
+The same holds for a destructor that runs there and pickles a class. So the lock becomes one that
+its thread can take again, and its owner is not interrupted.
 """
 
 from __future__ import annotations

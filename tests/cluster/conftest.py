@@ -1,6 +1,7 @@
 """One embedded cluster for all tests that do not break it: three workers, and this process."""
 
 import pytest
+import worker_processes
 
 pytest.importorskip("distributed", reason="the tests of stackless.cluster need distributed")
 
@@ -27,3 +28,10 @@ def one(workers):
 @pytest.fixture
 def other(workers):
     return workers[1]
+
+
+@pytest.fixture
+def start(c):
+    """A function that starts more workers, which the test may kill."""
+    with worker_processes.starting(c) as function:
+        yield function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +13,16 @@ from stackless.cluster.channels import Channel
 from stackless.cluster.maps import Mapping
 from stackless.cluster.records import (
     DIRECTORY,
+    ClusterError,
     Host,
     HostLost,
     NoSuchHost,
     TaskletRow,
     host_of_birth,
 )
-from stackless.cluster.tasks import RETURNED, Record
+from stackless.cluster.tasklets import Record, current_task
+from stackless.cluster.tasks import RETURNED
+from stackless.cluster.waiting import LOCAL
 
 if TYPE_CHECKING:
     from stackless.cluster.dask import DaskConnection
@@ -193,22 +197,33 @@ class Cluster:
         on: str | Host = "any",
         near: Tasklet[Any] | None = None,
         name: str | None = None,
+        checkpoint: float | None = None,
+        on_loss: str = "raise",
         **kwargs: Any,
     ) -> Tasklet[_R]:
         """Start function(*args, **kwargs) as a tasklet on a host, and return its handle.
 
         on: the name of a host, or "any": the worker with the fewest tasklets. near: the tasklet on
         whose host it is to start, instead. name: how it is shown, by default the function's name.
+        checkpoint: seconds between two checkpoints, which the host of the caller keeps. on_loss:
+        "restart" to continue it on another host from the last one, or from its beginning, if its
+        host is lost; "raise" for HostLost in `join()`.
+
         Returns before it has begun. Raises TypeError if the function cannot be called, NoSuchHost,
         and what pickling raises.
         """
         if not callable(function):
             raise TypeError(f"spawn() needs a callable, not {type(function).__name__}")
+        if on_loss not in _ON_LOSS:
+            raise ValueError(f"on_loss must be 'raise' or 'restart', not {on_loss!r}")
+        if checkpoint is not None and not checkpoint > 0:
+            raise ValueError("checkpoint must be positive")
+        options = {"checkpoint": checkpoint, "on_loss": on_loss}
         host = current_host(self._name)
         to = self._place_for(on, near)
         title = name or str(getattr(function, "__name__", type(function).__name__))
         blob = host.codec.dumps((function, args, kwargs))
-        record = host.tasks.spawn(to, title, blob, {})
+        record = host.tasks.spawn(to, title, blob, options)
         return Tasklet(self._name, record.tid, title, host.id, record)
 
     def _place_for(self, on: str | Host, near: Tasklet[Any] | None) -> int:
@@ -344,4 +359,27 @@ def go(host: str | Host) -> None:
     """
     name = host if isinstance(host, str) else host.name
     cluster, to = current_host().cluster, current_host().find(name).id
-    ask(cluster, -1, "go", to, about=f"going to {name}")
+    ask(cluster, LOCAL, "go", to, about=f"going to {name}")
+
+
+def sleep(seconds: float) -> None:
+    """Wait for this time. Unlike in `stackless.sleep()`, the tasklet can move meanwhile.
+
+    Raises ValueError if seconds is negative or no number.
+    """
+    if not seconds >= 0:
+        raise ValueError("seconds must not be negative")
+    with contextlib.suppress(TimeoutError):
+        ask(current_host().cluster, LOCAL, "sleep", about="sleeping", timeout=seconds)
+
+
+def epoch() -> int:
+    """Return the epoch of the calling tasklet: 1, and higher after each change of its place.
+
+    Systems outside of the cluster can refuse what comes with a lower one than they have seen: it is
+    from an old copy, on a host that was lost and does not know it yet. ClusterError outside of one.
+    """
+    task = current_task()
+    if task is None:
+        raise ClusterError("this is not a tasklet that was started with spawn()")
+    return task.epoch

@@ -37,8 +37,10 @@ log = logging.getLogger("stackless.cluster")
 NAME = "stackless.cluster"
 #: The environment variable that holds the key, hexadecimal, where it is not to be sent.
 KEY_VARIABLE = "STACKLESS_CLUSTER_KEY"
-#: Seconds between two signs of life.
-_BEAT = 0.5
+#: Seconds between two signs of life, and between two looks for lost hosts.
+_BEAT, _LOOK = 0.5, 0.1
+#: Seconds in which a worker that ends moves its tasklets away, and then lets them clean up.
+_DRAIN, _CLEAN = 25.0, 2.0
 
 
 def fingerprint(key: bytes) -> str:
@@ -84,6 +86,8 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.directory = Directory(self.endpoint.send, self._forget, self.lost_after)
         #: Dask's name of a worker or a client -> the host.
         self.known: dict[str, int] = {}
+        #: Hosts that Dask counts as gone: why, and when they are lost at the latest.
+        self.going: dict[int, tuple[str, float]] = {}
         scheduler.handlers[OPERATION] = self._connected
         self._looking = loop.create_task(self._look())
 
@@ -122,12 +126,23 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(min(self.lost_after / 10, _BEAT))
+            await asyncio.sleep(min(self.lost_after / 10, _LOOK))
             self.directory.look()
+            now = time.monotonic()
+            for host, (why, until) in list(self.going.items()):
+                if now > until or not self.endpoint.connected(host):
+                    del self.going[host]
+                    self.directory.lose(host, why)
 
     def _gone(self, known: str, why: str) -> None:
+        """Dask counts a process as gone. One that still is connected is leaving, and has time."""
         host = self.known.pop(known, None)
-        if host is not None:
+        if host is None:
+            return
+        if self.endpoint.connected(host):
+            self.going[host] = why, time.monotonic() + _DRAIN + 5
+            self.directory.drain(host)
+        else:
             self.directory.lose(host, why)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **rest: Any) -> None:
@@ -171,7 +186,8 @@ class HostPlugin(WorkerPlugin):  # type: ignore[misc]
         )
 
     async def teardown(self, worker: Worker) -> None:
-        """The worker ends."""
+        """The worker ends: its tasklets move to others."""
+        await self.node.drain()
         await self.node.leave()
 
 
@@ -185,6 +201,7 @@ class Node:
         self._key = key or key_of_environment()
         self._allow = allow
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
 
     async def connected(self, comm: Comm, hello: dict[str, Any]) -> None:
         """Serve another node that has connected to this one."""
@@ -192,6 +209,7 @@ class Node:
 
     async def join(self, scheduler: str, known: str, **host: Any) -> Host:
         """Become a host. Raises ClusterError if the directory refuses."""
+        self._as = scheduler, known, host
         print = fingerprint(self._key) if self._key else ""
         hello = {"join": {"print": print, "known": known, **host}}
         try:
@@ -222,10 +240,39 @@ class Node:
             await asyncio.sleep(_BEAT)
 
     def _refused(self, node: int, why: str) -> None:
-        log.debug("node %d refuses the connection: %s", node, why)
+        if node == DIRECTORY and not self._ending:
+            self._ending = True
+            self._start(self._cut_off())
+
+    async def _cut_off(self) -> None:
+        """The others have gone on without this host: drop what is on it, and begin anew."""
+        log.warning(
+            "the host %s was silent for too long, and counts as lost: what was on it is dropped",
+            self.host.name,
+        )
+        await asyncio.get_running_loop().run_in_executor(None, self.host.stop)
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        scheduler, known, host = self._as
+        if host["kind"] == "worker":
+            self._ending = False
+            await self.join(scheduler, known, **host)
+
+    async def drain(self) -> None:
+        """Move what can move to other hosts, and wait until it has, for some time."""
+        self.endpoint.send(DIRECTORY, ("drain",))
+        until = time.monotonic() + _DRAIN
+        while self.host.busy() and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        self.host.perform(self.host.tasks.end_all)
+        until = time.monotonic() + _CLEAN
+        while self.host.tasks.here and time.monotonic() < until:
+            await asyncio.sleep(0.02)
 
     async def leave(self) -> None:
         """End the host."""
+        self._ending = True
         self.endpoint.send(DIRECTORY, ("leave",))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.endpoint.flush(), 2)

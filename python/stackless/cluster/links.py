@@ -160,6 +160,10 @@ class Link:
                     await comm.write([(self.received, number, messages)])
         comm.abort()
 
+    def connected(self) -> bool:
+        """True if there is a connection at the moment."""
+        return self._comm is not None
+
     def close(self) -> None:
         """Break the connection, and drop what was not sent."""
         self.closed = True
@@ -247,6 +251,11 @@ class Endpoint:
             address, self.arguments, {"sender": self.id, "to": to, "received": received}
         )
         return comm, answer
+
+    def connected(self, host: int) -> bool:
+        """True if there is a connection to a host at the moment."""
+        link = self._links.get(host)
+        return link is not None and link.connected()
 
     async def flush(self) -> None:
         """Wait until everything was confirmed, for a few seconds at most."""

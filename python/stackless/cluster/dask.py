@@ -299,12 +299,12 @@ class DaskConnection:
         timeout: float,
     ) -> None:
         self.cluster: SpecCluster | None = None
-        if address is None:
-            self.cluster = embedded(workers or os.cpu_count() or 1)
         key = key or key_of_environment()
         explicit = key is not None
         key = key or secrets.token_bytes(32)
         try:
+            if address is None:
+                self.cluster = embedded(workers or os.cpu_count() or 1)
             self.client = Client(
                 self.cluster or address,
                 security=security,

@@ -1,12 +1,18 @@
 """One embedded cluster for all tests that do not break it: three workers, and this process."""
 
+import os
+import sys
+
 import pytest
-import sites
-import worker_processes
 
 pytest.importorskip("distributed", reason="the tests of stackless.cluster need distributed")
 
+import sites
+import worker_processes
 from stackless import cluster
+
+# The shapes of programs that hop.
+sys.path.append(os.path.join(os.path.dirname(__file__), "..", "parking"))
 
 
 @pytest.fixture(scope="session")

@@ -104,16 +104,18 @@ class Checkpoints:
                 continue
             text = f"the tasklet {tid} was on the host {name}, which was lost: {why}"
             try:
-                if record.options.get("on_loss") == "restart" and self._again(record, epoch + 1):
+                if record.options.get("on_loss") == "restart" and self._again(
+                    record, epoch + 1, host
+                ):
                     continue
             except Exception as error:
                 text = f"{text}; it could not be restarted: {error}"
             tasks.lost(record, text, host, self._position(record))
 
-    def _again(self, record: Record, epoch: int) -> bool:
+    def _again(self, record: Record, epoch: int, lost: int) -> bool:
         """Continue a tasklet on another host. False if the directory does not allow it."""
         host = self._host
-        to = host.idlest()
+        to = host.idlest(but=lost, needs=record.options.get("resources"))
         about = "restarting a tasklet"
         if not ask(host.cluster, DIRECTORY, "take", record.tid, epoch, to, about=about):
             return False

@@ -21,6 +21,7 @@ from typing import Any
 
 from distributed import Client, Scheduler, Security, SpecCluster, Worker
 from distributed.comm import Comm
+from distributed.core import Status
 from distributed.deploy.subprocess import SubprocessWorker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
@@ -77,13 +78,15 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.shared = shared
         self.print = print
         self.lost_after = lost_after
+        #: False in tests that show what the directory prevents.
+        self.fencing = True
 
     async def start(self, scheduler: Scheduler) -> None:
         """Begin to answer hosts."""
         loop = asyncio.get_running_loop()
         self.endpoint = Endpoint(loop, {}, self._receive)
         self.endpoint.id = DIRECTORY
-        self.directory = Directory(self.endpoint.send, self._forget, self.lost_after)
+        self.directory = Directory(self.endpoint.send, self._forget, self.lost_after, self.fencing)
         #: Dask's name of a worker or a client -> the host.
         self.known: dict[str, int] = {}
         #: Hosts that Dask counts as gone: why, and when they are lost at the latest.
@@ -91,11 +94,12 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
         scheduler.handlers[OPERATION] = self._connected
         self._looking = loop.create_task(self._look())
 
-    async def _connected(self, comm: Comm, hello: dict[str, Any]) -> None:
+    async def _connected(self, comm: Comm, hello: dict[str, Any]) -> Any:
         if "join" in hello:
             await self._join(comm, **hello["join"])
         else:
             await self.endpoint.accept(comm, **hello)
+        return Status.dont_reply
 
     async def _join(self, comm: Comm, print: str, known: str, **host: Any) -> None:
         if print not in (self.print, "") or (not print and self.shared is None):
@@ -203,9 +207,10 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
 
-    async def connected(self, comm: Comm, hello: dict[str, Any]) -> None:
+    async def connected(self, comm: Comm, hello: dict[str, Any]) -> Any:
         """Serve another node that has connected to this one."""
         await self.endpoint.accept(comm, **hello)
+        return Status.dont_reply
 
     async def join(self, scheduler: str, known: str, **host: Any) -> Host:
         """Become a host. Raises ClusterError if the directory refuses."""
@@ -284,7 +289,8 @@ class Node:
 class DaskConnection:
     """A program's connection to a cluster of Dask, which it has made itself if address is None.
 
-    workers: how many processes to start then; None for one per processor.
+    workers: how many processes to start then; None for one per processor. start: make the cluster
+    of tasklets, if the cluster of Dask has none.
     """
 
     def __init__(
@@ -297,6 +303,7 @@ class DaskConnection:
         name: str,
         lost_after: float,
         timeout: float,
+        start: bool = True,
     ) -> None:
         self.cluster: SpecCluster | None = None
         key = key or key_of_environment()
@@ -313,8 +320,9 @@ class DaskConnection:
                 set_as_default=False,
             )
             shared = None if explicit and address is not None else key
-            self.client.register_plugin(DirectoryPlugin(shared, fingerprint(key), lost_after))
-            self.client.register_plugin(HostPlugin(shared, allow))
+            if start:
+                self.client.register_plugin(DirectoryPlugin(shared, fingerprint(key), lost_after))
+                self.client.register_plugin(HostPlugin(shared, allow))
             self.node = Node(self.client.connection_args, key if explicit else None, allow)
             self.host: Host = self.client.sync(
                 self.node.join,

@@ -23,9 +23,11 @@ from typing import Any
 
 import stackless
 from stackless.cluster import asking
+from stackless.cluster.balance import Balance, Resources
 from stackless.cluster.channels import Channels
 from stackless.cluster.checkpoints import Checkpoints
 from stackless.cluster.engine import Engine, Message
+from stackless.cluster.explaining import Explaining
 from stackless.cluster.maps import Maps
 from stackless.cluster.moves import Moves
 from stackless.cluster.records import (
@@ -106,6 +108,9 @@ class Host:
         self.moves = Moves(self)
         self.checkpoints = Checkpoints(self)
         self.maps = Maps(self)
+        self.resources = Resources(self)
+        self.balance = Balance(self)
+        Explaining(self)
 
     # ------------------------------------------------------------------ begin and end
 
@@ -223,6 +228,10 @@ class Host:
         """Return the request with which a tasklet of this host has made a call."""
         return self._requests.get(caller.number) if caller.host == self.id else None
 
+    def pending(self) -> list[Request]:
+        """Return what this host has asked for, and waits for."""
+        return list(self._requests.values())
+
     def withdraw(self, request: Request) -> None:
         """Have a request answered soon: with WITHDRAWN, unless its answer is on the way."""
         target = self.id if request.target == LOCAL else request.target
@@ -317,15 +326,29 @@ class Host:
         names = ", ".join(sorted(each.name for each in self.hosts.values()))
         raise NoSuchHost(f"there is no host {name!r} in the cluster, only {names}")
 
-    def idlest(self, but: int | None = None) -> int:
-        """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays."""
-        fit = [
+    def stayers(self) -> list[int]:
+        """Return the workers that are not about to end."""
+        return [
             each.id
             for each in self.hosts.values()
-            if each.kind == "worker" and each.id not in self.draining and each.id != but
+            if each.kind == "worker" and each.id not in self.draining
+        ]
+
+    def idlest(self, but: int | None = None, needs: dict[str, float] | None = None) -> int:
+        """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays.
+
+        needs: resources that it must have.
+        """
+        wanted = (needs or {}).items()
+        fit = [
+            each
+            for each in self.stayers()
+            if each != but
+            and all(self.hosts[each].resources.get(name, 0) >= n for name, n in wanted)
         ]
         if not fit:
-            raise NoSuchHost("there is no worker in the cluster" + (" but this" if but else ""))
+            what = f"with {needs}" if needs else "but this" if but else "in the cluster"
+            raise NoSuchHost(f"there is no worker {what}")
         return min(fit, key=lambda each: (self._loads[each] + self.tasks.counts[each], each))
 
     def expect(self, host: int) -> None:
@@ -361,8 +384,11 @@ class Host:
         stay = self.moves.staying
         return self.maps.busy() or any(tid not in stay for tid in list(self.tasks.here))
 
-    def _lost(self, sender: int, host: int, why: str, moved: list[str]) -> None:
+    def _lost(self, sender: int, host: int, why: str, moved: list[str], fence: bool) -> None:
         if sender != DIRECTORY or host not in self.hosts:
+            return
+        if not fence:  # in tests only
+            self.helper(self.checkpoints.lost, host, why, moved)
             return
         info = self.hosts.pop(host)
         self._loads.pop(host, None)

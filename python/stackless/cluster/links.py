@@ -284,8 +284,9 @@ async def greet(
     """Connect to a process, and say what for. Raises Refused with its reason, or OSError."""
     comm = await connect(address, **arguments)
     try:
-        await comm.write({"op": OPERATION, "reply": False, "hello": hello})
-        answer: dict[str, Any] = await comm.read()
+        await comm.write({"op": OPERATION, "reply": True, "hello": hello})
+        # A server of Dask that does not know the operation answers None.
+        answer: dict[str, Any] = await comm.read() or {"refused": "it has no tasklets"}
     except BaseException:
         comm.abort()
         raise

@@ -191,6 +191,8 @@ class Moves:
             tasklet.task = task
             if host.id in host.draining:
                 raise MoveRefused(f"{refused}: it is leaving")
+            if not host.resources.fit(task):
+                raise MoveRefused(f"{refused}: it has no {task.options['resources']} free")
             about = "asking whether a tasklet may continue"
             if not ask(host.cluster, DIRECTORY, "arrive", tid, epoch, source, about=about):
                 raise MoveRefused(f"{refused}: epoch {epoch} is over, this is an old copy")
@@ -202,6 +204,7 @@ class Moves:
 
     def settle(self, tasklet: ClusterTasklet, runnable: bool) -> None:
         """Let a tasklet that has arrived continue."""
+        self._host.resources.take(tasklet.task)
         self._host.tasks.settle(tasklet)
         tasklet.task.sent_to.clear()
         request = tasklet.task.request
@@ -226,7 +229,7 @@ class Moves:
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                to = host.idlest(but=host.id)
+                to = host.idlest(but=host.id, needs=here.task.options.get("resources"))
                 host.expect(to)
                 self.move(here, to)
             except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import stackless
@@ -105,3 +107,11 @@ def why_paused(tasklet: stackless.tasklet) -> str:
     """Return what a tasklet waits for, in words."""
     found = [each for each in stackless.snapshot() if each.serial == tasklet.number]
     return found[0].reason if found else "it has ended"
+
+
+def stack_of(tasklet: stackless.tasklet) -> Iterator[FrameType]:
+    """Return the frames of a tasklet, innermost first."""
+    frame = tasklet.frame
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import stackless
 from stackless.cluster.records import DIRECTORY, Caller, HostLost, TaskletRow
-from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, why_paused
+from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, stack_of
 from stackless.cluster.values import Encoded, why_not
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class Tasks:
         """A tasklet is not on this host any more; none of its code runs here from now on."""
         self.here.pop(here.task.tid, None)
         here.task.here = None
+        self._host.resources.give_back(here.task)
         for each in here.watcher, here.checkpointer:
             if each is not None:
                 each.kill()
@@ -155,6 +156,7 @@ class Tasks:
     def _watch(self, here: Here, blob: bytes | None) -> None:
         """Wait for the end of a tasklet, and tell its owner."""
         if blob is not None:
+            self._host.resources.wait(here.task)
             try:
                 function, args, kwargs = self._host.codec.loads(blob)
                 here.tasklet.bind(function, args, kwargs)
@@ -180,6 +182,7 @@ class Tasks:
         if self.here.get(task.tid) is not here or self._host.leaving:
             return
         del self.here[task.tid]
+        self._host.resources.give_back(task)
         if here.checkpointer is not None:
             here.checkpointer.kill(pending=True)
         if how == RETURNED:
@@ -253,24 +256,32 @@ class Tasks:
 
     # ------------------------------------------------------------------ looking
 
-    def _ps(self, caller: Caller) -> list[list[Any]]:
-        return [list(self.row(each)) for each in list(self.here.values())]
+    def _ps(self, caller: Caller, count: bool) -> list[list[Any]]:
+        if count:
+            stackless.explain.keep_ages()
+        seen = self.looked()
+        return [list(self.row(each, seen)) for each in list(self.here.values())]
 
-    def row(self, here: Here) -> TaskletRow:
+    def looked(self) -> dict[int, stackless.explain.TaskletInfo]:
+        """Return what is known of the tasklets of this process, by their numbers."""
+        return {each.serial: each for each in stackless.snapshot()} if self.here else {}
+
+    def row(self, here: Here, seen: dict[int, stackless.explain.TaskletInfo]) -> TaskletRow:
         """Return what `ps()` shows of a tasklet."""
-        task = here.task
+        task, info = here.task, seen.get(here.tasklet.number)
         return TaskletRow(
             self._host.name,
             task.tid,
             task.name,
-            state(here),
+            state(here, info),
             position(here.tasklet),
             self._host.name_of(task.owner),
             task.epoch,
+            info.switches if info else 0,
         )
 
 
-def state(here: Here) -> str:
+def state(here: Here, info: stackless.explain.TaskletInfo | None) -> str:
     """Return what a tasklet does, in words."""
     task, tasklet = here.task, here.tasklet
     if here.held:
@@ -281,15 +292,13 @@ def state(here: Here) -> str:
         return task.request.about
     if tasklet.scheduled and not tasklet.blocked:
         return "runnable"
-    return why_paused(tasklet)
+    return info.reason if info else "it has ended"
 
 
 def position(tasklet: stackless.tasklet) -> str:
     """Return the innermost call of a tasklet that is not of this package."""
-    frame = tasklet.frame
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("stackless."):
-        frame = frame.f_back
-    if frame is None:
-        return ""
-    code = frame.f_code
-    return f"{code.co_name} ({code.co_filename}:{frame.f_lineno})"
+    for frame in stack_of(tasklet):
+        if not frame.f_globals.get("__name__", "").startswith("stackless."):
+            code = frame.f_code
+            return f"{code.co_name} ({code.co_filename}:{frame.f_lineno})"
+    return ""

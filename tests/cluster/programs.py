@@ -164,3 +164,42 @@ def fail_at_seven(x):
 def wait_and_count(x):
     stackless.sleep(0.01)
     return x, os.getpid()
+
+
+def count_up(channel, steps, ledger):
+    """Do steps, with a checkpoint after each second one; another process may do the rest."""
+    done = []
+    for n in range(steps):
+        ledger.send((n, cluster.epoch(), cluster.here().name))
+        done.append(n)
+        if n % 2:
+            cluster.checkpoint()
+        if n == steps // 2 - 1:
+            channel.receive()
+    return done
+
+
+def checkpointed_in_receive(channel):
+    found = [channel.receive()]
+    found.append(channel.receive())
+    return found, cluster.epoch()
+
+
+def stays(begun):
+    """Wait for something of this process: it cannot move."""
+    try:
+        begun.send(None)
+        stackless.sleep(60)
+    finally:
+        begun.send("cleaned up")
+
+
+def sweep(n, begun):
+    """Take steps, and say in how many processes they were taken."""
+    pids = set()
+    for step in range(n):
+        pids.add(os.getpid())
+        if step == 1:
+            begun.send(None)
+        cluster.sleep(0.02)
+    return len(pids), step

@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from stackless._package.surface import adopt
 from stackless.cluster.channels import Channel
-from stackless.cluster.client import Cluster, Tasklet, connect, current, go, here, hosts
+from stackless.cluster.checkpoints import checkpoint
+from stackless.cluster.client import (
+    Cluster,
+    Tasklet,
+    connect,
+    current,
+    epoch,
+    go,
+    here,
+    hosts,
+    sleep,
+)
 from stackless.cluster.records import (
     ClusterError,
     Host,
@@ -35,11 +46,14 @@ __all__ = [
     "RemoteError",
     "Tasklet",
     "TaskletRow",
+    "checkpoint",
     "connect",
     "current",
+    "epoch",
     "go",
     "here",
     "hosts",
+    "sleep",
 ]
 
 adopt(globals(), "stackless.cluster.")

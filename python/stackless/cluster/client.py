@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stackless.cluster.asking import ask, current_host
+from stackless.cluster.balance import rebalance
 from stackless.cluster.channels import Channel
+from stackless.cluster.explaining import Waiter, text
 from stackless.cluster.maps import Mapping
 from stackless.cluster.records import (
     DIRECTORY,
+    ClusterError,
     Host,
     HostLost,
     NoSuchHost,
     TaskletRow,
     host_of_birth,
 )
-from stackless.cluster.tasks import RETURNED, Record
+from stackless.cluster.tasklets import Record, current_task
+from stackless.cluster.tasks import RETURNED
+from stackless.cluster.waiting import LOCAL
 
 if TYPE_CHECKING:
     from stackless.cluster.dask import DaskConnection
@@ -172,16 +178,35 @@ class Cluster:
         """Return the workers."""
         return [each for each in self.hosts() if each.kind == "worker"]
 
-    def ps(self) -> list[TaskletRow]:
-        """Return what all tasklets of the cluster do."""
-        rows: list[TaskletRow] = []
+    def ps(self, count: bool = False) -> list[TaskletRow]:
+        """Return what all tasklets of the cluster do.
+
+        count: count switches on all hosts from now on.
+        """
+        return [TaskletRow(*row) for row in self._of_all("ps", count, about="listing tasklets")]
+
+    def explain(self) -> str:
+        """Return a text that says who waits for whom on all hosts, and names circles.
+
+        Which tasklet could end a wait is estimated: those whose variables refer to the channel.
+        """
+        found = self._of_all("waits", about="explaining")
+        return text([Waiter(*each) for each in found])
+
+    def _of_all(self, op: str, *arguments: Any, about: str) -> list[Any]:
+        """Make a call to all hosts; return what those return together that are not lost."""
+        found: list[Any] = []
         for each in self.hosts():
-            try:
-                found = ask(self._name, each.id, "ps", about="listing tasklets")
-            except HostLost:
-                continue
-            rows.extend(TaskletRow(*row) for row in found)
-        return rows
+            with contextlib.suppress(HostLost):
+                found.extend(ask(self._name, each.id, op, *arguments, about=about))
+        return found
+
+    def rebalance(self) -> int:
+        """Move tasklets from loaded workers to idle ones; returns how many were moved.
+
+        Only those move that can at the moment, and that were started without `on` and `near`.
+        """
+        return rebalance(self._name, current_host(self._name).stayers())
 
     # ------------------------------------------------------------------ tasklets
 
@@ -192,26 +217,46 @@ class Cluster:
         *args: Any,
         on: str | Host = "any",
         near: Tasklet[Any] | None = None,
+        resources: dict[str, float] | None = None,
         name: str | None = None,
+        checkpoint: float | None = None,
+        on_loss: str = "raise",
         **kwargs: Any,
     ) -> Tasklet[_R]:
         """Start function(*args, **kwargs) as a tasklet on a host, and return its handle.
 
         on: the name of a host, or "any": the worker with the fewest tasklets. near: the tasklet on
-        whose host it is to start, instead. name: how it is shown, by default the function's name.
+        whose host it is to start, instead. resources: what it needs, by Dask's names of resources,
+        such as {"GPU": 1}: it starts on a worker that has them, when they are free. name: how it is
+        shown, by default the function's name. checkpoint: seconds between two checkpoints, which
+        the host of the caller keeps. on_loss: "restart" to continue it on another host from the
+        last one, or from its beginning, if its host is lost; "raise" for HostLost in `join()`.
+
         Returns before it has begun. Raises TypeError if the function cannot be called, NoSuchHost,
         and what pickling raises.
         """
         if not callable(function):
             raise TypeError(f"spawn() needs a callable, not {type(function).__name__}")
+        if on_loss not in _ON_LOSS:
+            raise ValueError(f"on_loss must be 'raise' or 'restart', not {on_loss!r}")
+        if checkpoint is not None and not checkpoint > 0:
+            raise ValueError("checkpoint must be positive")
+        options = {
+            "checkpoint": checkpoint,
+            "on_loss": on_loss,
+            "resources": resources,
+            "pinned": on != "any" or near is not None,
+        }
         host = current_host(self._name)
-        to = self._place_for(on, near)
+        to = self._place_for(on, near, resources)
         title = name or str(getattr(function, "__name__", type(function).__name__))
         blob = host.codec.dumps((function, args, kwargs))
-        record = host.tasks.spawn(to, title, blob, {})
+        record = host.tasks.spawn(to, title, blob, options)
         return Tasklet(self._name, record.tid, title, host.id, record)
 
-    def _place_for(self, on: str | Host, near: Tasklet[Any] | None) -> int:
+    def _place_for(
+        self, on: str | Host, near: Tasklet[Any] | None, needs: dict[str, float] | None
+    ) -> int:
         host = current_host(self._name)
         if near is not None:
             if on != "any":
@@ -219,10 +264,14 @@ class Cluster:
             name = near.where()
             if name is None:
                 raise NoSuchHost(f"{near!r} has ended, so nothing can start near it")
-            return host.find(name).id
-        if isinstance(on, Host) or on != "any":
-            return host.find(on if isinstance(on, str) else on.name).id
-        return host.idlest()
+            on = name
+        if not isinstance(on, Host) and on == "any":
+            return host.idlest(needs=needs)
+        found = host.find(on if isinstance(on, str) else on.name)
+        for what, n in (needs or {}).items():
+            if found.resources.get(what, 0) < n:
+                raise NoSuchHost(f"{found.name} has not {needs}")
+        return found.id
 
     def map(
         self,
@@ -276,6 +325,7 @@ def connect(
     security: Any = None,
     name: str | None = None,
     lost_after: float = 30.0,
+    autobalance: bool = False,
     timeout: float = 60.0,
 ) -> Cluster:
     """Connect this program to a cluster, of which it becomes a host itself.
@@ -286,7 +336,8 @@ def connect(
     every host must have it in STACKLESS_CLUSTER_KEY, hexadecimal; by default from there, else made
     anew and sent to the hosts by Dask. allow: what may differ between hosts: "source" for the
     source of modules. security: Dask's, for TLS. name: that of this host. lost_after: seconds of
-    silence after which a host is lost; the first program that connects decides. timeout: seconds to
+    silence after which a host is lost; the first program that connects decides. autobalance: move
+    tasklets from loaded workers to idle ones all the time. timeout: seconds to
     wait for the scheduler. Raises ImportError without the package `distributed`, OSError if there
     is no scheduler, ClusterError if it refuses.
     """
@@ -302,6 +353,15 @@ def connect(
     for each in allowed:
         if each != "source":
             raise ValueError(f"allow can have 'source' only, not {each!r}")
+    title = name or f"{socket.gethostname()}-{os.getpid()}"
+    connection = engine()(address, workers, key, allowed, security, title, lost_after, timeout)
+    if autobalance:
+        connection.host.perform(connection.host.helper, connection.host.balance.automatic)
+    return Cluster(connection.host.cluster, connection)
+
+
+def engine() -> type[DaskConnection]:
+    """Return the class of connections; ImportError if its package is not installed."""
     try:
         from stackless.cluster.dask import DaskConnection
     except ImportError as error:
@@ -311,11 +371,7 @@ def connect(
             "stackless.cluster needs the package distributed: pip install 'stackless-rs[cluster]'",
             name=error.name,
         ) from error
-    title = name or f"{socket.gethostname()}-{os.getpid()}"
-    connection = DaskConnection(
-        address, workers, key, allowed, security, title, lost_after, timeout
-    )
-    return Cluster(connection.host.cluster, connection)
+    return DaskConnection
 
 
 # ------------------------------------------------------------------ in a tasklet
@@ -344,4 +400,27 @@ def go(host: str | Host) -> None:
     """
     name = host if isinstance(host, str) else host.name
     cluster, to = current_host().cluster, current_host().find(name).id
-    ask(cluster, -1, "go", to, about=f"going to {name}")
+    ask(cluster, LOCAL, "go", to, about=f"going to {name}")
+
+
+def sleep(seconds: float) -> None:
+    """Wait for this time. Unlike in `stackless.sleep()`, the tasklet can move meanwhile.
+
+    Raises ValueError if seconds is negative or no number.
+    """
+    if not seconds >= 0:
+        raise ValueError("seconds must not be negative")
+    with contextlib.suppress(TimeoutError):
+        ask(current_host().cluster, LOCAL, "sleep", about="sleeping", timeout=seconds)
+
+
+def epoch() -> int:
+    """Return the epoch of the calling tasklet: 1, and higher after each change of its place.
+
+    Systems outside of the cluster can refuse what comes with a lower one than they have seen: it is
+    from an old copy, on a host that was lost and does not know it yet. ClusterError outside of one.
+    """
+    task = current_task()
+    if task is None:
+        raise ClusterError("this is not a tasklet that was started with spawn()")
+    return task.epoch

@@ -21,6 +21,7 @@ from typing import Any
 
 from distributed import Client, Scheduler, Security, SpecCluster, Worker
 from distributed.comm import Comm
+from distributed.core import Status
 from distributed.deploy.subprocess import SubprocessWorker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
@@ -37,8 +38,10 @@ log = logging.getLogger("stackless.cluster")
 NAME = "stackless.cluster"
 #: The environment variable that holds the key, hexadecimal, where it is not to be sent.
 KEY_VARIABLE = "STACKLESS_CLUSTER_KEY"
-#: Seconds between two signs of life.
-_BEAT = 0.5
+#: Seconds between two signs of life, and between two looks for lost hosts.
+_BEAT, _LOOK = 0.5, 0.1
+#: Seconds in which a worker that ends moves its tasklets away, and then lets them clean up.
+_DRAIN, _CLEAN = 25.0, 2.0
 
 
 def fingerprint(key: bytes) -> str:
@@ -75,23 +78,28 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.shared = shared
         self.print = print
         self.lost_after = lost_after
+        #: False in tests that show what the directory prevents.
+        self.fencing = True
 
     async def start(self, scheduler: Scheduler) -> None:
         """Begin to answer hosts."""
         loop = asyncio.get_running_loop()
         self.endpoint = Endpoint(loop, {}, self._receive)
         self.endpoint.id = DIRECTORY
-        self.directory = Directory(self.endpoint.send, self._forget, self.lost_after)
+        self.directory = Directory(self.endpoint.send, self._forget, self.lost_after, self.fencing)
         #: Dask's name of a worker or a client -> the host.
         self.known: dict[str, int] = {}
+        #: Hosts that Dask counts as gone: why, and when they are lost at the latest.
+        self.going: dict[int, tuple[str, float]] = {}
         scheduler.handlers[OPERATION] = self._connected
         self._looking = loop.create_task(self._look())
 
-    async def _connected(self, comm: Comm, hello: dict[str, Any]) -> None:
+    async def _connected(self, comm: Comm, hello: dict[str, Any]) -> Any:
         if "join" in hello:
             await self._join(comm, **hello["join"])
         else:
             await self.endpoint.accept(comm, **hello)
+        return Status.dont_reply
 
     async def _join(self, comm: Comm, print: str, known: str, **host: Any) -> None:
         if print not in (self.print, "") or (not print and self.shared is None):
@@ -122,12 +130,23 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(min(self.lost_after / 10, _BEAT))
+            await asyncio.sleep(min(self.lost_after / 10, _LOOK))
             self.directory.look()
+            now = time.monotonic()
+            for host, (why, until) in list(self.going.items()):
+                if now > until or not self.endpoint.connected(host):
+                    del self.going[host]
+                    self.directory.lose(host, why)
 
     def _gone(self, known: str, why: str) -> None:
+        """Dask counts a process as gone. One that still is connected is leaving, and has time."""
         host = self.known.pop(known, None)
-        if host is not None:
+        if host is None:
+            return
+        if self.endpoint.connected(host):
+            self.going[host] = why, time.monotonic() + _DRAIN + 5
+            self.directory.drain(host)
+        else:
             self.directory.lose(host, why)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **rest: Any) -> None:
@@ -171,7 +190,8 @@ class HostPlugin(WorkerPlugin):  # type: ignore[misc]
         )
 
     async def teardown(self, worker: Worker) -> None:
-        """The worker ends."""
+        """The worker ends: its tasklets move to others."""
+        await self.node.drain()
         await self.node.leave()
 
 
@@ -185,13 +205,16 @@ class Node:
         self._key = key or key_of_environment()
         self._allow = allow
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
 
-    async def connected(self, comm: Comm, hello: dict[str, Any]) -> None:
+    async def connected(self, comm: Comm, hello: dict[str, Any]) -> Any:
         """Serve another node that has connected to this one."""
         await self.endpoint.accept(comm, **hello)
+        return Status.dont_reply
 
     async def join(self, scheduler: str, known: str, **host: Any) -> Host:
         """Become a host. Raises ClusterError if the directory refuses."""
+        self._as = scheduler, known, host
         print = fingerprint(self._key) if self._key else ""
         hello = {"join": {"print": print, "known": known, **host}}
         try:
@@ -222,10 +245,39 @@ class Node:
             await asyncio.sleep(_BEAT)
 
     def _refused(self, node: int, why: str) -> None:
-        log.debug("node %d refuses the connection: %s", node, why)
+        if node == DIRECTORY and not self._ending:
+            self._ending = True
+            self._start(self._cut_off())
+
+    async def _cut_off(self) -> None:
+        """The others have gone on without this host: drop what is on it, and begin anew."""
+        log.warning(
+            "the host %s was silent for too long, and counts as lost: what was on it is dropped",
+            self.host.name,
+        )
+        await asyncio.get_running_loop().run_in_executor(None, self.host.stop)
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        scheduler, known, host = self._as
+        if host["kind"] == "worker":
+            self._ending = False
+            await self.join(scheduler, known, **host)
+
+    async def drain(self) -> None:
+        """Move what can move to other hosts, and wait until it has, for some time."""
+        self.endpoint.send(DIRECTORY, ("drain",))
+        until = time.monotonic() + _DRAIN
+        while self.host.busy() and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        self.host.perform(self.host.tasks.end_all)
+        until = time.monotonic() + _CLEAN
+        while self.host.tasks.here and time.monotonic() < until:
+            await asyncio.sleep(0.02)
 
     async def leave(self) -> None:
         """End the host."""
+        self._ending = True
         self.endpoint.send(DIRECTORY, ("leave",))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.endpoint.flush(), 2)
@@ -237,7 +289,8 @@ class Node:
 class DaskConnection:
     """A program's connection to a cluster of Dask, which it has made itself if address is None.
 
-    workers: how many processes to start then; None for one per processor.
+    workers: how many processes to start then; None for one per processor. start: make the cluster
+    of tasklets, if the cluster of Dask has none.
     """
 
     def __init__(
@@ -250,14 +303,15 @@ class DaskConnection:
         name: str,
         lost_after: float,
         timeout: float,
+        start: bool = True,
     ) -> None:
         self.cluster: SpecCluster | None = None
-        if address is None:
-            self.cluster = embedded(workers or os.cpu_count() or 1)
         key = key or key_of_environment()
         explicit = key is not None
         key = key or secrets.token_bytes(32)
         try:
+            if address is None:
+                self.cluster = embedded(workers or os.cpu_count() or 1)
             self.client = Client(
                 self.cluster or address,
                 security=security,
@@ -266,8 +320,9 @@ class DaskConnection:
                 set_as_default=False,
             )
             shared = None if explicit and address is not None else key
-            self.client.register_plugin(DirectoryPlugin(shared, fingerprint(key), lost_after))
-            self.client.register_plugin(HostPlugin(shared, allow))
+            if start:
+                self.client.register_plugin(DirectoryPlugin(shared, fingerprint(key), lost_after))
+                self.client.register_plugin(HostPlugin(shared, allow))
             self.node = Node(self.client.connection_args, key if explicit else None, allow)
             self.host: Host = self.client.sync(
                 self.node.join,

@@ -104,14 +104,15 @@ class Directory:
 
     def lose(self, host: int, why: str) -> None:
         """A host has died, has left, or counts as such from now on."""
-        member = self._members.pop(host, None)
-        if member is None:
+        if host not in self._members or host in self._losses:
             return
-        self._forget(host)
+        if self._fencing:
+            del self._members[host]
+            self._forget(host)
         moved = [tid for tid, (place, _) in self._places.items() if place == host]
         loss = self._losses[host] = _Loss(set(self._members))
         for other in list(self._members):
-            self._send(other, ("lost", host, why, moved))
+            self._send(other, ("lost", host, why, moved, self._fencing))
         for number, earlier in list(self._losses.items()):
             earlier.unconfirmed.discard(host)
             earlier.claims = [each for each in earlier.claims if each[0] != host]

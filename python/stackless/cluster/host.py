@@ -10,6 +10,7 @@ A message is an order, which has no answer, or a call. The parts of a host (`tas
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import heapq
 import itertools
@@ -22,8 +23,11 @@ from typing import Any
 
 import stackless
 from stackless.cluster import asking
+from stackless.cluster.balance import Balance, Resources
 from stackless.cluster.channels import Channels
+from stackless.cluster.checkpoints import Checkpoints
 from stackless.cluster.engine import Engine, Message
+from stackless.cluster.explaining import Explaining
 from stackless.cluster.maps import Maps
 from stackless.cluster.moves import Moves
 from stackless.cluster.records import (
@@ -78,6 +82,8 @@ class Host:
         self._thread = threading.Thread(target=self._run, name=f"cluster {cluster}", daemon=True)
         self._ident = 0
         self._over = threading.Event()
+        #: True from when it moves its tasklets away on: none of their ends is told.
+        self.leaving = False
         self.orders: dict[str, Callable[..., None]] = {
             "answer": self._answered,
             "call": self._called,
@@ -89,15 +95,22 @@ class Host:
             "perform": self._perform,
             "relayed": self._relayed,
         }
-        self.calls: dict[str, Callable[..., Any]] = {"ping": lambda caller: None}
+        self.calls: dict[str, Callable[..., Any]] = {
+            "ping": lambda caller: None,
+            "sleep": lambda caller: self.LATER,
+        }
         #: How to withdraw a call that was not answered yet; returns whether that was possible.
-        self.withdrawals: dict[str, Callable[..., bool]] = {}
+        self.withdrawals: dict[str, Callable[..., bool]] = {"sleep": lambda caller: True}
         #: What to do with an answer for which the caller does not wait any more.
         self.returns: dict[str, Callable[[Request], None]] = {}
         self.tasks = Tasks(self)
         self.channels = Channels(self)
         self.moves = Moves(self)
+        self.checkpoints = Checkpoints(self)
         self.maps = Maps(self)
+        self.resources = Resources(self)
+        self.balance = Balance(self)
+        Explaining(self)
 
     # ------------------------------------------------------------------ begin and end
 
@@ -117,9 +130,12 @@ class Host:
         self._over.wait(5)
         if self._engine is not None:
             self._engine.close()
-        error = ClusterError("the connection to the cluster was closed")
-        for number in list(self._requests):
-            self._answered(self.id, number, FAILED, self.codec.encode_error(error))
+        error = self.codec.encode_error(ClusterError("the connection to the cluster was closed"))
+        for request in list(self._requests.values()):
+            # Tasklets of this host's thread stop where they are: "tasklet has no thread".
+            with contextlib.suppress(RuntimeError):
+                if request.task is None:
+                    request.answer(FAILED, error)
 
     def receive(self, sender: int, messages: list[Message]) -> None:
         """Take messages from the engine, in whatever thread."""
@@ -179,11 +195,11 @@ class Host:
             to, message = DIRECTORY, ("relay", to, message)
         self._engine.send(to, message)
 
-    def perform(self, function: Callable[..., None], *arguments: Any) -> None:
+    def perform(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function that does not wait in the thread of this host, soon. From any thread."""
         self._inbox.put((self.id, [("perform", function, *arguments)]))
 
-    def _perform(self, sender: int, function: Callable[..., None], *arguments: Any) -> None:
+    def _perform(self, sender: int, function: Callable[..., object], *arguments: Any) -> None:
         if sender == self.id:
             function(*arguments)
 
@@ -211,6 +227,10 @@ class Host:
     def request_of(self, caller: Caller) -> Request | None:
         """Return the request with which a tasklet of this host has made a call."""
         return self._requests.get(caller.number) if caller.host == self.id else None
+
+    def pending(self) -> list[Request]:
+        """Return what this host has asked for, and waits for."""
+        return list(self._requests.values())
 
     def withdraw(self, request: Request) -> None:
         """Have a request answered soon: with WITHDRAWN, unless its answer is on the way."""
@@ -306,16 +326,35 @@ class Host:
         names = ", ".join(sorted(each.name for each in self.hosts.values()))
         raise NoSuchHost(f"there is no host {name!r} in the cluster, only {names}")
 
-    def idlest(self, but: int | None = None) -> int:
-        """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays."""
-        fit = [
+    def stayers(self) -> list[int]:
+        """Return the workers that are not about to end."""
+        return [
             each.id
             for each in self.hosts.values()
-            if each.kind == "worker" and each.id not in self.draining and each.id != but
+            if each.kind == "worker" and each.id not in self.draining
+        ]
+
+    def idlest(self, but: int | None = None, needs: dict[str, float] | None = None) -> int:
+        """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays.
+
+        needs: resources that it must have.
+        """
+        wanted = (needs or {}).items()
+        fit = [
+            each
+            for each in self.stayers()
+            if each != but
+            and all(self.hosts[each].resources.get(name, 0) >= n for name, n in wanted)
         ]
         if not fit:
-            raise NoSuchHost("there is no worker in the cluster" + (" but this" if but else ""))
+            what = f"with {needs}" if needs else "but this" if but else "in the cluster"
+            raise NoSuchHost(f"there is no worker {what}")
         return min(fit, key=lambda each: (self._loads[each] + self.tasks.counts[each], each))
+
+    def expect(self, host: int) -> None:
+        """A tasklet is on its way to a host: it counts there until that says how many it has."""
+        if host in self._loads:
+            self._loads[host] += 1
 
     def _know(self, info: Info) -> None:
         self._names[info.id] = info.name
@@ -340,8 +379,16 @@ class Host:
         if host == self.id:
             self.helper(self.moves.drain)
 
-    def _lost(self, sender: int, host: int, why: str, moved: list[str]) -> None:
+    def busy(self) -> bool:
+        """True while something on this host could move to another one, or is about to end."""
+        stay = self.moves.staying
+        return self.maps.busy() or any(tid not in stay for tid in list(self.tasks.here))
+
+    def _lost(self, sender: int, host: int, why: str, moved: list[str], fence: bool) -> None:
         if sender != DIRECTORY or host not in self.hosts:
+            return
+        if not fence:  # in tests only
+            self.helper(self.checkpoints.lost, host, why, moved)
             return
         info = self.hosts.pop(host)
         self._loads.pop(host, None)
@@ -356,7 +403,7 @@ class Host:
         if info.kind == "client":
             self.tasks.orphaned(host)
         self.maps.lost(host)
-        self.helper(self.moves.lost, host, why, moved)
+        self.helper(self.checkpoints.lost, host, why, moved)
 
     def _fail_lost(self, number: int, request: Request) -> None:
         value = self.codec.encode_error(self.loss(request.target))

@@ -160,6 +160,10 @@ class Link:
                     await comm.write([(self.received, number, messages)])
         comm.abort()
 
+    def connected(self) -> bool:
+        """True if there is a connection at the moment."""
+        return self._comm is not None
+
     def close(self) -> None:
         """Break the connection, and drop what was not sent."""
         self.closed = True
@@ -248,6 +252,11 @@ class Endpoint:
         )
         return comm, answer
 
+    def connected(self, host: int) -> bool:
+        """True if there is a connection to a host at the moment."""
+        link = self._links.get(host)
+        return link is not None and link.connected()
+
     async def flush(self) -> None:
         """Wait until everything was confirmed, for a few seconds at most."""
         await asyncio.gather(*(each.flush() for each in list(self._links.values())))
@@ -275,8 +284,9 @@ async def greet(
     """Connect to a process, and say what for. Raises Refused with its reason, or OSError."""
     comm = await connect(address, **arguments)
     try:
-        await comm.write({"op": OPERATION, "reply": False, "hello": hello})
-        answer: dict[str, Any] = await comm.read()
+        await comm.write({"op": OPERATION, "reply": True, "hello": hello})
+        # A server of Dask that does not know the operation answers None.
+        answer: dict[str, Any] = await comm.read() or {"refused": "it has no tasklets"}
     except BaseException:
         comm.abort()
         raise

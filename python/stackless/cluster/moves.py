@@ -1,4 +1,4 @@
-"""Tasklets that change their place, and what becomes of those whose host was lost.
+"""Tasklets that change their place.
 
 To move one: hold it where it waits, have what it asked of other hosts withdrawn, pickle it, and
 ship the blob. The target loads it, asks the directory for permission, and lets it continue; then
@@ -8,6 +8,7 @@ the source forgets it. Until then it stays there, held, and continues there if a
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import stackless
@@ -19,9 +20,8 @@ from stackless.cluster.records import (
     Caller,
     HostLost,
     MoveRefused,
-    host_of_birth,
 )
-from stackless.cluster.tasklets import ClusterTasklet, Here, Task
+from stackless.cluster.tasklets import ClusterTasklet, Here, Task, why_paused
 from stackless.cluster.values import why_not
 
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stackless.cluster")
 
+#: How many seconds a host that ends tries to move a tasklet that cannot move, and how often.
+_PATIENCE, _PAUSE = 3.0, 0.05
+
 
 class Moves:
     """The part of a host that sends tasklets to other hosts, and takes them in."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        #: Tasklets that could not move away from this host, which is about to end.
+        self.staying: set[str] = set()
         host.calls.update(move=self._move, go=self._go, arrive=self._arrive)
 
     # ------------------------------------------------------------------ away
@@ -123,8 +128,7 @@ class Moves:
         if tasklet.scheduled and not tasklet.blocked:
             tasklet.remove()
             return True
-        found = [each for each in stackless.snapshot() if each.serial == tasklet.number]
-        reason = found[0].reason if found else "it has ended"
+        reason = why_paused(tasklet)
         raise MoveRefused(f"{task.name!r} cannot move: it waits for its own host: {reason}")
 
     def _release(self, here: Here, runnable: bool) -> None:
@@ -187,6 +191,8 @@ class Moves:
             tasklet.task = task
             if host.id in host.draining:
                 raise MoveRefused(f"{refused}: it is leaving")
+            if not host.resources.fit(task):
+                raise MoveRefused(f"{refused}: it has no {task.options['resources']} free")
             about = "asking whether a tasklet may continue"
             if not ask(host.cluster, DIRECTORY, "arrive", tid, epoch, source, about=about):
                 raise MoveRefused(f"{refused}: epoch {epoch} is over, this is an old copy")
@@ -198,11 +204,12 @@ class Moves:
 
     def settle(self, tasklet: ClusterTasklet, runnable: bool) -> None:
         """Let a tasklet that has arrived continue."""
+        self._host.resources.take(tasklet.task)
         self._host.tasks.settle(tasklet)
         tasklet.task.sent_to.clear()
         request = tasklet.task.request
         if request is not None and not request.answered:
-            if request.op == "go":
+            if request.op in ("go", "checkpoint"):
                 request.answer(DONE, None)
             else:
                 self._host.submit(request)
@@ -214,28 +221,21 @@ class Moves:
     def drain(self) -> None:
         """Move all tasklets to other hosts, in a helper. What cannot move stays."""
         for here in list(self._host.tasks.here.values()):
-            self._host.helper(self._drain_one, here)
+            self._host.helper(self.drain_one, here)
 
-    def _drain_one(self, here: Here) -> None:
+    def drain_one(self, here: Here) -> None:
+        """Move a tasklet to any other host, in a helper; try for some seconds."""
         host = self._host
-        try:
-            self.move(here, host.idlest(but=host.id))
-        except Exception as error:
-            log.warning("a tasklet stays on %s, which is leaving: %s", host.name, error)
-
-    def lost(self, host: int, why: str, moved: list[str]) -> None:
-        """Find out which tasklets of this owner were on a host that was lost, in a helper."""
-        tasks, name = self._host.tasks, self._host.name_of(host)
-        mine = [
-            each.tid
-            for each in list(tasks.running.values())
-            if host_of_birth(each.tid) == host or each.place == host or each.tid in moved
-        ]
-        if not mine:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                to = host.idlest(but=host.id, needs=here.task.options.get("resources"))
+                host.expect(to)
+                self.move(here, to)
+            except Exception as error:
+                if time.monotonic() < until:
+                    stackless.sleep(_PAUSE)
+                    continue
+                log.warning("a tasklet stays on %s, which is leaving: %s", host.name, error)
+                self.staying.add(here.task.tid)
             return
-        about = f"asking what was on {name}"
-        for tid, _ in ask(self._host.cluster, DIRECTORY, "claim", host, mine, about=about):
-            record = tasks.running.get(tid)
-            if record is not None:
-                text = f"the tasklet {tid} was on the host {name}, which was lost: {why}"
-                tasks.lost(record, text, host, ())

@@ -85,6 +85,8 @@ class TaskletRow(NamedTuple):
     owner: str
     #: 1, and one more for each time it has changed its place.
     epoch: int
+    #: How often it was switched to since switches were first counted on its host; else 0.
+    switches: int
 
 
 def host_of_birth(tid: str) -> int:

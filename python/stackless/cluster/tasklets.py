@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import stackless
 import stackless.sync
+from stackless.cluster.records import Caller, host_of_birth
+from stackless.cluster.values import Encoded
 
 if TYPE_CHECKING:
     from stackless.cluster.waiting import Request
@@ -52,7 +56,7 @@ class ClusterTasklet(stackless.tasklet):
 class Here:
     """A tasklet while it is on this host."""
 
-    __slots__ = ("answered", "checkpointed", "gate", "held", "loaded", "tasklet", "task", "watcher")
+    __slots__ = ("answered", "checkpointer", "gate", "held", "loaded", "tasklet", "task", "watcher")
 
     def __init__(self, tasklet: ClusterTasklet) -> None:
         self.tasklet = tasklet
@@ -67,10 +71,47 @@ class Here:
         self.gate = stackless.sync.Event()
         #: and here until its request was answered, while it is held.
         self.answered = stackless.channel(capacity=1)
-        self.checkpointed = 0.0
+        self.checkpointer: stackless.tasklet | None = None
+
+
+class Record:
+    """What the owner of a tasklet knows of it."""
+
+    __slots__ = (
+        *("__weakref__", "blob", "checkpoint", "joiners", "name", "options", "outcome", "place"),
+        "tid",
+    )
+
+    def __init__(self, tid: str, name: str, blob: bytes, options: dict[str, Any]) -> None:
+        self.tid = tid
+        self.name = name
+        #: Its function and its arguments, as long as it may be started again.
+        self.blob = blob
+        self.options = options
+        #: None, or how it has ended, and the encoded result or exception.
+        self.outcome: tuple[int, Encoded] | None = None
+        self.joiners: list[Caller] = []
+        #: The id of the host where it was last known to be.
+        self.place = host_of_birth(tid)
+        #: The epoch of its last checkpoint, whether it was to continue at once, and the blob.
+        self.checkpoint: tuple[int, bool, bytes] | None = None
 
 
 def current_task() -> Task | None:
     """Return the task of the calling tasklet, None if it is not one of the cluster."""
     tasklet = stackless.getcurrent()
     return tasklet.task if isinstance(tasklet, ClusterTasklet) else None
+
+
+def why_paused(tasklet: stackless.tasklet) -> str:
+    """Return what a tasklet waits for, in words."""
+    found = [each for each in stackless.snapshot() if each.serial == tasklet.number]
+    return found[0].reason if found else "it has ended"
+
+
+def stack_of(tasklet: stackless.tasklet) -> Iterator[FrameType]:
+    """Return the frames of a tasklet, innermost first."""
+    frame = tasklet.frame
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

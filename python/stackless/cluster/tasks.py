@@ -10,8 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import stackless
-from stackless.cluster.records import DIRECTORY, Caller, HostLost, TaskletRow, host_of_birth
-from stackless.cluster.tasklets import ClusterTasklet, Here, Task
+from stackless.cluster.records import DIRECTORY, Caller, HostLost, TaskletRow
+from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, stack_of
 from stackless.cluster.values import Encoded, why_not
 
 if TYPE_CHECKING:
@@ -21,23 +21,6 @@ log = logging.getLogger("stackless.cluster")
 
 #: How a tasklet ended.
 RETURNED, RAISED = range(2)
-
-
-class Record:
-    """What the owner of a tasklet knows of it."""
-
-    __slots__ = ("__weakref__", "checkpoint", "joiners", "options", "outcome", "place", "tid")
-
-    def __init__(self, tid: str, options: dict[str, Any]) -> None:
-        self.tid = tid
-        self.options = options
-        #: None, or how it has ended, and the encoded result or exception.
-        self.outcome: tuple[int, Encoded] | None = None
-        self.joiners: list[Caller] = []
-        #: The id of the host where it was last known to be.
-        self.place = host_of_birth(tid)
-        #: The epoch and the blob from which it can be continued.
-        self.checkpoint: tuple[int, bytes] | None = None
 
 
 class Tasks:
@@ -68,12 +51,25 @@ class Tasks:
     def spawn(self, to: int, name: str, blob: bytes, options: dict[str, Any]) -> Record:
         """Start a tasklet on a host; blob holds its function and arguments. From any thread."""
         tid = f"{to}.{self._host.id}.{next(self._numbers)}"
-        record = self.running[tid] = self.records[tid] = Record(tid, options)
+        record = self.running[tid] = self.records[tid] = Record(tid, name, blob, options)
         self.counts[to] += 1
-        self._host.send(to, ("spawn", tid, name, blob, options))
+        self.start(record, 1)
+        if options.get("on_loss") != "restart":
+            record.blob = b""
         if to not in self._host.hosts:
-            self.lost(record, f"the host {self._host.name_of(to)} was lost", to, ())
+            self._host.perform(self._host.helper, self._host.checkpoints.lost, to, "it left", [tid])
         return record
+
+    def start(self, record: Record, epoch: int) -> None:
+        """Have a tasklet begin at its place."""
+        message = "spawn", record.tid, epoch, self._host.id, record.name, record.blob
+        self._host.send(record.place, (*message, record.options))
+
+    def place(self, record: Record, to: int) -> None:
+        """A tasklet of this owner is on another host from now on."""
+        self.counts[record.place] -= 1
+        self.counts[to] += 1
+        record.place = to
 
     def lost(self, record: Record, text: str, host: int, position: tuple[str, ...]) -> None:
         """A tasklet of this owner was lost with its host."""
@@ -86,7 +82,7 @@ class Tasks:
             return
         self.counts[record.place] -= 1
         record.outcome = how, value
-        record.checkpoint = None
+        record.checkpoint, record.blob = None, b""
         for caller in record.joiners:
             self._host.answer(caller, [how, list(value)])
         record.joiners.clear()
@@ -121,9 +117,12 @@ class Tasks:
 
     # ------------------------------------------------------------------ the place
 
-    def _spawn(self, sender: int, tid: str, name: str, blob: bytes, options: Any) -> None:
+    def _spawn(
+        self, sender: int, tid: str, epoch: int, owner: int, name: str, blob: bytes, options: Any
+    ) -> None:
         tasklet = ClusterTasklet()
-        tasklet.task = Task(tid, name, sender, dict(options))
+        tasklet.task = Task(tid, name, owner, dict(options))
+        tasklet.task.epoch = epoch
         self.settle(tasklet, blob)
 
     def settle(self, tasklet: ClusterTasklet, blob: bytes | None = None) -> Here:
@@ -136,20 +135,28 @@ class Tasks:
         self.gone.pop(tasklet.task.tid, None)
         here.loaded = blob is None
         here.watcher = self._host.helper(self._watch, here, blob)
+        seconds = tasklet.task.options.get("checkpoint")
+        if seconds is not None:
+            here.checkpointer = self._host.helper(self._host.checkpoints.every, here, seconds)
+        if self._host.id in self._host.draining:
+            self._host.helper(self._host.moves.drain_one, here)
         return here
 
     def forget(self, here: Here) -> None:
         """A tasklet is not on this host any more; none of its code runs here from now on."""
         self.here.pop(here.task.tid, None)
         here.task.here = None
-        assert here.watcher is not None
-        here.watcher.kill()
+        self._host.resources.give_back(here.task)
+        for each in here.watcher, here.checkpointer:
+            if each is not None:
+                each.kill()
         if here.tasklet.scheduled and not here.tasklet.blocked:
             here.tasklet.remove()
 
     def _watch(self, here: Here, blob: bytes | None) -> None:
         """Wait for the end of a tasklet, and tell its owner."""
         if blob is not None:
+            self._host.resources.wait(here.task)
             try:
                 function, args, kwargs = self._host.codec.loads(blob)
                 here.tasklet.bind(function, args, kwargs)
@@ -172,9 +179,12 @@ class Tasks:
 
     def _over(self, here: Here, how: int, value: Any) -> None:
         task, codec = here.task, self._host.codec
-        if self.here.get(task.tid) is not here:
+        if self.here.get(task.tid) is not here or self._host.leaving:
             return
         del self.here[task.tid]
+        self._host.resources.give_back(task)
+        if here.checkpointer is not None:
+            here.checkpointer.kill(pending=True)
         if how == RETURNED:
             try:
                 encoded = codec.encode(value)
@@ -184,9 +194,17 @@ class Tasks:
         if how == RAISED:
             value.add_note(f"(in tasklet {task.tid} {task.name!r} on host {self._host.name})")
             encoded = codec.encode_error(value)
-        self._host.send(task.owner, ("ended", task.tid, task.epoch, how, encoded))
-        if task.epoch > 1:
-            self._host.send(DIRECTORY, ("end", task.tid, task.epoch))
+        self._tell_end(task.tid, task.epoch, task.owner, how, encoded)
+
+    def _tell_end(self, tid: str, epoch: int, owner: int, how: int, value: Encoded) -> None:
+        self._host.send(owner, ("ended", tid, epoch, how, value))
+        if epoch > 1:
+            self._host.send(DIRECTORY, ("end", tid, epoch))
+
+    def broken(self, tid: str, epoch: int, owner: int, error: BaseException) -> None:
+        """A tasklet cannot continue on this host, as its checkpoint cannot be loaded."""
+        error.add_note(f"(the checkpoint of the tasklet {tid} on host {self._host.name})")
+        self._tell_end(tid, epoch, owner, RAISED, self._host.codec.encode_error(error))
 
     def _kill(self, caller: Caller, tid: str) -> Any:
         here = self.here.get(tid)
@@ -205,6 +223,13 @@ class Tasks:
             assert here.watcher is not None
             here.watcher.kill(pending=True)
             self._over(here, RETURNED, None)
+
+    def end_all(self) -> None:
+        """This host ends: kill what is still on it. Its owners hear of the host's end instead."""
+        self._host.leaving = True
+        for here in list(self.here.values()):
+            if not here.held and here.loaded:
+                here.tasklet.kill(pending=True)
 
     def orphaned(self, owner: int) -> None:
         """A program has ended: kill what it has started."""
@@ -231,24 +256,32 @@ class Tasks:
 
     # ------------------------------------------------------------------ looking
 
-    def _ps(self, caller: Caller) -> list[list[Any]]:
-        return [list(self.row(each)) for each in list(self.here.values())]
+    def _ps(self, caller: Caller, count: bool) -> list[list[Any]]:
+        if count:
+            stackless.explain.keep_ages()
+        seen = self.looked()
+        return [list(self.row(each, seen)) for each in list(self.here.values())]
 
-    def row(self, here: Here) -> TaskletRow:
+    def looked(self) -> dict[int, stackless.explain.TaskletInfo]:
+        """Return what is known of the tasklets of this process, by their numbers."""
+        return {each.serial: each for each in stackless.snapshot()} if self.here else {}
+
+    def row(self, here: Here, seen: dict[int, stackless.explain.TaskletInfo]) -> TaskletRow:
         """Return what `ps()` shows of a tasklet."""
-        task = here.task
+        task, info = here.task, seen.get(here.tasklet.number)
         return TaskletRow(
             self._host.name,
             task.tid,
             task.name,
-            state(here),
+            state(here, info),
             position(here.tasklet),
             self._host.name_of(task.owner),
             task.epoch,
+            info.switches if info else 0,
         )
 
 
-def state(here: Here) -> str:
+def state(here: Here, info: stackless.explain.TaskletInfo | None) -> str:
     """Return what a tasklet does, in words."""
     task, tasklet = here.task, here.tasklet
     if here.held:
@@ -259,16 +292,13 @@ def state(here: Here) -> str:
         return task.request.about
     if tasklet.scheduled and not tasklet.blocked:
         return "runnable"
-    found = [each for each in stackless.snapshot() if each.serial == tasklet.number]
-    return found[0].reason if found else "ended"
+    return info.reason if info else "it has ended"
 
 
 def position(tasklet: stackless.tasklet) -> str:
     """Return the innermost call of a tasklet that is not of this package."""
-    frame = tasklet.frame
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("stackless."):
-        frame = frame.f_back
-    if frame is None:
-        return ""
-    code = frame.f_code
-    return f"{code.co_name} ({code.co_filename}:{frame.f_lineno})"
+    for frame in stack_of(tasklet):
+        if not frame.f_globals.get("__name__", "").startswith("stackless."):
+            code = frame.f_code
+            return f"{code.co_name} ({code.co_filename}:{frame.f_lineno})"
+    return ""

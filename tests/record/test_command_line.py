@@ -39,6 +39,20 @@ def test_a_script_is_recorded(script, tmp_path):
     assert replay.stack(main)[-1] == ("<module>", 6)
 
 
+def test_the_source_of_the_library_is_left_out(tmp_path):
+    (tmp_path / "through.py").write_text(
+        "import contextlib, stackless\n"
+        "with contextlib.ExitStack() as stack:\n"
+        "    stack.callback(stackless.run)\n"
+        "    stackless.tasklet(print)(1)\n"
+    )
+    done = run_module("record", "-o", "out.json", "through.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    sources = {file["name"]: file["source"] for file in load(tmp_path / "out.json")["files"]}
+    assert sources.pop("through.py").startswith("import contextlib")
+    assert sources == {"python/contextlib.py": ""}
+
+
 def test_the_animation_is_beside(script, tmp_path):
     assert run_module("record", script, cwd=tmp_path).returncode == 0
     assert "Content-Security-Policy" in (tmp_path / "hello.html").read_text()

@@ -115,13 +115,15 @@ def rewritten(text: str, source: Path, target: str) -> str:
 
     parts = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
     parts = [part if part.startswith("```") else framed(LINK.sub(replaced, part)) for part in parts]
-    return "".join(parts)
+    whole = "".join(parts)
+    # Animations get the room that the page's own table of contents would take.
+    return f"---\nhide:\n  - toc\n---\n{whole}" if "<iframe" in whole else whole
 
 
 def framed(text: str) -> str:
     """Animations take the place of the links to them."""
     frame = (
-        r'<iframe class="animation" src="\2#step=0" title="\1" loading="lazy"></iframe>'
+        r'<iframe class="animation" src="\2" title="\1" loading="lazy"></iframe>'
         "\n"
         r'<p class="whole"><a href="\2">\1</a>, in a page of its own</p>'
     )

@@ -132,7 +132,10 @@ def test_how_the_script_ends(script, tmp_path, ending, status, says):
         (["--limit", "3", "hello.py"], "at least 16"),
         (["--from", "hello.py"], "-o FILE"),
         (["--from", "hello.py", "-o", "x.html"], "no recording"),
-        (["--from", "hello.py", "hello.py", "-o", "x.html"], "either"),
+        (["--from", "hello.py", "hello.py", "-o", "x.html"], "takes no program"),
+        (["-c"], "-c needs the text of a program"),
+        (["-m"], "-m needs the name of a module"),
+        (["."], "there is no __main__.py in '.'"),
     ],
 )
 def test_nonsense_is_refused(script, tmp_path, arguments, says):

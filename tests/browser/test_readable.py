@@ -41,6 +41,15 @@ def test_lines_of_source_are_not_cut(open_page, name, size):
     assert page.is_visible("#forward") and page.is_visible("#play")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_have_enough_contrast(open_page, scheme):
+    contrast = (Path(__file__).parent / "contrast.js").read_text()
+    page = open_page(ANIMATIONS / "producers_consumer.html", scheme=scheme)
+    for step in range(0, page.evaluate("stacklessPlayer.last"), 6):
+        page.evaluate(f"stacklessPlayer.seek({step})")
+        assert page.evaluate(contrast) == [], step
+
+
 def test_sentences_say_what_the_line_does(open_page):
     said = sentences(open_page(ANIMATIONS / "pull_parser.html"))
     assert "main runs count += 1." in said

@@ -143,7 +143,7 @@ export function sentence(player) {
 
   function slept() {
     const ns = player.sleeps;
-    return ns ? ` ${seconds(ns)}` : "";
+    return ns >= 1e6 ? ` ${seconds(ns)}` : "";
   }
 
   function switched(e) {

@@ -24,12 +24,12 @@
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
   const found = new Map();
-  const texts = document.createTreeWalker(document.querySelector(".md-main"), NodeFilter.SHOW_TEXT);
+  const texts = document.createTreeWalker(document.querySelector(".md-main") ?? document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const element = texts.currentNode.parentElement;
     if (!texts.currentNode.data.trim() || !element.checkVisibility({ opacityProperty: true })) continue;
     const style = getComputedStyle(element);
-    if (element.closest(".headerlink, button, [hidden]") || style.fontSize === "0px") continue;
+    if (element.closest(".headerlink, .md-button, .md-clipboard, [hidden], script, style, dialog:not([open])") || style.fontSize === "0px") continue;
     const back = behind(element);
     const [a, b] = [light(over(rgba(style.color), back)), light(back)];
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);

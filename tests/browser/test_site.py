@@ -10,8 +10,8 @@ import pytest
 SITE = Path(__file__).resolve().parents[2] / "target" / "docs" / "site"
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 #: Pages of every kind; all of them are looked through for broken links by `make docs`.
-PAGES = ["index", "tutorial", "talk", "compared", "faq", "glossary", "reference", "changelog"]
-PAGES += ["modules/index", "modules/stackless", "modules/stackless.socket", "examples/talk", "404"]
+PAGES = ["index", "tutorial", "talk", "compared", "faq", "reference"]
+PAGES += ["modules/stackless", "modules/stackless.socket", "examples/talk", "404"]
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
@@ -107,6 +107,8 @@ def test_an_animation_plays_inside_its_page(visit):
     page = visit("talk")
     frame = page.frame_locator("iframe.animation").first
     assert page.locator("iframe.animation").count() >= 8
+    counted = frame.locator("#count")
+    step = int(counted.inner_text().partition(" /")[0])
     frame.locator("#forward").click()
-    assert frame.locator("#count").inner_text().startswith("1 /")
+    assert counted.inner_text().startswith(f"{step + 1} /")
     assert frame.locator("#words").inner_text()

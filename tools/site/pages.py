@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import reference
@@ -23,7 +24,7 @@ LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]+)(#[^()\s]*)?
 #: A paragraph that is only a link to an animation: on the site it is the animation itself.
 ANIMATION = re.compile(r"^\[([^\]]+)\]\((animations/[a-z_]+\.html)\)$", re.M)
 
-#: The contents: titles, with pages of docs/ or further titles. Every page has to be somewhere.
+#: The contents: titles, with pages of docs/ or further titles. Other pages follow under "How to".
 CONTENTS: dict[str, object] = {
     "Home": "index.md",
     "Learn": {
@@ -116,13 +117,15 @@ def rewritten(text: str, source: Path, target: str) -> str:
 
     parts = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
     parts = [part if part.startswith("```") else framed(LINK.sub(replaced, part)) for part in parts]
-    return "".join(parts)
+    whole = "".join(parts)
+    # Animations get the room that the page's own table of contents would take.
+    return f"---\nhide:\n  - toc\n---\n{whole}" if "<iframe" in whole else whole
 
 
 def framed(text: str) -> str:
     """Animations take the place of the links to them."""
     frame = (
-        r'<iframe class="animation" src="\2#step=0" title="\1" loading="lazy"></iframe>'
+        r'<iframe class="animation" src="\2" title="\1" loading="lazy"></iframe>'
         "\n"
         r'<p class="whole"><a href="\2">\1</a>, in a page of its own</p>'
     )
@@ -168,6 +171,14 @@ def examples() -> list[dict[str, str]]:
     return contents
 
 
+def leaves(contents: dict[str, object]) -> Iterator[object]:
+    for page in contents.values():
+        if isinstance(page, dict):
+            yield from leaves(page)
+        else:
+            yield page
+
+
 def navigation(contents: dict[str, object], special: dict[str, object]) -> list[object]:
     found: list[object] = []
     for title, page in contents.items():
@@ -195,12 +206,16 @@ def main() -> None:
         for name in modules
     ]
     special = {"MODULES": listed, "EXAMPLES": examples()}
+    placed = {str(page) for page in leaves(CONTENTS)}
+    others = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in placed]
+    titles = {page.read_text("utf-8").partition("\n")[0].lstrip("# "): page.name for page in others}
+    contents = {**CONTENTS, "How to": {**CONTENTS["How to"], **titles}}  # type: ignore[dict-item]
     url = os.environ.get("STACKLESS_PROJECT_URL")
     settings: dict[str, object] = {
         "INHERIT": "../../mkdocs.yml",
         "docs_dir": "pages",
         "site_dir": "site",
-        "nav": navigation(CONTENTS, special),
+        "nav": navigation(contents, special),
         **({"repo_url": url} if url else {}),
     }
     if "--versioned" in sys.argv[1:]:

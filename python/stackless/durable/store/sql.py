@@ -104,6 +104,10 @@ class Store:
         """
         return self._write(lambda to: saving.start(to, [started], python) == 1)
 
+    def start_all(self, started: list[Start], python: str = "") -> Future[int]:
+        """Add workflows, which are due at once. The result is how many had no id that exists."""
+        return self._write(lambda to: saving.start(to, started, python))
+
     def claim(self, worker: Worker, count: int) -> Future[list[Claim]]:
         """Claim at most so many due workflows that the worker can load, the longest due first.
 
@@ -131,7 +135,7 @@ class Store:
 
         The result is what was asked of it meanwhile.
         """
-        return self._write(lambda to: saving.save(to, [save])[0])
+        return self._write(lambda to: saving.save_one(to, save))
 
     def save_all(self, saves: list[Save]) -> Future[list[Wanted | Exception]]:
         """Do saves; the result has what `save` returns, and the exceptions of those that fail."""
@@ -148,7 +152,7 @@ class Store:
             error = to.call(body.call)
             save = body.save(error)
             if save is not None:
-                body.written(saving.save(to, [save])[0])
+                body.written(saving.save_one(to, save))
 
         # It may take its time: other tasklets of the calling thread go on.
         return self._database.submit(write, here=False)

@@ -175,8 +175,10 @@ def test_more_workflows_than_are_in_memory_at_a_time(app):
 
 
 def test_many_are_started_with_one_commit(app, monkeypatch):
-    writes, write = [], app._store._write
-    monkeypatch.setattr(app._store, "_write", lambda to: writes.append(to) or write(to))
+    writes, write = [], app._store._database.submit_start
+    monkeypatch.setattr(
+        app._store._database, "submit_start", lambda to: writes.append(to) or write(to)
+    )
     handles = app.start_all(orders.empty, [(number,) for number in range(2500)])
     assert len(writes) == 3 and len({each.id for each in handles}) == 2500
     monkeypatch.undo()

@@ -102,11 +102,11 @@ class Store:
 
         `python`: that which can load it; "" for all.
         """
-        return self._write(lambda to: saving.start(to, [started], python) == 1)
+        return self._database.submit_start(lambda to: saving.start(to, [started], python) == 1)
 
     def start_all(self, started: list[Start], python: str = "") -> Future[int]:
         """Add workflows, which are due at once. The result is how many had no id that exists."""
-        return self._write(lambda to: saving.start(to, started, python))
+        return self._database.submit_start(lambda to: saving.start(to, started, python))
 
     def claim(self, worker: Worker, count: int) -> Future[list[Claim]]:
         """Claim at most so many due workflows that the worker can load, the longest due first.

@@ -42,7 +42,7 @@ _INFO = (
     " created, updated, snapshot, result, failed, error"
 )
 #: Those that no worker takes: it says so, or needs a Python that is not here, and no worker has.
-_STUCK = (
+STUCK_HERE = (
     f"(status = '{STUCK}' OR (status NOT IN {OVER!r} AND worker IS NULL AND python NOT IN ('', ?)"
     " AND python NOT IN (SELECT python FROM durable_workers)))"
 )
@@ -162,6 +162,11 @@ class Store:
         rows = self._read("SELECT cancel, pause, migrate FROM durable_workflows WHERE id = ?", id)
         return Wanted(rows[0][0] == 1, rows[0][1] == 1, rows[0][2]) if rows else None
 
+    def status(self, id: str) -> str | None:
+        """Return the status of a workflow; None if there is none."""
+        rows = self._read("SELECT status FROM durable_workflows WHERE id = ?", id)
+        return rows[0][0] if rows else None
+
     def ending(self, id: str) -> tuple[str, bytes | None, str | None] | None:
         """Return the status, result and error of a workflow."""
         rows = self._read("SELECT status, result, error FROM durable_workflows WHERE id = ?", id)
@@ -192,7 +197,7 @@ class Store:
         if status is not None:
             which, values = f"{which} AND status = ?", [*values, status]
         if stuck_for:
-            which, values = f"{which} AND {_STUCK}", [*values, stuck_for]
+            which, values = f"{which} AND {STUCK_HERE}", [*values, stuck_for]
         rows = self._read(
             f"SELECT {_INFO} FROM durable_workflows WHERE {which} ORDER BY created DESC LIMIT ?",
             *values,

@@ -278,9 +278,12 @@ class Node:
     async def leave(self) -> None:
         """End the host."""
         self._ending = True
-        self.endpoint.send(DIRECTORY, ("leave",))
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.endpoint.flush(), 2)
+            await asyncio.wait_for(self.endpoint.flush(), _CLEAN)
+        self.endpoint.send(DIRECTORY, ("leave",))
+        until = time.monotonic() + _CLEAN
+        while self.endpoint.connected(DIRECTORY) and time.monotonic() < until:
+            await asyncio.sleep(0.01)  # the directory breaks the connection
         for task in list(self._tasks):
             task.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self.host.stop)

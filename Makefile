@@ -29,7 +29,7 @@ SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/targe
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
 .PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-durable bench-cluster bench-check \
-        performance-table wheels \
+        performance-table wheels lint-release release docs docs-serve docs-deploy \
         lint format changelog nightly valgrind build wheel clean
 
 help: ## Show this list
@@ -108,7 +108,7 @@ valgrind: ## Tests of the engine under valgrind (a quarter of an hour)
 	@tools/check-system "$(PY)"
 	@tools/valgrind-tests "$(PY)" $(ARGS)
 
-browser: build ## The animation in a real browser (Debian's chromium, Playwright)
+browser: docs ## The animation and the documentation site in a real browser (Debian's chromium, Playwright)
 	@tools/check-browser $(VENV)/bin/python
 	@$(VENV)/bin/python -m pytest -s tests/browser $(ARGS)
 
@@ -153,6 +153,27 @@ bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
 performance-table: ## Check the ratios on every Python found; the table goes into docs/performance.md
 	@tools/performance-table $(ARGS)
 
+# ------------------------------------------------------------------ documentation
+
+.venv/docs/.ready: tools/docs-requirements.txt
+	@"$(PY)" -m venv .venv/docs
+	@.venv/docs/bin/python -m pip install -q -r $<
+	@touch $@
+
+docs: build .venv/docs/.ready ## The documentation site, into target/docs/site, and a check of its links and names
+	@$(VENV)/bin/python tools/site/pages.py
+	@NO_MKDOCS_2_WARNING=1 .venv/docs/bin/mkdocs build --strict -f target/docs/mkdocs.yml
+	@$(VENV)/bin/python tools/site/check_site.py target/docs/site
+
+docs-serve: docs ## Show it at http://127.0.0.1:8000
+	@.venv/docs/bin/python -m http.server --bind 127.0.0.1 --directory target/docs/site 8000
+
+docs-deploy: build .venv/docs/.ready ## Put it, as VERSION and as the latest, on the branch gh-pages
+	@$(VENV)/bin/python tools/site/pages.py --versioned
+	@NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/.venv/docs/bin:$$PATH" mike deploy -F target/docs/mkdocs.yml \
+	  --update-aliases $(ARGS) "$(VERSION)" latest
+	@PATH="$(CURDIR)/.venv/docs/bin:$$PATH" mike set-default -F target/docs/mkdocs.yml $(ARGS) latest
+
 # ------------------------------------------------------------------ check and release
 
 lint: build ## Formatting, warnings, layers, the C interface, types, stubs, changelog
@@ -183,6 +204,12 @@ wheel: $$(VENV)/.ready ## Build a wheel for the default Python, and the sdist, i
 
 wheels: ## Wheels of all supported CPythons for x86-64 and aarch64, and the sdist, into dist/; tries each
 	@tools/make-wheels $(ARGS)
+
+lint-release: $$(VENV)/.ready ## The release workflow, the issue forms, the citation, the README of a package index
+	@tools/check-release "$(CURDIR)/$(VENV)/bin/python"
+
+release: $$(VENV)/.ready ## Prepare the commit of a release: make release VERSION=1.2.3
+	@$(VENV)/bin/python tools/prepare-release $(VERSION)
 
 clean: ## Remove everything that was built
 	rm -rf target .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,8 +2,10 @@
 
 Neither switches to the other, so each runs from its beginning to its end.
 
-    python examples/talk/greet.py
+    python examples/talk/greet.py [NAME ...]
 """
+
+import sys
 
 import stackless
 
@@ -13,6 +15,6 @@ def greet(name: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in "AB":
+    for name in sys.argv[1:] or "AB":
         stackless.tasklet(greet)(name)
     stackless.run()

@@ -2,8 +2,10 @@
 
 The scheduler runs the tasklets of the run queue in turn, so both say hello before either ends.
 
-    python examples/talk/round_robin.py
+    python examples/talk/round_robin.py [NAME ...]
 """
+
+import sys
 
 import stackless
 
@@ -15,6 +17,6 @@ def visit(name: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in "AB":
+    for name in sys.argv[1:] or "AB":
         stackless.tasklet(visit)(name)
     stackless.run()

@@ -3,10 +3,10 @@
 In the first, every tasklet reads the clock at each of its turns. In the second, one tasklet reads
 it for all of them. In the third, no tasklet does: `stackless.sleep` waits in the system.
 
-    python examples/talk/sleepers.py [--times]
+    python examples/talk/sleepers.py [--times | --system]
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 
@@ -60,6 +60,13 @@ def processor_time(sleep: Callable[[float], None]) -> float:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Sleep in three ways.")
+    parser.add_argument("--times", action="store_true", help="print how busy the processor was")
+    parser.add_argument("--system", action="store_true", help="only the way of today")
+    arguments = parser.parse_args()
+    if arguments.system:
+        processor_time(stackless.sleep)
+        parser.exit()
     ways: list[tuple[str, Callable[[float], None]]] = [
         ("everybody looks at the clock", busy_sleep),
         ("one looks for all", SharedSleeper().sleep),
@@ -69,6 +76,6 @@ if __name__ == "__main__":
     for title, sleep in ways:
         print(f"{title}:")
         used.append(processor_time(sleep))
-        if "--times" in sys.argv:
+        if arguments.times:
             print(f"  processor: {used[-1]:.3f} s")
     print(f"the last one kept the processor {'idle' if used[2] < min(used[:2]) / 4 else 'busy'}")

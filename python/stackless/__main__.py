@@ -67,12 +67,22 @@ def main(argv: list[str]) -> int:
 
 
 def command(argv: list[str]) -> int:
-    """Run one subcommand as the whole process. If stdout is closed, there is no traceback."""
+    """Run one subcommand as the whole process; without a traceback if its output cannot be written.
+
+    What a program raises that `run` or `record` runs is raised here, as `python` shows it.
+    """
+    if argv and argv[0] in ("record", "run"):
+        return main(argv)
     try:
         status = main(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the program that reads the output has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:  # it is None if the process was started without
+            sys.stdout.flush()
+    except OSError as error:
+        # If the program that reads the output has ended, that is no error of this one.
+        if not isinstance(error, BrokenPipeError):
+            print(f"python -m stackless: {error}", file=sys.stderr)
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     return status
 

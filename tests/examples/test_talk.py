@@ -3,6 +3,7 @@
 import gc
 import importlib
 import math
+import re
 import subprocess
 import sys
 import xml.sax
@@ -59,6 +60,30 @@ def test_demo_runs_every_program(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
     demo = importlib.import_module("demo")
     assert set(demo.PROGRAMS) == {path.stem for path in EXPECTED.iterdir()}
+
+
+def test_what_the_demo_advises_works(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    demo = importlib.import_module("demo")
+    advice = demo.NEXT.format(python=sys.executable, talk=TALK)
+    for target in re.findall(r"^  make (\w+)", advice, re.M):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+    for place in re.findall(r"^  (\w[\w/]*/) ", advice, re.M):
+        assert (ROOT / place).is_dir()
+    [record] = re.findall(r"^  (\S+ -m stackless record .*)$", advice, re.M)
+    subprocess.run(record, shell=True, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "greet.html").exists()
+    [bots] = re.findall(r"^  (\S+ \S+actor_bots.py .*)$", advice, re.M)
+    few = bots.replace("--bots 100000", "--bots 100")
+    subprocess.run(few, shell=True, cwd=tmp_path, check=True, capture_output=True)
+    session = re.findall(r"^  >>> (.*)$", advice, re.M)
+    printed = advice.rstrip().splitlines()[-1].strip()
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*session[:-1], f"print(repr({session[-1]}))"])],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == (printed, "")
 
 
 def test_demo_shows_a_difference(monkeypatch, tmp_path, capsys):

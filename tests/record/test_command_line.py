@@ -39,6 +39,20 @@ def test_a_script_is_recorded(script, tmp_path):
     assert replay.stack(main)[-1] == ("<module>", 6)
 
 
+def test_the_source_of_the_library_is_left_out(tmp_path):
+    (tmp_path / "through.py").write_text(
+        "import contextlib, stackless\n"
+        "with contextlib.ExitStack() as stack:\n"
+        "    stack.callback(stackless.run)\n"
+        "    stackless.tasklet(print)(1)\n"
+    )
+    done = run_module("record", "-o", "out.json", "through.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    sources = {file["name"]: file["source"] for file in load(tmp_path / "out.json")["files"]}
+    assert sources.pop("through.py").startswith("import contextlib")
+    assert sources == {"python/contextlib.py": ""}
+
+
 def test_the_animation_is_beside(script, tmp_path):
     assert run_module("record", script, cwd=tmp_path).returncode == 0
     assert "Content-Security-Policy" in (tmp_path / "hello.html").read_text()
@@ -118,7 +132,10 @@ def test_how_the_script_ends(script, tmp_path, ending, status, says):
         (["--limit", "3", "hello.py"], "at least 16"),
         (["--from", "hello.py"], "-o FILE"),
         (["--from", "hello.py", "-o", "x.html"], "no recording"),
-        (["--from", "hello.py", "hello.py", "-o", "x.html"], "either"),
+        (["--from", "hello.py", "hello.py", "-o", "x.html"], "takes no program"),
+        (["-c"], "-c needs the text of a program"),
+        (["-m"], "-m needs the name of a module"),
+        (["."], "there is no __main__.py in '.'"),
     ],
 )
 def test_nonsense_is_refused(script, tmp_path, arguments, says):

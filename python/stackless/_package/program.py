@@ -15,17 +15,24 @@ import types
 USAGE = "(FILE | -m MODULE | -c TEXT | -) [ARGUMENT ...]"
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Let a command take a program: the results are `kind`, `program` and `arguments`."""
     kind = parser.add_mutually_exclusive_group()
     for flag, what in ("-m", "the program is a module"), ("-c", "the program is this text"):
         kind.add_argument(flag, dest="kind", action="store_const", const=flag, help=what)
     parser.add_argument(
         "program",
-        nargs="?" if optional else None,
+        nargs="?",
         help="a file, a directory or zip file with a __main__.py, or - for standard input",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the program")
+
+
+def required(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """End the process with a message if no program was given."""
+    if given.program is None:
+        missing = {"-m": "-m needs the name of a module", "-c": "-c needs the text of a program"}
+        parser.error(missing.get(given.kind, f"a program is required: {USAGE}"))
 
 
 def found(given: argparse.Namespace, command: str) -> Program | None:
@@ -69,7 +76,10 @@ class Program:
             # For tracebacks and recordings: there is no file to read it from.
             linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
             self._code = compile(text, file, "exec")
-        elif not os.path.isdir(name):
+        elif os.path.isdir(name):
+            if not any(each.startswith("__main__.py") for each in os.listdir(name)):
+                raise ImportError(f"there is no __main__.py in {name!r}")
+        else:
             script = os.path.abspath(name)
             with open(script, "rb") as opened:
                 source = opened.read()

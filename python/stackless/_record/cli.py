@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from stackless._package.own_code import hide_own_frames
-from stackless._package.program import USAGE, add_arguments, found
+from stackless._package.program import USAGE, add_arguments, found, required
 from stackless._record.recording import FORMATS, check_target, convert, record
 
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RECORDING",
         help="convert a recording (.json, .html) to FILE instead of making one",
     )
-    add_arguments(parser, optional=True)
+    add_arguments(parser)
     return parser
 
 
@@ -49,9 +49,13 @@ def main(argv: list[str]) -> int:
     """
     parser = _parser()
     given = parser.parse_args(argv)
-    if (given.program is None) == (given.source is None):
+    if given.source is None and given.program is None and given.kind is None:
         parser.error("either a program or --from RECORDING is required")
-    if given.source is not None and given.output is None:
+    if given.source is None:
+        required(given, parser)
+    elif given.program is not None or given.kind is not None:
+        parser.error("--from takes no program")
+    elif given.output is None:
         parser.error("--from needs -o FILE")
     try:
         if given.source is not None:

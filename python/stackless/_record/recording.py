@@ -207,6 +207,13 @@ def _home() -> str:
 
 
 def _source(path: str) -> str:
+    """Return the source that a recording keeps of a file: that of the program's own code only.
+
+    Where a tasklet is in a library, the page shows the line of the program that called it.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if path.startswith(_quiet_places()) and path != main:
+        return ""
     source = "".join(linecache.getlines(path))
     return source if len(source) <= _LARGEST_SOURCE else ""
 

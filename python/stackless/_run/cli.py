@@ -12,7 +12,7 @@ import time
 from stackless import _stackless, monkey
 from stackless._package.exit import enable_from
 from stackless._package.own_code import hide_own_frames
-from stackless._package.program import USAGE, add_arguments, found
+from stackless._package.program import USAGE, add_arguments, found, required
 from stackless._run import blocked
 from stackless.monkey.threads import Settings
 
@@ -78,6 +78,7 @@ def main(argv: list[str]) -> int:
     """
     parser = _parser()
     given = parser.parse_args(argv)
+    required(given, parser)
     monkey.patch_all()
     enable_from(os.environ, default=True)
     Settings.take_main()

@@ -7,7 +7,7 @@ import sys
 
 from stackless import monkey
 from stackless._package.own_code import hide_own_frames
-from stackless._package.program import USAGE, add_arguments, found
+from stackless._package.program import USAGE, add_arguments, found, required
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
     """
     parser = _parser()
     given = parser.parse_args(argv)
+    required(given, parser)
     monkey.patch_all()
     program = found(given, parser.prog)
     if program is None:

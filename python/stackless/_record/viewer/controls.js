@@ -6,6 +6,7 @@ import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 
 const SPEEDS = [0.5, 1, 2, 4, 10, 30, 100, 1000];
+const LONGEST_SLEEP = 10_000; // milliseconds; a longer one is not waited for to its end
 const byId = (id) => document.getElementById(id);
 
 const began = performance.now();
@@ -31,6 +32,7 @@ function draw() {
   source.draw(player.model.running(thread));
   byId("words").innerHTML = sentence(player);
   byId("count").textContent = `${step.toLocaleString("en")} / ${player.last.toLocaleString("en")}`;
+  byId("clock").textContent = `${(player.time / 1e9).toFixed(3)} s`;
   byId("scrub").value = step;
   timeline.move();
   if (forward) stage.fly(playing ? 1000 / speed : 700);
@@ -62,7 +64,11 @@ function tick(now) {
     const steps = Math.max(1, Math.floor(((now - due) * speed) / 1000) + 1);
     due += (steps * 1000) / speed;
     if (now - due > 1000) due = now; // the page was not visible
-    seek(player.step + Math.min(steps, Math.ceil(speed)));
+    // While no tasklet can run, time passes as it did in the program.
+    const ahead = Math.min(steps, Math.ceil(speed));
+    for (let i = 0; i < ahead && !(i && player.sleeps); i++) player.seek(player.step + 1);
+    draw();
+    due = Math.max(due, now + Math.min(LONGEST_SLEEP, player.sleeps / 1e6));
     if (player.step >= player.last) setPlaying(false);
   }
   requestAnimationFrame(tick);

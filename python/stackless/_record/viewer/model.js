@@ -345,6 +345,27 @@ export class Player {
     return this.events.slice(this.stops[this.step - 1], this.stops[this.step]).map(event);
   }
 
+  // How long it takes until the next step, in nanoseconds, if no tasklet of any thread runs; else 0.
+  get sleeps() {
+    const awake = [...this.model.threads.values()].some((t) => !t.asleep);
+    const next = this.events[this.at];
+    return awake || !next || !this.at ? 0 : next[0] - this.events[this.at - 1][0];
+  }
+
+  // The time of the current step since the recording began, in nanoseconds.
+  get time() {
+    return this.at ? this.events[this.at - 1][0] : 0;
+  }
+
+  // The text of the line of a call, if its source is known.
+  line(place) {
+    const source = place ? this.recording.files[place.file]?.source : "";
+    if (!source) return "";
+    this.sources ??= new Map();
+    if (!this.sources.has(place.file)) this.sources.set(place.file, source.split("\n"));
+    return this.sources.get(place.file)[place.line - 1] ?? "";
+  }
+
   text(n) {
     return this.recording.texts[n] ?? "";
   }

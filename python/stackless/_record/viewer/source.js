@@ -104,8 +104,11 @@ export class SourceView {
       this.box.innerHTML = `<p class="empty">The source of ${escape(file.name)} is not in the recording.</p>`;
       return;
     }
-    this.box.innerHTML = colouredLines(file.source.replace(/\n$/, ""))
-      .map((html, i) => `<div class="line" data-line="${i + 1}"><span class="dots"></span><span class="no">${i + 1}</span><code>${html || " "}</code></div>`)
+    const source = file.source.replace(/\n$/, "");
+    const indents = source.split("\n").map((line) => line.length - line.trimStart().length);
+    // A long line is wrapped; its other parts are indented more than its first one.
+    this.box.innerHTML = colouredLines(source)
+      .map((html, i) => `<div class="line" data-line="${i + 1}"><span class="dots"></span><span class="no">${i + 1}</span><code style="--in:${Math.min(indents[i] + 4, 10)}ch">${html || " "}</code></div>`)
       .join("");
   }
 }

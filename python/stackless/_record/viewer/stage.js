@@ -1,6 +1,6 @@
 // Draws tasklets, run queues, channels and the output.
 import { FLAG, KIND, STATES, isBlocked, isOver } from "./model.js";
-import { channelName, colour, escape, taskletName } from "./words.js";
+import { channelName, colour, escape, readable, shortName, taskletName } from "./words.js";
 
 const FULL = 8; // maximum number of tasklets that are drawn with their stacks
 const COMPACT = 40; // maximum number of tasklets that are drawn with their current line
@@ -10,6 +10,19 @@ const CHANNELS = 24; // maximum number of channels that are drawn
 const FRAMES = 9; // maximum number of calls that are drawn of a stack, the innermost ones
 
 const cssState = (state) => STATES[state].replace(/\W+$/, "").replace(/\W+/g, "-");
+
+// Scrolls a box, and nothing around it, until one of its elements is visible.
+function reveal(box, element) {
+  if (!element) return;
+  const [outer, inner] = [box.getBoundingClientRect(), element.getBoundingClientRect()];
+  if (inner.top < outer.top || inner.height > outer.height) box.scrollTop += inner.top - outer.top - 4;
+  else if (inner.bottom > outer.bottom) box.scrollTop += inner.bottom - outer.bottom + 4;
+  if (inner.left < outer.left) box.scrollLeft += inner.left - outer.left - 4;
+  else if (inner.right > outer.right) box.scrollLeft += inner.right - outer.right + 4;
+}
+
+// Places in a name where it may be broken, so that it is not broken within a word.
+const breakable = (html) => html.replace(/([_.])(?=\w)/g, "$1<wbr>");
 
 export class Stage {
   constructor(player) {
@@ -58,7 +71,7 @@ export class Stage {
     this.tasklets.className = look;
     this.tasklets.parentElement.classList.toggle("crowded", look === "dense" || look === "counted");
     this.tasklets.innerHTML = html || `<p class="empty">${this.filter ? "No tasklet matches." : "No tasklets."}</p>`;
-    this.tasklets.querySelector(".running")?.scrollIntoView({ block: "nearest" });
+    reveal(this.tasklets, this.tasklets.querySelector(".running"));
     this.depths.clear();
     for (const t of all) this.depths.set(t.id, this.player.stack(t.stack).length);
   }
@@ -68,13 +81,15 @@ export class Stage {
     const ran = this.player.ran(t.id, this.player.step);
     const chosen = t.id === this.chosen ? " chosen" : "";
     const where = t.channel ? ` ${escape(channelName(this.player, t.channel))}` : "";
-    const text = t.value ? escape(this.player.text(t.value)) : "";
+    const text = t.value ? escape(readable(this.player.text(t.value))) : "";
     const waits = text && ["paused", "receives", "iterates"].includes(STATES[t.state]); // the text says for what
     const value = text && (isBlocked(t.state) || isOver(t.state) || STATES[t.state] === "in alt()")
       ? `<span class="value">${text}</span>` : "";
     const state = waits ? text : `${STATES[t.state]}${where} ${value}`;
-    const head = `<header title="${this.name(t.id)}"><b>${this.name(t.id)}</b><small>#${t.id}</small></header>
-      <div class="state"><i></i>${state}</div>`;
+    const short = shortName(this.player, t.id);
+    const args = taskletName(this.player, t.id).slice(short.length);
+    const head = `<header title="${this.name(t.id)}"><b>${breakable(escape(short))}</b><small>#${t.id}</small></header>
+      ${full && args.length > 2 ? `<div class="args">${escape(args)}</div>` : ""}<div class="state"><i></i>${state}</div>`;
     return `<article class="tasklet ${cssState(t.state)}${chosen}" data-tasklet="${t.id}" data-state="${STATES[t.state]}"
       data-depth="${stack.length}" style="--c:${colour(t.id)}">${head}${full ? this.frames(t, stack, forward, ran) : this.line(stack)}</article>`;
   }
@@ -186,6 +201,8 @@ export class Stage {
     const more = all.length - shown.length;
     this.channels.innerHTML = `<h2>Channels</h2>` + (shown.map((c) => this.pipe(c)).join("") ||
       `<p class="empty">none yet</p>`) + (more > 0 ? `<p class="empty">and ${more} more</p>` : "");
+    const acted = recent.findLast((id) => model.channels.has(id));
+    reveal(this.channels, acted ? this.channels.querySelector(`[data-channel="${acted}"]`) : null);
   }
 
   pipe(c) {
@@ -193,16 +210,15 @@ export class Stage {
     const balance = model.balance(c.id);
     const chip = (id) => {
       const t = model.tasklets.get(id);
-      const value = t.value && STATES[t.state] === "sends" ? `<span class="value">${escape(this.player.text(t.value))}</span>` : "";
-      const name = value ? taskletName(this.player, id).replace(/\(.*$/s, "") : taskletName(this.player, id);
-      return `<li data-waiting="${id}" style="--c:${colour(id)}"><span>${escape(name)}</span>${value}</li>`;
+      const value = t.value && STATES[t.state] === "sends" ? `<span class="value">${escape(readable(this.player.text(t.value)))}</span>` : "";
+      return `<li data-waiting="${id}" style="--c:${colour(id)}" title="${this.name(id)}"><span>${escape(shortName(this.player, id))}</span>${value}</li>`;
     };
     const queue = (kind) => {
       const waiting = c.queue.filter((id) => (STATES[model.tasklets.get(id).state] === "sends") === (kind === "senders"));
       const more = waiting.length > 5 ? `<li class="more">+${waiting.length - 5}</li>` : "";
       return `<ol class="${kind}">${waiting.slice(0, 5).map(chip).join("")}${more}</ol>`;
     };
-    const values = c.buffer.slice(0, 5).map((text) => `<span class="value">${escape(this.player.text(text) || "•")}</span>`);
+    const values = c.buffer.slice(0, 5).map((text) => `<span class="value">${escape(readable(this.player.text(text)) || "•")}</span>`);
     if (c.buffer.length > 5) values.push(`+${c.buffer.length - 5}`);
     const name = channelName(this.player, c.id);
     const prefers = ["receiver", "neither", "sender"][c.settings & 3];
@@ -211,7 +227,8 @@ export class Stage {
       c.settings & FLAG.CLOSING ? "closed" : "",
     ].filter(Boolean).join(", ");
     const sign = balance > 0 ? `+${balance}` : balance;
-    return `<div class="channel ${balance > 0 ? "plus" : balance < 0 ? "minus" : ""}" data-channel="${c.id}" data-balance="${balance}">
+    const acts = this.player.happened.some((e) => e.place === c.id && e.kind !== KIND.Create && e.kind !== KIND.Link) ? " acts" : "";
+    return `<div class="channel ${balance > 0 ? "plus" : balance < 0 ? "minus" : ""}${acts}" data-channel="${c.id}" data-balance="${balance}">
       ${queue("senders")}<div class="pipe"><b>${escape(name)}</b><span class="balance" title="balance">${sign}</span>
       ${values.length ? `<small class="buffer" title="buffer, the oldest value first">${values.join(" ")}</small>` : ""}
       ${marks ? `<small>${marks}</small>` : ""}</div>${queue("receivers")}</div>`;
@@ -248,7 +265,7 @@ export class Stage {
     if (boxes.some((b) => !b)) return;
     const chip = document.createElement("div");
     chip.className = "flying";
-    chip.textContent = this.player.text(e.text) || "•";
+    chip.textContent = readable(this.player.text(e.text)) || "•";
     chip.style.setProperty("--c", colour(from));
     document.body.append(chip);
     const frames = boxes.map((b) => ({

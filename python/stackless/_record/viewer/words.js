@@ -6,8 +6,30 @@ export const escape = (text) =>
 
 export const colour = (id) => `var(--c${id % 8})`;
 
+// A text with the usual repr of functions, classes and objects replaced by their names.
+export const readable = (text) =>
+  text.replace(/<(?:built-in )?(?:function|method|class|bound method) '?([\w.<>]*?[\w>])'?(?: at 0x[0-9a-f]+| of <[^<>]*>| of [^<>]*object at 0x[0-9a-f]+)?>/g,
+    (_, name) => name.split("<locals>.").pop().replace(/^__main__\./, ""))
+    .replace(/<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]*(>|…$)/g, (_, name, end) => `<${name}>${end === ">" ? "" : "…"}`);
+
+const LONGEST = 44; // maximum number of characters of a name with its arguments
+
 export function taskletName(player, id) {
-  return player.text(player.model.tasklets.get(id)?.label) || player.names.get(id) || `tasklet ${id}`;
+  const name = readable(player.text(player.model.tasklets.get(id)?.label) || player.names.get(id) || `tasklet ${id}`);
+  const open = name.indexOf("(");
+  if (name.length <= LONGEST || open < 0) return name;
+  // As many arguments as there is room for.
+  const room = name.slice(0, LONGEST - 2);
+  const comma = room.lastIndexOf(", ");
+  return comma > open ? `${room.slice(0, comma)}, …)` : `${name.slice(0, open)}(…)`;
+}
+
+export const shortName = (player, id) => taskletName(player, id).replace(/\(.*$/s, "");
+
+// A duration in nanoseconds as text.
+export function seconds(ns) {
+  const s = ns / 1e9;
+  return s >= 1 ? `${s.toFixed(1)} s` : s >= 0.0995 ? `${s.toFixed(2)} s` : `${(s * 1000).toPrecision(2)} ms`;
 }
 
 export function channelName(player, id) {
@@ -32,7 +54,7 @@ export function sentence(player) {
   }
   const named = (id) =>
     id ? `<b class="name" style="--c:${colour(id)}">${escape(taskletName(player, id))}</b>` : "a thread";
-  const what = (text) => `<code>${escape(player.text(text) || "a value")}</code>`;
+  const what = (text) => `<code>${escape(readable(player.text(text)) || "a value")}</code>`;
   const valueOf = (e) => `${e.flags & FLAG.EXCEPTION ? "the exception " : ""}${what(e.text)}`;
   const where = (id) => `<b>${escape(channelName(player, id))}</b>`;
   const rank = [
@@ -43,7 +65,7 @@ export function sentence(player) {
   const linked = events.some((e) => e.kind === KIND.Link && e.other === main.other);
   const started = (id) => !player.ran(id, player.step);
   const on = (id) =>
-    id ? `${named(id)} ${started(id) ? "starts" : "continues"}.` : "No tasklet can run: the thread sleeps.";
+    id ? `${named(id)} ${started(id) ? "starts" : "continues"}.` : `No tasklet can run: the thread sleeps${slept()}.`;
   const e = main;
   switch (e.kind) {
     case KIND.HandOver:
@@ -82,11 +104,13 @@ export function sentence(player) {
     case KIND.Output:
       return `${named(e.tasklet)} prints <code>${escape(player.text(e.text).trimEnd())}</code>`;
     case KIND.Return:
-      return `${named(e.tasklet)}: <code>${escape(top(e))}()</code> returns ${what(e.text)}.`;
+      if (top(e) === "<module>") return `${named(e.tasklet)} has run ${file(e)}.`;
+      return `${named(e.tasklet)}: <code>${escape(top(e))}()</code> returns${player.text(e.text) === "None" ? "" : ` ${what(e.text)}`}.`;
     case KIND.Call:
+      if (top(e) === "<module>") return `${named(e.tasklet)} begins to run ${file(e)}.`;
       return `${named(e.tasklet)} calls <code>${escape(top(e))}()</code>.`;
     case KIND.Line:
-      return `${named(e.tasklet)} is at line ${player.stack(e.stack)[0]?.line ?? "?"}.`;
+      return `${named(e.tasklet)} ${does(e)}.`;
     case KIND.Note:
       return escape(player.text(e.text));
     case KIND.Channel:
@@ -99,8 +123,31 @@ export function sentence(player) {
     return player.stack(e.stack)[0]?.name.split(".").pop() ?? "?";
   }
 
+  function file(e) {
+    return `<code>${escape(recordedFile(e)?.name.split("/").pop() ?? "a module")}</code>`;
+  }
+
+  function recordedFile(e) {
+    return player.recording.files[player.stack(e.stack)[0]?.file];
+  }
+
+  // What a line does: its text, without indentation and comment, if that says something.
+  function does(e) {
+    const place = player.stack(e.stack)[0];
+    const code = player.line(place).trim().replace(/\s+#[^'"]*$/, "");
+    const defined = /^(?:async )?(def|class) (\w+)/.exec(code);
+    if (defined) return defined[1] === "def" ? `defines <code>${defined[2]}()</code>` : `defines the class <code>${defined[2]}</code>`;
+    if (!code || /^[rbfu]*["']/i.test(code)) return `is at line ${place?.line ?? "?"}`;
+    return `runs <code>${escape(code)}</code>`;
+  }
+
+  function slept() {
+    const ns = player.sleeps;
+    return ns >= 1e6 ? ` ${seconds(ns)}` : "";
+  }
+
   function switched(e) {
-    if (!e.tasklet) return e.other ? `The thread wakes. ${on(e.other)}` : "The thread sleeps.";
+    if (!e.tasklet) return e.other ? `The thread wakes. ${on(e.other)}` : `The thread sleeps${slept()}.`;
     const me = named(e.tasklet);
     switch (STATES[e.flags & 15]) {
       case "sends":

@@ -222,7 +222,11 @@ class Node:
         except Refused as error:
             raise ClusterError(f"the cluster refuses this host: {error}") from None
         key = self._key or welcome["key"]
-        self.host = Host(welcome["cluster"], Codec(key, self._allow))
+        try:
+            self.host = Host(welcome["cluster"], Codec(key, self._allow))
+        except BaseException:
+            comm.abort()
+            raise
         self.host.address = scheduler
         loop = asyncio.get_running_loop()
         self.endpoint = Endpoint(loop, self._arguments, self.host.receive, self._refused)

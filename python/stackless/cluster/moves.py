@@ -106,7 +106,7 @@ class Moves:
         except BaseException:
             self._release(here, runnable)
             raise
-        tasks.gone[task.tid] = to
+        tasks.went(task.tid, to)
         tasks.forget(here)
         here.held = False
         here.gate.set()

@@ -25,6 +25,7 @@ PROGRAMS = {
     "divider_uncaught": "an uncaught error goes to run()",
     "divider_forwarded": "an error sent to the client",
     "factorial": "a thousand levels of recursion, a thousand tasklets",
+    "two_workers": "a tasklet that is pickled and hops between two processes",
     "pull_parser": "an iterator out of a parser that calls back",
     "run_tasklet": "wait for some tasklets, leave the others",
     "sleepers": "three ways to wait, and what they cost",

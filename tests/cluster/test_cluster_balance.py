@@ -174,7 +174,7 @@ def test_the_commands(c, one):
 
 
 def test_commands_without_a_cluster(capsys):
-    assert cli.main(["ps", "tcp://127.0.0.1:1"]) == 1
+    assert cli.main(["ps", "tcp://127.0.0.1:1", "-t", "0.3"]) == 1
     assert "127.0.0.1:1" in capsys.readouterr().err
     for wrong in [], ["ps"], ["walk", "x"], ["top", "x", "-i", "0"]:
         with pytest.raises(SystemExit) as end:

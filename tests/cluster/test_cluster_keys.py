@@ -36,8 +36,7 @@ def test_a_host_without_the_key_is_refused(site):
         assert KEY.hex() not in there.logs()
 
 
-@pytest.mark.parametrize("key", [OTHER, None])
-def test_a_program_without_the_key_is_refused(site, key, monkeypatch):
+def test_a_program_without_the_key_is_refused(site, monkeypatch):
     there = site()
     there.worker("one", {"STACKLESS_CLUSTER_KEY": KEY.hex()})
     code = """
@@ -55,9 +54,9 @@ with cluster.connect(sys.argv[1], key=bytes.fromhex(sys.argv[2]), name="first") 
     )
     try:
         assert first.stdout.readline() == "ready\n"
-        why = "another key" if key else "no key"
-        with pytest.raises(cluster.ClusterError, match=why):
-            cluster.connect(there.address, key=key, name="second")
+        for key, why in (OTHER, "another key"), (None, "no key"):
+            with pytest.raises(cluster.ClusterError, match=why):
+                cluster.connect(there.address, key=key, name="second")
         monkeypatch.setenv("STACKLESS_CLUSTER_KEY", KEY.hex())
         with cluster.connect(there.address, name="third") as c:
             assert c.spawn(programs.add, 1, 2).join(60) == 3

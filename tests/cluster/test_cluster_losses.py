@@ -1,6 +1,9 @@
 """Workers that die: what their owners hear, and what continues elsewhere."""
 
+import os
 import signal
+import subprocess
+import sys
 
 import programs
 import pytest
@@ -226,3 +229,24 @@ def test_wrong_options(c):
     for function in cluster.checkpoint, cluster.epoch:
         with pytest.raises(cluster.ClusterError, match=r"spawn\(\)"):
             function()
+
+
+def test_the_command_of_dask(c, start):
+    """`dask worker` with its nanny, as on other machines: SIGTERM moves tasklets away."""
+    command = [sys.executable, "-m", "dask", "worker", c.address, "--name", "by-command"]
+    command += ["--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--memory-limit", "0"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, **quiet) as worker:
+        try:
+            wait_for(c, ["by-command"], [])
+            begun = c.channel()
+            tasklets = [c.spawn(programs.sweep, 60, begun, on="by-command") for _ in range(5)]
+            for _ in tasklets:
+                begun.receive(timeout=60)
+            worker.send_signal(signal.SIGTERM)
+            assert [each.join(60) for each in tasklets] == [(2, 59)] * 5
+            worker.wait(60)
+        finally:
+            worker.kill()
+    wait_for(c, [], ["by-command"])

@@ -138,6 +138,27 @@ def test_one_that_waits_for_its_own_host_stays(c, one, other):
     assert tasklet.join(30) is None
 
 
+def test_a_time_limit_of_the_program_does_not_move(c, one, other):
+    def limited(host):
+        with stackless.timeout(60):
+            cluster.go(host)
+
+    with pytest.raises(cluster.MoveRefused, match="time limit"):
+        c.spawn(limited, other, on=one).join(30)
+
+    def waits(channel):
+        with stackless.move_on_after(60):
+            return channel.receive(), cluster.here().name
+
+    channel = c.channel()
+    tasklet = c.spawn(waits, channel, on=one)
+    until(lambda: channel.balance == -1)
+    with pytest.raises(cluster.MoveRefused, match="time limit"):
+        tasklet.move(other)
+    channel.send("value")
+    assert tasklet.join(30) == ("value", one)
+
+
 def test_one_that_has_ended_does_not_move(c, one, other):
     tasklet = c.spawn(programs.add, 1, on=one)
     assert tasklet.join(30) == 1

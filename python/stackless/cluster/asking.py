@@ -6,6 +6,7 @@ so that no host may be in its variables while it waits.
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ def begin(cluster: str, what: tuple[Any, ...], about: str, timeout: float | None
     task = current_task()
     if task is not None and task.here is not None and host.in_thread():
         request.task = task
+        request.limited = stackless.current_deadline() != math.inf
         task.request = request
     else:
         request.gate = stackless.channel(capacity=1)

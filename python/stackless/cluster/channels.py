@@ -322,7 +322,7 @@ class Channels:
 
     def _closing(self, sender: int, home: int, number: int) -> None:
         """A channel was closed: nothing more is put into its buffer."""
-        window = self._windows.get((home, number))
+        window = self._windows.pop((home, number), None)
         if window is None:
             return
         window.closing = True

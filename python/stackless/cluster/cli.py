@@ -51,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("-n", "--lines", type=int, default=20, help="how many tasklets (20)")
     top.add_argument("--once", action="store_true", help="show one table and end")
     for each in ps, explain, top:
+        each.add_argument(
+            *("--timeout", "-t"),
+            type=_seconds,
+            default=10.0,
+            metavar="SECONDS",
+            help="how long to try to connect (10)",
+        )
         each.add_argument("address", metavar="ADDRESS")
     return parser
 
@@ -59,7 +66,7 @@ def main(argv: list[str]) -> int:
     """Run one command; returns its exit status."""
     given = _parser().parse_args(argv)
     try:
-        with _connect(given.address, f"{given.command}-{os.getpid()}") as cluster:
+        with _connect(given.address, f"{given.command}-{os.getpid()}", given.timeout) as cluster:
             if given.command == "ps":
                 _ps(cluster, given.json)
             elif given.command == "explain":
@@ -74,8 +81,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _connect(address: str, name: str) -> Cluster:
-    connection = engine()(address, None, None, (), None, name, 30.0, 10.0, start=False)
+def _connect(address: str, name: str, timeout: float) -> Cluster:
+    connection = engine()(address, None, None, (), None, name, 30.0, timeout, start=False)
     return Cluster(connection.host.cluster, connection)
 
 

@@ -27,7 +27,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from stackless.cluster.directory import Directory
 from stackless.cluster.host import Host
-from stackless.cluster.links import OPERATION, Endpoint, Refused, greet
+from stackless.cluster.links import ENDED, OPERATION, Endpoint, Refused, greet
 from stackless.cluster.records import DIRECTORY, ClusterError, host_name
 from stackless.cluster.records import Host as Info
 from stackless.cluster.values import Codec
@@ -222,7 +222,11 @@ class Node:
         except Refused as error:
             raise ClusterError(f"the cluster refuses this host: {error}") from None
         key = self._key or welcome["key"]
-        self.host = Host(welcome["cluster"], Codec(key, self._allow))
+        try:
+            self.host = Host(welcome["cluster"], Codec(key, self._allow))
+        except BaseException:
+            comm.abort()
+            raise
         self.host.address = scheduler
         loop = asyncio.get_running_loop()
         self.endpoint = Endpoint(loop, self._arguments, self.host.receive, self._refused)
@@ -245,7 +249,7 @@ class Node:
             await asyncio.sleep(_BEAT)
 
     def _refused(self, node: int, why: str) -> None:
-        if node == DIRECTORY and not self._ending:
+        if node == DIRECTORY and not self._ending and why != ENDED:
             self._ending = True
             self._start(self._cut_off())
 
@@ -278,9 +282,12 @@ class Node:
     async def leave(self) -> None:
         """End the host."""
         self._ending = True
-        self.endpoint.send(DIRECTORY, ("leave",))
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.endpoint.flush(), 2)
+            await asyncio.wait_for(self.endpoint.flush(), _CLEAN)
+        self.endpoint.send(DIRECTORY, ("leave",))
+        until = time.monotonic() + _CLEAN
+        while self.endpoint.connected(DIRECTORY) and time.monotonic() < until:
+            await asyncio.sleep(0.01)  # the directory breaks the connection
         for task in list(self._tasks):
             task.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self.host.stop)
@@ -361,6 +368,10 @@ class DaskConnection:
 def embedded(workers: int) -> SpecCluster:
     """Start a scheduler in this process, and worker processes, on the loopback interface."""
 
+    # Dask reports each connection that ends, also when the cluster has ended, so this stays; a
+    # program that wants these reports sets the level afterwards.
+    logger = logging.getLogger("distributed")
+    logger.setLevel(max(logger.level, logging.WARNING))
     # Dask's limits of memory pause a worker, which tasklets do not know: off. Its page takes a free
     # port.
     settings = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -374,7 +385,7 @@ def embedded(workers: int) -> SpecCluster:
     return SpecCluster(
         workers={name: spec(name) for name in names},
         scheduler={"cls": Scheduler, "options": {**settings, "port": 0}},
-        silence_logs=logging.WARNING,
+        silence_logs=False,
     )
 
 

@@ -228,6 +228,10 @@ class Host:
         """Return the request with which a tasklet of this host has made a call."""
         return self._requests.get(caller.number) if caller.host == self.id else None
 
+    def waits_for(self, request: Request) -> bool:
+        """True if the request is under way, and was not withdrawn."""
+        return self._requests.get(request.number) is request
+
     def pending(self) -> list[Request]:
         """Return what this host has asked for, and waits for."""
         return list(self._requests.values())

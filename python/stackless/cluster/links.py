@@ -27,6 +27,8 @@ log = logging.getLogger("stackless.cluster")
 
 #: The operation with which a connection begins.
 OPERATION = "stackless_cluster"
+#: Why a node that has ended accepts no connections.
+ENDED = "it has ended"
 #: Most messages of a batch, batches received until they are confirmed, seconds until then.
 _BATCH, _CONFIRM, _CONFIRM_AFTER = 2000, 32, 0.2
 #: Seconds between attempts to connect, first and longest.
@@ -204,6 +206,7 @@ class Endpoint:
         self.refused = refused
         self._links: dict[int, Link] = {}
         self._forgotten: set[int] = set()
+        self._closed = False
 
     # ------------------------------------------------------------------ Engine
 
@@ -233,6 +236,7 @@ class Endpoint:
 
     def close(self) -> None:
         """See Engine."""
+        self._closed = True
         for host in list(self._links):
             self.forget(host)
 
@@ -267,6 +271,9 @@ class Endpoint:
 
     async def accept(self, comm: Comm, sender: int, to: int, received: int) -> None:
         """Answer another node that has connected to this one, and serve it."""
+        if self._closed:
+            await comm.write({"refused": ENDED})
+            return
         if to != self.id or sender == self.id or sender in self._forgotten:
             await comm.write({"refused": "this node does not know you any more"})
             return

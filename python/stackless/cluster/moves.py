@@ -106,7 +106,7 @@ class Moves:
         except BaseException:
             self._release(here, runnable)
             raise
-        tasks.gone[task.tid] = to
+        tasks.went(task.tid, to)
         tasks.forget(here)
         here.held = False
         here.gate.set()
@@ -115,6 +115,9 @@ class Moves:
         """Make sure that a tasklet stays as it is. True if it is to continue at once elsewhere."""
         task, tasklet = here.task, here.tasklet
         request = task.request
+        if request is not None and request.limited:
+            # The limit would not move, and could let it continue while it is on its way.
+            raise MoveRefused(f"{task.name!r} cannot move inside of a time limit or cancel scope")
         if request is not None and not request.answered:
             if request.op != "go":
                 self._host.withdraw(request)
@@ -137,7 +140,7 @@ class Moves:
         here.gate.set()
         request = here.task.request
         if request is not None and not request.answered:
-            if request.op != "go":
+            if not self._host.waits_for(request):  # it was withdrawn
                 self._host.submit(request)
         elif here.tasklet.alive and (runnable or request is not None):
             here.tasklet.insert()

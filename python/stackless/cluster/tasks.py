@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stackless.cluster")
 
+#: Of how many tasklets a host remembers where they went.
+_GONE = 100_000
 #: How a tasklet ended.
 RETURNED, RAISED = range(2)
 
@@ -141,6 +143,12 @@ class Tasks:
         if self._host.id in self._host.draining:
             self._host.helper(self._host.moves.drain_one, here)
         return here
+
+    def went(self, tid: str, to: int) -> None:
+        """Remember where a tasklet has moved; the directory knows what was forgotten."""
+        self.gone[tid] = to
+        if len(self.gone) > _GONE:
+            del self.gone[next(iter(self.gone))]
 
     def forget(self, here: Here) -> None:
         """A tasklet is not on this host any more; none of its code runs here from now on."""

@@ -29,7 +29,7 @@ class Request:
 
     __slots__ = (
         *("target", "op", "arguments", "about", "number", "deadline", "answered", "status"),
-        *("value", "task", "gate", "timed_out", "host"),
+        *("value", "task", "gate", "timed_out", "host", "limited"),
     )
 
     def __init__(
@@ -49,6 +49,8 @@ class Request:
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.answered = False
         self.timed_out = False
+        #: True inside of a time limit of this package, which does not move.
+        self.limited = False
         self.status = WITHDRAWN
         self.value: Any = None
         self.task: Task | None = None

@@ -1,0 +1,43 @@
+"""examples/cluster: programs whose tasklets are on several workers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the examples of stackless.cluster need distributed")
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "cluster"
+
+
+def run(name, *arguments):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_around_the_world():
+    lines, _ = run("world.py", "12", "3")
+    assert lines[0] == "12! has 9 digits, by 3 workers"
+    assert len(lines) == 4
+    assert sum(int(each.split()[-2]) for each in lines[1:]) == 25
+
+
+def test_the_sweep_computes_nothing_twice():
+    lines, errors = run("sweep.py")
+    assert errors == ""
+    assert lines[-1] == "16 results; 960 steps, each computed once"
+    assert lines[0] == "A: spot-0, B: spot-1, C: spot-2, D: spot-3, E: worker-0"
+    rows = [set(each[5:].replace(" ", "")) for each in lines[1:-1]]
+    assert len(rows) == 16
+    # What began on the first two machines has moved, and the last one has got some.
+    assert all(len(each) > 1 for each in rows if each & {"A", "B"})
+    assert any("D" in each for each in rows)
+
+
+def test_the_crawler_fetches_each_page_once():
+    lines, errors = run("crawler.py")
+    assert (lines, errors) == (["200 pages, 200 fetched, by 2 workers"], "")

@@ -9,7 +9,7 @@ SHELL := bash
 .SECONDEXPANSION:
 .DELETE_ON_ERROR:
 # The stamps stay.
-.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench .venv/%/.libraries .venv/%/.durable
+.PRECIOUS: .venv/%/.ready .venv/%/.built .venv/%/.bench .venv/%/.libraries .venv/%/.durable .venv/%/.cluster
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -28,7 +28,7 @@ VENV = .venv/$(TAG)
 SOURCES := $(shell find crates Cargo.toml Cargo.lock -type f -not -path '*/target/*' 2>/dev/null)
 RUST_TESTED := -p stackless-core -p stackless-stack -p stackless-reactor -p stackless-record
 
-.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-durable bench-check \
+.PHONY: help demo test test-all test-rust test-python test-packages lab test-anyio test-cpython animations browser bench bench-io bench-durable bench-cluster bench-check \
         performance-table wheels lint-release release docs docs-serve docs-deploy \
         lint format changelog nightly valgrind build wheel clean
 
@@ -139,6 +139,13 @@ bench-io: build $$(VENV)/.bench ## Measure sleepers, sockets, HTTP, threads and 
 bench-durable: build $$(VENV)/.durable ## Durable workflows beside DBOS and plain commits; a million sleeping ones
 	@$(VENV)/bin/python benches/durable_workflows.py $(ARGS)
 	@$(VENV)/bin/python benches/durable_sleepers.py
+
+.venv/%/.cluster: .venv/%/.ready benches/cluster-requirements.txt
+	@.venv/$*/bin/python -m pip install -q -r benches/cluster-requirements.txt
+	@touch $@
+
+bench-cluster: build $$(VENV)/.cluster ## Tasklets on worker processes beside Dask's own calls
+	@$(VENV)/bin/python benches/cluster.py $(ARGS)
 
 bench-check: build $$(VENV)/.bench ## Fail when a promised ratio is missed
 	@$(VENV)/bin/python benches/check.py $(ARGS)

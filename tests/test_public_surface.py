@@ -125,7 +125,16 @@ def public_objects(module):
 
 def test_public_modules_are_these():
     assert {name.rpartition(".")[2] for name in MODULES} == {
-        *("aio", "durable", "explain", "integrations", "monkey", "pickling", "scheduler"),
+        *(
+            "aio",
+            "cluster",
+            "durable",
+            "explain",
+            "integrations",
+            "monkey",
+            "pickling",
+            "scheduler",
+        ),
         *("select", "selectors", "servers", "socket", "ssl", "stackless", "sync", "testing"),
     }
 

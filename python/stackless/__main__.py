@@ -11,6 +11,7 @@ import stackless
 #: Subcommand -> the module in this package that has `main(argv: list[str]) -> int`, and a line
 #: about it.
 COMMANDS = {
+    "cluster": ("cluster.cli", "show what the tasklets of a cluster do"),
     "compat": ("_compat.report", "list what an old Stackless program has to change"),
     "durable": ("durable.cli", "run workers for durable workflows, look at workflows"),
     "features": ("_package.features", "say what works on this Python and this system"),

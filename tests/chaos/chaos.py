@@ -26,7 +26,6 @@ import weakref
 
 import stackless
 from blocks import Blocks, primitives
-from cloudpickle import cloudpickle
 from stackless import _stackless, socket
 
 try:
@@ -349,8 +348,6 @@ class Program(Blocks):
         self.pick(ways)
 
     def copy_of(self, tasklet):
-        if cloudpickle._DYNAMIC_CLASS_TRACKER_LOCK.locked():
-            return  # cloudpickle is not reentrant there, for threads neither
         way = self.chance.choice(
             [
                 copy.copy,
@@ -578,6 +575,7 @@ def main(seed, steps=1500):
     except EXPECTED:
         pass
     finally:
+        stackless.getcurrent().set_atomic(True)  # or a tasklet's exception can be raised later
         for each in programs:
             each.left = 0  # tasklets that clean up at exit send no signals
 

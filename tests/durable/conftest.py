@@ -1,6 +1,7 @@
 """An app and a worker for it: each test runs with SQLite, in a temporary folder, and PostgreSQL."""
 
 import gc
+import sys
 
 import databases
 import orders
@@ -68,6 +69,25 @@ def app(url):
     orders.done.clear()
     yield made
     made.close()
+
+
+@pytest.fixture
+def later(app, monkeypatch):
+    """Sets the time of the app's store forward, for workers of this process.
+
+    What sleeps in a test sleeps until the test has seen it. `later(20)`: less than a lease.
+    """
+    shift, now = [0.0], app._store.now
+    session = sys.modules[type(app._store._database).__module__]._Session
+    database_time = session.now.fget
+
+    def later(seconds):
+        shift[0] += seconds
+        app._store._database._writer.wake()
+
+    monkeypatch.setattr(app._store, "now", lambda: now() + shift[0])
+    monkeypatch.setattr(session, "now", property(lambda self: database_time(self) + shift[0]))
+    return later
 
 
 @pytest.fixture

@@ -247,10 +247,13 @@ def fails_after_the_point(name):
 # ------------------------------------------------------------------ transactions
 
 
+DEPOSITS = "CREATE TABLE IF NOT EXISTS deposits (account TEXT, amount INTEGER)"
+
+
 @durable.transaction
 def deposit(connection, account, amount):
     note("deposit", account, amount)
-    connection.execute("CREATE TABLE IF NOT EXISTS deposits (account TEXT, amount INTEGER)")
+    connection.execute(DEPOSITS)
     connection.execute(f"INSERT INTO deposits VALUES ('{account}', {int(amount)})")
     if amount == 13:
         raise LookupError("unlucky")
@@ -266,7 +269,7 @@ def deposit(connection, account, amount):
 @durable.transaction(retries=2, backoff=lambda retry: 0.001)
 def tried(connection):
     note("tried")
-    connection.execute("CREATE TABLE IF NOT EXISTS deposits (account TEXT, amount INTEGER)")
+    connection.execute(DEPOSITS)
     connection.execute("INSERT INTO deposits VALUES ('tried', 1)")
     if sum(each[0] == "tried" for each in __import__("orders").done) < 3:
         raise LookupError("not yet")

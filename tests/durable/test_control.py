@@ -7,6 +7,7 @@ import families
 import orders
 import pytest
 import stackless
+from durable_waits import until, wait_for
 from serving_thread import working
 from stackless import durable
 
@@ -21,21 +22,13 @@ def names(handle):
     return [each.name.rpartition(":")[2] for each in handle.steps() if each.kind == "step"]
 
 
-def until(handle, *statuses):
-    end = time.monotonic() + 60
-    while handle.status() not in statuses:
-        assert time.monotonic() < end, handle.status()
-        time.sleep(0.002)
-
-
 def gate(name):
     families.gates[name] = threading.Event()
     return families.gates[name]
 
 
 def begun(name):
-    while ("gated", name) not in orders.done:
-        time.sleep(0.002)
+    wait_for(lambda: ("gated", name) in orders.done)
 
 
 # ------------------------------------------------------------------ cancel
@@ -52,7 +45,7 @@ def test_a_cancelled_workflow_cleans_up_with_steps(app, worker):
         None,
     ]
     with pytest.raises(durable.WorkflowCancelled):
-        handle.result(10)
+        handle.result(60)
     with pytest.raises(durable.WrongState, match="cannot be cancelled: it has ended"):
         handle.cancel()
     with pytest.raises(durable.NoSuchWorkflow):
@@ -62,10 +55,29 @@ def test_a_cancelled_workflow_cleans_up_with_steps(app, worker):
 def test_children_are_cancelled_with_their_parent(app, worker):
     handle = app.start(families.holds_a_child, "one")
     until(handle, "waiting")
+    until(app.handle("one child"), "waiting")  # it begins when its parent waits already
     handle.cancel()
     until(handle, "cancelled")
     until(app.handle("one child"), "cancelled")
     assert sorted(orders.done) == [("undo", "one"), ("undo", "parent of one")]
+
+
+def test_a_child_that_has_not_begun_is_cancelled_at_once_with_its_parent(app, monkeypatch):
+    """It has nothing to clean up, and does not begin to do anything."""
+    claim = app._store.claim
+    handle = app.start(families.holds_a_child, "one")
+
+    def only_the_parent(worker, count):
+        return claim(worker, 1 if handle.status() == "ready" else 0)
+
+    monkeypatch.setattr(app._store, "claim", only_the_parent)
+    with working(app):
+        until(handle, "waiting")
+        assert app.handle("one child").status() == "ready"
+        handle.cancel()
+        assert app.handle("one child").status() == "cancelled"
+        until(handle, "cancelled")
+    assert orders.done == [("undo", "parent of one")]
 
 
 def test_a_child_that_is_cancelled_is_an_error_of_join(app, worker):
@@ -73,14 +85,14 @@ def test_a_child_that_is_cancelled_is_an_error_of_join(app, worker):
     until(handle, "waiting")
     app.handle("one child").cancel()
     with pytest.raises(durable.WorkflowCancelled, match="one child"):
-        handle.result(10)
+        handle.result(60)
 
 
 def test_a_workflow_may_refuse(app, worker):
     handle = app.start(families.refuses, "one")
     until(handle, "sleeping")
     handle.cancel()
-    assert handle.result(10) == 10
+    assert handle.result(60) == 10
 
 
 def test_a_step_ends_before_the_cancellation(app, worker):
@@ -165,25 +177,26 @@ def test_a_paused_workflow_does_nothing(app, worker):
     time.sleep(0.05)
     assert orders.done == [("gated", "first")]
     handle.resume()
-    assert handle.result(10) == ("first", "second")
+    assert handle.result(60) == ("first", "second")
     assert orders.done == [("gated", "first"), ("gated", "second")]
     with pytest.raises(durable.WrongState, match="ended"):
         handle.pause()
 
 
-def test_pauses_of_workflows_that_wait(app, worker):
-    waits, sleeps = app.start(families.held, "one"), app.start(orders.plain, 1, 2, (), 0.05)
+def test_pauses_of_workflows_that_wait(app, later, worker):
+    waits, sleeps = app.start(families.held, "one"), app.start(orders.plain, 1, 2, (), 20.0)
     until(waits, "waiting")
     until(sleeps, "sleeping")
     for each in (waits, sleeps):
         each.pause()
         assert each.status() == "paused"
     waits.send("one", 1)
+    later(20)
     time.sleep(0.1)
     assert (waits.status(), sleeps.status()) == ("paused", "paused")
     for each in (waits, sleeps):
         each.resume()
-    assert waits.result(10) is None and sleeps.result(10) == (4, [])
+    assert waits.result(60) is None and sleeps.result(10) == (4, [])
 
 
 def test_a_paused_workflow_can_be_cancelled(app, worker):
@@ -223,7 +236,7 @@ def test_a_pause_between_parallel_steps(app, worker):
     until(handle, "paused")
     assert sorted(orders.done) == [("gated", "a"), ("gated", "b")]
     handle.resume()
-    assert handle.result(10) == list("abcd")
+    assert handle.result(60) == list("abcd")
     assert sorted(orders.done) == [*(("gated", name) for name in "abcd"), ("undo", "gathered")]
 
 
@@ -277,7 +290,7 @@ def test_a_failed_child_and_then_its_parent(app):
     families.broken.clear()
     app.handle("one/1").retry()
     with working(app):
-        assert app.handle("one/1").result(10) is None
+        assert app.handle("one/1").result(60) is None
     app.handle("one").retry()
     assert app.run(joins, "x", id="one") == "joined"
     assert orders.done == [("flaky", "x"), ("flaky", "x")]
@@ -351,7 +364,7 @@ def test_a_fork_of_a_waiting_workflow(app, worker):
     until(handle, "waiting")
     fork = handle.fork()
     fork.send("one", 1)
-    assert fork.result(10) is None
+    assert fork.result(60) is None
     assert handle.status() == "waiting"
 
 
@@ -377,7 +390,7 @@ def test_newer_code_at_an_upgrade_point(app, worker):
     assert app.migrate([handle.id], to=families.newer) == 1
     assert handle.status() == "waiting"
     handle.send("next", None)
-    assert handle.result(10) == ("newer", [0, 2], 200)
+    assert handle.result(60) == ("newer", [0, 2], 200)
     assert app.workflows()[0].function == "families:newer"
     numbers = [each.number for each in handle.steps()]
     assert numbers == list(range(1, len(numbers) + 1))
@@ -396,15 +409,15 @@ def test_a_failed_workflow_is_migrated_at_once(app):
 
 def test_gc(app):
     handles = [app.start(orders.plain, number, 1, (), id=f"{number}") for number in range(3)]
-    sleeping = app.start(orders.plain, 9, 1, (), 60.0)
+    sleeping = app.start(orders.plain, 9, 1, (), 3600.0)
     parent = app.start(families.holds_a_child, "p")
     with working(app):
         for each in handles:
-            each.result(10)
+            each.result(60)
         until(sleeping, "sleeping")
         until(parent, "waiting")
-        app.handle("p child").cancel()
         parent.pause()
+        app.handle("p child").cancel()
         until(app.handle("p child"), "cancelled")
     assert app.gc(older_than=3600) == 0
     assert app.gc(older_than=-1) == 3
@@ -412,20 +425,21 @@ def test_gc(app):
     assert app._store._read("SELECT count(*) FROM durable_steps WHERE workflow = '1'") == [(0,)]
 
 
-def test_code_that_no_snapshot_needs_is_removed(app, monkeypatch):
+def test_code_that_no_snapshot_needs_is_removed(app, later, monkeypatch):
     from stackless.durable.store import control
 
     monkeypatch.setattr(control, "CODE_KEPT", -1.0)
     app.run(families.saga, "fine", id="one")
     with working(app):
-        handle = app.start(orders.plain, 9, 1, (), 0.5)
+        handle = app.start(orders.plain, 9, 1, (), 20.0)
         until(handle, "sleeping")
     count = "SELECT count(*) FROM durable_code"
     before = app._store._read(count)
     assert app.gc(older_than=-1) == 1
     assert app._store._read(count) < before
+    later(20)
     with working(app):
-        assert handle.result(10) == (2, [])
+        assert handle.result(60) == (2, [])
     assert app.gc(older_than=-1) == 1
     assert app._store._read(count) == [(0,)]
 
@@ -456,7 +470,7 @@ def test_a_parent_that_finds_its_child_cancelled_with_it(app):
             asked.append(id)
             app._store.cancel("one").result()
             while app.handle(id).status() != "cancelled":
-                stackless.sleep(0.002)
+                stackless.sleep(0.002)  # the child's tasklet is in this thread
         return ending(id)
 
     app._store.ending = cancel_first

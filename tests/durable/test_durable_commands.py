@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import orders
 import pytest
 import stackless
+from durable_waits import until, wait_for
 from stackless import durable
 from stackless.durable import cli
 
@@ -31,14 +31,6 @@ def run(url, app, monkeypatch, capsys):
         return status, out, err
 
     return run
-
-
-def until(handle, status):
-    for _ in range(2000):
-        if handle.status() == status:
-            return handle
-        time.sleep(0.01)
-    raise AssertionError(handle.status())
 
 
 @pytest.fixture
@@ -139,7 +131,7 @@ def test_without_the_key_nothing_is_changed(run, url, waiting, monkeypatch):
 
 def test_send(run, waiting):
     assert run("send", "w-1", "approval", '{"yes": [1, null]}')[:2] == (0, "sent to w-1\n")
-    assert waiting.result(20) == ("my order", {"yes": [1, None]}, [])
+    assert waiting.result(60) == ("my order", {"yes": [1, None]}, [])
     status, out, err = run("send", "w-1", "approval", "1")
     assert (status, out) == (1, "") and err.count("\n") == 1 and "has ended" in err
 
@@ -282,7 +274,9 @@ from stackless import durable
 @durable.step
 def slow(seconds):
     open("begun", "w").close()
-    time.sleep(seconds)
+    while seconds == -1 and not os.path.exists("go"):
+        time.sleep(0.01)
+    time.sleep(max(seconds, 0))
     return os.getpid()
 
 @durable.workflow
@@ -318,23 +312,17 @@ def begin(*options):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_file(name):
-    for _ in range(6000):
-        if os.path.exists(name):
-            return
-        time.sleep(0.01)
-    raise AssertionError(name)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_finishes_what_it_has_begun(shop, number):
-    app = shop(1)
+    app = shop(-1)
     with begin("--concurrency", "3") as worker:
-        wait_for_file("begun")
+        wait_for(lambda: os.path.exists("begun"))
+        assert "of the app 'shop', 3 at a time" in worker.stderr.readline()
         worker.send_signal(number)
+        assert "stops; 1 workflows end their step" in worker.stderr.readline()
+        open("go", "w").close()
         _, err = worker.communicate(timeout=60)
-    assert worker.returncode == 0, err
-    assert "of the app 'shop', 3 at a time" in err and "has stopped" in err
+    assert worker.returncode == 0 and "has stopped" in err, err
     (step,) = app.handle("w").steps()
     assert step.error is None and app.handle("w").status() == "ready"
     with begin() as second:
@@ -348,9 +336,9 @@ def test_a_worker_finishes_what_it_has_begun(shop, number):
 def test_a_second_signal_ends_it_at_once(shop):
     app = shop(100)
     with begin() as worker:
-        wait_for_file("begun")
+        wait_for(lambda: os.path.exists("begun"))
         worker.terminate()
-        time.sleep(0.5)
+        assert any("stops" in line for line in worker.stderr)  # it has taken the first
         assert worker.poll() is None
         worker.send_signal(signal.SIGINT)
         worker.communicate(timeout=60)
@@ -366,19 +354,21 @@ def test_the_log_as_json(shop):
         worker.terminate()
         _, err = worker.communicate(timeout=60)
     lines = [json.loads(line) for line in err.splitlines()]
-    assert [line["level"] for line in lines] == ["INFO", "INFO"]
+    assert [line["level"] for line in lines] == ["INFO"] * 3
     app.close()
 
 
 def test_steps_that_wait_let_others_run(shop):
     """The worker patches the standard library, so that `time.sleep` waits in the tasklet."""
     app = shop(1, 20)
-    began = time.monotonic()
+    handles = [app.handle(f"w{number or ''}") for number in range(20)]
     with begin() as worker:
-        for number in range(20):
-            app.handle(f"w{number or ''}").result(60)
-        took = time.monotonic() - began
+        for each in handles:
+            each.result(60)
         worker.terminate()
         worker.communicate(timeout=60)
-    assert took < 15  # one after the other they take more than 20
+    first = [each.steps()[0] for each in handles]
     app.close()
+    # One after the other only one has begun when the first ends.
+    end = min(each.ended for each in first)
+    assert sum(each.began < end for each in first) > 1

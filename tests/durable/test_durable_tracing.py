@@ -65,7 +65,7 @@ def spans(exporter):
 
 def test_a_workflow_is_one_trace(app, spans):
     with working(app):
-        app.start(orders.plain, 1, 2, pause=0.3, id="one").result(20)
+        app.start(orders.plain, 1, 2, pause=0.3, id="one").result(60)
     workflows = spans("one", "orders:plain")
     steps = spans("one", "orders:charge") + spans("one", "orders:ship")
     assert [each.attributes["durable.workflow.ended"] for each in workflows] == [False, True]
@@ -77,9 +77,9 @@ def test_a_workflow_is_one_trace(app, spans):
 
 def test_failed_steps_and_retries(app, spans):
     with working(app):
-        app.start(orders.retried, 2, id="retried").result(20)
+        app.start(orders.retried, 2, id="retried").result(60)
         with pytest.raises(LookupError):
-            app.start(orders.failing_with, "broken", id="bad").result(20)
+            app.start(orders.failing_with, "broken", id="bad").result(60)
     tries = spans("retried", "orders:unreliable")
     assert [each.attributes["durable.step.try"] for each in tries] == [1, 2, 3]
     assert [each.status.is_ok for each in tries] == [False, False, True]
@@ -93,7 +93,7 @@ def test_failed_steps_and_retries(app, spans):
 def test_each_step_has_its_own_current_span(app, spans):
     with working(app):
         handles = [app.start(two_at_once, number, id=f"{number}") for number in range(5)]
-        results = [handle.result(20) for handle in handles]
+        results = [handle.result(60) for handle in handles]
     (*found,) = [spans(f"{number}", f"{__name__}:current") for number in range(5)]
     for (span,), (before, after) in zip(found, results, strict=True):
         assert span.context.span_id == before == after
@@ -101,7 +101,7 @@ def test_each_step_has_its_own_current_span(app, spans):
 
 def test_parallel_steps_and_transactions(app, spans):
     with working(app):
-        app.start(in_parallel, id="parallel").result(20)
+        app.start(in_parallel, id="parallel").result(60)
     (workflow,) = spans("parallel", f"{__name__}:in_parallel")
     steps = [each for each in spans("parallel") if each is not workflow]
     assert sorted(each.attributes["durable.step.number"] for each in steps) == [2, 3, 4]

@@ -5,6 +5,7 @@ import threading
 import families
 import orders
 import pytest
+from durable_waits import until, wait_for
 from stackless import durable
 
 
@@ -25,13 +26,10 @@ def test_children(app):
 
 
 def test_a_parent_is_a_row_while_it_waits(app, worker):
-    handle = app.start(families.holds_a_child, "one")
-    while handle.status() != "waiting":
-        pass
-    assert app.workflows(status="waiting")[-1].id == handle.id or True
-    assert {each.awaits for each in app.workflows(status="waiting")} >= {"one child"}
+    handle = until(app.start(families.holds_a_child, "one"), "waiting")
+    assert "one child" in {each.awaits for each in app.workflows(status="waiting")}
     app.handle("one child").send("one", 1)
-    assert handle.result(10) is None
+    assert handle.result(60) is None
 
 
 def test_the_exception_of_a_child(app):
@@ -78,15 +76,13 @@ def test_steps_run_at_the_same_time_up_to_the_limit(app, worker):
     for name in ("a", "b", "c"):
         families.gates[name] = threading.Event()
     handle = app.start(held_together, ("a", "b", "c"), 2)
-    while len(orders.done) < 2:
-        pass
+    wait_for(lambda: len(orders.done) == 2)
     families.gates["b"].set()
-    while len(orders.done) < 3:
-        pass
+    wait_for(lambda: len(orders.done) == 3)
     assert [each[1] for each in orders.done] == ["a", "b", "c"]
     for each in families.gates.values():
         each.set()
-    assert handle.result(10) == ["a", "b", "c"]
+    assert handle.result(60) == ["a", "b", "c"]
 
 
 @durable.workflow
@@ -177,8 +173,8 @@ def test_many_transactions_and_other_records_at_once(app, worker):
     handles = [app.start(families.banking, (1, 13, 1)) for _ in range(30)]
     others = [app.start(orders.many, number, 5) for number in range(30)]
     for each in handles:
-        assert each.result(30)[1] == "LookupError"
-    assert [each.result(30) for each in others] == [20] * 30
+        assert each.result(60)[1] == "LookupError"
+    assert [each.result(60) for each in others] == [20] * 30
     assert app._store._read("SELECT sum(amount) FROM deposits") == [(60,)]
 
 

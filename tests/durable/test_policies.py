@@ -7,6 +7,7 @@ import time
 import families
 import orders
 import pytest
+from durable_waits import until, wait_for
 from serving_thread import working
 from stackless import durable
 from stackless.durable import app as durable_app
@@ -17,13 +18,6 @@ from stackless.durable import snapshots as snapshots_of_workflows
 def _fresh():
     families.gates.clear()
     families.broken.clear()
-
-
-def until(handle, *statuses):
-    end = time.monotonic() + 60
-    while handle.status() not in statuses:
-        assert time.monotonic() < end, handle.status()
-        time.sleep(0.002)
 
 
 def snapshots(app):
@@ -61,8 +55,7 @@ def stopped_between_two_steps(app):
     gate = families.gates["stop"] = threading.Event()
     with working(app):
         handle = app.start(families.changes_its_mind, "stop", id="one")
-        while ("gated", "stop") not in orders.done:
-            time.sleep(0.002)
+        wait_for(lambda: ("gated", "stop") in orders.done)
         app.stop()
         gate.set()
     return handle
@@ -148,7 +141,7 @@ def test_a_workflow_that_has_not_begun_may_be_run_by_any_python(app, monkeypatch
     handle = app.start(orders.empty, 5)
     monkeypatch.undo()
     with working(app):
-        assert handle.result(10) == 5
+        assert handle.result(60) == 5
 
 
 def test_replay_where_the_snapshot_cannot_be_loaded(app, monkeypatch):
@@ -172,7 +165,7 @@ def test_replay_where_the_snapshot_cannot_be_loaded(app, monkeypatch):
     monkeypatch.setattr(driving.stackless, "loads", refuse)
     handle.send("more", "end")
     with working(app):
-        assert handle.result(10) == ("replayed", 8, "end")
+        assert handle.result(60) == ("replayed", 8, "end")
     assert orders.done == []
 
 
@@ -191,36 +184,35 @@ def test_a_large_snapshot_is_logged_once_with_its_variables(app, caplog):
 
 
 def test_a_short_wait_in_memory(url):
-    app = durable.App("tests", url, key=b"a key of the tests", linger=5.0)
+    app = durable.App("tests", url, key=b"a key of the tests", linger=20.0)
     try:
         found = snapshots(app)
         assert app.run(orders.plain, 1, 2, (), 0.05) == (4, [])
         assert [each.status for each in found] == ["running"]
         with working(app):
             handle = app.start(families.held, "one")
-            while handle.status() != "running":
-                time.sleep(0.002)
+            until(handle, "running")
             time.sleep(0.05)
             handle.send("one", 1)
-            assert handle.result(10) is None
+            assert handle.result(60) is None
             cancelled = app.start(families.held, "two")
-            while cancelled.status() != "running":
-                time.sleep(0.002)
+            until(cancelled, "running")
             cancelled.cancel()
             until(cancelled, "cancelled")
     finally:
         app.close()
 
 
-def test_a_long_back_off_is_a_row(app, worker):
+def test_a_long_back_off_is_a_row(app, later, worker):
     handle = app.start(waits_for_retry)
     until(handle, "sleeping")
     assert handle.where()[-1].function == "waits_for_retry"
-    assert handle.result(10) == 2
+    later(20)
+    assert handle.result(60) == 2
     assert len(orders.done) == 2
 
 
-@durable.step(retries=3, backoff=lambda retry: 0.3)
+@durable.step(retries=3, backoff=lambda retry: 20.0)
 def second_time():
     orders.note("second_time")
     if len(orders.done) < 2:

@@ -11,6 +11,7 @@ import time
 import databases
 import orders
 import pytest
+from durable_waits import wait_for
 from proxy import Proxy
 from serving_thread import working
 from stackless import durable
@@ -257,11 +258,10 @@ def test_a_worker_is_notified(direct, monkeypatch):
         with working(apps[0]):
             assert apps[1].start(orders.empty, 1).result(60) == 1
             ears = apps[0]._store._database._ears
-            while not ears.listening:
-                time.sleep(0.01)
+            wait_for(lambda: ears.listening)
+            first = ears._connection
             assert terminate(direct, "listener") >= 1
-            while ears.listening:
-                time.sleep(0.01)
+            wait_for(lambda: ears._connection is not first)
             handle = apps[1].start(orders.approval, 2)
             for topic in ("approval", "more", "more"):
                 handle.send(topic, "yes")
@@ -281,9 +281,9 @@ def test_the_time_is_that_of_the_server(direct, monkeypatch):
             for shift in (86400, -86400):
                 monkeypatch.setattr(time, "time", lambda now=time.time, by=shift: now() + by)
                 (server,) = connection.execute(query).fetchone()
-                assert abs(store.now() - server) < 5
+                assert abs(store.now() - server) < 600
                 start(store, f"{shift}")
-                assert abs(store.info(f"{shift}").created - server) < 5
+                assert abs(store.info(f"{shift}").created - server) < 600
         assert len(claimed(store, who)) == 2
     finally:
         store.close()

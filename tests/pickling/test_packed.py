@@ -15,7 +15,7 @@ import stackless
 from child_process import assert_child
 from paused_tasklets import finish, paused
 from stackless.pickling import blob, code, pickler, register, unregister
-from stackless.pickling.facts import _known, facts
+from stackless.pickling.facts import facts, known
 
 
 def down(n, results):
@@ -187,10 +187,10 @@ def test_facts_go_with_their_code():
     exec("def f(): return len", space)
     number = id(space["f"].__code__)
     assert facts(space["f"].__code__).names(space["f"].__code__) == ("len",)
-    assert number in _known
+    assert number in known
     space.clear()
     gc.collect()
-    assert number not in _known
+    assert number not in known
 
 
 def test_loaded_code_is_kept_within_bounds():

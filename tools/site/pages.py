@@ -52,6 +52,7 @@ CONTENTS: dict[str, object] = {
             "Operation": "durable-operations.md",
             "Compared": "durable-compared.md",
         },
+        "Many machines": "cluster.md",
         "Testing": "testing.md",
         "Recordings": "recording.md",
         "What is my program doing?": "explain.md",

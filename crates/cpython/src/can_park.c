@@ -66,15 +66,20 @@ static sl_does what_does(instruction_t in)
     }
 }
 
-/* What the frame calls: borrowed, or NULL. */
+/* What the frame calls, or NULL. Up to 3.13 it may have been freed: see sl_is_living. */
 static PyObject *callee_of(frame_t *f, instruction_t in)
 {
     const int starred = in.op == CALL_FUNCTION_EX;
     const int operands = !starred ? in.arg + beside_arguments(in.op) : PY_GE(3, 14) ? 4 : 3 + (in.arg & 1);
-    const int base = sl_values_during(f, in) - operands;
+    const int values = sl_values_during(f, in), base = values - operands;
     if (base < code_of(f)->co_nlocalsplus) {
         return NULL;
     }
+#if PY_GE(3, 14)
+    if (values != value_count(f)) {
+        return NULL; /* they were taken from the stack, and are being dropped */
+    }
+#endif
     return starred ? value_at(f, base + !PY_GE(3, 13)) : callable_at(f, base);
 }
 

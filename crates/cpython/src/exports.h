@@ -159,7 +159,7 @@ typedef struct {
     PyCodeObject *code;   /* of the Python function concerned: borrowed; NULL if there is none */
     int at;               /* the offset of its instruction, in bytes */
     sl_does what;         /* what the instruction does */
-    PyObject *callee;     /* what it called: borrowed; NULL if that is not known */
+    PyObject *callee;     /* what it called: NULL if that is not known; see sl_is_living */
     PyCodeObject *called; /* of the Python function that C code has called for it: borrowed, or NULL */
 } sl_refusal;
 
@@ -174,6 +174,7 @@ extern char sl_iterating;
 extern char sl_interrupted;
 
 int sl_can_park(sl_state *state, const sl_pending *call, sl_call_layout *layout, sl_refusal *why);
+int sl_is_living(PyObject *pointer);
 int sl_parked_values(sl_state *state);
 size_t sl_parked_size(sl_state *state);
 size_t sl_parked_room(sl_state *state);

@@ -20,6 +20,7 @@
 //! | `crash.c` | the same after a fatal signal | [`crash`] |
 //! | `stack_depth.c` | how many values are on the evaluation stack at an instruction | |
 //! | `instruction.c` | the instruction that a frame executes | |
+//! | `living.c` | whether what a frame called is an object still, for messages | [`living`] |
 //! | `can_park.c`, `park.c`, `resume.c` | whether a tasklet can give up its C stack; how it does; how it continues | [`mod@park`] |
 //! | `frame_tuple.c` | a suspended frame as a tuple, and back | |
 //! | `slot_kinds.c`, `slot_check.c` | what each value of a frame can be; whether a tuple's values are that | |
@@ -50,7 +51,7 @@ pub use frames::{
 };
 pub use park::{
     CallLayout, Does, Evaluator, Pending, Refusal, RefusalKind, Unparked, can_park, drop_parked, evaluator,
-    park, parked_room, parked_size, parked_values, resume, wake,
+    living, park, parked_room, parked_size, parked_values, resume, wake,
 };
 pub use switch::{
     Of, State, abandon, check_interpreter, finish, init, is_traced, load, outlive, swap, traverse, unload,

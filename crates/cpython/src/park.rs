@@ -71,7 +71,7 @@ pub struct Refusal {
     pub at: c_int,
     /// What that instruction does.
     pub what: Does,
-    /// What it called, borrowed; null if that is not known.
+    /// What it called; null if that is not known. See [`living`].
     pub callee: *mut PyObject,
     /// The code of the Python function that C code has called for it, borrowed, or null.
     pub called: *mut PyObject,
@@ -125,6 +125,7 @@ unsafe extern "C" {
         layout: *mut CallLayout,
         why: *mut Refusal,
     ) -> c_int;
+    fn sl_is_living(pointer: *mut PyObject) -> c_int;
     fn sl_parked_values(state: *mut State) -> c_int;
     fn sl_parked_size(state: *mut State) -> usize;
     fn sl_parked_room(state: *mut State) -> usize;
@@ -172,6 +173,15 @@ pub unsafe fn can_park(state: *mut State, call: &Pending) -> Result<CallLayout, 
     let mut layout = CallLayout { values: 0, operands: 0, length: 0 };
     // SAFETY: the caller's.
     if unsafe { sl_can_park(state, call, &mut layout, &mut why) } != 0 { Ok(layout) } else { Err(why) }
+}
+
+/// What a refusal gives as the callee, if it is an object still. Looks at all objects: for messages.
+///
+/// # Safety
+/// No Python code has run since [`can_park`] returned the refusal.
+pub unsafe fn living(callee: *mut PyObject) -> Option<*mut PyObject> {
+    // SAFETY: the pointer is compared only.
+    (unsafe { sl_is_living(callee) } != 0).then_some(callee)
 }
 
 /// The number of values in the innermost frame of a parked tasklet, variables included.

@@ -7,7 +7,7 @@
 //! | folder | holds | may not |
 //! |---|---|---|
 //! | `lib.rs` | module initialization; the one place where parts are registered with one another | |
-//! | `api/` | functions of the module (`module`, `parking`), the C table (`c_table`), the bridge to pickling (`pickle`, `pickle_flags`), the self-test of the import (`self_test`) | |
+//! | `api/` | functions of the module (`module`, `parking`), the C table (`c_table`), the bridge to pickling (`pickle`, `reducers`, `pickle_flags`), the self-test of the import (`self_test`) | |
 //! | `types/` | the types `tasklet` (`tasklet`, `tasklet_attributes`, `tasklet_control`, `tasklet_gc`, `tasklet_join`), `channel`, cancel scopes (`scope`), the cases of `alt()` (`case`), and how tasklets and channels are pickled (`reduce`) | hold rules: a method parses its arguments and calls `engine/` or `scheduler/` |
 //! | `sync/` | the primitives of `stackless.sync`: how a caller waits for its turn and is given it (`queue`), what their types have in common (`object`), times (`times`); `lock`, `rlock` (`count`), `semaphore`, `event` (with the queue of a condition), `simple_queue`, `bounded_queue` with its type in `queue_type` and its `items`; `local`; their state for pickles (`pickle`) | be used by anything but `api/` |
 //! | `sockets/` | the socket type (`socket`, `methods`), its calls (`calls`), calls that have no flag against blocking (`blocking`), the patched standard ones (`standard`), buffers of what was received (`byte_queue`) | be used by anything but `api/` |

@@ -73,6 +73,8 @@ class Runner:
                     _log.exception("no workflows can be claimed now")
                     pause = AGAIN
                 self.wake.wait(pause)
+            if self._place.stopping:
+                _log.info("the worker stops; %d workflows end their step", len(self._active))
             self._place.stopping = True
             for each in list(self._active):
                 each.join()

@@ -244,6 +244,8 @@ class _Check:
                 "the code of the blob is in a code store: give it as code_store"
             )
         fetched = code.fetch(table.codes, code_store)
+        from stackless.pickling import class_lock  # noqa: F401  # imports cloudpickle
+
         found = pickle.loads(rest[table.size :])
         del fetched  # until here these code objects have to live
         return found

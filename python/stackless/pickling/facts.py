@@ -48,14 +48,14 @@ class Facts(weakref.ref[CodeType]):
 
 
 #: By the id of the code object.
-_known: dict[int, Facts] = {}
+known: dict[int, Facts] = {}
 #: By the digest of the code's data. Code objects with equal data are interchangeable.
 _living: dict[bytes, Facts] = {}
 
 
 def _forget(
     facts: Any,
-    known: dict[int, Facts] = _known,
+    known: dict[int, Facts] = known,
     living: dict[bytes, Facts] = _living,
     remove: Any = _remove_dead_weakref,
 ) -> None:
@@ -66,12 +66,12 @@ def _forget(
 
 def facts(code: CodeType) -> Facts:
     """Return the facts of a code object. Two threads may get two at the first time."""
-    found = _known.get(id(code))
+    found = known.get(id(code))
     if found is None or found() is not code:
         found = Facts(code, _forget)
         found.key = id(code)
         found.data = found.digest = found._names = found._attributes = found._doc = None
-        _known[found.key] = found
+        known[found.key] = found
     return found
 
 

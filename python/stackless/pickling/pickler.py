@@ -23,8 +23,10 @@ from cloudpickle.cloudpickle import _class_reduce, _dynamic_class_reduce
 
 from stackless import _stackless
 from stackless.pickling import (
+    class_lock,  # noqa: F401  # it changes cloudpickle
     code,
     errors,
+    facts,
     frames,
     functions,
     generators,
@@ -130,8 +132,11 @@ class Pickler(pickle.Pickler):
                 "cannot pickle this object: it needs too deep a recursion"
             ) from error
 
-    def reducer_override(self, obj: Any) -> Any:
-        """Reduce an object. Pickle calls this for each object that is not a simple built-in one."""
+    #: Pickle calls this for each object that is not a simple built-in one. It is set below.
+    reducer_override: Callable[[Any], Any]
+
+    def _reduce(self, obj: Any) -> Any:
+        """Reduce an object that `reducer_override` cannot reduce by itself."""
         kind = type(obj)
         try:
             way = _FIXED.get(kind) or self._ways[kind]
@@ -198,36 +203,13 @@ class Pickler(pickle.Pickler):
         return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
     def _builtin(self, function: BuiltinFunctionType) -> Any:
-        if type(function.__self__) is ModuleType and registered(BuiltinFunctionType) is None:
-            if self._is_at_home(function):
-                return NotImplemented
         return self._with_reducer(function)
-
-    def _is_at_home(self, obj: Any) -> bool:
-        """Return True if a function or class is found by its name: the usual case, found out fast.
-
-        False says nothing.
-        """
-        name = obj.__module__
-        home = sys.modules.get(name) if type(name) is str else None
-        if type(home) is not ModuleType or _BY_VALUE:
-            return False
-        names = home.__dict__
-        if names.get(obj.__qualname__) is not obj:
-            return False
-        if name == "__main__":
-            return self.same_program
-        return names.get("__spec__") is not None
 
     def _has(self, name: Any) -> bool:
         """Return True if the process that unpickles has the module `name`."""
         return is_importable(name) or (self.same_program and name == "__main__")
 
     def _class(self, each: type) -> Any:
-        if type(each) is type and each in _COMMON_CLASSES:
-            return NotImplemented
-        if type(each) is type and self._is_at_home(each):
-            return NotImplemented
         if self.same_program and each.__module__ == "__main__":
             if _leads_to("__main__", each.__qualname__, each):
                 return NotImplemented
@@ -247,8 +229,10 @@ class Pickler(pickle.Pickler):
             reduced = obj.__reduce_ex__(self.proto if given else pickle.HIGHEST_PROTOCOL)
         else:
             reduced = reducer(obj)
-        if not isinstance(reduced, str):
-            return reduced
+        return self._by_name(obj, reduced) if isinstance(reduced, str) else reduced
+
+    def _by_name(self, obj: Any, reduced: str) -> Any:
+        """Reduce an object whose reducer has returned a name."""
         by_value = named.BY_VALUE.get(type(obj))
         module = _module_of(obj, reduced)
         if (is_reachable(module) or self._has(module)) and (
@@ -273,9 +257,7 @@ class Pickler(pickle.Pickler):
     def _function(self, function: FunctionType) -> Any:
         if function in _OWN:
             return NotImplemented
-        if self._is_at_home(function) or (
-            self._has(function.__module__) and functions.is_found(function)
-        ):
+        if self._has(function.__module__) and functions.is_found(function):
             self._remember(function.__module__)
             return NotImplemented
         name: Any = function.__globals__.get("__name__")
@@ -292,7 +274,8 @@ class Pickler(pickle.Pickler):
         if self.same_program:
             return
         top = module.partition(".")[0]
-        if top != "stackless" and top not in sys.stdlib_module_names:
+        named = _named[module] = top != "stackless" and top not in sys.stdlib_module_names
+        if named:
             self.modules.add(module)
 
 
@@ -343,6 +326,29 @@ _FIXED: dict[type, Way] = {
     generators.Shell: Pickler._reducible,
     frames.Frame: Pickler._reducible,
 }
+
+
+#: By the name of a module whose functions were pickled: whether blobs name it.
+_named: dict[str, bool] = {}
+
+_WAYS = {kind: way is _as_usual for kind, way in _FIXED.items()}
+Pickler.reducer_override = _stackless._reducer_override(
+    Pickler,
+    (
+        _SPECIAL,
+        _WAYS,
+        _COMMON_CLASSES,
+        _BY_VALUE,
+        copyreg.dispatch_table,
+        _USUAL,
+        facts.known,
+        code.reduce,
+        code.stored,
+        _named,
+        object.__reduce_ex__,
+        object.__reduce__,
+    ),
+)
 
 
 def registered(kind: type) -> Any:

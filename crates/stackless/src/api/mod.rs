@@ -5,4 +5,5 @@ pub mod module;
 pub mod parking;
 pub mod pickle;
 pub mod pickle_flags;
+pub mod reducers;
 pub mod self_test;

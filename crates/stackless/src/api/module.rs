@@ -1,6 +1,6 @@
 //! The extension module: its functions that belong to no other file, and its contents.
 
-use crate::api::{c_table, parking, pickle, pickle_flags, self_test};
+use crate::api::{c_table, parking, pickle, pickle_flags, reducers, self_test};
 use crate::engine::schedule::{schedule, schedule_remove};
 use crate::engine::thread_end::kill_all;
 use crate::engine::{fork, interrupts, steering, thread_end};
@@ -431,6 +431,7 @@ fn functions() -> Vec<PyMethodDef> {
     all.extend(snapshot::functions());
     all.extend(crash::functions());
     all.extend(pickle::functions());
+    all.extend(reducers::functions());
     all.extend(parking::functions());
     all.extend(leaks::functions());
     all.extend(pickle_flags::functions());

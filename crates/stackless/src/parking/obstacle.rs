@@ -79,7 +79,14 @@ fn words(o: &cpython::Refusal) -> String {
         format!("{}() ({file}:{line})", code_name(o.code))
     };
     let place = place();
-    let callee = (!o.callee.is_null()).then(|| callable_name(o.callee));
+    let called = if o.called.is_null() { String::new() } else { code_name(o.called) };
+    // The last: it may run Python code, and the frame may go on then.
+    // SAFETY: no Python code has run since the tasklet was looked at.
+    let callee = unsafe { cpython::living(o.callee) }.map(|callee| {
+        let name = callable_name(new_ref(callee));
+        drop_ref(callee);
+        name
+    });
     match o.kind {
         RefusalKind::None | RefusalKind::InC => {
             "C code runs in it that is not a call of a Python function".into()
@@ -98,14 +105,13 @@ fn words(o: &cpython::Refusal) -> String {
             Some(callee) => format!("{place} waits inside {callee}, which is C code that cannot be left"),
             None => format!("{place} does not wait in a plain call of a function of stackless"),
         },
-        RefusalKind::CBetween => between(&place, o, callee),
+        RefusalKind::CBetween => between(&place, o.what, callee, &called),
     }
 }
 
 /// The reason where C code that ran for this instruction has called a Python function.
-fn between(place: &str, o: &cpython::Refusal, callee: Option<String>) -> String {
-    let called = code_name(o.called);
-    match (o.what, callee) {
+fn between(place: &str, what: Does, callee: Option<String>, called: &str) -> String {
+    match (what, callee) {
         (Does::Call, Some(callee)) => format!("{place} called {callee}, C code that called back into Python"),
         (Does::CallStarred, Some(callee)) => {
             format!("{place} called {callee} with * or **, which C code does, and that called {called}()")

@@ -131,6 +131,15 @@ def empties(url: str, count: int) -> float:
         return perf_counter() - start
 
 
+def together(url: str, count: int) -> float:
+    """The same, started with one call."""
+    app = durable.App("bench", url, key=KEY)
+    with worker(app, 1000):
+        start = perf_counter()
+        wait_for(app.start_all(empty, [()] * count))
+        return perf_counter() - start
+
+
 def wakes(url: str, count: int) -> float:
     """Workflows ten calls deep, from when their sleep is over to the end of the last."""
     app = durable.App("bench", url, key=KEY)
@@ -219,6 +228,7 @@ def main() -> None:
         "steps of one workflow": (one, steps),
         "steps of 1,000 workflows at once": (many(1000), 20_000),
         "empty workflows, started and run": (empties, steps),
+        "empty workflows, started with one call": (together, steps),
         "workflows 10 calls deep that wake up": (wakes, steps),
     }
     if not given.no_dbos and importlib.util.find_spec("dbos"):

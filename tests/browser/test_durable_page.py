@@ -137,6 +137,25 @@ def test_the_cookie_and_the_token(visit, shop):
     assert page.evaluate("document.cookie") == ""
 
 
+def test_schedules_are_listed_with_what_they_have_started(visit, shop):
+    shop.schedule("year's end", "0 0 31 12 *", durable_shop.purchase, 1, "card", ITEMS)
+    try:
+        id = "year's end@2020-12-31T00:00:00+00:00"
+        begun(shop, id)
+        page = visit()
+        row = page.locator("table[data-name=schedules] tbody tr")
+        cells = row.locator("td").all_inner_texts()
+        assert cells[:4] == ["year's end", "0 0 31 12 *", "UTC", "durable_shop:purchase"]
+        assert cells[4].startswith("in ")
+        page.screenshot(path=shop.folder / "schedules.png")
+        row.locator("a").click()
+        page.wait_for_url("**search=**")
+        assert page.locator("table[data-name=schedules]").count() == 0
+        assert page.locator("tbody tr td.id").all_inner_texts() == [id]
+    finally:
+        shop.unschedule("year's end")
+
+
 def test_other_sites_can_change_nothing(visit, shop):
     begun(shop, "csrf")
     page = visit()

@@ -25,7 +25,7 @@ import warnings
 import weakref
 
 import stackless
-from blocks import Blocks, primitives
+from chaos_blocks import Blocks, primitives
 from stackless import _stackless, socket
 
 try:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
-import programs
+import cluster_programs as programs
 import pytest
 from stackless import cluster
 from stackless.cluster import cli

@@ -3,7 +3,7 @@
 import threading
 import time
 
-import programs
+import cluster_programs as programs
 import pytest
 import stackless
 from test_cluster_tasklets import until

@@ -3,7 +3,7 @@
 import signal
 import time
 
-import programs
+import cluster_programs as programs
 import pytest
 import stackless
 from stackless import cluster

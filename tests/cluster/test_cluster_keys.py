@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-import programs
+import cluster_programs as programs
 import pytest
 from distributed.security import Security
 from sites import security, settings

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-import programs
+import cluster_programs as programs
 import pytest
 import stackless
 from stackless import cluster

@@ -1,6 +1,6 @@
 """map(): calls spread over the workers."""
 
-import programs
+import cluster_programs as programs
 import pytest
 from stackless import cluster
 from test_cluster_tasklets import until

@@ -2,7 +2,7 @@
 
 import math
 
-import programs
+import cluster_programs as programs
 import pytest
 import stackless
 from stackless import cluster

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-import programs
+import cluster_programs as programs
 import pytest
 from sites import security, settings
 from stackless import cluster

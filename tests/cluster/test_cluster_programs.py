@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-import programs
+import cluster_programs as programs
 import pytest
 from stackless import cluster
 from test_cluster_tasklets import until

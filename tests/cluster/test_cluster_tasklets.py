@@ -6,7 +6,7 @@ import sys
 import time
 import traceback
 
-import programs
+import cluster_programs as programs
 import pytest
 import stackless
 from stackless import cluster

@@ -171,6 +171,47 @@ def test_more_workflows_than_are_in_memory_at_a_time(app):
         assert [handle.result(60) for handle in handles] == list(range(50))
 
 
+# ------------------------------------------------------------------ starting many
+
+
+def test_many_are_started_with_one_commit(app, monkeypatch):
+    writes, write = [], app._store._database.submit_start
+    monkeypatch.setattr(
+        app._store._database, "submit_start", lambda to: writes.append(to) or write(to)
+    )
+    handles = app.start_all(orders.empty, [(number,) for number in range(2500)])
+    assert len(writes) == 3 and len({each.id for each in handles}) == 2500
+    monkeypatch.undo()
+    with working(app, concurrency=1000):
+        assert [each.result(60) for each in handles[::100]] == list(range(0, 2500, 100))
+        wait_for(lambda: not app.workflows(status="ready", limit=1))
+
+
+def test_those_whose_ids_exist_are_not_started(app):
+    first = app.start(orders.empty, "first", id="2")
+    again = app.start_all(orders.empty, ([each] for each in "abc"), ids=iter("123"))
+    assert [each.id for each in again] == ["1", "2", "3"]
+    with working(app):
+        assert [each.result(60) for each in again] == ["a", "first", "c"]
+    assert first.result() == "first"
+    assert app.start_all(orders.empty, []) == []
+
+
+def test_of_wrong_arguments_none_is_started(app):
+    for ids, arguments, error in (
+        (["1"], [(), ()], ValueError),
+        (["1", "2", "3"], [(), ()], ValueError),
+        (["1", 2], [(), ()], TypeError),
+        (None, [(1,), (threading.Lock(),)], TypeError),
+        (None, [(1,), 5], TypeError),
+    ):
+        with pytest.raises(error):
+            app.start_all(orders.empty, arguments, ids=ids)
+    with pytest.raises(ValueError, match="no workflow"):
+        app.start_all(orders.shipped, [])
+    assert app.workflows() == []
+
+
 # ------------------------------------------------------------------ several workers, keys
 
 

@@ -7,10 +7,11 @@ import sys
 import pytest
 from stackless.__main__ import COMMANDS
 
-#: For each command, arguments with which it prints something on its own.
-PRINTS = {name: [name, "--help"] for name in COMMANDS}
-PRINTS |= {"features": ["features"], "compat": ["compat", __file__]}
-PRINTS |= {"": [], "--version": ["--version"]}
+#: Arguments with which a command prints something on its own, in each way that there is.
+PRINTS = {
+    **{"features": ["features"], "compat": ["compat", __file__], "run": ["run", "--help"]},
+    **{"durable": ["durable", "list", "--help"], "": [], "--version": ["--version"]},
+}
 
 
 def run(*words, prefix=(), **keywords):

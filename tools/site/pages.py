@@ -53,6 +53,7 @@ CONTENTS: dict[str, object] = {
             "Compared": "durable-compared.md",
         },
         "Many machines": "cluster.md",
+        "Cluster": "cluster.md",
         "Testing": "testing.md",
         "Recordings": "recording.md",
         "What is my program doing?": "explain.md",

@@ -28,6 +28,8 @@ R = TypeVar("R")
 _KEY = "STACKLESS_DURABLE_KEY"
 #: How many workflows are removed in a transaction.
 _MOST = 500
+#: How many workflows are started in a transaction.
+_STARTED = 1000
 
 
 #: Of snapshots; another one for what releases with this one cannot load.
@@ -76,14 +78,45 @@ class App:
         workflow, TypeError for another id than a str, and what `stackless.dumps` raises for
         arguments that cannot be pickled.
         """
-        name = calls.check_workflow(function)
-        if id is not None and not isinstance(id, str):
-            raise TypeError(f"an id must be a str, not {type(id).__name__}")
-        id = uuid.uuid4().hex if id is None else id
-        arguments = values.dump((args, kwargs), self._keys[0])
-        wait_for(self._store.start(Start(id, self.name, name, arguments)))
+        started = self._start_of(calls.check_workflow(function), args, kwargs, id)
+        wait_for(self._store.start(started))
         self._wake()
-        return Handle(self, id)
+        return Handle(self, started.id)
+
+    def start_all(
+        self,
+        function: Callable[..., Any],
+        arguments: Iterable[Iterable[Any]],
+        *,
+        ids: Iterable[str] | None = None,
+    ) -> list[Handle]:
+        """Start a workflow for each of several tuples of arguments, as `start(function, *each)`.
+
+        A thousand of them take one commit. `ids`: their names, as many as there are tuples; by
+        default random ones. Returns their handles, in this order, when all are on the disk. Raises
+        what `start` raises, and ValueError for another number of ids: then none was started. If the
+        process or the store fails meanwhile, some may have been started, thousands of them whole:
+        with `ids` the call can be repeated.
+        """
+        name = calls.check_workflow(function)
+        if ids is None:
+            started = [self._start_of(name, tuple(each), {}, None) for each in arguments]
+        else:
+            pairs = zip(arguments, ids, strict=True)
+            started = [self._start_of(name, tuple(each), {}, id) for each, id in pairs]
+        for at in range(0, len(started), _STARTED):
+            wait_for(self._store.start_all(started[at : at + _STARTED]))
+            self._wake()
+        return [Handle(self, each.id) for each in started]
+
+    def _start_of(
+        self, name: str, args: tuple[Any, ...], keywords: dict[str, Any], id: str | None
+    ) -> Start:
+        if id is None:
+            id = uuid.uuid4().hex
+        elif not isinstance(id, str):
+            raise TypeError(f"an id must be a str, not {type(id).__name__}")
+        return Start(id, self.name, name, values.dump((args, keywords), self._keys[0]))
 
     def run(
         self, function: Callable[..., R], /, *args: Any, id: str | None = None, **kwargs: Any

@@ -30,12 +30,20 @@ _FIXED = frozenset(
 def is_fixed(value: Any) -> bool:
     """Return whether a value is known to be immutable."""
     kind = type(value)
-    return kind in _FIXED or (kind is tuple and all(map(is_fixed, value)))
+    if kind is not tuple:
+        return kind in _FIXED
+    for each in value:
+        if type(each) not in _FIXED and not is_fixed(each):
+            return False
+    return True
 
 
 def shares(calls: tuple[Call, ...]) -> bool:
     """Return whether steps might change what variables of their workflow refer to."""
-    return not all(is_fixed(args) and is_fixed(tuple(kw.values())) for _, args, kw in calls)
+    for _, args, keywords in calls:
+        if not is_fixed(args) or (keywords and not is_fixed(tuple(keywords.values()))):
+            return True
+    return False
 
 
 class Stuck(Exception):
@@ -46,7 +54,14 @@ class Attempt:
     """A step that is done for a workflow. `once` tries it. Stuck if there is no such step."""
 
     def __init__(
-        self, place: Place, id: str, token: int, number: int, call: Call, tries: int = 0
+        self,
+        place: Place,
+        id: str,
+        token: int,
+        number: int,
+        call: Call,
+        tries: int = 0,
+        began: float | None = None,
     ) -> None:
         name, self._args, self._keywords = call
         self._place, self._id, self._token = place, id, token
@@ -54,10 +69,11 @@ class Attempt:
         self.options = step_named(name)
         if self.options.function is None:
             raise Stuck(f"LookupError: there is no step {name}")
-        function = self.options.function
-        self._function = tracing.step(function, name, id, number, lambda: self.tries)
+        self._function = self.options.function
+        if tracing.INSTALLED:
+            self._function = tracing.step(self._function, name, id, number, lambda: self.tries)
         self.tries = tries
-        self.began = place.store.now()
+        self.began = place.store.now() if began is None else began
         self.value: Any = None
         self.error: Exception | None = None
         #: A blob of the value, or of the error. None for None.

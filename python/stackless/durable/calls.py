@@ -13,6 +13,7 @@ from stackless.durable.records import RECEIVE, SLEEP, STEP, UPGRADE
 from stackless.durable.requests import (
     Request,
     Seconds,
+    ask,
     current_run,
     in_seconds,
     name_of,
@@ -228,11 +229,16 @@ def _call_of(options: StepOptions) -> Callable[..., Any]:
     # A parameter: a variable of the frame, which can be deleted, as that of a closure cannot.
     @functools.wraps(options.function)  # type: ignore[arg-type]
     def call(*args: Any, _durable_step: StepOptions = options, **kwargs: Any) -> Any:
-        if current_run() is None:
+        run = current_run()
+        if run is None:
             return _durable_step.function(*args, **kwargs)  # type: ignore[misc]
         request = Request(STEP, _durable_step.name, ((_durable_step.name, args, kwargs),))
         del args, kwargs, _durable_step  # the request has what it needs
-        return wait(request)
+        # As `wait` does it, without a second frame: there is a snapshot for each step.
+        ask(run, request)
+        del run
+        stackless.schedule_remove()
+        return request.outcome()
 
     call.__durable_step__ = options  # type: ignore[attr-defined]
     steps[options.name] = options

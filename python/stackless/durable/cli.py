@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from stackless import monkey
 from stackless.durable import calls, look, opening, text
+from stackless.durable.app import this_python
 from stackless.durable.checking import Finding, check
 from stackless.durable.handle import Handle
 from stackless.durable.opening import Opened, WrongUsage
@@ -91,18 +92,19 @@ def _list(opened: Opened, given: argparse.Namespace) -> int:
 
 
 def _list_stuck(opened: Opened, given: argparse.Namespace) -> int:
-    infos = opened.app.workflows(stuck=True, limit=given.limit)
+    store, name = opened.app._store, opened.app.name
+    found = listing.rows(store, name, stuck_for=this_python(), limit=given.limit)
     whys = []
-    for each in infos:
+    for each in found:
         needs = f"it needs a worker of {each.needs}"
         whys.append(look.shown(each.error) if each.status == STUCK and each.error else needs)
     if given.json:
-        found = zip(infos, whys, strict=True)
-        print(json.dumps([{**look.summary(each), "why": why} for each, why in found]))
-    for each, why in () if given.json else zip(infos, whys, strict=True):
+        pairs = zip(found, whys, strict=True)
+        print(json.dumps([{**look.summary(each), "why": why} for each, why in pairs]))
+    for each, why in () if given.json else zip(found, whys, strict=True):
         print(f"{each.id} ({each.function}): {why}")
-    if not infos:
-        print(f"no workflow of the app {opened.app.name!r} is stuck", file=sys.stderr)
+    if not found:
+        print(f"no workflow of the app {name!r} is stuck", file=sys.stderr)
     return 0
 
 

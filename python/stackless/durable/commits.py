@@ -26,6 +26,12 @@ class _Group:
         self.done = sync.Event()
 
 
+def _wanted(outcome: Wanted | Exception) -> Wanted:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
 class Commits:
     """The saves of the workflows of one worker. For the tasklets of one thread.
 
@@ -56,15 +62,15 @@ class Commits:
         Raises what the store raises.
         """
         group = self._group
+        if not group.saves and stackless.getruncount() == 1:
+            # Nothing else can be written with it.
+            return _wanted(wait_for(self._store.save_all([save]))[0])
         number = len(group.saves)
         group.saves.append(save)
         if number == 0:
             self._some.set()
         group.done.wait()
-        outcome = group.outcomes[number]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return _wanted(group.outcomes[number])
 
     def _run(self) -> None:
         while True:

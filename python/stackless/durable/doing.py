@@ -55,8 +55,7 @@ def _step(drive: Drive, request: Request) -> bool:
     can, before = drive.pending(request)
     if not can:
         return True
-    attempt = _attempt(drive, request.number, request.calls[0], request.tries)
-    attempt.began = request.began
+    attempt = _attempt(drive, request.number, request.calls[0], request.tries, request.began)
     if attempt.options.in_transaction:
         _commits(drive, attempt, before, before or drive.dump_if_possible(request))
     while (pause := attempt.once()) is not None:
@@ -71,8 +70,10 @@ def _step(drive: Drive, request: Request) -> bool:
     return True
 
 
-def _attempt(drive: Drive, number: int, call: Any, tries: int = 0) -> Attempt:
-    return Attempt(drive.place, drive.id, drive.token, number, call, tries)
+def _attempt(
+    drive: Drive, number: int, call: Any, tries: int = 0, began: float | None = None
+) -> Attempt:
+    return Attempt(drive.place, drive.id, drive.token, number, call, tries, began)
 
 
 def _waits_for_retry(drive: Drive, request: Request, attempt: Attempt, pause: float) -> bool:

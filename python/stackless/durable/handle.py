@@ -48,14 +48,17 @@ class Handle:
         return info
 
     def _has_ended(self) -> bool:
-        return self._info().status in (*OVER, STUCK)
+        return self.status() in (*OVER, STUCK)
 
     def status(self) -> str:
         """Return "ready", "running", "sleeping", "waiting", "paused", "stuck", or how it has ended.
 
         That is "done", "failed" or "cancelled".
         """
-        return self._info().status
+        status = self._app._store.status(self.id)
+        if status is None:
+            raise NoSuchWorkflow(f"there is no workflow {self.id!r}")
+        return status
 
     def steps(self) -> list[Step]:
         """Return what is recorded: its steps, and all else for which it has asked."""

@@ -242,6 +242,11 @@ class Info:
     @property
     def needs(self) -> str | None:
         """Which interpreter can load it, such as "CPython 3.12 on x86_64"; None for all."""
-        name, version, *_, machine = self.python.split(" ") if self.python else ("", "", "")
-        names = {"cpython": "CPython", "pypy": "PyPy"}
-        return f"{names.get(name, name)} {version} on {machine}" if name else None
+        return needed(self.python)
+
+
+def needed(python: str) -> str | None:
+    """Return which interpreter can load what a worker has noted the Python of; None for all."""
+    name, version, *_, machine = python.split(" ") if python else ("", "", "")
+    names = {"cpython": "CPython", "pypy": "PyPy"}
+    return f"{names.get(name, name)} {version} on {machine}" if name else None

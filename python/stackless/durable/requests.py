@@ -147,13 +147,13 @@ def current_run() -> Run | None:
 
 def wait(request: Request) -> Any:
     """Pause the workflow until the worker has filled the request; return the outcome."""
-    _ask(request)
+    ask(current_run(), request)
     stackless.schedule_remove()
     return request.outcome()
 
 
-def _ask(request: Request) -> None:
-    run = current_run()
+def ask(run: Run | None, request: Request) -> None:
+    """Let the worker do a request when the tasklet pauses. RuntimeError without a run."""
     if run is None:
         raise RuntimeError(f"{request.kind} waits in a workflow only, in its own tasklet")
     run.request = request

@@ -24,6 +24,8 @@ try:
 except ImportError:
     trace = None  # type: ignore[assignment]
 
+#: Whether OpenTelemetry is there.
+INSTALLED = trace is not None
 _NAME = "stackless.durable"
 #: The spans of workflows that are in this process, by id.
 _spans: dict[str, Any] = {}

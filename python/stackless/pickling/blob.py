@@ -105,15 +105,14 @@ def dumps(
     protocol that does not exist or an empty key, TypeError for arguments of other types. May be
     called from any thread.
     """
-    from stackless.pickling.pickler import Pickler  # imports cloudpickle
-
-    keys = () if key is None else _keys([key])
-    _check_int("protocol", protocol)
+    keys = () if key is None else _keys(key if type(key) is bytes else [key])
+    if protocol is not None:
+        _check_int("protocol", protocol)
     file = io.BytesIO()
     codes: dict[bytes, bytes] | None = None if code_store is None else {}
     # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak references
     # for example, while the garbage collector can still see objects that were dropped already.
-    pickler = Pickler(file, protocol, codes, same_program)
+    pickler = (_new_pickler or _imported())(file, protocol, codes, same_program)
     pickler.dump(obj)
     flags, table = SIGNED if keys else 0, b""
     if code_store is not None and codes is not None:
@@ -127,6 +126,18 @@ def dumps(
     rest = b"".join((_python_and_modules(pickler.modules), table, file.getbuffer()))
     head = _HEAD.pack(MAGIC, FORMAT, flags, len(rest))
     return b"".join((head, _seal(head, rest, *keys), rest))
+
+
+#: The class `Pickler`, after the first use.
+_new_pickler: Any = None
+
+
+def _imported() -> Any:
+    global _new_pickler
+    from stackless.pickling.pickler import Pickler  # imports cloudpickle
+
+    _new_pickler = Pickler
+    return Pickler
 
 
 def dump(
@@ -394,6 +405,8 @@ def read_table(rest: memoryview, flags: int) -> Table:
 def _keys(key: Key | Iterable[Key] | None) -> tuple[bytes, ...]:
     if key is None:
         return ()
+    if type(key) is bytes and key:
+        return (key,)
     several: Iterator[Any] = iter([key] if isinstance(key, Key) else key)
     keys = []
     for each in several:

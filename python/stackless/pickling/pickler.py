@@ -93,7 +93,6 @@ class Pickler(pickle.Pickler):
         "__weakref__",
         "_aliases",
         "_namespaces",
-        "_ways",
         "codes",
         "modules",
         "proto",
@@ -115,11 +114,8 @@ class Pickler(pickle.Pickler):
         self.same_program = same_program
         #: The modules of functions, except those of Python and of this package.
         self.modules: set[str] = set()
-        #: Reducers by type, added when a type occurs; None: as pickle does. They are not bound
-        #: methods: the pickler must be freed when `dumps` ends, not by a garbage collection.
-        self._ways: dict[type, Way | None] = {}
         #: The stand-ins for globals, by the id of those.
-        self._namespaces: dict[int, functions.Namespace] = {}
+        self._namespaces: dict[int, functions.Namespace] | None = None
         #: The ids of the `type` aliases that were begun.
         self._aliases: set[int] | None = None
 
@@ -138,10 +134,7 @@ class Pickler(pickle.Pickler):
     def _reduce(self, obj: Any) -> Any:
         """Reduce an object that `reducer_override` cannot reduce by itself."""
         kind = type(obj)
-        try:
-            way = _FIXED.get(kind) or self._ways[kind]
-        except KeyError:
-            way = self._ways[kind] = self._way(kind)
+        way = _FIXED.get(kind) or self._way(kind)
         return NotImplemented if way is None else way(self, obj)
 
     def _way(self, kind: type) -> Way | None:
@@ -265,6 +258,8 @@ class Pickler(pickle.Pickler):
             self._remember(name)
             return functions.reduce_function(function, name, itself)
         there = function.__globals__
+        if self._namespaces is None:
+            self._namespaces = {}
         namespace = self._namespaces.get(id(there))
         if namespace is None:
             namespace = self._namespaces[id(there)] = functions.Namespace(there)

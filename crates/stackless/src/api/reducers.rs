@@ -8,6 +8,7 @@
 //! Nothing is cached: a name leads to the object at this moment, or it does not. References are raw pointers that are
 //! dropped by hand, since a `__reduce__` may switch to another tasklet.
 
+use crate::model::classes;
 use crate::python::args::function;
 use crate::python::gil::Gil;
 use crate::python::objects::*;
@@ -61,10 +62,11 @@ enum Name {
     ReduceEx,
     Reduce,
     OwnReduce,
+    Tasklet,
     Checked,
 }
 
-const NAMES: [&std::ffi::CStr; 14] = [
+const NAMES: [&std::ffi::CStr; 15] = [
     c"__module__",
     c"__qualname__",
     c"__spec__",
@@ -78,6 +80,7 @@ const NAMES: [&std::ffi::CStr; 14] = [
     c"__reduce_ex__",
     c"__reduce__",
     c"_reduce",
+    c"_tasklet",
     c"_by_name",
 ];
 
@@ -377,6 +380,9 @@ fn fast(pickler: Obj, o: Obj) -> Res<Option<Obj>> {
         drop_ref(way);
         // SAFETY: True exists.
         return Ok(usual(std::ptr::eq(way, unsafe { Py_True() })));
+    }
+    if classes::as_tasklet(o).is_some() {
+        return call(Name::Tasklet, [pickler, o]).map(Some);
     }
     if is_special(kind)? {
         return Ok(None);

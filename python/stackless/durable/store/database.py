@@ -193,6 +193,12 @@ class Database(Protocol):
         another thread unless `here`; then perhaps in the calling one. RuntimeError after `close`.
         """
 
+    def submit_start(self, operation: Operation[T]) -> Future[T]:
+        """Do what `submit` does with one that only adds workflows; in another connection, perhaps.
+
+        It may be committed before what was submitted earlier.
+        """
+
     def listen(self, wake: Callable[[], None]) -> None:
         """Call `wake`, in any thread, whenever a transaction has called its `wake`.
 

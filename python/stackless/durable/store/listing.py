@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from stackless.durable.store.sql import Store
+from stackless.durable.records import needed
+from stackless.durable.store.sql import STUCK_HERE, Store
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,22 +29,37 @@ class Row:
     #: Of a stuck or failed one.
     error: str | None
 
+    @property
+    def needs(self) -> str | None:
+        """Which interpreter can load it, such as "CPython 3.12 on x86_64"; None for all."""
+        return needed(self.python)
+
 
 _ROW = ", ".join(field.name for field in dataclasses.fields(Row))
 
 
 def rows(
-    store: Store, app: str, *, status: str | None = None, search: str = "", limit: int
+    store: Store,
+    app: str,
+    *,
+    status: str | None = None,
+    search: str = "",
+    stuck_for: str = "",
+    limit: int,
 ) -> list[Row]:
     """Return workflows, the one started last first.
 
-    `search`: a part of the id or of the function's name.
+    `search`: a part of the id or of the function's name. `stuck_for`: a Python; those that neither
+    this nor a worker that is there can continue.
     """
     where = "app = ?"
     values: list[Any] = [app]
     if status is not None:
         where += " AND status = ?"
         values.append(status)
+    if stuck_for:
+        where += f" AND {STUCK_HERE}"
+        values.append(stuck_for)
     if search:
         part = "".join(f"\\{c}" if c in "\\%_" else c for c in search)
         where += " AND (id LIKE ? ESCAPE '\\' OR function LIKE ? ESCAPE '\\')"

@@ -78,9 +78,10 @@ class Postgres:
                 migrate(session, _WRITERS)
         except Again as error:
             raise error.__cause__ or error from None
-        self._writer = Writer(self._connect_writer, patience=patience)
-        self.submit = self._writer.submit
-        self.unlisten = self._writer.unlisten
+        self._writer = _writer(self._mark, patience)
+        # A commit takes milliseconds: who starts workflows need not wait for those of a worker.
+        self._starter = _writer(_Mark(url, self._mark.clock), patience)
+        self.submit, self.submit_start = self._writer.submit, self._starter.submit
         self._ears = _Ears(self._mark, self._writer.wake)
 
     @property
@@ -90,19 +91,10 @@ class Postgres:
 
     def now(self) -> float:
         """Return the server's time, from the difference of the clocks that was last seen."""
-        return time.monotonic() + self._mark.offset
+        return time.monotonic() + self._mark.clock.offset
 
     def _connect(self) -> _Session:
         return _Session(self._mark, "reader")
-
-    def _connect_writer(self) -> _Session:
-        session = _Session(self._mark, "writer")
-        try:
-            session.enter()
-        except BaseException:
-            session.close()
-            raise
-        return session
 
     def read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query. Only the calling tasklet waits."""
@@ -128,10 +120,17 @@ class Postgres:
     def listen(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each transaction of any process that has called its `wake`."""
         self._writer.listen(wake)
+        self._starter.listen(wake)
         self._ears.begin()
+
+    def unlisten(self, wake: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._writer.unlisten(wake)
+        self._starter.unlisten(wake)
 
     def close(self) -> None:
         """Write what was not written yet, and close the connections."""
+        self._starter.close()
         self._writer.close()
         self._ears.close()
         with self._reading:
@@ -140,17 +139,37 @@ class Postgres:
                 self._reader.close()
 
 
-class _Mark:
-    """What the connections of one store share."""
+def _writer(mark: _Mark, patience: float) -> Writer:
+    def connect() -> _Session:
+        session = _Session(mark, "writer")
+        try:
+            session.enter()
+        except BaseException:
+            session.close()
+            raise
+        return session
 
-    def __init__(self, url: str) -> None:
+    return Writer(connect, patience=patience)
+
+
+class _Clock:
+    """The server's clock, as it was last seen."""
+
+    def __init__(self) -> None:
+        #: Its time, less that of the monotonic clock here.
+        self.offset = time.time() - time.monotonic()
+
+
+class _Mark:
+    """What the connections share by which one writer writes, one after the other."""
+
+    def __init__(self, url: str, clock: _Clock | None = None) -> None:
         self.url = url
+        self.clock = clock or _Clock()
         #: Of the writer.
         self.id = uuid.uuid4().hex
         #: Of its last transaction.
         self.number = 0
-        #: The server's time, less that of the monotonic clock here.
-        self.offset = time.time() - time.monotonic()
 
     def connect(self, role: str) -> psycopg.Connection[Any]:
         """Return a new connection."""
@@ -210,7 +229,7 @@ class _Session(Session):
         row = self._cursor.fetchone()
         assert row is not None
         self._now = row[0]
-        self._mark.offset = self._now - (before + time.monotonic()) / 2
+        self._mark.clock.offset = self._now - (before + time.monotonic()) / 2
 
     def exclude_others(self) -> None:
         self.run("SELECT pg_advisory_xact_lock(?)", _MIGRATING)

@@ -15,6 +15,7 @@ from stackless.durable.records import (
     WAITING,
     DurableError,
     LeaseLost,
+    Record,
     Save,
     Start,
     Wanted,
@@ -29,6 +30,8 @@ _STAYS_SAVED = (
     "UPDATE durable_workflows SET snapshot = ?, position = ?, codes = ?, python = ?, due = NULL,"
     f"{_LAST}{_MINE}"
 )
+#: What was asked of it meanwhile as well.
+_STAYS_SAVED_WANTED = f"{_STAYS_SAVED} RETURNING cancel, pause, migrate"
 _STAYS = f"UPDATE durable_workflows SET due = NULL,{_LAST}{_MINE}"
 #: It leaves the worker. One that is to be paused is not due; one that is to be cancelled is.
 _LEAVES = (
@@ -69,7 +72,7 @@ def check(to: Transaction, id: str, token: int) -> None:
 def save_all(to: Transaction, saves: list[Save]) -> list[Wanted | Exception]:
     """Do saves; return what was asked of each workflow meanwhile, or why its save was refused."""
     if len(saves) == 1:
-        return [save(to, saves)[0]]
+        return [save_one(to, saves[0])]
     refused: tuple[type[Exception], ...] = (DurableError, *to.errors)
     with contextlib.suppress(*refused):
         return list(to.apart(lambda to: save(to, saves)))
@@ -82,6 +85,35 @@ def save_all(to: Transaction, saves: list[Save]) -> list[Wanted | Exception]:
                 raise
             found.append(error)
     return found
+
+
+def save_one(to: Transaction, each: Save) -> Wanted:
+    """Do a save, or raise: with two statements if it is that of a step with a snapshot."""
+    data = each.snapshot
+    if data is None or each.status != RUNNING or len(each.records) != 1 or _is_rare(each):
+        return save(to, [each])[0]
+    (record,) = each.records
+    step, now = record.step, to.now
+    found = to.rows(
+        _STAYS_SAVED_WANTED,
+        *(data.data, data.position, data.codes, each.python),
+        *(step.number, step.number, now, each.id, each.token),
+    )
+    if not found:
+        raise _lost(each)
+    to.run(_RECORD, *_row(each, record))
+    ((cancel, pause, migrate),) = found
+    return Wanted(cancel == 1, pause == 1, migrate) if cancel or pause or migrate else _NOTHING
+
+
+def _is_rare(each: Save) -> bool:
+    """Whether more is to be written than a snapshot and records."""
+    given = each.received, each.point, each.migrated
+    return bool(each.code or each.starts or each.cancelled) or given != (None, None, None)
+
+
+def _lost(each: Save) -> LeaseLost:
+    return LeaseLost(f"the workflow {each.id!r} was claimed by another worker")
 
 
 def save(to: Transaction, saves: list[Save]) -> list[Wanted]:
@@ -102,7 +134,7 @@ def save(to: Transaction, saves: list[Save]) -> list[Wanted]:
         to.many(_STAYS_SAVED, with_snapshot) + to.many(_STAYS, without) + to.many(_LEAVES, leaving)
     )
     if written != len(saves):
-        raise LeaseLost(f"the workflow {saves[0].id!r} was claimed by another worker")
+        raise _lost(saves[0])
     _records(to, saves, now)
     start(to, [started for each in saves for started in each.starts])
     _rare(to, saves)
@@ -134,6 +166,22 @@ def _leaves(saved: Save, now: float) -> tuple[Any, ...]:
     )
 
 
+def _row(saved: Save, each: Record) -> tuple[Any, ...]:
+    step, old = each.step, each.snapshot
+    return (
+        *(saved.id, step.number, step.name, step.began, step.ended, step.error, step.kind),
+        each.value,
+        *((old.data, old.position, old.codes) if old else _NO_SNAPSHOT),
+    )
+
+
+_RECORD = (
+    "INSERT INTO durable_steps (workflow, number, name, began, ended, error, kind, value,"
+    " snapshot, position, codes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_NO_SNAPSHOT = (None, None, None)
+
+
 def _records(to: Transaction, saves: list[Save], now: float) -> None:
     # In one order, so that no two transactions wait for one another.
     to.many(
@@ -141,17 +189,7 @@ def _records(to: Transaction, saves: list[Save], now: float) -> None:
         " ON CONFLICT (digest) DO UPDATE SET written = excluded.written",
         [(*row, now) for row in sorted({row for each in saves for row in each.code})],
     )
-    to.many(
-        "INSERT INTO durable_steps (workflow, number, name, began, ended, error, kind, value,"
-        " snapshot, position, codes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (saved.id, step.number, step.name, step.began, step.ended, step.error, step.kind)
-            + (each.value, *((old.data, old.position, old.codes) if old else (None,) * 3))
-            for saved in saves
-            for each in saved.records
-            for step, old in ((each.step, each.snapshot),)
-        ],
-    )
+    to.many(_RECORD, [_row(saved, each) for saved in saves for each in saved.records])
     received = [(each.received, each.id) for each in saves if each.received is not None]
     gone = to.many("DELETE FROM durable_messages WHERE number = ? AND workflow = ?", received)
     if gone != len(received):

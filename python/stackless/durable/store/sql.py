@@ -42,7 +42,7 @@ _INFO = (
     " created, updated, snapshot, result, failed, error"
 )
 #: Those that no worker takes: it says so, or needs a Python that is not here, and no worker has.
-_STUCK = (
+STUCK_HERE = (
     f"(status = '{STUCK}' OR (status NOT IN {OVER!r} AND worker IS NULL AND python NOT IN ('', ?)"
     " AND python NOT IN (SELECT python FROM durable_workers)))"
 )
@@ -102,7 +102,11 @@ class Store:
 
         `python`: that which can load it; "" for all.
         """
-        return self._write(lambda to: saving.start(to, [started], python) == 1)
+        return self._database.submit_start(lambda to: saving.start(to, [started], python) == 1)
+
+    def start_all(self, started: list[Start], python: str = "") -> Future[int]:
+        """Add workflows, which are due at once. The result is how many had no id that exists."""
+        return self._database.submit_start(lambda to: saving.start(to, started, python))
 
     def claim(self, worker: Worker, count: int) -> Future[list[Claim]]:
         """Claim at most so many due workflows that the worker can load, the longest due first.
@@ -131,7 +135,7 @@ class Store:
 
         The result is what was asked of it meanwhile.
         """
-        return self._write(lambda to: saving.save(to, [save])[0])
+        return self._write(lambda to: saving.save_one(to, save))
 
     def save_all(self, saves: list[Save]) -> Future[list[Wanted | Exception]]:
         """Do saves; the result has what `save` returns, and the exceptions of those that fail."""
@@ -148,7 +152,7 @@ class Store:
             error = to.call(body.call)
             save = body.save(error)
             if save is not None:
-                body.written(saving.save(to, [save])[0])
+                body.written(saving.save_one(to, save))
 
         # It may take its time: other tasklets of the calling thread go on.
         return self._database.submit(write, here=False)
@@ -157,6 +161,11 @@ class Store:
         """Return what was asked of a workflow from outside."""
         rows = self._read("SELECT cancel, pause, migrate FROM durable_workflows WHERE id = ?", id)
         return Wanted(rows[0][0] == 1, rows[0][1] == 1, rows[0][2]) if rows else None
+
+    def status(self, id: str) -> str | None:
+        """Return the status of a workflow; None if there is none."""
+        rows = self._read("SELECT status FROM durable_workflows WHERE id = ?", id)
+        return rows[0][0] if rows else None
 
     def ending(self, id: str) -> tuple[str, bytes | None, str | None] | None:
         """Return the status, result and error of a workflow."""
@@ -188,7 +197,7 @@ class Store:
         if status is not None:
             which, values = f"{which} AND status = ?", [*values, status]
         if stuck_for:
-            which, values = f"{which} AND {_STUCK}", [*values, stuck_for]
+            which, values = f"{which} AND {STUCK_HERE}", [*values, stuck_for]
         rows = self._read(
             f"SELECT {_INFO} FROM durable_workflows WHERE {which} ORDER BY created DESC LIMIT ?",
             *values,

@@ -61,7 +61,7 @@ class SQLite:
             self._reader.close()
             raise
         self._writer = Writer(self._connect, quick=0.001)
-        self.submit = self._writer.submit
+        self.submit = self.submit_start = self._writer.submit
         self.listen, self.unlisten = self._writer.listen, self._writer.unlisten
 
     def _connect(self, writes: bool = True) -> _Session:

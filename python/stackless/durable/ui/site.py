@@ -28,6 +28,7 @@ from stackless.durable.records import (
     NoSuchWorkflow,
     Step,
 )
+from stackless.durable.schedules import Schedule
 from stackless.durable.store import listing
 from stackless.durable.ui.access import Access
 
@@ -142,6 +143,8 @@ class Site:
             statuses=STATUSES,
             link=link,
             href=_href,
+            schedules=[] if status or search else self._opened.app.schedules(),
+            started_by=_started_by,
         )
 
     def _workflow(self, problem: str = "", filled: dict[str, str] | None = None) -> str:
@@ -247,3 +250,8 @@ def _short_name(step: Step) -> str:
 
 def _href(id: str) -> str:
     return "/workflow?" + urlencode({"id": id})
+
+
+def _started_by(schedule: Schedule) -> str:
+    """The list of the workflows that a schedule has started: their ids begin so."""
+    return "/?" + urlencode({"search": f"{schedule.name}@"})

@@ -59,6 +59,7 @@ with cluster.connect(sys.argv[1], key=bytes.fromhex(sys.argv[2]), name="first") 
                 cluster.connect(there.address, key=key, name="second")
         monkeypatch.setenv("STACKLESS_CLUSTER_KEY", KEY.hex())
         with cluster.connect(there.address, name="third") as c:
+            until(lambda: names(c) == ["one"])
             assert c.spawn(programs.add, 1, 2).join(60) == 3
     finally:
         first.communicate("")

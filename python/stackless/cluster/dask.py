@@ -284,6 +284,7 @@ class Node:
         self._ending = True
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.endpoint.flush(), _CLEAN)
+        self.endpoint.know(DIRECTORY, "", False)  # do not connect again
         self.endpoint.send(DIRECTORY, ("leave",))
         until = time.monotonic() + _CLEAN
         while self.endpoint.connected(DIRECTORY) and time.monotonic() < until:

@@ -52,7 +52,6 @@ CONTENTS: dict[str, object] = {
             "Operation": "durable-operations.md",
             "Compared": "durable-compared.md",
         },
-        "Many machines": "cluster.md",
         "Cluster": "cluster.md",
         "Testing": "testing.md",
         "Recordings": "recording.md",

@@ -1,7 +1,7 @@
 """One embedded cluster for all tests that do not break it: three workers, and this process."""
 
-import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +12,25 @@ import worker_processes
 from stackless import cluster
 
 # The shapes of programs that hop.
-sys.path.append(os.path.join(os.path.dirname(__file__), "..", "parking"))
+sys.path.append(str(Path(__file__).parents[1] / "parking"))
+
+
+_FOLDER = Path(__file__).parent
+_connections = []
 
 
 @pytest.fixture(scope="session")
 def c():
-    with cluster.connect(workers=3, name="tests") as made:
-        yield made
+    _connections.append(cluster.connect(workers=3, name="tests"))
+    return _connections[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """End the cluster after the last test of this folder: tests of others look at all threads."""
+    if nextitem is None or _FOLDER not in nextitem.path.parents:
+        while _connections:
+            _connections.pop().close()
 
 
 @pytest.fixture

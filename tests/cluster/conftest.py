@@ -9,7 +9,7 @@ pytest.importorskip("distributed", reason="the tests of stackless.cluster need d
 
 import sites
 import worker_processes
-from stackless import cluster
+from stackless import cluster, explain
 
 # The shapes of programs that hop.
 sys.path.append(str(Path(__file__).parents[1] / "parking"))
@@ -31,6 +31,7 @@ def pytest_runtest_teardown(nextitem):
     if nextitem is None or _FOLDER not in nextitem.path.parents:
         while _connections:
             _connections.pop().close()
+        explain.keep_ages(False)  # which looking at a cluster for a second time has begun
 
 
 @pytest.fixture

@@ -160,7 +160,9 @@ class DirectoryPlugin(SchedulerPlugin):  # type: ignore[misc]
     async def close(self) -> None:
         """The scheduler ends."""
         self._looking.cancel()
-        self.endpoint.close()
+        # Dask breaks the connections when it does not listen any more: if they broke now, others
+        # would connect again, and Dask warns of connections that are made while it ends.
+        self.endpoint.refuse()
 
 
 class HostPlugin(WorkerPlugin):  # type: ignore[misc]

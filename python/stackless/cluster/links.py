@@ -90,6 +90,7 @@ class Link:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST)
                     continue
+                self._comm = comm  # so that close() breaks it also before the task begins
                 self._start(self.use(comm, answer["received"]))
                 return
         finally:
@@ -97,7 +98,7 @@ class Link:
 
     async def use(self, comm: Comm, arrived: int) -> None:
         """Send and receive over a connection until it breaks. arrived: the last batch there."""
-        if self._comm is not None:
+        if self._comm is not None and self._comm is not comm:
             self._comm.abort()
         self._comm = comm
         self.confirm(arrived)
@@ -234,9 +235,13 @@ class Endpoint:
         if link is not None:
             self._call(link.close)
 
+    def refuse(self) -> None:
+        """Accept no more connections. Those that there are stay."""
+        self._closed = True
+
     def close(self) -> None:
         """See Engine."""
-        self._closed = True
+        self.refuse()
         for host in list(self._links):
             self.forget(host)
 

@@ -1,5 +1,6 @@
 """One embedded cluster for all tests that do not break it: three workers, and this process."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def pytest_runtest_teardown(nextitem):
     if nextitem is None or _FOLDER not in nextitem.path.parents:
         while _connections:
             _connections.pop().close()
+        gc.collect()  # tasklets of hosts that have ended
         explain.keep_ages(False)  # which looking at a cluster for a second time has begun
 
 

@@ -73,6 +73,10 @@ test-rust:
 test-python: build
 	@echo "== Python tests on $(TAG) ($(PY))"
 	@$(VENV)/bin/python -m pytest $(ARGS)
+	@case "$(ARGS)" in \
+	  *tests/* | *"-k "* | *"-m "*) ;; \
+	  *) $(VENV)/bin/python -m pytest $(ARGS) tests/cluster ;; \
+	esac
 
 test-all: test-rust ## All tests on every supported Python that is found
 	@tools/test-all $(ARGS)
@@ -101,6 +105,7 @@ test-packages: $$(VENV)/.ready ## Build the sdist and a wheel, install and try e
 nightly: build ## The long tests: more cases, more rounds, an hour of chaos (two to three hours)
 	@PROPTEST_CASES=20000 cargo test --release -q $(RUST_TESTED)
 	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=7200 $(ARGS)
+	@STACKLESS_NIGHTLY=1 $(VENV)/bin/python -m pytest -o timeout=7200 tests/cluster
 	@$(MAKE) test-anyio
 	@$(MAKE) valgrind
 

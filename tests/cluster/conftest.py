@@ -1,8 +1,7 @@
 """One embedded cluster for all tests that do not break it: three workers, and this process."""
 
-import gc
+import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -10,30 +9,16 @@ pytest.importorskip("distributed", reason="the tests of stackless.cluster need d
 
 import sites
 import worker_processes
-from stackless import cluster, explain
+from stackless import cluster
 
 # The shapes of programs that hop.
-sys.path.append(str(Path(__file__).parents[1] / "parking"))
-
-
-_FOLDER = Path(__file__).parent
-_connections = []
+sys.path.append(os.path.join(os.path.dirname(__file__), "..", "parking"))
 
 
 @pytest.fixture(scope="session")
 def c():
-    _connections.append(cluster.connect(workers=3, name="tests"))
-    return _connections[0]
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(nextitem):
-    """End the cluster after the last test of this folder: tests of others look at all threads."""
-    if nextitem is None or _FOLDER not in nextitem.path.parents:
-        while _connections:
-            _connections.pop().close()
-        gc.collect()  # tasklets of hosts that have ended
-        explain.keep_ages(False)  # which looking at a cluster for a second time has begun
+    with cluster.connect(workers=3, name="tests") as made:
+        yield made
 
 
 @pytest.fixture

@@ -73,10 +73,7 @@ test-rust:
 test-python: build
 	@echo "== Python tests on $(TAG) ($(PY))"
 	@$(VENV)/bin/python -m pytest $(ARGS)
-	@case "$(ARGS)" in \
-	  *tests/* | *"-k "* | *"-m "*) ;; \
-	  *) $(VENV)/bin/python -m pytest $(ARGS) tests/cluster ;; \
-	esac
+	@$(if $(findstring tests/,$(ARGS))$(filter -k -m,$(ARGS)),,$(VENV)/bin/python -m pytest $(ARGS) tests/cluster)
 
 test-all: test-rust ## All tests on every supported Python that is found
 	@tools/test-all $(ARGS)

@@ -99,17 +99,17 @@ def _main():
     if os.environ.get("QUIET"):
         # Transactions of PostgreSQL that are in the way of one another are done again, and logged.
         logging.getLogger("stackless.durable").setLevel(logging.ERROR)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        command = json.loads(line)
-        if "wait" in command:
-            answer = os.waitpid(command["wait"], 0)[1]
-        else:
-            answer = os.fork()
-            if answer == 0:
-                os._exit(_worker(durable, {**vars(families), **vars(orders)}, **command))
-        print(json.dumps(answer), file=answers, flush=True)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        for line in sys.stdin:
+            command = json.loads(line)
+            if "wait" in command:
+                answer = os.waitpid(command["wait"], 0)[1]
+            else:
+                answer = os.fork()
+                if answer == 0:
+                    os._exit(_worker(durable, {**vars(families), **vars(orders)}, **command))
+            print(json.dumps(answer), file=answers, flush=True)
 
 
 def _worker(durable, workflows, url, run, arguments, at, when):

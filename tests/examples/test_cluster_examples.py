@@ -1,12 +1,15 @@
 """examples/cluster: programs whose tasklets are on several workers."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("distributed", reason="the examples of stackless.cluster need distributed")
+# It is not imported here, as that changes how exceptions are pickled.
+if importlib.util.find_spec("distributed") is None:
+    pytest.skip("the examples of stackless.cluster need distributed", allow_module_level=True)
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "cluster"
 

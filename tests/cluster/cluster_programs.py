@@ -203,3 +203,14 @@ def sweep(n, begun):
             begun.send(None)
         cluster.sleep(0.02)
     return len(pids), step
+
+
+def there_and_back(there, back, ready, proceed):
+    """Go there and back; when told to, go there again. Return the two places."""
+    cluster.go(there)
+    cluster.go(back)
+    first = cluster.here().name
+    ready.send(None)
+    proceed.receive()
+    cluster.go(there)
+    return first, cluster.here().name

@@ -6,6 +6,8 @@ import cluster_programs as programs
 import pytest
 import stackless
 from stackless import cluster
+from stackless.cluster import asking
+from stackless.cluster.records import DIRECTORY
 from test_cluster_tasklets import row_of, until
 
 
@@ -174,3 +176,28 @@ def test_going_where_one_is(c, one):
         return cluster.here().name
 
     assert c.spawn(stay, on=one).join(30) == one
+
+
+def test_one_that_is_back_before_its_move_was_confirmed(c, one):
+    """Answers of two hosts can overtake each other."""
+    (host,) = asking.hosts.values()
+    answered, late = host.orders["answer"], []
+
+    def delayed(sender, number, status, value):
+        if sender != DIRECTORY and host._requests[number].op == "arrive":
+            late.append((sender, number, status, value))
+        else:
+            answered(sender, number, status, value)
+
+    ready, proceed = c.channel(), c.channel()
+    host.orders["answer"] = delayed
+    try:
+        tasklet = c.spawn(programs.there_and_back, one, "tests", ready, proceed, on="tests")
+        ready.receive(timeout=60)
+    finally:
+        host.orders["answer"] = answered
+    for each in late:
+        host.perform(answered, *each)
+    assert len(late) == 1
+    proceed.send(None, timeout=60)
+    assert tasklet.join(60) == ("tests", one)

@@ -106,7 +106,9 @@ class Moves:
         except BaseException:
             self._release(here, runnable)
             raise
-        tasks.went(task.tid, to)
+        # It may have come back before the answer has: the answers of two hosts overtake each other.
+        if tasks.here.get(task.tid) is here:
+            tasks.went(task.tid, to)
         tasks.forget(here)
         here.held = False
         here.gate.set()
@@ -164,7 +166,8 @@ class Moves:
             ask(host.cluster, to, "arrive", *arguments, about=f"moving {task.name!r} to {name}")
         except HostLost as error:
             about = f"looking for {task.name!r}"
-            if ask(host.cluster, DIRECTORY, "where", task.tid, about=about)[0] != to:
+            # Of this epoch, it has been there, wherever it is now.
+            if ask(host.cluster, DIRECTORY, "where", task.tid, about=about)[1] < task.epoch:
                 raise MoveRefused(f"{task.name!r} cannot move to {name}: {error}") from error
 
     # ------------------------------------------------------------------ here

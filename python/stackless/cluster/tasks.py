@@ -152,7 +152,8 @@ class Tasks:
 
     def forget(self, here: Here) -> None:
         """A tasklet is not on this host any more; none of its code runs here from now on."""
-        self.here.pop(here.task.tid, None)
+        if self.here.get(here.task.tid) is here:  # otherwise it is back, before this was known
+            del self.here[here.task.tid]
         here.task.here = None
         self._host.resources.give_back(here.task)
         for each in here.watcher, here.checkpointer:

@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import types
 from collections import Counter
 
 import cluster_programs as programs
 import pytest
 from stackless import cluster
-from stackless.cluster import cli
+from stackless.cluster import Host, cli
+from stackless.cluster.balance import Resources
+from stackless.cluster.tasklets import Task
 from test_cluster_tasklets import row_of, until
 
 
@@ -95,6 +98,21 @@ def test_resources(c, start, one):
     for where in {"on": one}, {}:
         with pytest.raises(cluster.NoSuchHost):
             c.spawn(use, channel, resources={"GPU": 3}, **where)
+
+
+def test_one_that_is_back_before_its_move_was_confirmed_has_its_resources():
+    """Each stay on a host takes and gives back what is its own, also if the stays overlap."""
+    info = Host("here", 1, "", "worker", {"GPU": 2})
+    resources = Resources(types.SimpleNamespace(id=1, hosts={1: info}))
+    wanted = ("1.1", 1), ("1.1", 1), ("1.2", 2)
+    old, new, large = (Task(tid, "", 1, {"resources": {"GPU": n}}) for tid, n in wanted)
+    resources.take(old)
+    resources.take(new)
+    resources.give_back(old)
+    resources.give_back(old)
+    assert resources.fit(old) and not resources.fit(large)
+    resources.give_back(new)
+    assert resources.fit(large)
 
 
 # ------------------------------------------------------------------ explanations

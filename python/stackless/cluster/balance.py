@@ -27,7 +27,8 @@ class Resources:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._used: Counter[str] = Counter()
-        self._taken: dict[str, dict[str, float]] = {}
+        #: Not by their ids: a tasklet can be back before it is known that it has left.
+        self._taken: set[Task] = set()
         self._changed = stackless.sync.Event()
 
     def fit(self, task: Task) -> bool:
@@ -40,7 +41,7 @@ class Resources:
         """Count what the task needs as used. It has to fit."""
         needs = task.options.get("resources")
         if needs:
-            self._taken[task.tid] = needs
+            self._taken.add(task)
             self._used.update(needs)
 
     def wait(self, task: Task) -> None:
@@ -52,9 +53,9 @@ class Resources:
 
     def give_back(self, task: Task) -> None:
         """The task has ended, or is not here any more."""
-        needs = self._taken.pop(task.tid, None)
-        if needs:
-            self._used.subtract(needs)
+        if task in self._taken:
+            self._taken.remove(task)
+            self._used.subtract(task.options["resources"])
             self._changed.set()
 
 
@@ -95,8 +96,10 @@ class Balance:
             stackless.sleep(_PAUSE)
             try:
                 rebalance(self._host.cluster, self._host.stayers(), slack=0.2)
-            except Exception as error:
+            except ClusterError as error:  # a host was lost meanwhile, for example
                 log.debug("not balanced: %s", error)
+            except Exception:
+                log.exception("the cluster could not be balanced")
 
 
 def rebalance(cluster: str, workers: list[int], slack: float = 0.0) -> int:

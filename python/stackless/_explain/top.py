@@ -8,13 +8,7 @@ import time
 
 from stackless._explain import text
 from stackless._explain.client import Connection, run, show
-
-
-def _positive(given: str) -> float:
-    seconds = float(given)
-    if not 0.05 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("between 0.05 and 3600 seconds")
-    return seconds
+from stackless._package.command import interval
 
 
 def main(argv: list[str]) -> int:
@@ -26,7 +20,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("pid", type=int, metavar="PID")
     parser.add_argument(
-        "-i", "--interval", type=_positive, default=2.0, metavar="SECONDS", help="2 by default"
+        "-i", "--interval", type=interval, default=2.0, metavar="SECONDS", help="2 by default"
     )
     parser.add_argument("-n", "--lines", type=int, default=20, help="how many tasklets (20)")
     parser.add_argument("--once", action="store_true", help="show one table and end")

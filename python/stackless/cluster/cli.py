@@ -8,8 +8,8 @@ import os
 import sys
 import time
 from collections import Counter
-from typing import NoReturn
 
+from stackless._package.command import Parser, interval
 from stackless.cluster.client import Cluster, engine
 from stackless.cluster.records import ClusterError, TaskletRow
 
@@ -21,22 +21,8 @@ Dask's configuration, a key of the cluster from STACKLESS_CLUSTER_KEY.
 exit status: 0, 1 if there is no cluster at the address or it refuses, 2 for wrong usage."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
-
-
-def _seconds(given: str) -> float:
-    seconds = float(given)
-    if not 0.05 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("between 0.05 and 3600 seconds")
-    return seconds
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=_PROGRAM,
         description="Show what the tasklets of a cluster do.",
         epilog=_EPILOG,
@@ -47,13 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     ps.add_argument("--json", action="store_true", help="a list of objects")
     explain = commands.add_parser("explain", help="show who waits for whom")
     top = commands.add_parser("top", help="show repeatedly which tasklets are switched to most")
-    top.add_argument("-i", "--interval", type=_seconds, default=2.0, metavar="SECONDS")
+    top.add_argument("-i", "--interval", type=interval, default=2.0, metavar="SECONDS")
     top.add_argument("-n", "--lines", type=int, default=20, help="how many tasklets (20)")
     top.add_argument("--once", action="store_true", help="show one table and end")
     for each in ps, explain, top:
         each.add_argument(
             *("--timeout", "-t"),
-            type=_seconds,
+            type=interval,
             default=10.0,
             metavar="SECONDS",
             help="how long to try to connect (10)",

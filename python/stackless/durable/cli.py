@@ -11,9 +11,10 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from stackless import monkey
+from stackless._package.command import Parser
 from stackless.durable import calls, look, opening, text
 from stackless.durable.app import this_python
 from stackless.durable.checking import Finding, check
@@ -37,13 +38,6 @@ examples:
   python -m stackless durable list --app orders:app --status waiting
   python -m stackless durable show --store sqlite:///orders.db --name orders order-42
   python -m stackless durable send --app orders:app order-42 approval true"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
 def _positive(value: str) -> int:
@@ -274,7 +268,7 @@ def _add(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=_PROGRAM,
         description=_DESCRIPTION,
         epilog=_EPILOG,

@@ -10,7 +10,6 @@ import stackless
 from stackless.cluster.asking import ask, current_host
 from stackless.cluster.records import DIRECTORY, Caller, ClusterError, host_of_birth
 from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, why_paused
-from stackless.cluster.values import why_not
 from stackless.cluster.waiting import LOCAL
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ class Checkpoints:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        #: Tasklets of which a checkpoint could not be made, so that each is logged once.
-        self._warned: set[str] = set()
         host.calls.update(checkpoint=self._wanted, checkpointed=self._keep)
         host.orders.update(restore=self._restore)
 
@@ -35,19 +32,19 @@ class Checkpoints:
 
     def every(self, here: Here, seconds: float) -> None:
         """Make a checkpoint again and again, in a helper, until the tasklet leaves this host."""
+        warned = False
         while True:
             stackless.sleep(seconds)
             try:
                 self._make(here)
             except ClusterError as error:
-                if here.task.tid not in self._warned:
-                    self._warned.add(here.task.tid)
+                if not warned:
                     log.warning("no checkpoint: %s", error)
+                warned = True
 
     def _wanted(self, caller: Caller) -> Any:
         """A tasklet on this host asks for a checkpoint of itself."""
-        request = self._host.request_of(caller)
-        here = request.task.here if request is not None and request.task is not None else None
+        here = self._host.here_of(caller)
         if here is None:
             raise ClusterError("only a tasklet that was started with spawn() has checkpoints")
         self._host.helper(self._make_for, here, caller)
@@ -72,11 +69,7 @@ class Checkpoints:
         if not waits and not runnable:
             reason = why_paused(here.tasklet)
             raise ClusterError(f"{task.name!r} waits for its own host: {reason}")
-        try:
-            blob = host.codec.dumps((here.tasklet, task))
-        except Exception as error:
-            reason = why_not(here.tasklet, error)
-            raise ClusterError(f"{task.name!r} cannot be pickled: {reason}") from None
+        blob = host.tasks.pickled(here, ClusterError)
         arguments = task.tid, task.epoch, not waits, blob
         ask(host.cluster, task.owner, "checkpointed", *arguments, about="sending a checkpoint")
 

@@ -96,7 +96,7 @@ class Tasklet(Generic[_R]):
         Raises NoSuchHost, or MoveRefused with the reason: then it continues where it was. It can
         move while it waits for something of the cluster, or for its turn. Nothing if it has ended.
         """
-        target = current_host(self._cluster).find(to if isinstance(to, str) else to.name).id
+        target = current_host(self._cluster).find(to).id
         self._at_its_place("move", target, about=f"moving {self!r}")
 
     def where(self) -> str | None:
@@ -267,7 +267,7 @@ class Cluster:
             on = name
         if not isinstance(on, Host) and on == "any":
             return host.idlest(needs=needs)
-        found = host.find(on if isinstance(on, str) else on.name)
+        found = host.find(on)
         for what, n in (needs or {}).items():
             if found.resources.get(what, 0) < n:
                 raise NoSuchHost(f"{found.name} has not {needs}")
@@ -308,7 +308,7 @@ class Cluster:
         if capacity < 0:
             raise ValueError("capacity must not be negative")
         host = current_host(self._name)
-        home = host.id if on is None else host.find(on if isinstance(on, str) else on.name).id
+        home = host.id if on is None else host.find(on).id
         if home == host.id:
             number = host.channels.make(capacity)
         else:
@@ -398,9 +398,8 @@ def go(host: str | Host) -> None:
     The calling tasklet must have been started with `spawn()`, and is pickled as it is. Raises
     NoSuchHost, or MoveRefused with the reason; then it continues here.
     """
-    name = host if isinstance(host, str) else host.name
-    cluster, to = current_host().cluster, current_host().find(name).id
-    ask(cluster, LOCAL, "go", to, about=f"going to {name}")
+    cluster, to = current_host().cluster, current_host().find(host)
+    ask(cluster, LOCAL, "go", to.id, about=f"going to {to.name}")
 
 
 def sleep(seconds: float) -> None:

@@ -41,6 +41,7 @@ from stackless.cluster.records import (
     NoSuchHost,
 )
 from stackless.cluster.records import Host as Info
+from stackless.cluster.tasklets import Here
 from stackless.cluster.tasks import Tasks
 from stackless.cluster.values import Codec
 from stackless.cluster.waiting import LOCAL, Request
@@ -224,9 +225,10 @@ class Host:
         if sender == DIRECTORY and origin in self.hosts:
             self._do(origin, message)
 
-    def request_of(self, caller: Caller) -> Request | None:
-        """Return the request with which a tasklet of this host has made a call."""
-        return self._requests.get(caller.number) if caller.host == self.id else None
+    def here_of(self, caller: Caller) -> Here | None:
+        """Return the tasklet of the cluster on this host that has made a call; None for others."""
+        request = self._requests.get(caller.number) if caller.host == self.id else None
+        return request.task.here if request is not None and request.task is not None else None
 
     def waits_for(self, request: Request) -> bool:
         """True if the request is under way, and was not withdrawn."""
@@ -322,8 +324,9 @@ class Host:
         name = self.name_of(host)
         return HostLost(f"the host {name} was lost, or has left", name)
 
-    def find(self, name: str) -> Info:
-        """Return the host of this name; NoSuchHost if there is none."""
+    def find(self, host: str | Info) -> Info:
+        """Return the host of this name, or what is known of this host; NoSuchHost if it is gone."""
+        name = host if isinstance(host, str) else host.name
         for each in self.hosts.values():
             if each.name == name:
                 return each

@@ -205,11 +205,7 @@ class Mapping:
         self, index: int, payload: Encoded, batches: dict[int, list[tuple[int, Encoded]]]
     ) -> None:
         host = self._host
-        fit = [
-            each.id
-            for each in host.hosts.values()
-            if each.kind == "worker" and each.id not in host.draining
-        ]
+        fit = host.stayers()
         if not fit:
             raise NoSuchHost("there is no worker in the cluster")
         to = min(fit, key=lambda each: self._loads.get(each, 0))

@@ -22,7 +22,6 @@ from stackless.cluster.records import (
     MoveRefused,
 )
 from stackless.cluster.tasklets import ClusterTasklet, Here, Task, why_paused
-from stackless.cluster.values import why_not
 
 if TYPE_CHECKING:
     from stackless.cluster.host import Host
@@ -53,8 +52,7 @@ class Moves:
 
     def _go(self, caller: Caller, to: int) -> Any:
         """A tasklet on this host wants to continue on another one."""
-        request = self._host.request_of(caller)
-        here = request.task.here if request is not None and request.task is not None else None
+        here = self._host.here_of(caller)
         if here is None:
             raise MoveRefused("only a tasklet that was started with spawn() can go to another host")
         if to == self._host.id:
@@ -156,11 +154,7 @@ class Moves:
 
     def _ship(self, here: Here, to: int, runnable: bool) -> None:
         task, host, name = here.task, self._host, self._host.name_of(to)
-        try:
-            blob = host.codec.dumps((here.tasklet, task))
-        except Exception as error:
-            reason = why_not(here.tasklet, error)
-            raise MoveRefused(f"{task.name!r} cannot be pickled: {reason}") from None
+        blob = host.tasks.pickled(here, MoveRefused)
         arguments = task.tid, task.epoch, host.id, runnable, blob
         try:
             ask(host.cluster, to, "arrive", *arguments, about=f"moving {task.name!r} to {name}")

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import stackless
-from stackless.cluster.records import DIRECTORY, Caller, HostLost, TaskletRow
+from stackless.cluster.records import DIRECTORY, Caller, ClusterError, HostLost, TaskletRow
 from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, stack_of
 from stackless.cluster.values import Encoded, why_not
 
@@ -143,6 +143,14 @@ class Tasks:
         if self._host.id in self._host.draining:
             self._host.helper(self._host.moves.drain_one, here)
         return here
+
+    def pickled(self, here: Here, refusal: type[ClusterError]) -> bytes:
+        """Return a tasklet with its task as a blob; raises the refusal with the reason."""
+        try:
+            return self._host.codec.dumps((here.tasklet, here.task))
+        except Exception as error:
+            reason = why_not(here.tasklet, error)
+            raise refusal(f"{here.task.name!r} cannot be pickled: {reason}") from None
 
     def went(self, tid: str, to: int) -> None:
         """Remember where a tasklet has moved; the directory knows what was forgotten."""

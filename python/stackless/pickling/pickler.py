@@ -195,9 +195,6 @@ class Pickler(pickle.Pickler):
             return self._with_reducer(each)
         return code.reduce(each) if self.codes is None else code.reduce_to_digest(each, self.codes)
 
-    def _builtin(self, function: BuiltinFunctionType) -> Any:
-        return self._with_reducer(function)
-
     def _has(self, name: Any) -> bool:
         """Return True if the process that unpickles has the module `name`."""
         return is_importable(name) or (self.same_program and name == "__main__")
@@ -313,7 +310,7 @@ _FIXED: dict[type, Way] = {
     CodeType: Pickler._code,
     CellType: Pickler._cell,
     ModuleType: Pickler._module,
-    BuiltinFunctionType: Pickler._builtin,
+    BuiltinFunctionType: Pickler._with_reducer,
     type: Pickler._class,
     _stackless.tasklet: Pickler._tasklet,
     functions.Namespace: Pickler._reducible,

@@ -179,7 +179,7 @@ def stopped_for_too_long(c):
 
 @pytest.mark.parametrize("fencing", [True, False])
 def test_the_ledger_of_a_worker_that_was_stopped(fencing, monkeypatch):
-    """Without fencing the old copies go on as well, and the ledger shows it."""
+    """Without fencing the old copies continue as well, and the ledger shows it."""
     begin = DirectoryPlugin.__init__
 
     def init(self, *arguments):

@@ -213,7 +213,7 @@ def test_transactions_in_the_way_of_one_another(url, direct):
         for each in futures:
             each.result(60)
         assert [each.steps for each in stores[0].infos("app", None, 9)] == [2, 2]
-        assert len(tries) >= 3  # more, if the one that was ended is back before the other goes on
+        assert len(tries) >= 3  # more, if the one that was ended is back before the other continues
     finally:
         for each in stores:
             each.close()

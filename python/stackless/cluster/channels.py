@@ -3,8 +3,7 @@
 A channel lives on one host, its home, where senders and receivers meet. A sender without a buffer
 waits there until a receiver has confirmed that it has the value. With a buffer of `capacity` values
 each host that sends may have that many values on their way or in the buffer: it sends without
-waiting, and gets the places back as values are received. So many values can be on their way at
-once.
+waiting, and gets the places back as values are received.
 """
 
 from __future__ import annotations

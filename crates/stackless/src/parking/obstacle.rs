@@ -80,7 +80,7 @@ fn words(o: &cpython::Refusal) -> String {
     };
     let place = place();
     let called = if o.called.is_null() { String::new() } else { code_name(o.called) };
-    // The last: it may run Python code, and the frame may go on then.
+    // The last: it may run Python code, after which nothing that is borrowed here is used.
     // SAFETY: no Python code has run since the tasklet was looked at.
     let callee = unsafe { cpython::living(o.callee) }.map(|callee| {
         let name = callable_name(new_ref(callee));

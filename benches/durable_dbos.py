@@ -24,7 +24,10 @@ def work(number: int) -> int:
 
 @DBOS.workflow()
 def several(steps: int) -> int:
-    return sum([work(number) for number in range(steps)])
+    total = 0
+    for number in range(steps):
+        total += work(number)
+    return total
 
 
 @DBOS.workflow()

@@ -27,6 +27,8 @@ from stackless import durable
 
 HERE = Path(__file__).parent
 KEY = b"a key of the benchmark"
+#: Seconds that workflows sleep; longer than it takes to start them all.
+ASLEEP = 3.0
 
 
 @durable.step
@@ -36,7 +38,10 @@ def work(number: int) -> int:
 
 @durable.workflow
 def several(steps: int) -> int:
-    return sum([work(number) for number in range(steps)])
+    total = 0
+    for number in range(steps):
+        total += work(number)
+    return total
 
 
 @durable.workflow
@@ -90,10 +95,10 @@ def one(url: str, steps: int) -> float:
     return seconds
 
 
-def wait_for(handles: list[durable.Handle]) -> None:
-    for handle in handles:
-        while handle.status() != "done":
-            sleep(0.002)
+def wait_for_all(app: durable.App, *statuses: str) -> None:
+    """Wait until no workflow is ready, running, or in one of these states."""
+    while any(app.workflows(status=each, limit=1) for each in ("ready", "running", *statuses)):
+        sleep(0.002)
 
 
 @contextlib.contextmanager
@@ -113,10 +118,10 @@ def many(count: int) -> Callable[[str, int], float]:
 
     def measure(url: str, steps: int) -> float:
         app = durable.App("bench", url, key=KEY)
-        handles = [app.start(several, steps // count) for _ in range(count)]
+        app.start_all(several, [(steps // count,)] * count)
         start = perf_counter()
         with worker(app, count):
-            wait_for(handles)
+            wait_for_all(app)
             return perf_counter() - start
 
     return measure
@@ -127,7 +132,9 @@ def empties(url: str, count: int) -> float:
     app = durable.App("bench", url, key=KEY)
     with worker(app, 1000):
         start = perf_counter()
-        wait_for([app.start(empty) for _ in range(count)])
+        for _ in range(count):
+            app.start(empty)
+        wait_for_all(app)
         return perf_counter() - start
 
 
@@ -136,21 +143,24 @@ def together(url: str, count: int) -> float:
     app = durable.App("bench", url, key=KEY)
     with worker(app, 1000):
         start = perf_counter()
-        wait_for(app.start_all(empty, [()] * count))
+        app.start_all(empty, [()] * count)
+        wait_for_all(app)
         return perf_counter() - start
 
 
 def wakes(url: str, count: int) -> float:
     """Workflows ten calls deep, from when their sleep is over to the end of the last."""
     app = durable.App("bench", url, key=KEY)
-    handles = [app.start(sleeping, 10, 0.001) for _ in range(count)]
+    app.start_all(sleeping, [(10, ASLEEP)] * count)
     with worker(app, count):
-        while app.workflows(status="ready", limit=1) or app.workflows(status="running", limit=1):
-            sleep(0.002)
+        wait_for_all(app)
     app = durable.App("bench", url, key=KEY)
+    if len(app.workflows(status="sleeping", limit=count)) != count:
+        raise RuntimeError(f"some workflows woke before all slept: make ASLEEP longer ({ASLEEP} s)")
+    sleep(ASLEEP)
     start = perf_counter()
     with worker(app, count):
-        wait_for([app.handle(each.id) for each in handles])
+        wait_for_all(app, "sleeping")
         return perf_counter() - start
 
 
@@ -217,7 +227,7 @@ def report(name: str, rates: dict[str, list[float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds to run (3)")
-    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="steps (1000)")
+    parser.add_argument("--steps", type=int, default=3000, metavar="N", help="steps (3000)")
     parser.add_argument("--folder", metavar="FOLDER", help="where SQLite's databases are made")
     parser.add_argument("--postgres", metavar="URL", help="a PostgreSQL server's database")
     parser.add_argument("--no-dbos", action="store_true", help="without DBOS")

@@ -5,6 +5,16 @@ import signal
 
 import pytest
 import stackless
+from child_process import PATIENT, TIME_LIMIT
+
+
+def pytest_collection_modifyitems(items):
+    """Where children get more time, tests with a time limit of their own get more as well."""
+    for item in items if PATIENT else ():
+        limit = item.get_closest_marker("timeout")
+        if limit and limit.args:
+            item.add_marker(pytest.mark.timeout(max(2 * TIME_LIMIT, *limit.args)), append=False)
+
 
 # A background job of a shell starts with Ctrl-C ignored, and its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import hop
 import pytest
+from child_process import TIME_LIMIT
 
 HERE = Path(__file__).parent
 
 
-def in_process(*arguments, timeout=60):
+def in_process(*arguments, timeout=TIME_LIMIT):
     command = [sys.executable, "-X", "faulthandler", str(HERE / "hop.py"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """Which tasklets are parked when many stacks are in use."""
 
-from child_process import assert_child
+from child_process import TIME_LIMIT, assert_child
 
 
 def test_too_many_stacks():
@@ -110,5 +110,5 @@ def test_a_hundred_thousand():
         print(done)
         """,
         prints="True [100000]",
-        timeout=120,
+        timeout=max(120, TIME_LIMIT),
     )

@@ -268,6 +268,9 @@ class Cluster:
         if not isinstance(on, Host) and on == "any":
             return host.idlest(needs=needs)
         found = host.find(on)
+        other = host.other_python(found.id)
+        if other:
+            raise NoSuchHost(f"nothing of this program can run there: {other}")
         for what, n in (needs or {}).items():
             if found.resources.get(what, 0) < n:
                 raise NoSuchHost(f"{found.name} has not {needs}")

@@ -28,7 +28,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from stackless.cluster.directory import Directory
 from stackless.cluster.host import Host
 from stackless.cluster.links import ENDED, OPERATION, Endpoint, Refused, greet
-from stackless.cluster.records import DIRECTORY, ClusterError, host_name
+from stackless.cluster.records import DIRECTORY, PYTHON, ClusterError, host_name
 from stackless.cluster.records import Host as Info
 from stackless.cluster.values import Codec
 
@@ -218,7 +218,7 @@ class Node:
         """Become a host. Raises ClusterError if the directory refuses."""
         self._as = scheduler, known, host
         print = fingerprint(self._key) if self._key else ""
-        hello = {"join": {"print": print, "known": known, **host}}
+        hello = {"join": {"print": print, "known": known, "python": PYTHON, **host}}
         try:
             comm, welcome = await greet(scheduler, self._arguments, hello)
         except Refused as error:

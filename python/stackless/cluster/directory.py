@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stackless.cluster.engine import Message
-from stackless.cluster.records import DONE, Host, host_of_birth
+from stackless.cluster.records import DONE, PYTHON, Host, host_of_birth
 
 #: How many ends of tasklets that have moved are remembered, so that old copies are refused.
 _ENDS = 200_000
@@ -75,7 +75,12 @@ class Directory:
     # ------------------------------------------------------------------ members
 
     def join(
-        self, name: str, address: str, kind: str, resources: dict[str, float]
+        self,
+        name: str,
+        address: str,
+        kind: str,
+        resources: dict[str, float],
+        python: str = PYTHON,
     ) -> tuple[Host, list[Host]]:
         """Take in a host; return it with its number and final name, and those that are there."""
         self._numbers += 1
@@ -84,7 +89,7 @@ class Directory:
         while final in taken:
             n += 1
             final = f"{name}-{n}"
-        host = Host(final, self._numbers, address, kind, resources)
+        host = Host(final, self._numbers, address, kind, resources, python)
         others = [each.host for each in self._members.values()]
         for other in others:
             self._send(other.id, ("joined", *host))

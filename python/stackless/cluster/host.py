@@ -34,6 +34,7 @@ from stackless.cluster.records import (
     DIRECTORY,
     DONE,
     FAILED,
+    PYTHON,
     WITHDRAWN,
     Caller,
     ClusterError,
@@ -334,12 +335,19 @@ class Host:
         raise NoSuchHost(f"there is no host {name!r} in the cluster, only {names}")
 
     def stayers(self) -> list[int]:
-        """Return the workers that are not about to end."""
+        """Return the workers that are not about to end, and run the same Python as this host."""
         return [
             each.id
             for each in self.hosts.values()
-            if each.kind == "worker" and each.id not in self.draining
+            if each.kind == "worker" and each.id not in self.draining and each.python == PYTHON
         ]
+
+    def other_python(self, host: int) -> str:
+        """Return why nothing that is pickled here can run on a host; "" if it can."""
+        found = self.hosts.get(host)
+        if found is None or found.python == PYTHON:
+            return ""
+        return f"{found.name} runs Python {found.python}, and {self.name} Python {PYTHON}"
 
     def idlest(self, but: int | None = None, needs: dict[str, float] | None = None) -> int:
         """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays.
@@ -355,7 +363,7 @@ class Host:
         ]
         if not fit:
             what = f"with {needs}" if needs else "but this" if but else "in the cluster"
-            raise NoSuchHost(f"there is no worker {what}")
+            raise NoSuchHost(f"there is no worker {what} that runs Python {PYTHON}")
         return min(fit, key=lambda each: (self._loads[each] + self.tasks.counts[each], each))
 
     def expect(self, host: int) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import stackless
 from stackless.cluster.asking import current_host
-from stackless.cluster.records import NoSuchHost
+from stackless.cluster.records import PYTHON, NoSuchHost
 from stackless.cluster.tasks import RAISED, RETURNED
 from stackless.cluster.values import Encoded
 from stackless.sync import SimpleQueue
@@ -207,7 +207,7 @@ class Mapping:
         host = self._host
         fit = host.stayers()
         if not fit:
-            raise NoSuchHost("there is no worker in the cluster")
+            raise NoSuchHost(f"there is no worker in the cluster that runs Python {PYTHON}")
         to = min(fit, key=lambda each: self._loads.get(each, 0))
         if to not in self._loads:
             self._loads[to] = 0

@@ -86,6 +86,9 @@ class Moves:
         name = self._host.name_of(to)
         if to not in self._host.hosts or to in self._host.draining:
             raise MoveRefused(f"{task.name!r} cannot move to {name}, which has left or is leaving")
+        other = self._host.other_python(to)
+        if other:
+            raise MoveRefused(f"{task.name!r} cannot move to {name}: {other}")
         here.held = True
         here.gate.clear()
         runnable = False

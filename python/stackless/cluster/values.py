@@ -8,7 +8,8 @@ from typing import Any
 import stackless
 from stackless.cluster.records import RemoteError
 
-#: An encoded value: (value,) for a plain one, ("", blob) for others.
+#: An encoded value: (value,) for a plain one, ("", blob) for others, ("error", text, blob) for an
+#: exception, whose text is for those who cannot load it.
 Encoded = tuple[Any, ...]
 
 _PLAIN = {bool, bytes, float, str, type(None)}
@@ -44,15 +45,27 @@ class Codec:
 
     def decode(self, encoded: Encoded) -> Any:
         """Return the value; raises an UnpicklingError for a blob that is not acceptable."""
-        return encoded[0] if len(encoded) == 1 else self.loads(encoded[1])
+        if len(encoded) == 1:
+            return encoded[0]
+        return self._error(*encoded[1:]) if encoded[0] else self.loads(encoded[1])
+
+    def _error(self, text: str, blob: bytes) -> BaseException:
+        try:
+            error: BaseException = self.loads(blob)
+            return error
+        except Exception as problem:
+            why = f"{type(problem).__name__}: {problem}"
+            return RemoteError(f"{text}\n(it could not be unpickled here: {why})")
 
     def encode_error(self, error: BaseException) -> Encoded:
         """Return an exception, with its traceback, as part of a message."""
+        text = "".join(traceback.format_exception_only(error)).rstrip()
         try:
-            return self.encode(error)
+            return ("error", text, self.dumps(error))
         except Exception as problem:
-            text = "".join(traceback.format_exception(error)).rstrip()
-            return self.encode(RemoteError(f"{text}\n(it could not be pickled: {problem})"))
+            whole = "".join(traceback.format_exception(error)).rstrip()
+            stand_in = RemoteError(f"{whole}\n(it could not be pickled: {problem})")
+            return ("error", text, self.dumps(stand_in))
 
 
 def why_not(value: Any, error: BaseException) -> str:

@@ -10,6 +10,7 @@ import stackless
 from stackless.cluster.asking import ask, current_host
 from stackless.cluster.records import DIRECTORY, Caller, ClusterError, host_of_birth
 from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, why_paused
+from stackless.cluster.values import Parcel
 from stackless.cluster.waiting import LOCAL
 
 if TYPE_CHECKING:
@@ -69,16 +70,16 @@ class Checkpoints:
         if not waits and not runnable:
             reason = why_paused(here.tasklet)
             raise ClusterError(f"{task.name!r} waits for its own host: {reason}")
-        blob = host.tasks.pickled(here, ClusterError)
-        arguments = task.tid, task.epoch, not waits, blob
+        parcel = host.tasks.pickled(here, ClusterError)
+        arguments = task.tid, task.epoch, not waits, parcel
         ask(host.cluster, task.owner, "checkpointed", *arguments, about="sending a checkpoint")
 
     # ------------------------------------------------------------------ keeping
 
-    def _keep(self, caller: Caller, tid: str, epoch: int, runnable: bool, blob: bytes) -> None:
+    def _keep(self, caller: Caller, tid: str, epoch: int, runnable: bool, parcel: Parcel) -> None:
         record = self._host.tasks.running.get(tid)
         if record is not None and (record.checkpoint is None or record.checkpoint[0] <= epoch):
-            record.checkpoint = epoch, runnable, blob
+            record.checkpoint = epoch, runnable, self._host.codec.keep(parcel)
 
     def lost(self, host: int, why: str, moved: list[str]) -> None:
         """See what becomes of the tasklets of this owner that were on a lost host; in a helper."""
@@ -116,8 +117,8 @@ class Checkpoints:
         if record.checkpoint is None:
             host.tasks.start(record, epoch)
         else:
-            _, runnable, blob = record.checkpoint
-            host.send(to, ("restore", record.tid, epoch, host.id, runnable, blob))
+            _, runnable, parcel = record.checkpoint
+            host.send(to, ("restore", record.tid, epoch, host.id, runnable, parcel))
         if to not in host.hosts:
             # It was lost before it was told, and nothing else would notice.
             host.helper(self.lost, to, "it was lost", [record.tid])
@@ -127,7 +128,7 @@ class Checkpoints:
         """Return the calls of a tasklet at its last checkpoint."""
         if record.checkpoint is None:
             return ()
-        found = stackless.pickling.inspect(record.checkpoint[2], max_size=None)
+        found = stackless.pickling.inspect(record.checkpoint[2][0], max_size=None)
         return tuple(
             f"{each.function} ({each.file}:{each.line})"
             for saved in found.tasklets[:1]
@@ -138,18 +139,18 @@ class Checkpoints:
     # ------------------------------------------------------------------ continuing
 
     def _restore(
-        self, sender: int, tid: str, epoch: int, owner: int, runnable: bool, blob: bytes
+        self, sender: int, tid: str, epoch: int, owner: int, runnable: bool, parcel: Parcel
     ) -> None:
-        self._host.helper(self._restoring, tid, epoch, owner, runnable, blob)
+        self._host.helper(self._restoring, tid, epoch, owner, runnable, parcel)
 
-    def _restoring(self, tid: str, epoch: int, owner: int, runnable: bool, blob: bytes) -> None:
+    def _restoring(self, tid: str, epoch: int, owner: int, runnable: bool, parcel: Parcel) -> None:
         host = self._host
         about = "asking whether a tasklet may continue"
         if tuple(ask(host.cluster, DIRECTORY, "where", tid, about=about)) != (host.id, epoch):
             log.warning("an old copy of the tasklet %s was refused", tid)
             return
         try:
-            tasklet, task = host.codec.loads(blob)
+            tasklet, task = host.codec.loads(parcel)
             if not isinstance(tasklet, ClusterTasklet) or not isinstance(task, Task):
                 raise ClusterError("this is no checkpoint")
             if task.tid != tid:

@@ -250,8 +250,8 @@ class Cluster:
         host = current_host(self._name)
         to = self._place_for(on, near, resources)
         title = name or str(getattr(function, "__name__", type(function).__name__))
-        blob = host.codec.dumps((function, args, kwargs))
-        record = host.tasks.spawn(to, title, blob, options)
+        parcel = host.codec.dumps((function, args, kwargs))
+        record = host.tasks.spawn(to, title, parcel, options)
         return Tasklet(self._name, record.tid, title, host.id, record)
 
     def _place_for(

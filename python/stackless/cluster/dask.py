@@ -27,7 +27,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from stackless.cluster.directory import Directory
 from stackless.cluster.host import Host
-from stackless.cluster.links import ENDED, OPERATION, Endpoint, Refused, greet
+from stackless.cluster.links import ENDED, OPERATION, Endpoint, Frame, Refused, greet
 from stackless.cluster.records import DIRECTORY, PYTHON, ClusterError, host_name
 from stackless.cluster.records import Host as Info
 from stackless.cluster.values import Codec
@@ -225,7 +225,7 @@ class Node:
             raise ClusterError(f"the cluster refuses this host: {error}") from None
         key = self._key or welcome["key"]
         try:
-            self.host = Host(welcome["cluster"], Codec(key, self._allow))
+            self.host = Host(welcome["cluster"], Codec(key, self._allow, Frame))
         except BaseException:
             comm.abort()
             raise

@@ -242,7 +242,8 @@ class Host:
     def withdraw(self, request: Request) -> None:
         """Have a request answered soon: with WITHDRAWN, unless its answer is on the way."""
         target = self.id if request.target == LOCAL else request.target
-        self.send(target, ("withdraw", request.number, request.op, *request.arguments))
+        # What the call is about is in the first two; the rest may be large.
+        self.send(target, ("withdraw", request.number, request.op, *request.arguments[:2]))
 
     def abandon(self, request: Request) -> None:
         """The caller does not wait any more: its tasklet was killed, for example."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import stackless
 from stackless.cluster.records import DIRECTORY, Caller, ClusterError, HostLost, TaskletRow
 from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, stack_of
-from stackless.cluster.values import Encoded, why_not
+from stackless.cluster.values import Encoded, Parcel, why_not
 
 if TYPE_CHECKING:
     from stackless.cluster.host import Host
@@ -50,21 +50,21 @@ class Tasks:
 
     # ------------------------------------------------------------------ the owner
 
-    def spawn(self, to: int, name: str, blob: bytes, options: dict[str, Any]) -> Record:
-        """Start a tasklet on a host; blob holds its function and arguments. From any thread."""
+    def spawn(self, to: int, name: str, parcel: Parcel, options: dict[str, Any]) -> Record:
+        """Start a tasklet on a host; parcel: its function and arguments. From any thread."""
         tid = f"{to}.{self._host.id}.{next(self._numbers)}"
-        record = self.running[tid] = self.records[tid] = Record(tid, name, blob, options)
+        record = self.running[tid] = self.records[tid] = Record(tid, name, parcel, options)
         self.counts[to] += 1
         self.start(record, 1)
         if options.get("on_loss") != "restart":
-            record.blob = b""
+            record.parcel = ()
         if to not in self._host.hosts:
             self._host.perform(self._host.helper, self._host.checkpoints.lost, to, "it left", [tid])
         return record
 
     def start(self, record: Record, epoch: int) -> None:
         """Have a tasklet begin at its place."""
-        message = "spawn", record.tid, epoch, self._host.id, record.name, record.blob
+        message = "spawn", record.tid, epoch, self._host.id, record.name, record.parcel
         self._host.send(record.place, (*message, record.options))
 
     def place(self, record: Record, to: int) -> None:
@@ -83,8 +83,9 @@ class Tasks:
         if self.running.pop(record.tid, None) is None:
             return
         self.counts[record.place] -= 1
+        value = self._host.codec.keep(value)
         record.outcome = how, value
-        record.checkpoint, record.blob = None, b""
+        record.checkpoint, record.parcel = None, ()
         for caller in record.joiners:
             self._host.answer(caller, [how, list(value)])
         record.joiners.clear()
@@ -92,7 +93,7 @@ class Tasks:
     def _ended(self, sender: int, tid: str, epoch: int, how: int, value: Encoded) -> None:
         record = self.running.get(tid)
         if record is not None:
-            self.finish(record, how, tuple(value))
+            self.finish(record, how, value)
 
     def _join(self, caller: Caller, tid: str) -> Any:
         record = self.records.get(tid)
@@ -120,23 +121,23 @@ class Tasks:
     # ------------------------------------------------------------------ the place
 
     def _spawn(
-        self, sender: int, tid: str, epoch: int, owner: int, name: str, blob: bytes, options: Any
+        self, sender: int, tid: str, epoch: int, owner: int, name: str, parcel: Parcel, options: Any
     ) -> None:
         tasklet = ClusterTasklet()
         tasklet.task = Task(tid, name, owner, dict(options))
         tasklet.task.epoch = epoch
-        self.settle(tasklet, blob)
+        self.settle(tasklet, parcel)
 
-    def settle(self, tasklet: ClusterTasklet, blob: bytes | None = None) -> Here:
-        """A tasklet is on this host from now on. blob: function and arguments of a new one."""
+    def settle(self, tasklet: ClusterTasklet, parcel: Parcel | None = None) -> Here:
+        """A tasklet is on this host from now on. parcel: function and arguments of a new one."""
         here = Here(tasklet)
         tasklet.task.here = here
         tasklet.name = tasklet.task.name
         tasklet.set_context(contextvars.Context())
         self.here[tasklet.task.tid] = here
         self.gone.pop(tasklet.task.tid, None)
-        here.loaded = blob is None
-        here.watcher = self._host.helper(self._watch, here, blob)
+        here.loaded = parcel is None
+        here.watcher = self._host.helper(self._watch, here, parcel)
         seconds = tasklet.task.options.get("checkpoint")
         if seconds is not None:
             here.checkpointer = self._host.helper(self._host.checkpoints.every, here, seconds)
@@ -144,8 +145,8 @@ class Tasks:
             self._host.helper(self._host.moves.drain_one, here)
         return here
 
-    def pickled(self, here: Here, refusal: type[ClusterError]) -> bytes:
-        """Return a tasklet with its task as a blob; raises the refusal with the reason."""
+    def pickled(self, here: Here, refusal: type[ClusterError]) -> Parcel:
+        """Return a tasklet with its task, pickled; raises the refusal with the reason."""
         try:
             return self._host.codec.dumps((here.tasklet, here.task))
         except Exception as error:
@@ -170,19 +171,19 @@ class Tasks:
         if here.tasklet.scheduled and not here.tasklet.blocked:
             here.tasklet.remove()
 
-    def _watch(self, here: Here, blob: bytes | None) -> None:
+    def _watch(self, here: Here, parcel: Parcel | None) -> None:
         """Wait for the end of a tasklet, and tell its owner."""
-        if blob is not None:
+        if parcel is not None:
             self._host.resources.wait(here.task)
             try:
-                function, args, kwargs = self._host.codec.loads(blob)
+                function, args, kwargs = self._host.codec.loads(parcel)
                 here.tasklet.bind(function, args, kwargs)
             except stackless.TaskletExit:
                 raise
             except BaseException as error:
                 self._over(here, RAISED, error)
                 return
-            function = args = kwargs = blob = None
+            function = args = kwargs = parcel = None
             here.loaded = True
             here.tasklet.insert()
         try:

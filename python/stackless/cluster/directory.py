@@ -235,6 +235,13 @@ class Directory:
                     found.append([tid, epoch])
             self._answer(claimer, number, found)
 
+    def _adopt(self, sender: int, number: int, tid: str, epoch: int, to: int) -> None:
+        """An owner continues a tasklet of an earlier cluster, under a new id."""
+        granted = tid not in self._places and host_of_birth(tid) == to and to in self._members
+        if granted:
+            self._places[tid] = (to, epoch)
+        self._answer(sender, number, granted)
+
     def _take(self, sender: int, number: int, tid: str, epoch: int, to: int) -> None:
         """An owner continues a tasklet that was on a lost host from a checkpoint."""
         place, current = self.place(tid)
@@ -252,6 +259,7 @@ class Directory:
         "relay": _relay,
     }
     _calls: dict[str, Callable[..., None]] = {
+        "adopt": _adopt,
         "arrive": _arrive,
         "claim": _claim,
         "take": _take,

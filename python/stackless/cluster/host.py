@@ -19,7 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import stackless
 from stackless.cluster import asking
@@ -47,6 +47,9 @@ from stackless.cluster.tasks import Tasks
 from stackless.cluster.values import Codec
 from stackless.cluster.waiting import LOCAL, Request
 from stackless.sync import SimpleQueue
+
+if TYPE_CHECKING:
+    from stackless.cluster.keeping import Keeper
 
 log = logging.getLogger("stackless.cluster")
 
@@ -84,6 +87,8 @@ class Host:
         self._thread = threading.Thread(target=self._run, name=f"cluster {cluster}", daemon=True)
         self._ident = 0
         self._over = threading.Event()
+        #: What keeps its tasklets in a durable store, if anything does.
+        self.keeper: Keeper | None = None
         #: True from when it moves its tasklets away on: none of their ends is told.
         self.leaving = False
         self.orders: dict[str, Callable[..., None]] = {

@@ -11,6 +11,9 @@ DIRECTORY = 0
 #: The Python of this process: a tasklet can only continue in another one of the same minor version.
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
+#: The environment variable that holds the key, hexadecimal, where it is not to be sent.
+KEY_VARIABLE = "STACKLESS_CLUSTER_KEY"
+
 #: What an answer says: its value is an error, is the result, or the call was withdrawn before it
 #: had any effect.
 FAILED, DONE, WITHDRAWN = range(3)

@@ -79,7 +79,7 @@ class Record:
 
     __slots__ = (
         *("__weakref__", "parcel", "checkpoint", "joiners", "name", "options", "outcome", "place"),
-        "tid",
+        *("over", "tid"),
     )
 
     def __init__(self, tid: str, name: str, parcel: Parcel, options: dict[str, Any]) -> None:
@@ -91,10 +91,14 @@ class Record:
         #: None, or how it has ended, and the encoded result or exception.
         self.outcome: tuple[int, Encoded] | None = None
         self.joiners: list[Caller] = []
+        #: True from when it is known that it has ended on.
+        self.over = False
         #: The id of the host where it was last known to be.
         self.place = host_of_birth(tid)
-        #: The epoch of its last checkpoint, whether it was to continue at once, and it.
-        self.checkpoint: tuple[int, bool, Parcel] | None = None
+        #: The epoch of its last checkpoint, whether it was to continue at once, the checkpoint, and
+        #: the cluster and the id that the tasklet had then: "cluster/id". They are others if it was
+        #: restored since.
+        self.checkpoint: tuple[int, bool, Parcel, str] | None = None
 
 
 def current_task() -> Task | None:

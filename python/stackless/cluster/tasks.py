@@ -21,8 +21,8 @@ log = logging.getLogger("stackless.cluster")
 
 #: Of how many tasklets a host remembers where they went.
 _GONE = 100_000
-#: How a tasklet ended.
-RETURNED, RAISED = range(2)
+#: How a tasklet ended; the last: it could not be loaded. The value is an exception then as well.
+RETURNED, RAISED, BROKEN = range(3)
 
 
 class Tasks:
@@ -42,7 +42,7 @@ class Tasks:
         self.records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
         #: Those of them whose handles have gone to other hosts.
         self.kept: dict[str, Record] = {}
-        host.orders.update(spawn=self._spawn, ended=self._ended)
+        host.orders.update(spawn=self._spawn, ended=self._ended, disown=self._disown)
         host.calls.update(
             kill=self._kill, join=self._join, done=self._done, find=self._find, ps=self._ps
         )
@@ -52,18 +52,33 @@ class Tasks:
 
     def spawn(self, to: int, name: str, parcel: Parcel, options: dict[str, Any]) -> Record:
         """Start a tasklet on a host; parcel: its function and arguments. From any thread."""
-        tid = f"{to}.{self._host.id}.{next(self._numbers)}"
-        record = self.running[tid] = self.records[tid] = Record(tid, name, parcel, options)
+        record = Record(self.new_id(to), name, parcel, options)
+        if self._host.keeper is not None:
+            self._host.keeper.keep(record)
+        self.begin(record, 1)
+        return record
+
+    def new_id(self, to: int) -> str:
+        """Return the id of a tasklet that starts on a host."""
+        return f"{to}.{self._host.id}.{next(self._numbers)}"
+
+    def begin(self, record: Record, epoch: int) -> None:
+        """Start a tasklet, or continue it from its checkpoint. From any thread."""
+        tid, to = record.tid, record.place
+        self.running[tid] = self.records[tid] = record
         self.counts[to] += 1
-        self.start(record, 1)
-        if options.get("on_loss") != "restart":
+        self.start(record, epoch)
+        if record.options.get("on_loss") != "restart":
             record.parcel = ()
         if to not in self._host.hosts:
             self._host.perform(self._host.helper, self._host.checkpoints.lost, to, "it left", [tid])
-        return record
 
     def start(self, record: Record, epoch: int) -> None:
-        """Have a tasklet begin at its place."""
+        """Have a tasklet begin at its place, or continue there from its checkpoint."""
+        if record.checkpoint is not None:
+            rest = record.checkpoint[1:]
+            self._host.send(record.place, ("restore", record.tid, epoch, self._host.id, *rest))
+            return
         message = "spawn", record.tid, epoch, self._host.id, record.name, record.parcel
         self._host.send(record.place, (*message, record.options))
 
@@ -75,7 +90,10 @@ class Tasks:
 
     def lost(self, record: Record, text: str, host: int, position: tuple[str, ...]) -> None:
         """A tasklet of this owner was lost with its host."""
-        error = HostLost(text, self._host.name_of(host), record.tid, position)
+        self.fail(record, HostLost(text, self._host.name_of(host), record.tid, position))
+
+    def fail(self, record: Record, error: BaseException) -> None:
+        """Nothing more will be heard of a tasklet of this owner."""
         self.finish(record, RAISED, self._host.codec.encode_error(error))
 
     def finish(self, record: Record, how: int, value: Encoded) -> None:
@@ -92,8 +110,17 @@ class Tasks:
 
     def _ended(self, sender: int, tid: str, epoch: int, how: int, value: Encoded) -> None:
         record = self.running.get(tid)
-        if record is not None:
+        if record is None:
+            return
+        if self._host.keeper is None or how == BROKEN:
             self.finish(record, how, value)
+        else:
+            self._host.helper(self._finish_kept, record, how, value)
+
+    def _finish_kept(self, record: Record, how: int, value: Encoded) -> None:
+        if self._host.keeper is not None:
+            self._host.keeper.remove(record)
+        self.finish(record, how, value)
 
     def _join(self, caller: Caller, tid: str) -> Any:
         record = self.records.get(tid)
@@ -181,7 +208,7 @@ class Tasks:
             except stackless.TaskletExit:
                 raise
             except BaseException as error:
-                self._over(here, RAISED, error)
+                self._over(here, BROKEN, error)
                 return
             function = args = kwargs = parcel = None
             here.loaded = True
@@ -209,7 +236,7 @@ class Tasks:
             except Exception as error:
                 error.add_note(f"the result of the tasklet cannot be sent: {why_not(value, error)}")
                 how, value = RAISED, error
-        if how == RAISED:
+        if how != RETURNED:
             value.add_note(f"(in tasklet {task.tid} {task.name!r} on host {self._host.name})")
             encoded = codec.encode_error(value)
         self._tell_end(task.tid, task.epoch, task.owner, how, encoded)
@@ -222,7 +249,7 @@ class Tasks:
     def broken(self, tid: str, epoch: int, owner: int, error: BaseException) -> None:
         """A tasklet cannot continue on this host, as its checkpoint cannot be loaded."""
         error.add_note(f"(the checkpoint of the tasklet {tid} on host {self._host.name})")
-        self._tell_end(tid, epoch, owner, RAISED, self._host.codec.encode_error(error))
+        self._tell_end(tid, epoch, owner, BROKEN, self._host.codec.encode_error(error))
 
     def _kill(self, caller: Caller, tid: str) -> Any:
         here = self.here.get(tid)
@@ -256,6 +283,15 @@ class Tasks:
                 self._host.helper(self._kill_later, None, here)
             else:
                 self._kill_here(here)
+
+    def _disown(self, sender: int) -> None:
+        """An owner has lost its job to another program, or leaves: kill what it keeps."""
+        for here in list(self.here.values()):
+            if here.task.owner == sender and here.task.options.get("on_loss") == "restart":
+                if here.held:
+                    self._host.helper(self._kill_later, None, here)
+                else:
+                    self._kill_here(here)
 
     def _kill_later(self, caller: Caller | None, here: Here) -> None:
         """Kill a tasklet that is on its way to another host, if it does not get there."""

@@ -69,6 +69,10 @@ class Codec:
             buffers=[bytearray(each) if each.readonly else each for each in memory],
         )
 
+    def pack(self, value: Any) -> bytes:
+        """Return an object as one signed blob, with all buffers in it: `loads((blob,))`."""
+        return stackless.dumps(value, key=self._key)
+
     def keep(self, encoded: Iterable[Any]) -> tuple[Any, ...]:
         """Return a parcel or an encoded value that can be loaded several times."""
         kept = tuple(encoded)

@@ -124,13 +124,17 @@ class Shelf:
         """Keep the shelf for another `lease` seconds from now on."""
         wait_for(self._store._write(lambda to: self._renew(to, self.lease)))
 
-    def close(self) -> None:
-        """Give the lease back, and close the store. What is kept stays. Nothing if it is closed."""
+    def close(self, *, give_back: bool = True) -> None:
+        """Close the store; what is kept stays. Nothing if it is closed.
+
+        `give_back`: let others have the shelf at once, and not when the lease is over.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            wait_for(self._store._write(lambda to: self._renew(to, 0.0)))
+            if give_back:
+                wait_for(self._store._write(lambda to: self._renew(to, 0.0)))
         except LeaseLost:
             pass
         finally:

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import numpy
 from distributed import Client
 from stackless import cluster
 
 MESSAGES, MOVES, CALLS, ACTOR_CALLS, SUBMITS = 1000, 200, 10_000, 200, 100
+ARRAYS, ARRAY_SIZE = 20, 10_000_000
 BUFFERED, TASKLETS, CPU_TASKLETS, CPU_STEPS = 50_000, 10_000, 1000, 40_000
 
 
@@ -38,6 +40,32 @@ def ping(there: Any, back: Any) -> float:
     seconds = perf_counter() - start
     there.close()
     return seconds / MESSAGES / 2
+
+
+def send_arrays(channel: Any) -> float:
+    """Seconds for an array to another worker, and its confirmation."""
+    array = numpy.ones(ARRAY_SIZE, dtype="uint8")
+    channel.send(array)
+    start = perf_counter()
+    for _ in range(ARRAYS):
+        channel.send(array)
+    seconds = perf_counter() - start
+    channel.close()
+    return seconds / ARRAYS
+
+
+def receive_arrays(channel: Any) -> int:
+    return sum(int(array[-1]) for array in channel)
+
+
+def call_with_arrays(actor: Any) -> float:
+    """The same with an actor of Dask on another worker."""
+    array = numpy.ones(ARRAY_SIZE, dtype="uint8")
+    actor.take(array).result()
+    start = perf_counter()
+    for _ in range(ARRAYS):
+        actor.take(array).result()
+    return (perf_counter() - start) / ARRAYS
 
 
 def source(channel: Any) -> None:
@@ -84,6 +112,9 @@ class Counter:
         self.n += 1
         return self.n
 
+    def take(self, array: Any) -> int:
+        return int(array[-1])
+
 
 # ------------------------------------------------------------------ what is measured
 
@@ -93,6 +124,21 @@ def messages(c: cluster.Cluster, client: Client) -> float:
     there, back = c.channel(on=other), c.channel(on=one)
     c.spawn(echo, there, back, on=other)
     return c.spawn(ping, there, back, on=one).join()
+
+
+def arrays(c: cluster.Cluster, client: Client) -> float:
+    one, other = (each.name for each in c.workers()[:2])
+    channel = c.channel(on=other)
+    receiver = c.spawn(receive_arrays, channel, on=other)
+    seconds = c.spawn(send_arrays, channel, on=one).join()
+    assert receiver.join() == ARRAYS + 1
+    return seconds
+
+
+def actor_arrays(c: cluster.Cluster, client: Client) -> float:
+    one, other = (each.address for each in c.workers()[:2])
+    actor = client.submit(Counter, actor=True, pure=False, workers=[other])
+    return client.submit(call_with_arrays, actor, pure=False, workers=[one]).result()
 
 
 def buffered(c: cluster.Cluster, client: Client) -> float:
@@ -172,6 +218,8 @@ def on_workers(hosts: int) -> Callable[[cluster.Cluster, Client], float]:
 CASES: dict[str, Callable[[cluster.Cluster, Client], float]] = {
     "a message between two workers": messages,
     "Dask: call of an actor, and its result": actor_calls,
+    "an array of 10 MB between two workers": arrays,
+    "Dask: an actor called with such an array": actor_arrays,
     "a message into a buffer, many at once": buffered,
     "Dask: calls of an actor, many at once": actor_pipelined,
     "a move of a tasklet, 10 calls deep": moves,
@@ -207,6 +255,7 @@ def main() -> None:
     print(
         f"Dask's actor call / our message:          {ratio('call of an actor', 'a message be'):.1f}"
     )
+    print(f"Dask's actor call / our message, 10 MB:   {ratio('actor called', 'an array of'):.1f}")
     print(f"Dask's map / our map:                     {ratio('Client.map', 'c.map'):.1f}")
     print(f"Dask's submit / our spawn:                {ratio('submit', 'spawn and join, one'):.1f}")
     print(f"two workers / one, computing:             {ratio('the same', 'that compute'):.2f}")

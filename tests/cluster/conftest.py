@@ -11,8 +11,9 @@ import sites
 import worker_processes
 from stackless import cluster
 
-# The shapes of programs that hop.
-sys.path.append(os.path.join(os.path.dirname(__file__), "..", "parking"))
+# The shapes of programs that hop, and objects with buffers.
+for folder in "parking", "pickling":
+    sys.path.append(os.path.join(os.path.dirname(__file__), "..", folder))
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def test_blobs_that_are_not_signed_with_the_key_are_refused(c, one):
     unsigned = stackless.dumps((stackless.tasklet(), None))
     for blob in foreign, unsigned, b"no blob":
         with pytest.raises(cluster.MoveRefused, match="SignatureError|NotABlobError"):
-            arrive(c, one, "2.1.999", 2, host.id, True, blob)
+            arrive(c, one, "2.1.999", 2, host.id, True, (blob,))
     signed = host.codec.dumps((stackless.tasklet(), None))
     with pytest.raises(cluster.MoveRefused, match="has none"):
         arrive(c, one, "2.1.999", 2, host.id, True, signed)

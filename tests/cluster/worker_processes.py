@@ -13,7 +13,7 @@ _numbers = itertools.count(1)
 
 
 class WorkerProcess:
-    def __init__(self, address, name, resources=None, environment=(), arguments=()):
+    def __init__(self, address, name, resources=None, environment=(), arguments=(), python=None):
         self.name = name
         options = {"name": name, "nthreads": 1, "memory_limit": 0, "dashboard": False}
         options.update(host="127.0.0.1", dashboard_address="127.0.0.1:0", **dict(arguments))
@@ -21,7 +21,7 @@ class WorkerProcess:
             options["resources"] = resources
         spec = json.dumps({"cls": "distributed.Worker", "opts": options})
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dask", "spec", address, "--spec", spec],
+            [python or sys.executable, "-m", "dask", "spec", address, "--spec", spec],
             env={
                 **os.environ,
                 "DASK_LOGGING__DISTRIBUTED": "error",

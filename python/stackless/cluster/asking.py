@@ -76,7 +76,7 @@ def wait(cluster: str, request: Request) -> Any:
     try:
         pause(request)
     except BaseException:
-        current_host(cluster).abandon(request)
+        _host_of(cluster, request).abandon(request)
         raise
     if request.task is not None:
         request.task.request = None
@@ -84,4 +84,10 @@ def wait(cluster: str, request: Request) -> Any:
         return request.value
     if request.timed_out:
         raise stackless.TimeoutError(f"nothing has come while {request.about}")
-    raise current_host(cluster).codec.decode(tuple(request.value))
+    raise _host_of(cluster, request).codec.decode(tuple(request.value))
+
+
+def _host_of(cluster: str, request: Request) -> Host:
+    """Return the host that knows a request."""
+    # A tasklet that was restored from a store may wait in a call that another cluster has begun.
+    return current_host(cluster if request.task is None else None)

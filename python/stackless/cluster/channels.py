@@ -205,7 +205,7 @@ class Channels:
             return [0, True]
         return [len(home.entries) - len(home.receivers), home.closing]
 
-    def _withdraw_send(self, caller: Caller, number: int, payload: Encoded) -> bool:
+    def _withdraw_send(self, caller: Caller, number: int, *rest: Any) -> bool:
         home = self._homes.get(number)
         for entry in home.entries if home else ():
             if entry.sender == caller:

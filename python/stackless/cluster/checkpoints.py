@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import stackless
 from stackless.cluster.asking import ask, current_host
-from stackless.cluster.records import DIRECTORY, Caller, ClusterError, host_of_birth
+from stackless.cluster.records import DIRECTORY, FAILED, Caller, ClusterError, host_of_birth
 from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, why_paused
+from stackless.cluster.values import Parcel
 from stackless.cluster.waiting import LOCAL
 
 if TYPE_CHECKING:
@@ -69,16 +70,33 @@ class Checkpoints:
         if not waits and not runnable:
             reason = why_paused(here.tasklet)
             raise ClusterError(f"{task.name!r} waits for its own host: {reason}")
-        blob = host.tasks.pickled(here, ClusterError)
-        arguments = task.tid, task.epoch, not waits, blob
+        parcel = host.tasks.pickled(here, ClusterError)
+        arguments = task.tid, task.epoch, not waits, parcel
         ask(host.cluster, task.owner, "checkpointed", *arguments, about="sending a checkpoint")
 
     # ------------------------------------------------------------------ keeping
 
-    def _keep(self, caller: Caller, tid: str, epoch: int, runnable: bool, blob: bytes) -> None:
+    def _keep(self, caller: Caller, tid: str, epoch: int, runnable: bool, parcel: Parcel) -> Any:
         record = self._host.tasks.running.get(tid)
-        if record is not None and (record.checkpoint is None or record.checkpoint[0] <= epoch):
-            record.checkpoint = epoch, runnable, blob
+        if record is None or (record.checkpoint is not None and record.checkpoint[0] > epoch):
+            return None
+        record.checkpoint = epoch, runnable, self._host.codec.keep(parcel), self._origin(tid)
+        if self._host.keeper is None:
+            return None
+        self._host.helper(self._store, caller, record)
+        return self._host.LATER
+
+    def _origin(self, tid: str) -> str:
+        return f"{self._host.cluster}/{tid}"
+
+    def _store(self, caller: Caller, record: Record) -> None:
+        try:
+            if self._host.keeper is not None:
+                self._host.keeper.keep(record)
+        except Exception as error:
+            self._host.fail(caller, error)
+        else:
+            self._host.answer(caller, None)
 
     def lost(self, host: int, why: str, moved: list[str]) -> None:
         """See what becomes of the tasklets of this owner that were on a lost host; in a helper."""
@@ -113,11 +131,7 @@ class Checkpoints:
         if not ask(host.cluster, DIRECTORY, "take", record.tid, epoch, to, about=about):
             return False
         host.tasks.place(record, to)
-        if record.checkpoint is None:
-            host.tasks.start(record, epoch)
-        else:
-            _, runnable, blob = record.checkpoint
-            host.send(to, ("restore", record.tid, epoch, host.id, runnable, blob))
+        host.tasks.start(record, epoch)
         if to not in host.hosts:
             # It was lost before it was told, and nothing else would notice.
             host.helper(self.lost, to, "it was lost", [record.tid])
@@ -127,7 +141,7 @@ class Checkpoints:
         """Return the calls of a tasklet at its last checkpoint."""
         if record.checkpoint is None:
             return ()
-        found = stackless.pickling.inspect(record.checkpoint[2], max_size=None)
+        found = stackless.pickling.inspect(record.checkpoint[2][0], max_size=None)
         return tuple(
             f"{each.function} ({each.file}:{each.line})"
             for saved in found.tasklets[:1]
@@ -137,29 +151,40 @@ class Checkpoints:
 
     # ------------------------------------------------------------------ continuing
 
-    def _restore(
-        self, sender: int, tid: str, epoch: int, owner: int, runnable: bool, blob: bytes
-    ) -> None:
-        self._host.helper(self._restoring, tid, epoch, owner, runnable, blob)
+    def _restore(self, sender: int, tid: str, epoch: int, owner: int, *what: Any) -> None:
+        self._host.helper(self._restoring, tid, epoch, owner, *what)
 
-    def _restoring(self, tid: str, epoch: int, owner: int, runnable: bool, blob: bytes) -> None:
+    def _restoring(
+        self, tid: str, epoch: int, owner: int, runnable: bool, parcel: Parcel, origin: str
+    ) -> None:
         host = self._host
         about = "asking whether a tasklet may continue"
         if tuple(ask(host.cluster, DIRECTORY, "where", tid, about=about)) != (host.id, epoch):
             log.warning("an old copy of the tasklet %s was refused", tid)
             return
         try:
-            tasklet, task = host.codec.loads(blob)
+            tasklet, task = host.codec.loads(parcel)
             if not isinstance(tasklet, ClusterTasklet) or not isinstance(task, Task):
                 raise ClusterError("this is no checkpoint")
-            if task.tid != tid:
+            if task.tid != origin.partition("/")[2]:
                 raise ClusterError("this is a checkpoint of another tasklet")
         except BaseException as error:
             host.tasks.broken(tid, epoch, owner, error)
             return
-        task.epoch, task.owner = epoch, owner
+        task.tid, task.epoch, task.owner = tid, epoch, owner
         tasklet.task = task
+        if not origin.startswith(self._origin("")) and self._uprooted(task):
+            runnable = True
         host.moves.settle(tasklet, runnable)
+
+    def _uprooted(self, task: Task) -> bool:
+        """Let a tasklet of an earlier cluster wait no more for what was there. True if it did."""
+        request = task.request
+        if request is None or request.answered or request.op in ("checkpoint", "go", "sleep"):
+            return False
+        text = f"the cluster has ended in which {task.name!r} was {request.about}"
+        request.answer(FAILED, self._host.codec.encode_error(ClusterError(text)))
+        return True
 
 
 def checkpoint() -> None:

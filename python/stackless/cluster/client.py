@@ -15,6 +15,7 @@ from stackless.cluster.explaining import Waiter, text
 from stackless.cluster.maps import Mapping
 from stackless.cluster.records import (
     DIRECTORY,
+    KEY_VARIABLE,
     ClusterError,
     Host,
     HostLost,
@@ -152,11 +153,18 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster. Tasklets that this program has started are killed.
 
-        A cluster that `connect()` has made ends. Does nothing for the result of `current()`.
+        Those that are kept in a store, as `connect(checkpoints=...)` says, stay there. A cluster
+        that `connect()` has made ends. Does nothing for the result of `current()`.
         """
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        if connection is None:
+            return
+        keeper = connection.host.keeper
+        if keeper is not None:
+            keeper.leave()
+        connection.close()
+        if keeper is not None:
+            keeper.close()
 
     @property
     def address(self) -> str:
@@ -250,9 +258,30 @@ class Cluster:
         host = current_host(self._name)
         to = self._place_for(on, near, resources)
         title = name or str(getattr(function, "__name__", type(function).__name__))
-        blob = host.codec.dumps((function, args, kwargs))
-        record = host.tasks.spawn(to, title, blob, options)
+        parcel = host.codec.dumps((function, args, kwargs))
+        record = host.tasks.spawn(to, title, parcel, options)
         return Tasklet(self._name, record.tid, title, host.id, record)
+
+    def restore(self) -> list[Tasklet[Any]]:
+        """Continue the tasklets of an earlier program of this job, and return their handles.
+
+        For a program that was connected with `checkpoints`: all tasklets in the store that do not
+        run continue from their last checkpoint, or begin if there was none, on workers of this
+        cluster, in the order in which they were started. They have other ids and higher epochs, and
+        the same names. One that waits for a channel or another tasklet of the earlier cluster gets
+        a ClusterError there.
+
+        Raises ClusterError if there is no store, or if another program has the job now; an
+        UnpicklingError, and continues nothing, if the store has a tasklet of another Python or key;
+        NoSuchHost; what the store raises.
+        """
+        host = current_host(self._name)
+        if host.keeper is None:
+            raise ClusterError("this program has no store: connect(checkpoints=...)")
+        return [
+            Tasklet(self._name, each.tid, each.name, host.id, each)
+            for each in host.keeper.restore()
+        ]
 
     def _place_for(
         self, on: str | Host, near: Tasklet[Any] | None, needs: dict[str, float] | None
@@ -268,6 +297,9 @@ class Cluster:
         if not isinstance(on, Host) and on == "any":
             return host.idlest(needs=needs)
         found = host.find(on)
+        other = host.other_python(found.id)
+        if other:
+            raise NoSuchHost(f"nothing of this program can run there: {other}")
         for what, n in (needs or {}).items():
             if found.resources.get(what, 0) < n:
                 raise NoSuchHost(f"{found.name} has not {needs}")
@@ -327,6 +359,8 @@ def connect(
     lost_after: float = 30.0,
     autobalance: bool = False,
     timeout: float = 60.0,
+    checkpoints: str | None = None,
+    job: str = "stackless",
 ) -> Cluster:
     """Connect this program to a cluster, of which it becomes a host itself.
 
@@ -337,9 +371,13 @@ def connect(
     anew and sent to the hosts by Dask. allow: what may differ between hosts: "source" for the
     source of modules. security: Dask's, for TLS. name: that of this host. lost_after: seconds of
     silence after which a host is lost; the first program that connects decides. autobalance: move
-    tasklets from loaded workers to idle ones all the time. timeout: seconds to
-    wait for the scheduler. Raises ImportError without the package `distributed`, OSError if there
-    is no scheduler, ClusterError if it refuses.
+    tasklets from loaded workers to idle ones all the time. timeout: seconds to wait for the
+    scheduler. checkpoints: a durable store, "sqlite:///" and a path or "postgresql://...", which
+    keeps the tasklets that this program starts with `on_loss="restart"`: see `Cluster.restore()`.
+    It needs a key that is given or in the environment. job: the name under which they are kept, for
+    one program at a time; another one is waited for until it has ended, or was silent for twice
+    `lost_after`. Raises ImportError without the package `distributed`, OSError if there is no
+    scheduler, ClusterError if it refuses.
     """
     if address is not None and workers is not None:
         raise TypeError("workers are started without an address only")
@@ -349,12 +387,32 @@ def connect(
         raise ValueError("a key must have at least 32 bytes")
     if lost_after <= 0:
         raise ValueError("lost_after must be positive")
+    if checkpoints is not None and key is None and not os.environ.get(KEY_VARIABLE):
+        raise ValueError(f"checkpoints need a key that lasts: give key, or set {KEY_VARIABLE}")
     allowed = tuple(allow)
     for each in allowed:
         if each != "source":
             raise ValueError(f"allow can have 'source' only, not {each!r}")
     title = name or f"{socket.gethostname()}-{os.getpid()}"
-    connection = engine()(address, workers, key, allowed, security, title, lost_after, timeout)
+    made = engine()
+    keeper = None
+    if checkpoints is not None:
+        from stackless.cluster.keeping import Keeper
+
+        keeper = Keeper(checkpoints, job, lost_after, timeout)
+    try:
+        connection = made(address, workers, key, allowed, security, title, lost_after, timeout)
+    except BaseException:
+        if keeper is not None:
+            keeper.close()
+        raise
+    if keeper is not None:
+        try:
+            keeper.begin(connection.host)
+        except BaseException:
+            connection.close()
+            keeper.close()
+            raise
     if autobalance:
         connection.host.perform(connection.host.helper, connection.host.balance.automatic)
     return Cluster(connection.host.cluster, connection)

@@ -27,8 +27,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from stackless.cluster.directory import Directory
 from stackless.cluster.host import Host
-from stackless.cluster.links import ENDED, OPERATION, Endpoint, Refused, greet
-from stackless.cluster.records import DIRECTORY, ClusterError, host_name
+from stackless.cluster.links import ENDED, OPERATION, Endpoint, Frame, Refused, greet
+from stackless.cluster.records import DIRECTORY, KEY_VARIABLE, PYTHON, ClusterError, host_name
 from stackless.cluster.records import Host as Info
 from stackless.cluster.values import Codec
 
@@ -36,8 +36,6 @@ log = logging.getLogger("stackless.cluster")
 
 #: Both plugins have this name: a scheduler has one cluster.
 NAME = "stackless.cluster"
-#: The environment variable that holds the key, hexadecimal, where it is not to be sent.
-KEY_VARIABLE = "STACKLESS_CLUSTER_KEY"
 #: Seconds between two signs of life, and between two looks for lost hosts.
 _BEAT, _LOOK = 0.5, 0.1
 #: Seconds in which a worker that ends moves its tasklets away, and then lets them clean up.
@@ -218,14 +216,14 @@ class Node:
         """Become a host. Raises ClusterError if the directory refuses."""
         self._as = scheduler, known, host
         print = fingerprint(self._key) if self._key else ""
-        hello = {"join": {"print": print, "known": known, **host}}
+        hello = {"join": {"print": print, "known": known, "python": PYTHON, **host}}
         try:
             comm, welcome = await greet(scheduler, self._arguments, hello)
         except Refused as error:
             raise ClusterError(f"the cluster refuses this host: {error}") from None
         key = self._key or welcome["key"]
         try:
-            self.host = Host(welcome["cluster"], Codec(key, self._allow))
+            self.host = Host(welcome["cluster"], Codec(key, self._allow, Frame))
         except BaseException:
             comm.abort()
             raise

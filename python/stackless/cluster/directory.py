@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stackless.cluster.engine import Message
-from stackless.cluster.records import DONE, Host, host_of_birth
+from stackless.cluster.records import DONE, PYTHON, Host, host_of_birth
 
 #: How many ends of tasklets that have moved are remembered, so that old copies are refused.
 _ENDS = 200_000
@@ -75,7 +75,12 @@ class Directory:
     # ------------------------------------------------------------------ members
 
     def join(
-        self, name: str, address: str, kind: str, resources: dict[str, float]
+        self,
+        name: str,
+        address: str,
+        kind: str,
+        resources: dict[str, float],
+        python: str = PYTHON,
     ) -> tuple[Host, list[Host]]:
         """Take in a host; return it with its number and final name, and those that are there."""
         self._numbers += 1
@@ -84,7 +89,7 @@ class Directory:
         while final in taken:
             n += 1
             final = f"{name}-{n}"
-        host = Host(final, self._numbers, address, kind, resources)
+        host = Host(final, self._numbers, address, kind, resources, python)
         others = [each.host for each in self._members.values()]
         for other in others:
             self._send(other.id, ("joined", *host))
@@ -230,6 +235,13 @@ class Directory:
                     found.append([tid, epoch])
             self._answer(claimer, number, found)
 
+    def _adopt(self, sender: int, number: int, tid: str, epoch: int, to: int) -> None:
+        """An owner continues a tasklet of an earlier cluster, under a new id."""
+        granted = tid not in self._places and host_of_birth(tid) == to and to in self._members
+        if granted:
+            self._places[tid] = (to, epoch)
+        self._answer(sender, number, granted)
+
     def _take(self, sender: int, number: int, tid: str, epoch: int, to: int) -> None:
         """An owner continues a tasklet that was on a lost host from a checkpoint."""
         place, current = self.place(tid)
@@ -247,6 +259,7 @@ class Directory:
         "relay": _relay,
     }
     _calls: dict[str, Callable[..., None]] = {
+        "adopt": _adopt,
         "arrive": _arrive,
         "claim": _claim,
         "take": _take,

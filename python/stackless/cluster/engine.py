@@ -4,8 +4,8 @@ An engine starts a host in each of its worker processes, and the directory in on
 messages between them, and says which workers have gone. `dask.py` is the one that there is.
 
 A message is a tuple of an operation and its arguments: None, booleans, numbers below 2**63,
-strings, bytes, and tuples, lists and dicts of these. Nothing else: a message can be read without
-running code.
+strings, bytes, frames of the engine, and tuples, lists and dicts of these. Nothing else: a message
+can be read without running code.
 """
 
 from __future__ import annotations
@@ -17,6 +17,18 @@ Message = tuple[Any, ...]
 
 #: Called with the id of the sender and its messages, in the engine's thread; it must not wait.
 Receiver = Callable[[int, list[Message]], None]
+
+
+class Frame(Protocol):
+    """Bytes in a message that are not copied into it. Made with their memory.
+
+    It can be pickled. Where it arrives, the memory is writable, and nothing else has it; a message
+    of a host to itself has the same frame.
+    """
+
+    memory: memoryview
+
+    def __init__(self, memory: memoryview) -> None: ...
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import stackless
 from stackless.cluster import asking
@@ -34,6 +34,7 @@ from stackless.cluster.records import (
     DIRECTORY,
     DONE,
     FAILED,
+    PYTHON,
     WITHDRAWN,
     Caller,
     ClusterError,
@@ -46,6 +47,9 @@ from stackless.cluster.tasks import Tasks
 from stackless.cluster.values import Codec
 from stackless.cluster.waiting import LOCAL, Request
 from stackless.sync import SimpleQueue
+
+if TYPE_CHECKING:
+    from stackless.cluster.keeping import Keeper
 
 log = logging.getLogger("stackless.cluster")
 
@@ -83,6 +87,8 @@ class Host:
         self._thread = threading.Thread(target=self._run, name=f"cluster {cluster}", daemon=True)
         self._ident = 0
         self._over = threading.Event()
+        #: What keeps its tasklets in a durable store, if anything does.
+        self.keeper: Keeper | None = None
         #: True from when it moves its tasklets away on: none of their ends is told.
         self.leaving = False
         self.orders: dict[str, Callable[..., None]] = {
@@ -241,7 +247,8 @@ class Host:
     def withdraw(self, request: Request) -> None:
         """Have a request answered soon: with WITHDRAWN, unless its answer is on the way."""
         target = self.id if request.target == LOCAL else request.target
-        self.send(target, ("withdraw", request.number, request.op, *request.arguments))
+        # What the call is about is in the first two; the rest may be large.
+        self.send(target, ("withdraw", request.number, request.op, *request.arguments[:2]))
 
     def abandon(self, request: Request) -> None:
         """The caller does not wait any more: its tasklet was killed, for example."""
@@ -334,12 +341,19 @@ class Host:
         raise NoSuchHost(f"there is no host {name!r} in the cluster, only {names}")
 
     def stayers(self) -> list[int]:
-        """Return the workers that are not about to end."""
+        """Return the workers that are not about to end, and run the same Python as this host."""
         return [
             each.id
             for each in self.hosts.values()
-            if each.kind == "worker" and each.id not in self.draining
+            if each.kind == "worker" and each.id not in self.draining and each.python == PYTHON
         ]
+
+    def other_python(self, host: int) -> str:
+        """Return why nothing that is pickled here can run on a host; "" if it can."""
+        found = self.hosts.get(host)
+        if found is None or found.python == PYTHON:
+            return ""
+        return f"{found.name} runs Python {found.python}, and {self.name} Python {PYTHON}"
 
     def idlest(self, but: int | None = None, needs: dict[str, float] | None = None) -> int:
         """Return the worker with the fewest tasklets; NoSuchHost if there is none that stays.
@@ -355,7 +369,7 @@ class Host:
         ]
         if not fit:
             what = f"with {needs}" if needs else "but this" if but else "in the cluster"
-            raise NoSuchHost(f"there is no worker {what}")
+            raise NoSuchHost(f"there is no worker {what} that runs Python {PYTHON}")
         return min(fit, key=lambda each: (self._loads[each] + self.tasks.counts[each], each))
 
     def expect(self, host: int) -> None:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import pickle
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from distributed.comm import Comm, connect
+from distributed.protocol.serialize import Serialize, dask_deserialize, dask_serialize
 
 from stackless.cluster.engine import Message, Receiver
 
@@ -37,6 +39,50 @@ _FIRST, _LONGEST = 0.05, 1.0
 
 class Refused(ConnectionError):
     """The other node does not accept connections of this one."""
+
+
+class Frame(Serialize):  # type: ignore[misc]
+    """See engine.Frame. Dask sends its memory as a frame of the connection."""
+
+    def __init__(self, memory: memoryview) -> None:
+        super().__init__(_Memory(memory))
+
+    @property
+    def memory(self) -> memoryview:
+        """The bytes."""
+        found: memoryview = self.data.memory
+        return found
+
+    @memory.setter
+    def memory(self, memory: memoryview) -> None:
+        self.data.memory = memory
+
+    def __repr__(self) -> str:
+        return f"<frame of {self.memory.nbytes} bytes>"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _framed, (pickle.PickleBuffer(self.memory),)
+
+
+class _Memory:
+    """What Dask serializes of a frame."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self.memory = memory
+
+
+def _framed(buffer: Any) -> Frame:
+    return Frame(memoryview(buffer))
+
+
+@dask_serialize.register(_Memory)  # type: ignore[untyped-decorator]
+def _serialized(memory: _Memory) -> tuple[dict[str, Any], list[memoryview]]:
+    return {}, [memory.memory]
+
+
+@dask_deserialize.register(_Memory)  # type: ignore[untyped-decorator]
+def _deserialized(header: dict[str, Any], frames: list[Any]) -> Frame:
+    return _framed(frames[0])
 
 
 class Link:

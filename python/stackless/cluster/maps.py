@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import stackless
 from stackless.cluster.asking import current_host
-from stackless.cluster.records import NoSuchHost
+from stackless.cluster.records import PYTHON, NoSuchHost
 from stackless.cluster.tasks import RAISED, RETURNED
-from stackless.cluster.values import Encoded
+from stackless.cluster.values import Encoded, Parcel
 from stackless.sync import SimpleQueue
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ _PAUSE = 0.1
 class _Program:
     """A function of a mapping on this worker, and what is to be done with it."""
 
-    def __init__(self, number: int, owner: int, blob: bytes) -> None:
+    def __init__(self, number: int, owner: int, parcel: Parcel) -> None:
         self.number = number
         self.owner = owner
-        self.blob: bytes | None = blob
+        self.parcel: Parcel | None = parcel
         self.function: Any = None
         #: Set if the function cannot be loaded: every call has this outcome.
         self.broken: Encoded | None = None
@@ -89,8 +89,8 @@ class Maps:
 
     # ------------------------------------------------------------------ the worker
 
-    def _program(self, sender: int, number: int, blob: bytes) -> None:
-        self._programs[sender, number] = _Program(number, sender, blob)
+    def _program(self, sender: int, number: int, parcel: Parcel) -> None:
+        self._programs[sender, number] = _Program(number, sender, parcel)
 
     def _items(self, sender: int, number: int, items: Iterable[tuple[int, Encoded]]) -> None:
         program = self._programs.get((sender, number))
@@ -114,9 +114,9 @@ class Maps:
             index, payload = program.items.popleft()
             how = RETURNED
             try:
-                if program.blob is not None:
-                    blob, program.blob = program.blob, None
-                    program.function = codec.loads(blob)
+                if program.parcel is not None:
+                    parcel, program.parcel = program.parcel, None
+                    program.function = codec.loads(parcel)
                 value = codec.encode(program.function(codec.decode(tuple(payload))))
             except stackless.TaskletExit:
                 raise
@@ -152,7 +152,7 @@ class Mapping:
         progress: bool | Callable[[int, int | None], object],
     ) -> None:
         self._host = current_host(cluster)
-        self._blob = self._host.codec.dumps(function)
+        self._parcel = self._host.codec.dumps(function)
         self._total = operator.length_hint(items, -1)
         self._items = enumerate(items)
         self._limit = limit
@@ -207,11 +207,11 @@ class Mapping:
         host = self._host
         fit = host.stayers()
         if not fit:
-            raise NoSuchHost("there is no worker in the cluster")
+            raise NoSuchHost(f"there is no worker in the cluster that runs Python {PYTHON}")
         to = min(fit, key=lambda each: self._loads.get(each, 0))
         if to not in self._loads:
             self._loads[to] = 0
-            host.send(to, ("map_program", self._number, self._blob))
+            host.send(to, ("map_program", self._number, self._parcel))
         self._loads[to] += 1
         self._under_way[index] = to, payload
         batches.setdefault(to, []).append((index, payload))

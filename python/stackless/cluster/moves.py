@@ -22,6 +22,7 @@ from stackless.cluster.records import (
     MoveRefused,
 )
 from stackless.cluster.tasklets import ClusterTasklet, Here, Task, why_paused
+from stackless.cluster.values import Parcel
 
 if TYPE_CHECKING:
     from stackless.cluster.host import Host
@@ -86,6 +87,9 @@ class Moves:
         name = self._host.name_of(to)
         if to not in self._host.hosts or to in self._host.draining:
             raise MoveRefused(f"{task.name!r} cannot move to {name}, which has left or is leaving")
+        other = self._host.other_python(to)
+        if other:
+            raise MoveRefused(f"{task.name!r} cannot move to {name}: {other}")
         here.held = True
         here.gate.clear()
         runnable = False
@@ -154,8 +158,8 @@ class Moves:
 
     def _ship(self, here: Here, to: int, runnable: bool) -> None:
         task, host, name = here.task, self._host, self._host.name_of(to)
-        blob = host.tasks.pickled(here, MoveRefused)
-        arguments = task.tid, task.epoch, host.id, runnable, blob
+        parcel = host.tasks.pickled(here, MoveRefused)
+        arguments = task.tid, task.epoch, host.id, runnable, parcel
         try:
             ask(host.cluster, to, "arrive", *arguments, about=f"moving {task.name!r} to {name}")
         except HostLost as error:
@@ -167,18 +171,18 @@ class Moves:
     # ------------------------------------------------------------------ here
 
     def _arrive(
-        self, caller: Caller, tid: str, epoch: int, source: int, runnable: bool, blob: bytes
+        self, caller: Caller, tid: str, epoch: int, source: int, runnable: bool, parcel: Parcel
     ) -> Any:
-        self._host.helper(self._arriving, caller, tid, epoch, source, runnable, blob)
+        self._host.helper(self._arriving, caller, tid, epoch, source, runnable, parcel)
         return self._host.LATER
 
     def _arriving(
-        self, caller: Caller, tid: str, epoch: int, source: int, runnable: bool, blob: bytes
+        self, caller: Caller, tid: str, epoch: int, source: int, runnable: bool, parcel: Parcel
     ) -> None:
         host = self._host
         refused = f"the host {host.name} refuses the tasklet {tid}"
         try:
-            tasklet, task = host.codec.loads(blob)
+            tasklet, task = host.codec.loads(parcel)
         except BaseException as error:
             text = f"{refused}: {type(error).__name__}: {error}"
             host.fail(caller, MoveRefused(text))

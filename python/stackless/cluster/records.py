@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 #: The id of the directory among the nodes; those of hosts begin with 1.
 DIRECTORY = 0
+
+#: The Python of this process: a tasklet can only continue in another one of the same minor version.
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+#: The environment variable that holds the key, hexadecimal, where it is not to be sent.
+KEY_VARIABLE = "STACKLESS_CLUSTER_KEY"
 
 #: What an answer says: its value is an error, is the result, or the call was withdrawn before it
 #: had any effect.
@@ -32,7 +39,11 @@ class MoveRefused(ClusterError):
 
 
 class RemoteError(ClusterError):
-    """Stands for an exception of another host that could not be pickled. The text describes it."""
+    """Stands for an exception of another host that could not be sent. The text describes it.
+
+    It could not be pickled there, or not be unpickled here: its class is missing, for example, or
+    the other host runs another Python.
+    """
 
 
 class HostLost(ClusterError):
@@ -67,6 +78,8 @@ class Host(NamedTuple):
     kind: str
     #: What `spawn(resources=...)` can ask for, as Dask counts it.
     resources: dict[str, float]
+    #: The Python that it runs, such as "3.13".
+    python: str = PYTHON
 
 
 class TaskletRow(NamedTuple):

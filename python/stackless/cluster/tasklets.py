@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import stackless
 import stackless.sync
 from stackless.cluster.records import Caller, host_of_birth
-from stackless.cluster.values import Encoded
+from stackless.cluster.values import Encoded, Parcel
 
 if TYPE_CHECKING:
     from stackless.cluster.waiting import Request
@@ -78,23 +78,27 @@ class Record:
     """What the owner of a tasklet knows of it."""
 
     __slots__ = (
-        *("__weakref__", "blob", "checkpoint", "joiners", "name", "options", "outcome", "place"),
-        "tid",
+        *("__weakref__", "parcel", "checkpoint", "joiners", "name", "options", "outcome", "place"),
+        *("over", "tid"),
     )
 
-    def __init__(self, tid: str, name: str, blob: bytes, options: dict[str, Any]) -> None:
+    def __init__(self, tid: str, name: str, parcel: Parcel, options: dict[str, Any]) -> None:
         self.tid = tid
         self.name = name
         #: Its function and its arguments, as long as it may be started again.
-        self.blob = blob
+        self.parcel = parcel
         self.options = options
         #: None, or how it has ended, and the encoded result or exception.
         self.outcome: tuple[int, Encoded] | None = None
         self.joiners: list[Caller] = []
+        #: True from when it is known that it has ended on.
+        self.over = False
         #: The id of the host where it was last known to be.
         self.place = host_of_birth(tid)
-        #: The epoch of its last checkpoint, whether it was to continue at once, and the blob.
-        self.checkpoint: tuple[int, bool, bytes] | None = None
+        #: The epoch of its last checkpoint, whether it was to continue at once, the checkpoint, and
+        #: the cluster and the id that the tasklet had then: "cluster/id". They are others if it was
+        #: restored since.
+        self.checkpoint: tuple[int, bool, Parcel, str] | None = None
 
 
 def current_task() -> Task | None:

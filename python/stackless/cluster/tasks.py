@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import stackless
 from stackless.cluster.records import DIRECTORY, Caller, ClusterError, HostLost, TaskletRow
 from stackless.cluster.tasklets import ClusterTasklet, Here, Record, Task, stack_of
-from stackless.cluster.values import Encoded, why_not
+from stackless.cluster.values import Encoded, Parcel, why_not
 
 if TYPE_CHECKING:
     from stackless.cluster.host import Host
@@ -21,8 +21,8 @@ log = logging.getLogger("stackless.cluster")
 
 #: Of how many tasklets a host remembers where they went.
 _GONE = 100_000
-#: How a tasklet ended.
-RETURNED, RAISED = range(2)
+#: How a tasklet ended; the last: it could not be loaded. The value is an exception then as well.
+RETURNED, RAISED, BROKEN = range(3)
 
 
 class Tasks:
@@ -42,7 +42,7 @@ class Tasks:
         self.records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
         #: Those of them whose handles have gone to other hosts.
         self.kept: dict[str, Record] = {}
-        host.orders.update(spawn=self._spawn, ended=self._ended)
+        host.orders.update(spawn=self._spawn, ended=self._ended, disown=self._disown)
         host.calls.update(
             kill=self._kill, join=self._join, done=self._done, find=self._find, ps=self._ps
         )
@@ -50,21 +50,36 @@ class Tasks:
 
     # ------------------------------------------------------------------ the owner
 
-    def spawn(self, to: int, name: str, blob: bytes, options: dict[str, Any]) -> Record:
-        """Start a tasklet on a host; blob holds its function and arguments. From any thread."""
-        tid = f"{to}.{self._host.id}.{next(self._numbers)}"
-        record = self.running[tid] = self.records[tid] = Record(tid, name, blob, options)
-        self.counts[to] += 1
-        self.start(record, 1)
-        if options.get("on_loss") != "restart":
-            record.blob = b""
-        if to not in self._host.hosts:
-            self._host.perform(self._host.helper, self._host.checkpoints.lost, to, "it left", [tid])
+    def spawn(self, to: int, name: str, parcel: Parcel, options: dict[str, Any]) -> Record:
+        """Start a tasklet on a host; parcel: its function and arguments. From any thread."""
+        record = Record(self.new_id(to), name, parcel, options)
+        if self._host.keeper is not None:
+            self._host.keeper.keep(record)
+        self.begin(record, 1)
         return record
 
+    def new_id(self, to: int) -> str:
+        """Return the id of a tasklet that starts on a host."""
+        return f"{to}.{self._host.id}.{next(self._numbers)}"
+
+    def begin(self, record: Record, epoch: int) -> None:
+        """Start a tasklet, or continue it from its checkpoint. From any thread."""
+        tid, to = record.tid, record.place
+        self.running[tid] = self.records[tid] = record
+        self.counts[to] += 1
+        self.start(record, epoch)
+        if record.options.get("on_loss") != "restart":
+            record.parcel = ()
+        if to not in self._host.hosts:
+            self._host.perform(self._host.helper, self._host.checkpoints.lost, to, "it left", [tid])
+
     def start(self, record: Record, epoch: int) -> None:
-        """Have a tasklet begin at its place."""
-        message = "spawn", record.tid, epoch, self._host.id, record.name, record.blob
+        """Have a tasklet begin at its place, or continue there from its checkpoint."""
+        if record.checkpoint is not None:
+            rest = record.checkpoint[1:]
+            self._host.send(record.place, ("restore", record.tid, epoch, self._host.id, *rest))
+            return
+        message = "spawn", record.tid, epoch, self._host.id, record.name, record.parcel
         self._host.send(record.place, (*message, record.options))
 
     def place(self, record: Record, to: int) -> None:
@@ -75,7 +90,10 @@ class Tasks:
 
     def lost(self, record: Record, text: str, host: int, position: tuple[str, ...]) -> None:
         """A tasklet of this owner was lost with its host."""
-        error = HostLost(text, self._host.name_of(host), record.tid, position)
+        self.fail(record, HostLost(text, self._host.name_of(host), record.tid, position))
+
+    def fail(self, record: Record, error: BaseException) -> None:
+        """Nothing more will be heard of a tasklet of this owner."""
         self.finish(record, RAISED, self._host.codec.encode_error(error))
 
     def finish(self, record: Record, how: int, value: Encoded) -> None:
@@ -83,16 +101,26 @@ class Tasks:
         if self.running.pop(record.tid, None) is None:
             return
         self.counts[record.place] -= 1
+        value = self._host.codec.keep(value)
         record.outcome = how, value
-        record.checkpoint, record.blob = None, b""
+        record.checkpoint, record.parcel = None, ()
         for caller in record.joiners:
             self._host.answer(caller, [how, list(value)])
         record.joiners.clear()
 
     def _ended(self, sender: int, tid: str, epoch: int, how: int, value: Encoded) -> None:
         record = self.running.get(tid)
-        if record is not None:
-            self.finish(record, how, tuple(value))
+        if record is None:
+            return
+        if self._host.keeper is None or how == BROKEN:
+            self.finish(record, how, value)
+        else:
+            self._host.helper(self._finish_kept, record, how, value)
+
+    def _finish_kept(self, record: Record, how: int, value: Encoded) -> None:
+        if self._host.keeper is not None:
+            self._host.keeper.remove(record)
+        self.finish(record, how, value)
 
     def _join(self, caller: Caller, tid: str) -> Any:
         record = self.records.get(tid)
@@ -120,23 +148,23 @@ class Tasks:
     # ------------------------------------------------------------------ the place
 
     def _spawn(
-        self, sender: int, tid: str, epoch: int, owner: int, name: str, blob: bytes, options: Any
+        self, sender: int, tid: str, epoch: int, owner: int, name: str, parcel: Parcel, options: Any
     ) -> None:
         tasklet = ClusterTasklet()
         tasklet.task = Task(tid, name, owner, dict(options))
         tasklet.task.epoch = epoch
-        self.settle(tasklet, blob)
+        self.settle(tasklet, parcel)
 
-    def settle(self, tasklet: ClusterTasklet, blob: bytes | None = None) -> Here:
-        """A tasklet is on this host from now on. blob: function and arguments of a new one."""
+    def settle(self, tasklet: ClusterTasklet, parcel: Parcel | None = None) -> Here:
+        """A tasklet is on this host from now on. parcel: function and arguments of a new one."""
         here = Here(tasklet)
         tasklet.task.here = here
         tasklet.name = tasklet.task.name
         tasklet.set_context(contextvars.Context())
         self.here[tasklet.task.tid] = here
         self.gone.pop(tasklet.task.tid, None)
-        here.loaded = blob is None
-        here.watcher = self._host.helper(self._watch, here, blob)
+        here.loaded = parcel is None
+        here.watcher = self._host.helper(self._watch, here, parcel)
         seconds = tasklet.task.options.get("checkpoint")
         if seconds is not None:
             here.checkpointer = self._host.helper(self._host.checkpoints.every, here, seconds)
@@ -144,8 +172,8 @@ class Tasks:
             self._host.helper(self._host.moves.drain_one, here)
         return here
 
-    def pickled(self, here: Here, refusal: type[ClusterError]) -> bytes:
-        """Return a tasklet with its task as a blob; raises the refusal with the reason."""
+    def pickled(self, here: Here, refusal: type[ClusterError]) -> Parcel:
+        """Return a tasklet with its task, pickled; raises the refusal with the reason."""
         try:
             return self._host.codec.dumps((here.tasklet, here.task))
         except Exception as error:
@@ -170,19 +198,19 @@ class Tasks:
         if here.tasklet.scheduled and not here.tasklet.blocked:
             here.tasklet.remove()
 
-    def _watch(self, here: Here, blob: bytes | None) -> None:
+    def _watch(self, here: Here, parcel: Parcel | None) -> None:
         """Wait for the end of a tasklet, and tell its owner."""
-        if blob is not None:
+        if parcel is not None:
             self._host.resources.wait(here.task)
             try:
-                function, args, kwargs = self._host.codec.loads(blob)
+                function, args, kwargs = self._host.codec.loads(parcel)
                 here.tasklet.bind(function, args, kwargs)
             except stackless.TaskletExit:
                 raise
             except BaseException as error:
-                self._over(here, RAISED, error)
+                self._over(here, BROKEN, error)
                 return
-            function = args = kwargs = blob = None
+            function = args = kwargs = parcel = None
             here.loaded = True
             here.tasklet.insert()
         try:
@@ -208,7 +236,7 @@ class Tasks:
             except Exception as error:
                 error.add_note(f"the result of the tasklet cannot be sent: {why_not(value, error)}")
                 how, value = RAISED, error
-        if how == RAISED:
+        if how != RETURNED:
             value.add_note(f"(in tasklet {task.tid} {task.name!r} on host {self._host.name})")
             encoded = codec.encode_error(value)
         self._tell_end(task.tid, task.epoch, task.owner, how, encoded)
@@ -221,7 +249,7 @@ class Tasks:
     def broken(self, tid: str, epoch: int, owner: int, error: BaseException) -> None:
         """A tasklet cannot continue on this host, as its checkpoint cannot be loaded."""
         error.add_note(f"(the checkpoint of the tasklet {tid} on host {self._host.name})")
-        self._tell_end(tid, epoch, owner, RAISED, self._host.codec.encode_error(error))
+        self._tell_end(tid, epoch, owner, BROKEN, self._host.codec.encode_error(error))
 
     def _kill(self, caller: Caller, tid: str) -> Any:
         here = self.here.get(tid)
@@ -255,6 +283,15 @@ class Tasks:
                 self._host.helper(self._kill_later, None, here)
             else:
                 self._kill_here(here)
+
+    def _disown(self, sender: int) -> None:
+        """An owner has lost its job to another program, or leaves: kill what it keeps."""
+        for here in list(self.here.values()):
+            if here.task.owner == sender and here.task.options.get("on_loss") == "restart":
+                if here.held:
+                    self._host.helper(self._kill_later, None, here)
+                else:
+                    self._kill_here(here)
 
     def _kill_later(self, caller: Caller | None, here: Here) -> None:
         """Kill a tasklet that is on its way to another host, if it does not get there."""

@@ -43,6 +43,7 @@ from stackless.durable.records import (
     WrongState,
 )
 from stackless.durable.schedules import Schedule
+from stackless.durable.shelf import Shelf
 from stackless.durable.snapshots import NotDurable
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "NoSuchWorkflow",
     "NotDurable",
     "Schedule",
+    "Shelf",
     "Step",
     "WorkflowCancelled",
     "WorkflowFailed",

@@ -16,6 +16,7 @@ from stackless.pickling import code, errors, functions, generators, objects
 from stackless.pickling.blob import (
     MAX_SIZE,
     BlobError,
+    BuffersError,
     DamagedError,
     NotABlobError,
     SignatureError,
@@ -43,6 +44,7 @@ __all__ = [
     "MAX_SIZE",
     "BlobContents",
     "BlobError",
+    "BuffersError",
     "CodeVersionError",
     "DamagedError",
     "MissingCodeError",

@@ -5,14 +5,18 @@ The checksum detects accidental damage, not tampering; the signature detects bot
 offset  bytes
      0      4  MAGIC
      4      1  version of this format
-     5      1  bits: 1 if it is signed, 2 if its code is in a code store
+     5      1  bits: 1 if it is signed, 2 if its code is in a code store, 4 if it has buffers
      6      8  length of all bytes after the checksum or signature
     14     16  BLAKE2b of everything else; if signed, 32 bytes: HMAC-SHA-256 of everything else
             1  Python minor
             2  magic number of the bytecode
             2  number of modules; for each: length of its name (2), name, digest (8)
             2  if its code is in a code store: number of code objects; for each: digest (16)
+            4  if it has buffers: their number; for each: its length (8), SHA-256 (32)
                a pickle
+
+Buffers are passed beside the blob. Their digests are in it, so that its checksum or signature
+covers them as well.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import io
 import pickle
 import struct
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from stackless.pickling import code, sources
@@ -34,15 +38,20 @@ FORMAT = 2
 READABLE = (1, 2)
 #: Default of the maximum size of a blob that is loaded: 64 MiB.
 MAX_SIZE = 64 * 1024 * 1024
-SIGNED, _CODE_ELSEWHERE = 1, 2
+SIGNED, _CODE_ELSEWHERE, _BUFFERS = 1, 2, 4
 _HEAD = struct.Struct("<4sBBQ")
 _PYTHON = struct.Struct("<BHH")
 _COUNT = struct.Struct("<H")
+_BUFFER_COUNT = struct.Struct("<I")
+#: The length of a buffer, and its SHA-256.
+_BUFFER = struct.Struct("<Q32s")
 _NO_MODULES = _PYTHON.pack(sys.version_info.minor, code.MAGIC, 0)
 _MOST_CODES = 0xFFFF
 _CHECKSUM, _SIGNATURE, _KEY = 16, 32, 1
 
 Key = bytes | bytearray | memoryview
+#: What `loads` takes as a buffer: these, and all other objects that have the buffer protocol.
+Buffer = Any
 
 
 class BlobError(pickle.UnpicklingError):
@@ -65,6 +74,10 @@ class TooLargeError(BlobError):
     """A blob is larger than the maximum size."""
 
 
+class BuffersError(BlobError):
+    """The buffers that were given to `loads` are not as many as `dumps` has handed out."""
+
+
 class Readable(Protocol):
     """A file that `load` reads from."""
 
@@ -84,6 +97,7 @@ def dumps(
     key: Key | None = None,
     code_store: MutableMapping[bytes, bytes] | None = None,
     same_program: bool = False,
+    buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
 ) -> bytes:
     """Pickle an object, which may contain tasklets and functions, into a blob for `loads`.
 
@@ -98,21 +112,28 @@ def dumps(
     globals of `__main__` are pickled by name, as those of other modules are, and as pickle does;
     the blob names no modules, so that `loads` does not compare their sources.
 
+    With `buffer_callback`, as in `pickle.dumps`, it is called with a PickleBuffer for each buffer
+    that an object offers (PEP 574; numpy's arrays do). If it returns something false, the blob does
+    not hold the buffer but its length and digest, and `loads` needs the same bytes again, in the
+    same order; if true, the blob holds it. A buffer must not change before this function returns.
+
     Functions and classes of `__main__` and of modules that cannot be imported are pickled by value,
     with the globals that they use. Others are pickled by name, and the blob names the modules of
     such functions with a digest of their source. Raises pickle.PicklingError, or another exception
-    of pickle, for an object that cannot be pickled (`why_not_picklable` explains), ValueError for a
-    protocol that does not exist or an empty key, TypeError for arguments of other types. May be
-    called from any thread.
+    of pickle, for an object that cannot be pickled (`why_not_picklable` explains), what the
+    callback raises, ValueError for a protocol that does not exist, or one below 5 with a callback,
+    or an empty key, TypeError for arguments of other types. May be called from any thread.
     """
     keys = () if key is None else _keys(key if type(key) is bytes else [key])
     if protocol is not None:
         _check_int("protocol", protocol)
+    buffers: list[pickle.PickleBuffer] = []
+    callback = None if buffer_callback is None else _collecting(buffer_callback, buffers)
     file = io.BytesIO()
     codes: dict[bytes, bytes] | None = None if code_store is None else {}
     # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak references
     # for example, while the garbage collector can still see objects that were dropped already.
-    pickler = (_new_pickler or _imported())(file, protocol, codes, same_program)
+    pickler = (_new_pickler or _imported())(file, protocol, codes, same_program, callback)
     pickler.dump(obj)
     flags, table = SIGNED if keys else 0, b""
     if code_store is not None and codes is not None:
@@ -123,9 +144,33 @@ def dumps(
                 code_store[digest] = data
         flags |= _CODE_ELSEWHERE
         table = b"".join((_COUNT.pack(len(codes)), *codes))
+    if buffers:
+        flags |= _BUFFERS
+        each_of_them = (_BUFFER.pack(*_size_and_digest(each.raw())) for each in buffers)
+        table = b"".join((table, _BUFFER_COUNT.pack(len(buffers)), *each_of_them))
     rest = b"".join((_python_and_modules(pickler.modules), table, file.getbuffer()))
     head = _HEAD.pack(MAGIC, FORMAT, flags, len(rest))
     return b"".join((head, _seal(head, rest, *keys), rest))
+
+
+def _collecting(
+    function: Callable[[pickle.PickleBuffer], object], found: list[pickle.PickleBuffer]
+) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a `buffer_callback` that also keeps the buffers that are not put into the pickle."""
+    if not callable(function):
+        raise TypeError(f"buffer_callback must be callable, not {type(function).__name__}")
+
+    def callback(buffer: pickle.PickleBuffer) -> bool:
+        if function(buffer):
+            return True
+        found.append(buffer)
+        return False
+
+    return callback
+
+
+def _size_and_digest(raw: memoryview) -> tuple[int, bytes]:
+    return raw.nbytes, hashlib.sha256(raw).digest()
 
 
 #: The class `Pickler`, after the first use.
@@ -148,6 +193,7 @@ def dump(
     key: Key | None = None,
     code_store: MutableMapping[bytes, bytes] | None = None,
     same_program: bool = False,
+    buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
 ) -> None:
     """Write what `dumps` returns to a file open for binary writing.
 
@@ -155,7 +201,14 @@ def dump(
     """
     _check_file(file, "write")
     file.write(
-        dumps(obj, protocol=protocol, key=key, code_store=code_store, same_program=same_program)
+        dumps(
+            obj,
+            protocol=protocol,
+            key=key,
+            code_store=code_store,
+            same_program=same_program,
+            buffer_callback=buffer_callback,
+        )
     )
 
 
@@ -166,6 +219,7 @@ def loads(
     max_size: int | None = MAX_SIZE,
     allow_changed_source: bool = False,
     code_store: Mapping[bytes, bytes] | None = None,
+    buffers: Iterable[Buffer] | None = None,
 ) -> Any:
     """Return a copy of the object that was given to `dumps`.
 
@@ -173,13 +227,19 @@ def loads(
     of which one must fit, only a blob that was signed with it is accepted. Before anything is
     unpickled the blob is checked: its size (`max_size` in bytes; None for any), format, checksum or
     signature, the Python that wrote it, that its code is in `code_store` (if `dumps` was given
-    one), and, unless `allow_changed_source`, that the modules of its functions are the same here.
-    If a check fails, a subclass of pickle.UnpicklingError says which:
+    one), its `buffers` (those that the `buffer_callback` of `dumps` got, or objects with the same
+    bytes, in the same order; `max_size` does not count them), and, unless `allow_changed_source`,
+    that the modules of its functions are the same here. If a check fails, a subclass of
+    pickle.UnpicklingError says which:
 
     * NotABlobError, DamagedError, SignatureError, TooLargeError
+    * BuffersError: there are fewer or more buffers than the blob needs
     * CodeVersionError: another Python minor wrote it
     * MissingCodeError: the code store does not have its code
     * SourceError: a module is missing here, or its source or its package's version differs
+
+    The objects use the memory of the buffers, and can change it unless it is read-only; nothing may
+    change the buffers meanwhile.
 
     After that it raises what unpickling raises. Raises TypeError for arguments of the wrong types,
     ValueError for an empty key. The objects belong to the calling thread. May be called from any
@@ -189,7 +249,7 @@ def loads(
         raise TypeError(f"loads() needs bytes, not {type(blob).__name__}")
     view = memoryview(blob).cast("B")
     length, check = _open(bytes(view[: _HEAD.size]), key, max_size)
-    return check.load(_sealed(view, length, check), allow_changed_source, code_store)
+    return check.load(_sealed(view, length, check), allow_changed_source, code_store, buffers)
 
 
 def load(
@@ -199,6 +259,7 @@ def load(
     max_size: int | None = MAX_SIZE,
     allow_changed_source: bool = False,
     code_store: Mapping[bytes, bytes] | None = None,
+    buffers: Iterable[Buffer] | None = None,
 ) -> Any:
     """Read one blob from a file open for binary reading, and return what `loads` returns.
 
@@ -215,7 +276,7 @@ def load(
     if len(seal) + len(rest) != check.size + length:
         raise DamagedError("the file ends in the middle of a blob")
     check.check(seal, memoryview(rest))
-    return check.load(memoryview(rest), allow_changed_source, code_store)
+    return check.load(memoryview(rest), allow_changed_source, code_store, buffers)
 
 
 def _read(file: Readable, size: int) -> bytes:
@@ -244,9 +305,11 @@ class _Check:
         rest: memoryview,
         allow_changed_source: bool,
         code_store: Mapping[bytes, bytes] | None,
+        buffers: Iterable[Buffer] | None,
     ) -> Any:
         table = read_table(rest, self.flags)
         code.check_version(*table.python)
+        given = self.checked_buffers(table.buffers, buffers)
         if not allow_changed_source:
             for name, digest in table.modules:
                 sources.check(name, digest)
@@ -257,9 +320,30 @@ class _Check:
         fetched = code.fetch(table.codes, code_store)
         from stackless.pickling import class_lock  # noqa: F401  # imports cloudpickle
 
-        found = pickle.loads(rest[table.size :])
+        found = pickle.loads(rest[table.size :], buffers=given)
         del fetched  # until here these code objects have to live
         return found
+
+    def checked_buffers(
+        self, needed: list[tuple[int, bytes]], buffers: Iterable[Buffer] | None
+    ) -> list[Buffer]:
+        """Return the buffers if they are those of the blob.
+
+        Raises BuffersError; DamagedError, or SignatureError if the blob is signed; TypeError.
+        """
+        if not needed and buffers is None:
+            return []
+        given = list(() if buffers is None else buffers)
+        raw = [_raw(each) for each in given]
+        if len(given) != len(needed):
+            raise BuffersError(f"the blob needs {len(needed)} buffers, and {len(given)} were given")
+        for number, (each, expected) in enumerate(zip(raw, needed, strict=True)):
+            if each.nbytes != expected[0] or _size_and_digest(each) != expected:
+                text = f"the buffer number {number} is not the one that was pickled"
+                if self.flags & SIGNED:
+                    raise SignatureError(f"{text}, which the signature covers")
+                raise DamagedError(f"{text}, or it is damaged")
+        return given
 
     def check(self, seal: bytes, rest: memoryview) -> None:
         """Check the checksum or signature. Raises DamagedError or SignatureError."""
@@ -296,7 +380,7 @@ def _header(head: bytes, max_size: int | None) -> tuple[int, int]:
         raise NotABlobError(
             f"the blob has format {version}; this release reads formats {READABLE[0]} to {FORMAT}"
         )
-    if flags & ~(SIGNED | _CODE_ELSEWHERE if version > 1 else SIGNED):
+    if flags & ~(SIGNED | _CODE_ELSEWHERE | _BUFFERS if version > 1 else SIGNED):
         raise DamagedError(f"the blob has unknown flags: {flags}")
     if max_size is not None and length > max_size:
         raise TooLargeError(f"the blob has {length} bytes; at most {max_size} are accepted")
@@ -370,6 +454,8 @@ class Table(NamedTuple):
     modules: list[tuple[str, bytes]]
     #: Digests of its code objects, if those are in a code store.
     codes: list[bytes]
+    #: Lengths and digests of its buffers.
+    buffers: list[tuple[int, bytes]]
     #: Where the pickle begins.
     size: int
 
@@ -390,13 +476,20 @@ def read_table(rest: memoryview, flags: int) -> Table:
             at += _COUNT.size
             codes = [bytes(rest[at + n * code.DIGEST :][: code.DIGEST]) for n in range(count)]
             at += count * code.DIGEST
+        buffers: list[tuple[int, bytes]] = []
+        if flags & _BUFFERS:
+            (count,) = _BUFFER_COUNT.unpack_from(rest, at)
+            at += _BUFFER_COUNT.size
+            end = at + count * _BUFFER.size
+            buffers = [_BUFFER.unpack_from(rest, each) for each in range(at, end, _BUFFER.size)]
+            at = end
     except struct.error as error:
         raise DamagedError("the blob ends in its header") from error
     except UnicodeDecodeError as error:
         raise DamagedError("the blob names a module that has no name") from error
     if at > len(rest):
         raise DamagedError("the blob ends in its header")
-    return Table((minor, magic), modules, codes, at)
+    return Table((minor, magic), modules, codes, buffers, at)
 
 
 # ------------------------------------------------------------------ arguments
@@ -416,6 +509,16 @@ def _keys(key: Key | Iterable[Key] | None) -> tuple[bytes, ...]:
     if not keys or not all(keys):
         raise ValueError("a key must not be empty")
     return tuple(keys)
+
+
+def _raw(buffer: Buffer) -> memoryview:
+    """Return the bytes of a buffer. TypeError for another object or one that is not contiguous."""
+    try:
+        return pickle.PickleBuffer(buffer).raw()
+    except (TypeError, BufferError, ValueError) as error:
+        raise TypeError(
+            f"buffers must be contiguous bytes-like objects, not {type(buffer).__name__}: {error}"
+        ) from None
 
 
 def _check_file(file: object, method: str) -> None:

@@ -105,8 +105,13 @@ class Pickler(pickle.Pickler):
         protocol: int | None = None,
         codes: dict[bytes, bytes] | None = None,
         same_program: bool = False,
+        buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
     ) -> None:
-        super().__init__(file, pickle.HIGHEST_PROTOCOL if protocol is None else protocol)
+        super().__init__(
+            file,
+            pickle.HIGHEST_PROTOCOL if protocol is None else protocol,
+            buffer_callback=buffer_callback,
+        )
         self.proto = protocol
         #: If not None: the data of code objects go there, by their digest, and not into the pickle.
         self.codes = codes

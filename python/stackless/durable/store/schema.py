@@ -51,6 +51,15 @@ MIGRATIONS = (
         created DOUBLE PRECISION NOT NULL, PRIMARY KEY (app, name)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE durable_shelves (
+        name TEXT PRIMARY KEY, token BIGINT NOT NULL, holder TEXT NOT NULL,
+        until DOUBLE PRECISION NOT NULL
+    );
+    CREATE TABLE durable_kept (
+        shelf TEXT NOT NULL, key TEXT NOT NULL, value BYTEA NOT NULL, PRIMARY KEY (shelf, key)
+    );
+    """,
 )
 
 

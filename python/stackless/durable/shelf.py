@@ -10,6 +10,7 @@ import os
 import socket
 import time
 
+import stackless
 from stackless.durable.records import LeaseLost
 from stackless.durable.store import open_store
 from stackless.durable.store.database import Transaction
@@ -51,7 +52,7 @@ class Shelf:
                         "SELECT holder FROM durable_shelves WHERE name = ?", name
                     )[0]
                     raise TimeoutError(f"the shelf {name!r} belongs to the process {holder}")
-                time.sleep(_PAUSE)
+                stackless.sleep(_PAUSE)
         except BaseException:
             self._store.close()
             raise

@@ -45,6 +45,7 @@
 
 use crate::engine::{run_limits, steering};
 use crate::model::bomb;
+use crate::model::seat::Stacked;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
@@ -106,8 +107,8 @@ pub fn prefetch_next(next: TaskletRef) {
     if far.is_null() || near.is_null() {
         return;
     }
-    let depth = near.addr().wrapping_sub(next.seat().resume.get().addr());
-    stack::prefetch::<8>(far);
+    let depth = near.addr().wrapping_sub(next.seat().stacked().resume.get().addr());
+    stack::prefetch::<8>(Stacked::address(second.seat.get()));
     stack::prefetch::<5>(far.wrapping_sub(depth));
 }
 
@@ -126,13 +127,13 @@ pub unsafe fn switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) {
     }
     debug_assert!(!raised(), "an exception of the tasklet that stops would be raised in the next one");
     let (from, to) = (s.current().seat(), next.seat());
-    from.looks.set(0);
+    from.stacked().looks.set(0);
     s.set_current(next);
     // SAFETY: both seats are in use by living tasklets of this thread, `to` is suspended; no Python
     // code runs between the two steps.
     unsafe {
         cpython::swap(from.state(), to.state());
-        stack::switch(from.resume.as_ptr(), to.resume.get());
+        stack::switch(from.stacked().resume.as_ptr(), to.stacked().resume.get());
     }
 }
 
@@ -153,7 +154,7 @@ pub fn prepared(s: &'static Sched, next: TaskletRef) -> TaskletRef {
 pub fn resumed(s: &'static Sched) -> Res<Obj> {
     let me = s.current();
     // If the tasklet is suspended again from here on (in a destructor), it no longer waits in that primitive.
-    me.seat().pending.set(Pending::NONE);
+    me.seat().stacked().pending.set(Pending::NONE);
     let value = me.tempval.replace(null_mut());
     s.drop_deferred();
     bomb::unpack(value)

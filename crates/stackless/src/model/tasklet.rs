@@ -218,9 +218,12 @@ impl Tasklet {
 
     /// Assigns a free seat to this tasklet and resets the seat's bookkeeping.
     pub fn assign(&self, seat: &Seat) {
-        seat.looks.set(0);
-        seat.begun.set(false);
-        seat.pending.set(Pending::NONE);
+        if seat.is_stacked() {
+            let stacked = seat.stacked();
+            stacked.looks.set(0);
+            stacked.begun.set(false);
+            stacked.pending.set(Pending::NONE);
+        }
         self.inherit(seat);
     }
 

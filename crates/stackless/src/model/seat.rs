@@ -129,7 +129,7 @@ impl Seat {
         let before = std::mem::offset_of!(Self, state);
         // SAFETY: as above; of a parked tasklet's seat only the initialised part is used.
         unsafe {
-            let seat = PyMem_RawMalloc(before + size).cast::<Self>();
+            let seat = PyMem_Malloc(before + size).cast::<Self>();
             if !seat.is_null() {
                 seat.cast::<u8>().write_bytes(0, before);
             }
@@ -143,7 +143,7 @@ impl Seat {
     /// It is not used any more.
     pub unsafe fn free(seat: *mut Self) {
         // SAFETY: the caller's.
-        unsafe { PyMem_RawFree(seat.cast()) }
+        unsafe { PyMem_Free(seat.cast()) }
     }
 
     /// True if its tasklet has no C stack.

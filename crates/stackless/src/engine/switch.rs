@@ -4,14 +4,18 @@
 //!
 //! ```text
 //!   one slot of stackless-stack
-//!   ┌───────┬────────────────────────────┬──────────┬───────────────────────────────────┐
-//!   │ guard │              <── C stack   │ Seat     │ data stack (Python frames) ──>    │
-//!   └───────┴────────────────────────────┴──────────┴───────────────────────────────────┘
-//!                                        ^top        State ends in the root chunk
+//!   ┌───────┬─────────────────────┬─────────┬──────┬───────────────────────────────────┐
+//!   │ guard │       <── C stack   │ Stacked │ Seat │ data stack (Python frames) ──>    │
+//!   └───────┴─────────────────────┴─────────┴──────┴───────────────────────────────────┘
+//!                                 ^top             State ends in the root chunk
 //!
-//!   Tasklet object ──seat──> Seat { resume: where its C stack was left
-//!                                   slot:   what to give back at the end
-//!                                   state:  its share of the thread state }
+//!   Tasklet object ──seat──> Seat { state: its share of the thread state }
+//!               before it, Stacked { resume: where its C stack was left
+//!                                    slot:   what to give back at the end }
+//!
+//!   a parked tasklet              ┌──────┬────────┐
+//!   has no Stacked                │ Seat │ frames │
+//!                                 └──────┴────────┘
 //! ```
 //!
 //! A main tasklet runs on the thread's own stack; its seat is on the heap and has no slot.

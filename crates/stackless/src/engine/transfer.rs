@@ -159,7 +159,8 @@ fn act_observed(
     let elsewhere = partner.is_some_and(|t| !t.is_of(s));
     if !elsewhere {
         let seat = s.current().seat();
-        seat.stacked().call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
+        seat.stacked()
+            .call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let waits = world(|w| w.would_wait(ch.id(), direction));
         let told = callbacks::announce_operation(s, ch, direction, waits);
         seat.stacked().call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now

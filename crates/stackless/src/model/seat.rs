@@ -1,6 +1,8 @@
 //! The seat: the record, beside a tasklet's stacks, of its stack and of its share of the thread state.
 //!
-//! [`crate::engine::switch`] has a picture of where it is in memory.
+//! [`crate::engine::switch`] has a picture of where it is in memory. What a tasklet has only while it has a C stack is in
+//! [`Stacked`], which lies before the seat: a parked tasklet, whose seat is on the heap, does not have it. The flag
+//! `stacked` of the seat says whether it is there; [`Seat::stacked`] must not be called without it.
 
 use crate::python::gil::Gil;
 use crate::python::objects::*;

@@ -380,7 +380,8 @@ fn announce_case(entered: Entered, ch: ChannelRef, direction: Direction, value: 
             return Err(runtime_error("Recursive channel call due to callbacks!"));
         }
         let seat = s.current().seat();
-        seat.stacked().call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
+        seat.stacked()
+            .call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let told = callbacks::announce_operation(s, ch, direction, waits);
         seat.stacked().call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
         told?;

@@ -2,10 +2,12 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import pytest
 import stackless
 from buffer_objects import Array
+from child_process import assert_child
 from stackless import pickling
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -223,3 +225,38 @@ def test_arrays_of_numpy():
     found = stackless.loads(blob, key=KEY, buffers=copied(buffers))
     for name, expected in ("array", array), ("turned", turned), ("part", array[::2]):
         assert (found[name] == expected).all() and found[name].flags.writeable
+
+
+FAILS = """
+import gc, sys, threading
+sys.path.append(sys.argv[1])
+import stackless
+from buffer_objects import Array
+
+def fails(what):
+    # The collector comes to the memoryview before it comes to the frames of the exception.
+    cycle = [memoryview(bytearray(100_000))]
+    cycle.append(cycle)
+    if what == "dumps":
+        call = lambda: stackless.dumps([Array(cycle[0]), threading.Lock()])
+    elif what == "apart":
+        call = lambda: stackless.dumps(
+            [Array(cycle[0]), threading.Lock()], buffer_callback=lambda _: False
+        )
+    else:
+        blob = stackless.dumps(Array(bytearray(100_001)), buffer_callback=lambda _: False)
+        call = lambda: stackless.loads(blob, buffers=[cycle[0]])
+    try:
+        call()
+    except (TypeError, stackless.pickling.DamagedError) as error:
+        cycle.append(error)
+
+for what in "dumps", "apart", "loads":
+    fails(what)
+    print(what, gc.collect() > 0)
+"""
+
+
+def test_the_frames_of_an_error_keep_no_buffer():
+    """CPython before 3.12.7 crashes when it collects a memoryview that a buffer still uses."""
+    assert_child(FAILS, args=[Path(__file__).parent], prints="dumps True apart True loads True")

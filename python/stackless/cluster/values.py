@@ -45,11 +45,11 @@ class Codec:
         frames: list[Frame] = []
 
         def apart(buffer: pickle.PickleBuffer) -> bool:
-            raw = buffer.raw()
-            if raw.nbytes < LARGE:
-                return True
-            frames.append(self._frame(memoryview(bytearray(raw)).toreadonly()))
-            return False
+            with buffer.raw() as raw:
+                if raw.nbytes < LARGE:
+                    return True
+                frames.append(self._frame(memoryview(bytearray(raw)).toreadonly()))
+                return False
 
         blob = stackless.dumps(value, key=self._key, buffer_callback=apart)
         return (blob, *frames)

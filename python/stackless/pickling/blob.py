@@ -122,55 +122,81 @@ def dumps(
     such functions with a digest of their source. Raises pickle.PicklingError, or another exception
     of pickle, for an object that cannot be pickled (`why_not_picklable` explains), what the
     callback raises, ValueError for a protocol that does not exist, or one below 5 with a callback,
-    or an empty key, TypeError for arguments of other types. May be called from any thread.
+    or an empty key, TypeError for arguments of other types; then the buffers that the callback got
+    are released. May be called from any thread.
     """
     keys = () if key is None else _keys(key if type(key) is bytes else [key])
     if protocol is not None:
         _check_int("protocol", protocol)
-    buffers: list[pickle.PickleBuffer] = []
-    callback = None if buffer_callback is None else _collecting(buffer_callback, buffers)
+    if buffer_callback is not None and not callable(buffer_callback):
+        raise TypeError(f"buffer_callback must be callable, not {type(buffer_callback).__name__}")
+    buffers = _Buffers(buffer_callback)
+    # Without buffers pickle accepts a callback for protocol 5 and higher only.
+    callback = buffers if protocol is None or protocol >= 5 else buffer_callback
     file = io.BytesIO()
     codes: dict[bytes, bytes] | None = None if code_store is None else {}
-    # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak references
-    # for example, while the garbage collector can still see objects that were dropped already.
-    pickler = (_new_pickler or _imported())(file, protocol, codes, same_program, callback)
-    pickler.dump(obj)
-    flags, table = SIGNED if keys else 0, b""
-    if code_store is not None and codes is not None:
-        if len(codes) > _MOST_CODES:
-            raise pickle.PicklingError(f"more than {_MOST_CODES} code objects")
-        for digest, data in codes.items():
-            if digest not in code_store:
-                code_store[digest] = data
-        flags |= _CODE_ELSEWHERE
-        table = b"".join((_COUNT.pack(len(codes)), *codes))
-    if buffers:
-        flags |= _BUFFERS
-        each_of_them = (_BUFFER.pack(*_size_and_digest(each.raw())) for each in buffers)
-        table = b"".join((table, _BUFFER_COUNT.pack(len(buffers)), *each_of_them))
-    rest = b"".join((_python_and_modules(pickler.modules), table, file.getbuffer()))
-    head = _HEAD.pack(MAGIC, FORMAT, flags, len(rest))
-    return b"".join((head, _seal(head, rest, *keys), rest))
+    try:
+        # The memo is dropped with the pickler. `clear_memo` would run Python code, of weak
+        # references for example, while the garbage collector can still see objects that were
+        # dropped already.
+        pickler = (_new_pickler or _imported())(file, protocol, codes, same_program, callback)
+        pickler.dump(obj)
+        flags, table = SIGNED if keys else 0, b""
+        if code_store is not None and codes is not None:
+            if len(codes) > _MOST_CODES:
+                raise pickle.PicklingError(f"more than {_MOST_CODES} code objects")
+            for digest, data in codes.items():
+                if digest not in code_store:
+                    code_store[digest] = data
+            flags |= _CODE_ELSEWHERE
+            table = b"".join((_COUNT.pack(len(codes)), *codes))
+        if buffers.apart:
+            flags |= _BUFFERS
+            each_of_them = (_BUFFER.pack(*_size_and_digest(each)) for each in buffers.apart)
+            table = b"".join((table, _BUFFER_COUNT.pack(len(buffers.apart)), *each_of_them))
+        rest = b"".join((_python_and_modules(pickler.modules), table, file.getbuffer()))
+        head = _HEAD.pack(MAGIC, FORMAT, flags, len(rest))
+        return b"".join((head, _seal(head, rest, *keys), rest))
+    except BaseException:
+        # The exception keeps this frame and the pickler. Before 3.12.7 CPython crashes when the
+        # collector finds a memoryview that a buffer still uses (CPython issue 77894).
+        for each in buffers.offered:
+            each.release()
+        raise
 
 
-def _collecting(
-    function: Callable[[pickle.PickleBuffer], object], found: list[pickle.PickleBuffer]
-) -> Callable[[pickle.PickleBuffer], bool]:
-    """Return a `buffer_callback` that also keeps the buffers that are not put into the pickle."""
-    if not callable(function):
-        raise TypeError(f"buffer_callback must be callable, not {type(function).__name__}")
+class _Buffers:
+    """The `buffer_callback` of a pickler: keeps the buffers that objects offer.
 
-    def callback(buffer: pickle.PickleBuffer) -> bool:
-        if function(buffer):
+    `function`: the callback of the caller, or None.
+    """
+
+    __slots__ = ("_function", "apart", "offered")
+
+    def __init__(self, function: Callable[[pickle.PickleBuffer], object] | None) -> None:
+        self._function = function
+        #: Those that are not put into the pickle, and all.
+        self.apart: list[pickle.PickleBuffer] = []
+        self.offered: list[pickle.PickleBuffer] = []
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        self.offered.append(buffer)
+        if self._function is None or self._function(buffer):
             return True
-        found.append(buffer)
+        self.apart.append(buffer)
         return False
 
-    return callback
 
-
-def _size_and_digest(raw: memoryview) -> tuple[int, bytes]:
-    return raw.nbytes, hashlib.sha256(raw).digest()
+def _size_and_digest(buffer: Buffer) -> tuple[int, bytes]:
+    """Return what a blob says of a buffer. TypeError for another object, or not contiguous."""
+    try:
+        raw = pickle.PickleBuffer(buffer).raw()
+    except (TypeError, BufferError, ValueError) as error:
+        raise TypeError(
+            f"buffers must be contiguous bytes-like objects, not {type(buffer).__name__}: {error}"
+        ) from None
+    with raw:  # see dumps: no frame of an exception may keep it
+        return raw.nbytes, hashlib.sha256(raw).digest()
 
 
 #: The class `Pickler`, after the first use.
@@ -334,11 +360,11 @@ class _Check:
         if not needed and buffers is None:
             return []
         given = list(() if buffers is None else buffers)
-        raw = [_raw(each) for each in given]
-        if len(given) != len(needed):
-            raise BuffersError(f"the blob needs {len(needed)} buffers, and {len(given)} were given")
-        for number, (each, expected) in enumerate(zip(raw, needed, strict=True)):
-            if each.nbytes != expected[0] or _size_and_digest(each) != expected:
+        found = [_size_and_digest(each) for each in given]
+        if len(found) != len(needed):
+            raise BuffersError(f"the blob needs {len(needed)} buffers, and {len(found)} were given")
+        for number, (each, expected) in enumerate(zip(found, needed, strict=True)):
+            if each != expected:
                 text = f"the buffer number {number} is not the one that was pickled"
                 if self.flags & SIGNED:
                     raise SignatureError(f"{text}, which the signature covers")
@@ -509,16 +535,6 @@ def _keys(key: Key | Iterable[Key] | None) -> tuple[bytes, ...]:
     if not keys or not all(keys):
         raise ValueError("a key must not be empty")
     return tuple(keys)
-
-
-def _raw(buffer: Buffer) -> memoryview:
-    """Return the bytes of a buffer. TypeError for another object or one that is not contiguous."""
-    try:
-        return pickle.PickleBuffer(buffer).raw()
-    except (TypeError, BufferError, ValueError) as error:
-        raise TypeError(
-            f"buffers must be contiguous bytes-like objects, not {type(buffer).__name__}: {error}"
-        ) from None
 
 
 def _check_file(file: object, method: str) -> None:

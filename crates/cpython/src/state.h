@@ -26,8 +26,6 @@ struct sl_state {
 #endif
     int tracing;
     int event;
-    /* True if one of the four fields for tracing is set. They are seldom used, hence behind the rest. */
-    int traced;
 #if PY_GE(3, 12)
     uint64_t version; /* of sys.monitoring, see instrumentation() in switch.c */
 #endif
@@ -39,6 +37,8 @@ struct sl_state {
     PyObject *trash;
     /* The lowest of the chunks; no saved field. */
     _PyStackChunk *root;
+    /* True if one of the four fields for tracing is set. They are seldom used, hence behind the rest. */
+    int traced;
     sl_loop *loop; /* NULL if no event loop was running at any stop */
     /* Of a parked tasklet: the number of values on its innermost frame that are operands of the pending call. */
     int operands;

@@ -91,7 +91,7 @@ fn do_get_thread_info(args: &[Obj]) -> Res<Obj> {
     let mut all = vec![new_ref(s.main().obj()), new_ref(s.current().obj())];
     all.push(int_obj(world(|w| w.run_count(s.id())).into()));
     if flags & SERIALS != 0 {
-        let slot = s.current().seat().stacked().slot;
+        let slot = s.current().seat().slot;
         let (last, current) = {
             let stacks = s.stacks.borrow();
             (stacks.last_serial(), slot.map_or(0, |slot| stacks.serial(slot)))

@@ -1,7 +1,7 @@
 //! What runs on a fresh C stack: the body of a tasklet; when it ends, the next tasklet may take over the stack.
 
 use crate::engine::{ending, nesting, outcome, switch};
-use crate::model::seat::{Seat, Stacked};
+use crate::model::seat::Seat;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::{object, world};
@@ -23,15 +23,15 @@ use std::ptr::null_mut;
 pub unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
     let s = thread::of_running_tasklet();
     loop {
-        s.current().seat().stacked().begun.set(true);
+        s.current().seat().begun.set(true);
         let value = s.current().tempval.replace(null_mut());
         s.drop_deferred(); // another tasklet object may have inherited the stack
-        let woken = s.current().seat().stacked().woken.replace(false);
+        let woken = s.current().seat().woken.replace(false);
         let returned = if woken { continue_woken(s, value) } else { run_body(s.current(), value) };
         if !returned {
             ending::add_note(s);
         }
-        s.current().seat().stacked().call.iter().for_each(clear);
+        s.current().seat().call.iter().for_each(clear);
         let next = ending::end(s, returned);
         pass_on(s, next);
     }
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn begin(_seat: *mut u8) -> ! {
 /// an exception is set. Meanwhile the seat owns the function and the arguments, not this frame, which may
 /// be abandoned.
 fn run_body(t: TaskletRef, value: Obj) -> bool {
-    let seat = t.seat().stacked();
+    let seat = t.seat();
     seat.python.set(false);
     for (place, cell) in seat.call.iter().zip([&t.func, &t.args, &t.kwargs]) {
         place.set(cell.replace(null_mut()));
@@ -68,7 +68,7 @@ fn run_body(t: TaskletRef, value: Obj) -> bool {
 }
 
 /// Calls a callable with a tuple, and a dict or null.
-fn call_body(seat: &Stacked, func: Obj, args: Obj, kwargs: Obj) -> Obj {
+fn call_body(seat: &Seat, func: Obj, args: Obj, kwargs: Obj) -> Obj {
     // SAFETY: living objects of these types.
     unsafe {
         if !kwargs.is_null() || PyFunction_Check(func) == 0 {
@@ -91,7 +91,7 @@ unsafe extern "C" {
 /// As [`call_body`], for methods, keyword arguments and C code. A Python function is called with an argument vector
 /// that `seat.call` owns, so that this frame owns nothing during the call.
 #[cold]
-unsafe fn call_slowly(seat: &Stacked, mut func: Obj, args: Obj, kwargs: Obj) -> Obj {
+unsafe fn call_slowly(seat: &Seat, mut func: Obj, args: Obj, kwargs: Obj) -> Obj {
     // SAFETY: the caller's.
     unsafe {
         let mut me = null_mut();
@@ -189,7 +189,7 @@ fn pass_on(s: &'static Sched, mut next: TaskletRef) {
         unsafe { cpython::load(seat.state()) };
         return;
     }
-    let slot = seat.stacked().slot.expect("main tasklets do not end here");
+    let slot = seat.slot.expect("main tasklets do not end here");
     let to = next.seat();
     let mut nowhere = null_mut();
     // SAFETY: `next` is suspended. This code still runs on the slot that is put back, until the switch,
@@ -197,7 +197,7 @@ fn pass_on(s: &'static Sched, mut next: TaskletRef) {
     unsafe {
         s.stacks.borrow_mut().put(slot);
         cpython::load(to.state());
-        stack::switch(&mut nowhere, to.stacked().resume.get());
+        stack::switch(&mut nowhere, to.resume.get());
     }
     unreachable!("an ended tasklet does not continue");
 }
@@ -215,12 +215,11 @@ pub fn continue_woken(s: &'static Sched, value: Obj) -> bool {
         Ok(value) => value,
         Err(Raised) => null_mut(),
     };
-    let stacked = seat.stacked();
-    stacked.python.set(true);
+    seat.python.set(true);
     // SAFETY: the running tasklet's state, which was woken on this very stack.
-    let result = unsafe { cpython::resume(s.ts, seat.state(), value, stacked.evaluating.as_ptr()) };
+    let result = unsafe { cpython::resume(s.ts, seat.state(), value, seat.evaluating.as_ptr()) };
     // SAFETY: no frame is left in it.
-    unsafe { Seat::free(stacked.woken_from.replace(null_mut())) };
+    unsafe { Seat::free(seat.woken_from.replace(null_mut())) };
     outcome::returned(result);
     !result.is_null()
 }

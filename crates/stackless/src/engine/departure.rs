@@ -47,7 +47,7 @@ fn when_alone(s: &'static Sched, me: TaskletRef, request: Request) -> Res<Depart
         IdleAction::Resume(watcher) => Ok(Departure::Switch(watcher)),
         IdleAction::Sleep => Ok(Departure::Sleep),
         // Making the error may collect garbage, which runs code of the program.
-        IdleAction::Deadlock(_) => Err(me.seat().stacked().call_back(|| deadlock(s, request))),
+        IdleAction::Deadlock(_) => Err(me.seat().call_back(|| deadlock(s, request))),
     }
 }
 

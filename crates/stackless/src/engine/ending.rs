@@ -31,7 +31,7 @@ fn drop_locals(s: &'static Sched) {
     let me = s.current();
     me.set_flags(|f| f.has_locals = false);
     if let Some(drop) = DROP_LOCALS.get() {
-        me.seat().stacked().call_back(|| drop(me));
+        me.seat().call_back(|| drop(me));
     }
 }
 

@@ -113,7 +113,7 @@ fn try_interrupt(entered: Entered) -> bool {
         }
         leave_value(s, owner, me.obj()); // the ring's reference to the interrupted one
     }
-    me.seat().stacked().pending.set(Pending::interrupted());
+    me.seat().pending.set(Pending::interrupted());
     // SAFETY: nothing is owned in this frame.
     unsafe { switch(s, owner, Turn::Over) };
     s.drop_deferred();

@@ -20,9 +20,7 @@ pub fn nesting(t: TaskletRef) -> i64 {
     // SAFETY: as above; the globals are borrowed or null.
     let level = unsafe { cpython::nesting(ts, of, before) };
     // The seat has the function while it is called, except for main tasklets and parked ones, which have none in C.
-    let seat = t.seat();
-    let c_function =
-        seat.is_stacked() && !seat.stacked().python.get() && !seat.stacked().call[0].get().is_null();
+    let c_function = !t.seat().python.get() && !t.seat().call[0].get().is_null();
     (level + i64::from(c_function)).max(hard.into())
 }
 

@@ -34,12 +34,12 @@ pub fn do_schedule(value: Obj, call: Pending) -> Res<Obj> {
     let value = if value.is_null() { me.obj() } else { value };
     let next = world(|w| w.right_neighbour_payload(me.id()));
     if std::ptr::eq(next, me) {
-        me.seat().stacked().pending.set(call);
+        me.seat().pending.set(call);
         return alone(entered, value);
     }
     entered.may_switch()?;
     prepare(s, next)?;
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     keep(s, value);
     let many = world(|w| {
         w.run_now_in(s.id(), next.id());
@@ -139,7 +139,7 @@ fn do_schedule_remove(value: Obj, call: Pending) -> Res<Obj> {
         return Ok(new_ref(value)); // no tasklet could resume it: nothing happens
     }
     let next = plan_departure(entered, None)?;
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     keep(s, value);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.

@@ -4,18 +4,14 @@
 //!
 //! ```text
 //!   one slot of stackless-stack
-//!   ┌───────┬─────────────────────┬─────────┬──────┬───────────────────────────────────┐
-//!   │ guard │       <── C stack   │ Stacked │ Seat │ data stack (Python frames) ──>    │
-//!   └───────┴─────────────────────┴─────────┴──────┴───────────────────────────────────┘
-//!                                 ^top             State ends in the root chunk
+//!   ┌───────┬────────────────────────────┬──────────┬───────────────────────────────────┐
+//!   │ guard │              <── C stack   │ Seat     │ data stack (Python frames) ──>    │
+//!   └───────┴────────────────────────────┴──────────┴───────────────────────────────────┘
+//!                                        ^top        State ends in the root chunk
 //!
-//!   Tasklet object ──seat──> Seat { state: its share of the thread state }
-//!               before it, Stacked { resume: where its C stack was left
-//!                                    slot:   what to give back at the end }
-//!
-//!   a parked tasklet              ┌──────┬────────┐
-//!   has no Stacked                │ Seat │ frames │
-//!                                 └──────┴────────┘
+//!   Tasklet object ──seat──> Seat { resume: where its C stack was left
+//!                                   slot:   what to give back at the end
+//!                                   state:  its share of the thread state }
 //! ```
 //!
 //! A main tasklet runs on the thread's own stack; its seat is on the heap and has no slot.
@@ -49,7 +45,6 @@
 
 use crate::engine::{run_limits, steering};
 use crate::model::bomb;
-use crate::model::seat::Stacked;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
 use crate::model::world::world;
@@ -111,8 +106,8 @@ pub fn prefetch_next(next: TaskletRef) {
     if far.is_null() || near.is_null() {
         return;
     }
-    let depth = near.addr().wrapping_sub(next.seat().stacked().resume.get().addr());
-    stack::prefetch::<8>(Stacked::address(second.seat.get()));
+    let depth = near.addr().wrapping_sub(next.seat().resume.get().addr());
+    stack::prefetch::<8>(far);
     stack::prefetch::<5>(far.wrapping_sub(depth));
 }
 
@@ -131,13 +126,13 @@ pub unsafe fn switch(s: &'static Sched, mut next: TaskletRef, turn: Turn) {
     }
     debug_assert!(!raised(), "an exception of the tasklet that stops would be raised in the next one");
     let (from, to) = (s.current().seat(), next.seat());
-    from.stacked().looks.set(0);
+    from.looks.set(0);
     s.set_current(next);
     // SAFETY: both seats are in use by living tasklets of this thread, `to` is suspended; no Python
     // code runs between the two steps.
     unsafe {
         cpython::swap(from.state(), to.state());
-        stack::switch(from.stacked().resume.as_ptr(), to.stacked().resume.get());
+        stack::switch(from.resume.as_ptr(), to.resume.get());
     }
 }
 
@@ -158,7 +153,7 @@ pub fn prepared(s: &'static Sched, next: TaskletRef) -> TaskletRef {
 pub fn resumed(s: &'static Sched) -> Res<Obj> {
     let me = s.current();
     // If the tasklet is suspended again from here on (in a destructor), it no longer waits in that primitive.
-    me.seat().stacked().pending.set(Pending::NONE);
+    me.seat().pending.set(Pending::NONE);
     let value = me.tempval.replace(null_mut());
     s.drop_deferred();
     bomb::unpack(value)

@@ -2,7 +2,6 @@
 
 use crate::engine::{nesting, outcome, run_limits, schedule, throw};
 use crate::model::allocation;
-use crate::model::seat::Seat;
 use crate::model::settings::exited;
 use crate::model::tasklet::TaskletRef;
 use crate::model::thread::Sched;
@@ -101,7 +100,7 @@ pub fn end(s: &'static Sched) {
         // SAFETY: nothing refers to the scheduler any more: its tasklets were orphaned, and the world has
         // forgotten it. Of a thread that a fork left behind, the lock may be in any state: it is leaked.
         unsafe {
-            Seat::free_main(s.main_seat.get());
+            drop(Box::from_raw(s.main_seat.get()));
             drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
         }
     }

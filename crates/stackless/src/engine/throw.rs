@@ -49,7 +49,7 @@ pub fn raise_pending(me: TaskletRef) -> Res<()> {
         return Ok(()); // it waits, and the exception is what it sends
     }
     let value = bomb::unpack(me.tempval.replace(null_mut()))?;
-    me.seat().stacked().call_back(|| drop_ref(value));
+    me.seat().call_back(|| drop_ref(value));
     Ok(())
 }
 
@@ -108,7 +108,7 @@ fn throw_now(entered: Entered, t: TaskletRef, bomb: Obj, call: Pending) -> Res<(
     make_runnable(t);
     leave_value(s, t, bomb);
     world(|w| w.run_now(t.id()));
-    s.current().seat().stacked().pending.set(call);
+    s.current().seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, t) }.map(drop_ref)
 }
@@ -160,7 +160,7 @@ fn end_unstarted(entered: Entered, t: TaskletRef, call: Pending) -> Res<()> {
         return Ok(());
     }
     world(|w| w.run_now(next.id()));
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     // SAFETY: nothing is owned here.
     unsafe { switch_and_resume(s, next) }.map(drop_ref)
 }

@@ -159,11 +159,10 @@ fn act_observed(
     let elsewhere = partner.is_some_and(|t| !t.is_of(s));
     if !elsewhere {
         let seat = s.current().seat();
-        seat.stacked()
-            .call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
+        seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let waits = world(|w| w.would_wait(ch.id(), direction));
         let told = callbacks::announce_operation(s, ch, direction, waits);
-        seat.stacked().call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
+        seat.call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
         if told.is_err() {
             drop_ref(value);
             return Err(Raised);
@@ -283,7 +282,7 @@ fn meet_by(
             prepare(s, partner)?;
             let mine = exchange();
             leave_value(s, me, mine);
-            me.seat().stacked().pending.set(call);
+            me.seat().pending.set(call);
             world(|w| {
                 w.link_next(partner.id());
                 w.run_now(partner.id());
@@ -298,7 +297,7 @@ fn meet_by(
             prepare(s, next)?;
             let mine = exchange();
             leave_value(s, me, mine);
-            me.seat().stacked().pending.set(call);
+            me.seat().pending.set(call);
             adopt_link(partner);
             world(|w| w.run_now(next.id()));
             // SAFETY: nothing is owned in this frame any more.
@@ -424,7 +423,7 @@ fn wait_in_queue(
         Some(time) => plan_departure_for(entered, time)?,
     };
     leave_value(s, me, value);
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     world(|w| {
         w.unlink(me.id());
         w.enqueue(ch.id(), me.id(), waits);

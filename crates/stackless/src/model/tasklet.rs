@@ -27,8 +27,6 @@ pub struct Tasklet {
     pub cancelled: Cell<bool>,
     /// True if it has, or had, what few tasklets have: a limit, a scope, or a label.
     pub extra: Cell<bool>,
-    /// The number of the innermost limit + 1; 0 for none: see [`crate::scheduler::limits`].
-    pub limits: Cell<u32>,
     /// What the tasklet waits for besides a partner, or null: see [`crate::scheduler::waits`].
     pub wait: Cell<*mut Wait>,
     /// For `t(...)`: where `tp_vectorcall_offset` points.
@@ -47,6 +45,8 @@ pub struct Tasklet {
     pub serial: Cell<u64>,
     /// The number of switches to the tasklet since it was bound, while switches are counted.
     pub switches: Cell<u64>,
+    /// The number of the innermost limit + 1; 0 for none: see [`crate::scheduler::limits`].
+    pub limits: Cell<u32>,
     /// The innermost cancel scope around it: owned, null for none. See [`crate::scheduler::scopes`].
     pub scope: Cell<Obj>,
     /// The previous and the next member of its group, or null: the group owns them.
@@ -218,12 +218,9 @@ impl Tasklet {
 
     /// Assigns a free seat to this tasklet and resets the seat's bookkeeping.
     pub fn assign(&self, seat: &Seat) {
-        if seat.is_stacked() {
-            let stacked = seat.stacked();
-            stacked.looks.set(0);
-            stacked.begun.set(false);
-            stacked.pending.set(Pending::NONE);
-        }
+        seat.looks.set(0);
+        seat.begun.set(false);
+        seat.pending.set(Pending::NONE);
         self.inherit(seat);
     }
 

@@ -176,7 +176,7 @@ impl Sched {
     fn drop_all_deferred(&self, o: Obj) {
         // SAFETY: it stays while code runs on it; null at the thread's end.
         let seat = unsafe { self.current().seat.get().as_ref() };
-        let drop_one = |o| seat.map_or_else(|| drop_ref(o), |seat| seat.stacked().call_back(|| drop_ref(o)));
+        let drop_one = |o| seat.map_or_else(|| drop_ref(o), |seat| seat.call_back(|| drop_ref(o)));
         drop_one(o);
         loop {
             let Some(o) = self.more_dropped.borrow_mut().pop() else { return };

@@ -44,7 +44,7 @@ pub fn note(t: TaskletRef, exception: Obj) {
     let mut name = inspect::name_of(t);
     if name.is_empty() {
         // SAFETY: a tasklet that is running has a seat, which owns the function or has null.
-        name = inspect::callable_name(unsafe { &*t.seat.get() }.stacked().call[0].get());
+        name = inspect::callable_name(unsafe { &*t.seat.get() }.call[0].get());
     }
     let name = if name.is_empty() { name } else { format!(" '{name}'") };
     let made = origins::words(t).map_or_else(String::new, |place| format!(", made at {place}"));

@@ -39,14 +39,14 @@ pub fn unseat_traced(s: &'static Sched, t: TaskletRef) {
         t.seat.set(null_mut());
         seat.owner.set(None);
         t.set_flags(|f| f.hard = false);
-        s.stacks.borrow_mut().put(seat.stacked().slot.expect("main tasklets keep their seats"));
+        s.stacks.borrow_mut().put(seat.slot.expect("main tasklets keep their seats"));
         functions.into_iter().filter(|o| !o.is_null()).for_each(|o| s.drop_later(o));
     }
 }
 
 /// True if it was given a stack, and nothing has run on it.
 pub fn has_not_begun(t: TaskletRef) -> bool {
-    t.started() && t.seat().is_stacked() && t.seat().stacked().is_fresh()
+    t.started() && t.seat().slot.is_some() && !t.seat().woken.get() && !t.seat().begun.get()
 }
 
 /// For the collector: visits what the frames of a suspended tasklet hold.
@@ -55,16 +55,13 @@ pub fn has_not_begun(t: TaskletRef) -> bool {
 /// A garbage collection is under way.
 pub unsafe fn traverse(t: TaskletRef, visit: visitproc, arg: *mut c_void) -> c_int {
     let seat = t.seat();
-    if seat.is_stacked() {
-        let call = seat.stacked().call.each_ref().map(std::cell::Cell::get);
-        let result = types::visit_all(call, visit, arg);
-        if result != 0 {
-            return result;
-        }
+    let result = types::visit_all(seat.call.each_ref().map(std::cell::Cell::get), visit, arg);
+    if result != 0 {
+        return result;
     }
     // SAFETY: a suspended tasklet; one that can be parked waits in the call that its seat knows.
     unsafe {
-        let top = if seat.parked() || (seat.stacked().woken.get() && !seat.stacked().begun.get()) {
+        let top = if seat.parked() || (seat.woken.get() && !seat.begun.get()) {
             cpython::parked_values(seat.state())
         } else {
             examine(t).ok().flatten().map_or(-1, |found| found.values)
@@ -104,7 +101,7 @@ fn examine(t: TaskletRef) -> Result<Option<CallLayout>, Obstacle> {
         return because("it waits in stackless.run() for the tasklets that it runs");
     }
     let seat = t.seat();
-    if seat.parked() || !seat.stacked().begun.get() {
+    if seat.parked() || !seat.begun.get() {
         return Ok(None);
     }
     let Some(s) = t.scheduler() else {
@@ -117,18 +114,18 @@ fn examine(t: TaskletRef) -> Result<Option<CallLayout>, Obstacle> {
     if let Some(text) = unsafe { why_never(s.ts) } {
         return because(text);
     }
-    if seat.stacked().calls_back() {
+    if seat.calls_back() {
         return because("a destructor or a callback runs in it that stackless has called");
     }
-    if !seat.stacked().evaluating() {
-        return because(if seat.stacked().python.get() {
+    if !seat.evaluating() {
+        return because(if seat.python.get() {
             "C code runs in it below its Python functions"
         } else {
             NO_PYTHON
         });
     }
     // SAFETY: a suspended tasklet on its stack, whose seat knows the pending call.
-    unsafe { cpython::can_park(seat.state(), &seat.stacked().pending.get()) }.map(Some).map_err(Obstacle::At)
+    unsafe { cpython::can_park(seat.state(), &seat.pending.get()) }.map(Some).map_err(Obstacle::At)
 }
 
 /// Why no tasklet can be parked at the moment.
@@ -157,20 +154,19 @@ pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
         return Ok(());
     }
     let seat = t.seat();
-    let stacked = seat.stacked();
-    let slot = stacked.slot.expect("main tasklets are not parked");
+    let slot = seat.slot.expect("main tasklets are not parked");
     // SAFETY: it can be parked, as was just found out; nothing has run since. The new seat is of the
     // size that its state needs, or the one that it was woken from, if that is not much too large.
     unsafe {
         let size = cpython::parked_size(seat.state());
-        let rest = stacked.woken_from.replace(null_mut());
+        let rest = seat.woken_from.replace(null_mut());
         let fits = |room: usize| (size..=2 * size).contains(&room);
         let mut new = rest;
         if rest.is_null() || !fits(cpython::parked_room((*rest).state())) {
             new = Seat::allocate(size);
         }
         if new.is_null() {
-            stacked.woken_from.set(rest);
+            seat.woken_from.set(rest);
             return Err(Obstacle::Memory);
         }
         cpython::park(seat.state(), found.as_ref(), (*new).state(), size);
@@ -179,13 +175,13 @@ pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
         }
         // A tasklet that was woken, and has not continued, knows already what its call returns.
         (*new).returns.set(match found {
-            Some(_) if stacked.pending.get().gives_none() => CallReturns::Nothing as u8,
+            Some(_) if seat.pending.get().gives_none() => CallReturns::Nothing as u8,
             Some(_) => CallReturns::Value as u8,
             None => seat.returns.get(),
         });
         t.assign(&*new);
         let s = t.scheduler().expect("as was just found out");
-        for o in stacked.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {
+        for o in seat.call.iter().map(|cell| cell.replace(null_mut())).filter(|o| !o.is_null()) {
             s.drop_later(o);
         }
         seat.owner.set(None);
@@ -197,8 +193,7 @@ pub fn park(t: TaskletRef) -> Result<(), Obstacle> {
 /// Gives a parked tasklet this free seat, with its stack.
 pub fn wake_on(s: &'static Sched, t: TaskletRef, seat: &'static Seat) -> Res<()> {
     let old = t.seat.get();
-    let stacked = seat.stacked();
-    let slot: Slot = stacked.slot.expect("main tasklets are not parked");
+    let slot: Slot = seat.slot.expect("main tasklets are not parked");
     let end = slot.top().wrapping_add(slot.room());
     // SAFETY: the slot's room reaches from its top to `end`; the old seat is a parked one.
     unsafe {
@@ -206,13 +201,13 @@ pub fn wake_on(s: &'static Sched, t: TaskletRef, seat: &'static Seat) -> Res<()>
             Unparked::NoMemory => {
                 return Err(raise(Exc::Memory, "no memory for the frames of a parked tasklet"));
             }
-            Unparked::Kept => stacked.woken_from.set(old),
+            Unparked::Kept => seat.woken_from.set(old),
             Unparked::Moved => {}
         }
-        stacked.woken.set(true);
+        seat.woken.set(true);
         seat.returns.set((*old).returns.get());
         t.assign(seat);
-        if stacked.woken_from.get().is_null() {
+        if seat.woken_from.get().is_null() {
             Seat::free(old);
         }
     }

@@ -50,16 +50,16 @@ fn find_waiting(s: &'static Sched) -> Vec<(u8, &'static Seat)> {
     for slot in s.stacks.borrow().slots() {
         // SAFETY: a slot begins with a seat, which has no owner if the slot is free, or was never used and
         // is all zero.
-        let seat: &'static Seat = unsafe { &*Seat::of_slot(slot) };
+        let seat: &'static Seat = unsafe { &*slot.top().cast::<Seat>() };
         let Some(t) = owner(seat) else { continue };
         if t.is_current() || world(|w| w.in_ring(t.id())) {
             continue;
         }
-        seat.stacked().looks.set(seat.stacked().looks.get().saturating_add(1));
+        seat.looks.set(seat.looks.get().saturating_add(1));
         if memory::strictly(|| waiting.try_reserve(1)).is_err() {
             break;
         }
-        waiting.push((seat.stacked().looks.get(), seat));
+        waiting.push((seat.looks.get(), seat));
     }
     waiting
 }

@@ -17,7 +17,7 @@ use std::ptr::null_mut;
 pub fn prepare(s: &'static Sched, t: TaskletRef) -> Res<()> {
     if !t.started() {
         seat(s, t)
-    } else if t.seat().parked() {
+    } else if t.seat().resume.get().is_null() && t.seat().parked() {
         wake(s, t)
     } else {
         Ok(())
@@ -55,7 +55,7 @@ fn refilled_stack(s: &'static Sched) -> Res<Slot> {
 
 /// Assigns a free seat to a fresh tasklet.
 pub fn take_seat(s: &'static Sched, t: TaskletRef, seat: &'static Seat) {
-    let slot = seat.stacked().slot.expect("main tasklets keep their seats");
+    let slot = seat.slot.expect("main tasklets keep their seats");
     let end = slot.top().wrapping_add(slot.room());
     // SAFETY: the slot's room reaches from its top to `end`.
     unsafe { cpython::init(s.ts, seat.state(), end, slot.size(), t.context.replace(null_mut())) };

@@ -109,7 +109,7 @@ pub fn announce_operation(
     let blocks = int_obj(will_block.into());
     s.in_channel_callback.set(true);
     let me = s.current();
-    let result = me.seat().stacked().call_back(|| ON_CHANNEL.call(&[ch.obj(), me.obj(), sending, blocks]));
+    let result = me.seat().call_back(|| ON_CHANNEL.call(&[ch.obj(), me.obj(), sending, blocks]));
     s.in_channel_callback.set(false);
     drop_ref(sending);
     drop_ref(blocks);
@@ -131,13 +131,13 @@ impl Sched {
     pub fn during_switch(&self, next: TaskletRef, f: impl FnOnce()) {
         new_ref(next.obj());
         let seat = self.current().seat();
-        let pending = seat.stacked().pending.get();
+        let pending = seat.pending.get();
         self.next.set(next);
         cpython::forbid(1);
         f();
         cpython::forbid(-1);
         self.next.set(std::ptr::null());
-        seat.stacked().pending.set(pending);
+        seat.pending.set(pending);
         if world(|w| !w.in_ring(next.id())) {
             link(next);
         }

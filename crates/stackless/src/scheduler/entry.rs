@@ -164,13 +164,13 @@ fn make_now(ts: *mut PyThreadState) -> Res<&'static Sched> {
         return Err(memory::no_memory());
     }
     let alarm = Alarm::new().ok_or_else(memory::no_memory)?;
-    let seat = Seat::of_main();
+    let seat = Box::into_raw(Seat::of_main());
     let s: &'static Sched = Box::leak(Box::new(Sched::new(ts, seat, alarm)));
     let made = guard_thread(s).and_then(|()| allocation::allocate_plain(ThreadId::NONE));
     let Ok(main) = made else {
         // SAFETY: no other code has seen them. (The guard, if it was made, finds no scheduler to end.)
         unsafe {
-            Seat::free_main(seat);
+            drop(Box::from_raw(seat));
             drop(Box::from_raw(std::ptr::from_ref(s).cast_mut()));
         }
         return Err(Raised);

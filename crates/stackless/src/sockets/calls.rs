@@ -85,7 +85,7 @@ pub fn make(socket: Obj, buffer: Obj, call: SocketCall, pending: Option<Pending>
                 }
             };
             let me = s.current();
-            me.seat().stacked().pending.set(pending.unwrap_or(me.seat().stacked().pending.get()));
+            me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
             leave_value(s, me, again);
             unlink_running(s);
             // SAFETY: nothing is owned in this frame.
@@ -122,7 +122,7 @@ fn take_turn(s: &'static Sched, result: Obj, pending: Option<Pending>) -> Res<Ob
         drop_ref(result);
         return Err(Raised);
     }
-    me.seat().stacked().pending.set(pending.unwrap_or(me.seat().stacked().pending.get()));
+    me.seat().pending.set(pending.unwrap_or(me.seat().pending.get()));
     leave_value(s, me, result);
     world(|w| w.run_now(next.id()));
     // SAFETY: nothing is owned in this frame.

@@ -137,7 +137,7 @@ fn wait_in_tasklet(
         }
     };
     leave_value(s, me, note);
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     world(|w| {
         w.unlink(me.id());
         w.enqueue(p.channel().id(), me.id(), WaitsTo::Receive);

@@ -173,7 +173,7 @@ fn do_run(t: TaskletRef, leave: bool, call: Pending) -> Res<Obj> {
     if leave {
         unlink_running(s);
     }
-    s.current().seat().stacked().pending.set(call);
+    s.current().seat().pending.set(call);
     // SAFETY: nothing is owned in this frame.
     unsafe { switch_and_resume(s, t) }
 }

@@ -380,10 +380,9 @@ fn announce_case(entered: Entered, ch: ChannelRef, direction: Direction, value: 
             return Err(runtime_error("Recursive channel call due to callbacks!"));
         }
         let seat = s.current().seat();
-        seat.stacked()
-            .call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
+        seat.call_back(|| s.current().put(if value.is_null() { null_mut() } else { new_ref(value) }));
         let told = callbacks::announce_operation(s, ch, direction, waits);
-        seat.stacked().call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
+        seat.call_back(|| s.current().put(null_mut())); // the current tasklet may be another object by now
         told?;
     }
     if direction == Direction::Send
@@ -488,7 +487,7 @@ fn wait(entered: Entered, mut alt: Box<Alt>, options: Options, call: Pending) ->
         }
     };
     leave_value(s, me, retry);
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     if alt.queues.is_empty() {
         unlink_running(s);
     } else {

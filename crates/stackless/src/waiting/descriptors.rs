@@ -53,7 +53,7 @@ fn do_wait_ready(descriptor: c_int, direction: IoDirection, time: Option<u64>, c
     // Others are closed by their objects alone, which tell of that.
     let followed = !readiness::is_socket(descriptor);
     let next = plan_wait(entered, WaitKind::DescriptorOrTime(descriptor, direction), until, followed)?;
-    s.current().seat().stacked().pending.set(call);
+    s.current().seat().pending.set(call);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
     unsafe { depart(s, next) }

@@ -44,7 +44,7 @@ pub fn sleep_for(time: u64, call: Pending) -> Res<Obj> {
             return Err(raised);
         }
     };
-    me.seat().stacked().pending.set(call);
+    me.seat().pending.set(call);
     unlink_running(s);
     // SAFETY: nothing is owned in this frame.
     unsafe { depart(s, next) }

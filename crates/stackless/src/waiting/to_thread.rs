@@ -280,7 +280,7 @@ fn begin(job: *mut Job, call: Pending) -> Res<(&'static Sched, departure::Depart
     unsafe { (*job).waiter.set(me) };
     match plan_departure(entered, None).and_then(|next| pool().submit(job).map(|()| next)) {
         Ok(next) => {
-            me.seat().stacked().pending.set(call);
+            me.seat().pending.set(call);
             unlink_running(s);
             Ok((s, next))
         }

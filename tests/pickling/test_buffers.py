@@ -37,6 +37,17 @@ def test_the_blob_does_not_have_the_bytes(array):
     assert (before, after, found) == ("before", "after", array)
 
 
+@pytest.mark.parametrize("protocol", [None, -1, 5])
+def test_the_signature_covers_the_buffers_of_every_protocol_that_has_them(array, protocol):
+    """-1 is the highest, as for pickle."""
+    blob, buffers = apart(array, protocol=protocol, key=KEY)
+    assert stackless.loads(blob, key=KEY, buffers=copied(buffers)) == array
+    changed = copied(buffers)
+    changed[0][0] ^= 1
+    with pytest.raises(pickling.SignatureError):
+        stackless.loads(blob, key=KEY, buffers=changed)
+
+
 def test_the_object_uses_the_memory_that_is_given(array):
     blob, buffers = apart(array)
     memory = bytearray(buffers[0].raw())

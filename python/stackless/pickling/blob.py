@@ -131,8 +131,9 @@ def dumps(
     if buffer_callback is not None and not callable(buffer_callback):
         raise TypeError(f"buffer_callback must be callable, not {type(buffer_callback).__name__}")
     buffers = _Buffers(buffer_callback)
-    # Without buffers pickle accepts a callback for protocol 5 and higher only.
-    callback = buffers if protocol is None or protocol >= 5 else buffer_callback
+    # Pickle refuses a callback for protocols 0 to 4: so that of the caller, but not ours.
+    none = buffer_callback is None and protocol is not None and 0 <= protocol < 5
+    callback = None if none else buffers
     file = io.BytesIO()
     codes: dict[bytes, bytes] | None = None if code_store is None else {}
     try:

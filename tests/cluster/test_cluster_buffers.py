@@ -134,7 +134,7 @@ def test_larger_than_the_frames_of_dask(c, one):
 
 
 def test_arrays_of_numpy(c, one):
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="arrays of numpy need numpy")
     array = numpy.arange(200_000.0).reshape(400, -1)
     channel = c.channel(capacity=2, on=one)
     channel.send({"array": array, "turned": array.T})

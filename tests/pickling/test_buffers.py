@@ -228,7 +228,7 @@ def test_an_error_of_the_callback_is_raised(array):
 
 
 def test_arrays_of_numpy():
-    numpy = pytest.importorskip("numpy")
+    numpy = pytest.importorskip("numpy", reason="arrays of numpy need numpy")
     array = numpy.arange(SIZE, dtype="int32").reshape(1000, -1)
     turned = array.T  # its memory is in another order
     blob, buffers = apart({"array": array, "turned": turned, "part": array[::2]}, key=KEY)

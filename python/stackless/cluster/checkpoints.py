@@ -15,6 +15,7 @@ from stackless.cluster.waiting import LOCAL
 
 if TYPE_CHECKING:
     from stackless.cluster.host import Host
+    from stackless.cluster.keeping import Keeper
 
 log = logging.getLogger("stackless.cluster")
 
@@ -81,18 +82,18 @@ class Checkpoints:
         if record is None or (record.checkpoint is not None and record.checkpoint[0] > epoch):
             return None
         record.checkpoint = epoch, runnable, self._host.codec.keep(parcel), self._origin(tid)
-        if self._host.keeper is None:
+        keeper = self._host.keeper
+        if keeper is None:
             return None
-        self._host.helper(self._store, caller, record)
+        self._host.helper(self._store, keeper, caller, record)
         return self._host.LATER
 
     def _origin(self, tid: str) -> str:
         return f"{self._host.cluster}/{tid}"
 
-    def _store(self, caller: Caller, record: Record) -> None:
+    def _store(self, keeper: Keeper, caller: Caller, record: Record) -> None:
         try:
-            if self._host.keeper is not None:
-                self._host.keeper.keep(record)
+            keeper.keep(record)
         except Exception as error:
             self._host.fail(caller, error)
         else:

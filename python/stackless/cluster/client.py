@@ -395,24 +395,18 @@ def connect(
             raise ValueError(f"allow can have 'source' only, not {each!r}")
     title = name or f"{socket.gethostname()}-{os.getpid()}"
     made = engine()
-    keeper = None
-    if checkpoints is not None:
-        from stackless.cluster.keeping import Keeper
+    with contextlib.ExitStack() as undo:
+        keeper = None
+        if checkpoints is not None:
+            from stackless.cluster.keeping import Keeper
 
-        keeper = Keeper(checkpoints, job, lost_after, timeout)
-    try:
+            keeper = Keeper(checkpoints, job, lost_after, timeout)
+            undo.callback(keeper.close)
         connection = made(address, workers, key, allowed, security, title, lost_after, timeout)
-    except BaseException:
+        undo.callback(connection.close)
         if keeper is not None:
-            keeper.close()
-        raise
-    if keeper is not None:
-        try:
             keeper.begin(connection.host)
-        except BaseException:
-            connection.close()
-            keeper.close()
-            raise
+        undo.pop_all()
     if autobalance:
         connection.host.perform(connection.host.helper, connection.host.balance.automatic)
     return Cluster(connection.host.cluster, connection)

@@ -73,7 +73,7 @@ class Keeper:
                 self._lose(str(error))
             except Exception as error:
                 log.warning("the lease of the job %r was not renewed: %s", self._job, error)
-        while self._host.keeper is self:
+        while True:  # until the host ends
             self._disown()  # also those that were on their way to another host
             stackless.sleep(pause)
 

@@ -16,6 +16,7 @@ from stackless.cluster.values import Encoded, Parcel, why_not
 
 if TYPE_CHECKING:
     from stackless.cluster.host import Host
+    from stackless.cluster.keeping import Keeper
 
 log = logging.getLogger("stackless.cluster")
 
@@ -112,14 +113,14 @@ class Tasks:
         record = self.running.get(tid)
         if record is None:
             return
-        if self._host.keeper is None or how == BROKEN:
+        keeper = self._host.keeper
+        if keeper is None or how == BROKEN:
             self.finish(record, how, value)
         else:
-            self._host.helper(self._finish_kept, record, how, value)
+            self._host.helper(self._finish_kept, keeper, record, how, value)
 
-    def _finish_kept(self, record: Record, how: int, value: Encoded) -> None:
-        if self._host.keeper is not None:
-            self._host.keeper.remove(record)
+    def _finish_kept(self, keeper: Keeper, record: Record, how: int, value: Encoded) -> None:
+        keeper.remove(record)
         self.finish(record, how, value)
 
     def _join(self, caller: Caller, tid: str) -> Any:

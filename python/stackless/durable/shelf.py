@@ -137,7 +137,7 @@ class Shelf:
             if give_back:
                 wait_for(self._store._write(lambda to: self._renew(to, 0.0)))
         except LeaseLost:
-            pass
+            pass  # another process has it already
         finally:
             self._store.close()
 
